@@ -1,0 +1,1 @@
+"""Shiftcast: how accurate will an image classifier be on data that nobody has labelled?"""

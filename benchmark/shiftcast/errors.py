@@ -1,0 +1,99 @@
+"""The exception tree. Everything a user can cause is a `ShiftcastError`.
+
+ShiftcastError                exit code 2
+├── UnknownNameError          a card, suite, estimator … that does not exist ("did you mean")
+├── CardError                 a TOML file that cannot be read as the card it should be
+├── WorkspaceError            no workspace, or a folder that cannot be used as one
+├── InvalidInputError         arrays or arguments that are refused (also a ValueError)
+│   └── RequirementError      an estimator lacks something that it needs; its row is skipped
+├── DataError                 a dataset that is there but not as its card says
+│   └── MissingDataError      a dataset that is not there
+├── RunError                  a results folder that is incomplete, damaged or of another schema
+├── TrainingError             a training that cannot go on
+├── MissingExtraError         an optional dependency is not installed
+└── CheckFailedError          a check that ran and failed (exit code 1)
+
+A message says what is wrong, where, what was expected, what came and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ShiftcastError(Exception):
+    """Base class of every error that a user can cause."""
+
+    exit_code = 2
+
+
+class UnknownNameError(ShiftcastError):
+    """A name that is not in a registry; the message offers the nearest ones.
+
+    Parameters
+    ----------
+    kind
+        What was looked up, in the singular ("suite", "architecture").
+    name
+        The name that was asked for.
+    known
+        Every name that exists.
+    where
+        Where the unknown name stands (a file and key), or empty.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}."
+        place = f"{where}: " if where else ""
+        super().__init__(f"{place}unknown {kind} {name!r}; {hint}")
+
+
+class CardError(ShiftcastError):
+    """A TOML file that cannot be read as the card it should be."""
+
+
+class WorkspaceError(ShiftcastError):
+    """No workspace was found, or the folder named cannot serve as one."""
+
+
+class InvalidInputError(ShiftcastError, ValueError):
+    """Arrays or arguments that are refused."""
+
+
+class RequirementError(InvalidInputError):
+    """An estimator needs an input that the predictions do not carry."""
+
+
+class DataError(ShiftcastError):
+    """A dataset that is present but not as its card says."""
+
+
+class MissingDataError(DataError):
+    """A dataset that is not on this machine."""
+
+
+class RunError(ShiftcastError):
+    """A run folder that is incomplete, damaged or of another schema."""
+
+
+class TrainingError(ShiftcastError):
+    """A training that cannot go on."""
+
+
+class MissingExtraError(ShiftcastError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, extra: str, package: str) -> None:
+        super().__init__(
+            f"{package} is not installed, and this command needs it. "
+            f"Install the extra: pip install 'shiftcast[{extra}]'"
+        )
+
+
+class CheckFailedError(ShiftcastError):
+    """A check that ran to its end and failed."""
+
+    exit_code = 1

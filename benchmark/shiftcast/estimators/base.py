@@ -1,0 +1,106 @@
+"""The estimator contract: scikit-learn's conventions over `Predictions` and `Estimate`.
+
+A subclass says what it is in class variables, keeps constructor arguments unchanged, learns
+attributes ending in `_` in `_fit` and answers in `_predict`; the base class checks requirements,
+hides target labels and rounds.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
+
+from sklearn.base import BaseEstimator
+
+from shiftcast.errors import InvalidInputError, RequirementError
+from shiftcast.predictions import Estimate, Predictions
+
+Track = Literal["T1", "T2", "T3", "T4", "T5"]
+"""What an estimator needs: T1 own logits, T2 and the reference ensemble, T3 and peers, T4 and
+features or source images, T5 and labels of other shifts."""
+
+
+class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """Base class of everything that predicts a target accuracy from source labels.
+
+    Class variables
+    ---------------
+    track
+        The track on which it is ranked, see `Track`.
+    requires
+        What the predictions must carry: a subset of "logits", "reference", "peers", "siblings",
+        "features" and "others" (labelled targets of other groups, given to `fit`).
+    selected_on
+        Datasets on which the estimator, or a default of it, was chosen; the board greys them.
+    citation
+        The publication that the formula comes from.
+    """
+
+    track: ClassVar[Track]
+    requires: ClassVar[frozenset[str]] = frozenset({"logits"})
+    selected_on: ClassVar[tuple[str, ...]] = ()
+    citation: ClassVar[str] = ""
+
+    def fit(self, source: Predictions, others: Sequence[Predictions] = ()) -> Self:
+        """Learn from labelled source predictions.
+
+        Parameters
+        ----------
+        source
+            Predictions on the in-distribution set, with labels.
+        others
+            Labelled predictions on targets of *other* groups, for estimators that require them.
+
+        Raises
+        ------
+        RequirementError
+            If the source has no labels or lacks something in `requires`.
+        """
+        if source.labels is None:
+            raise RequirementError(
+                f"{type(self).__name__}.fit: source {source.name!r} has no labels; "
+                "every estimator learns from a labelled source set"
+            )
+        if "others" in self.requires and not others:
+            raise RequirementError(f"{type(self).__name__}.fit: needs labelled targets of other groups (others)")
+        self._check_requirements("fit", source)
+        self.classes_ = source.classes
+        self.source_accuracy_ = source.accuracy
+        self._fit(source, others)
+        return self
+
+    def predict(self, target: Predictions) -> Estimate:
+        """Estimate the accuracy on `target`; its labels, if any, are not read.
+
+        Raises
+        ------
+        InvalidInputError
+            If the estimator is not fitted or the class counts differ.
+        RequirementError
+            If the target lacks something in `requires`.
+        """
+        if not hasattr(self, "source_accuracy_"):
+            raise InvalidInputError(f"{type(self).__name__}.predict: not fitted yet; call fit(source) first")
+        if target.classes != self.classes_:
+            raise InvalidInputError(
+                f"{type(self).__name__}.predict: target {target.name!r} has {target.classes} classes, "
+                f"but the source had {self.classes_}"
+            )
+        self._check_requirements("predict", target)
+        return self._predict(target if target.labels is None else target.without_labels())
+
+    def _check_requirements(self, method: str, predictions: Predictions) -> None:
+        for need in sorted(self.requires - {"others"}):
+            if getattr(predictions, need) is None:
+                raise RequirementError(
+                    f"{type(self).__name__}.{method}: needs {need}, but {predictions.name!r} carries none"
+                )
+
+    @abstractmethod
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:
+        """Learn attributes ending in `_` from the validated source."""
+
+    @abstractmethod
+    def _predict(self, target: Predictions) -> Estimate:
+        """Answer for a validated target without labels."""

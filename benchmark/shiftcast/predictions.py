@@ -1,0 +1,275 @@
+"""What an estimator sees and what it gives back: `Predictions` in, `Estimate` out.
+
+Nothing here reads or writes files (see `runs`), and nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shiftcast.errors import InvalidInputError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Kind = Literal["logits", "probabilities"]
+
+SUM_TOLERANCE = 1e-3
+"""How far a row of probabilities may be from one (float16 storage stays within 5e-4)."""
+
+
+def softmax(logits: Floats) -> Floats:
+    """Return the softmax over the last axis, in float64, safe for large logits."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    normalised: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
+    return normalised
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Return the logarithm of the softmax over the last axis, in float64."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One model's outputs on one set of images, with what else an estimator may use.
+
+    Parameters
+    ----------
+    name
+        What the set is called in messages and tables.
+    logits
+        Float array (n, K), n >= 1 images, K >= 2 classes: logits, or probabilities when `kind`
+        says so. Probabilities must sum to one within 1e-3 a row; they are then renormalised.
+    kind
+        "logits" or "probabilities".
+    group
+        What counts as one shift; the name when empty.
+    labels
+        Integer array (n,) with values in [0, K), or None when unknown.
+    reference
+        Probabilities (M, n, K) of the reference ensemble's M members on the same images.
+    peers
+        Predicted classes (Z, n) of other models on the same images.
+    siblings
+        Predicted classes (S, n) of the same architecture and recipe with other seeds.
+    features
+        Penultimate features (n, d).
+
+    Raises
+    ------
+    InvalidInputError
+        If an array has the wrong shape, type or range; the message names it.
+    """
+
+    name: str
+    logits: Floats
+    kind: Kind = "logits"
+    group: str = ""
+    labels: Integers | None = None
+    reference: Floats | None = field(default=None, repr=False)
+    peers: Integers | None = field(default=None, repr=False)
+    siblings: Integers | None = field(default=None, repr=False)
+    features: Floats | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Validate every array and store it in its canonical type."""
+        if self.kind not in ("logits", "probabilities"):
+            raise InvalidInputError(
+                f"{self.name}: kind must be 'logits' or 'probabilities', got {self.kind!r}"
+            )
+        outputs = _outputs(self.name, self.kind, self.logits)
+        n, classes = outputs.shape
+        self._set("logits", outputs)
+        self._set("group", self.group or self.name)
+        if self.labels is not None:
+            self._set("labels", class_indices(f"{self.name}: labels", self.labels, (n,), classes))
+        if self.reference is not None:
+            self._set("reference", _reference(self.name, self.reference, n, classes))
+        for key in ("peers", "siblings"):
+            value = getattr(self, key)
+            if value is not None:
+                shape = (np.shape(value)[0] if np.ndim(value) == 2 else -1, n)
+                self._set(key, class_indices(f"{self.name}: {key}", value, shape, classes))
+        if self.features is not None:
+            features = _finite(f"{self.name}: features", self.features, "(n, d)", 2)
+            if len(features) != n:
+                raise _lengths(self.name, "features", len(features), n)
+            self._set("features", features)
+
+    def _set(self, key: str, value: object) -> None:
+        object.__setattr__(self, key, value)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.logits)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes K."""
+        return int(self.logits.shape[1])
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Class probabilities (n, K), each row summing to one."""
+        return softmax(self.logits) if self.kind == "logits" else self.logits
+
+    @cached_property
+    def predicted(self) -> Integers:
+        """Predicted class of each image (n,): the largest output, ties to the lower class."""
+        return np.argmax(self.logits, axis=1).astype(np.int64)
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each prediction is right (n,); refused without labels."""
+        if self.labels is None:
+            raise InvalidInputError(f"{self.name}: has no labels, so nothing can be right or wrong")
+        result: NDArray[np.bool_] = self.predicted == self.labels
+        return result
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions, in [0, 1]."""
+        return float(self.correct.mean())
+
+    def without_labels(self) -> Predictions:
+        """Return the same predictions with the labels taken away."""
+        return replace(self, labels=None)
+
+    def select(self, index: Integers) -> Predictions:
+        """Return the images at `index` (integers, repeats allowed), in that order."""
+
+        def rows(value: NDArray[Any] | None, axis: int) -> Any:
+            return None if value is None else np.take(value, index, axis=axis)
+
+        return replace(
+            self,
+            logits=self.logits[index],
+            labels=rows(self.labels, 0),
+            reference=rows(self.reference, 1),
+            peers=rows(self.peers, 1),
+            siblings=rows(self.siblings, 1),
+            features=rows(self.features, 0),
+        )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A predicted accuracy with its interval.
+
+    Parameters
+    ----------
+    accuracy, low, high
+        The estimate and its interval for the accuracy on exactly the images seen, in [0, 1],
+        rounded to 1e-6, with low <= accuracy <= high.
+    level
+        Nominal level of the interval, e.g. 0.95.
+    extended
+        Whether the interval had to be widened to contain the estimate.
+    diagnostics
+        What else the estimator has to say, by name.
+    """
+
+    accuracy: float
+    low: float
+    high: float
+    level: float
+    extended: bool = False
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Round to 1e-6, clip to [0, 1] and hold low <= accuracy <= high."""
+        values = (self.accuracy, self.low, self.high)
+        if not all(np.isfinite(values)):
+            raise InvalidInputError(f"an estimate must be finite, got {values}")
+        accuracy, low, high = (round(min(max(float(v), 0.0), 1.0), 6) for v in values)
+        extended = self.extended or low > accuracy or high < accuracy
+        object.__setattr__(self, "accuracy", accuracy)
+        object.__setattr__(self, "low", min(low, accuracy))
+        object.__setattr__(self, "high", max(high, accuracy))
+        object.__setattr__(self, "extended", extended)
+
+
+def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: int) -> Integers:
+    """Return `value` as int64 class indices, or refuse it by name.
+
+    Raises
+    ------
+    InvalidInputError
+        If the array is not of integers, has another shape or holds values outside [0, classes).
+    """
+    array = np.asarray(value)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InvalidInputError(f"{what}: expected integers in 0..{classes - 1}, got dtype {array.dtype}")
+    if array.shape != shape:
+        expected = "(…, n)" if -1 in shape else str(shape)
+        raise InvalidInputError(f"{what}: expected shape {expected}, got {array.shape}")
+    outside = (array < 0) | (array >= classes)
+    if outside.any():
+        where = int(np.flatnonzero(outside.ravel())[0])
+        raise InvalidInputError(
+            f"{what}: expected values in 0..{classes - 1} ({classes} classes), "
+            f"got {int(array.ravel()[where])} at position {where}"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _finite(what: str, value: ArrayLike, shape: str, ndim: int) -> Floats:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise InvalidInputError(f"{what}: expected numbers, got dtype {array.dtype}")
+    if array.ndim != ndim:
+        raise InvalidInputError(f"{what}: expected shape {shape}, got {array.shape}")
+    if array.size == 0:
+        raise InvalidInputError(f"{what}: is empty, shape {array.shape}; at least one image is needed")
+    array = array.astype(np.float64)
+    bad = ~np.isfinite(array)
+    if bad.any():
+        row = np.argwhere(bad)[0].tolist()
+        raise InvalidInputError(
+            f"{what}: {int(bad.sum())} values are NaN or infinite, the first at index {row}"
+        )
+    return array
+
+
+def _probabilities(what: str, array: Floats) -> Floats:
+    """Renormalise rows that sum to one within the tolerance; refuse the others."""
+    sums = array.sum(axis=-1, keepdims=True)
+    worst = int(np.abs(sums - 1).argmax())
+    if array.min() < 0 or array.max() > 1 + SUM_TOLERANCE or abs(sums.flat[worst] - 1) > SUM_TOLERANCE:
+        raise InvalidInputError(
+            f"{what}: expected probabilities (each row in [0, 1], summing to one); values span "
+            f"{array.min():.4g} to {array.max():.4g} and row {worst} sums to {sums.flat[worst]:.6g}. "
+            "If these are logits, say so (kind='logits')"
+        )
+    result: Floats = array / sums
+    return result
+
+
+def _outputs(name: str, kind: Kind, value: ArrayLike) -> Floats:
+    what = f"{name}: {kind}"
+    array = _finite(what, value, "(n, K)", 2)
+    if array.shape[1] < 2:
+        raise InvalidInputError(f"{what}: expected at least 2 classes (columns), got {array.shape[1]}")
+    return array if kind == "logits" else _probabilities(what, array)
+
+
+def _reference(name: str, value: ArrayLike, n: int, classes: int) -> Floats:
+    what = f"{name}: reference"
+    array = _finite(what, value, "(M, n, K)", 3)
+    if array.shape[1] != n:
+        raise _lengths(name, "reference", array.shape[1], n)
+    if array.shape[2] != classes:
+        raise InvalidInputError(f"{what}: expected {classes} classes, got {array.shape[2]}")
+    return _probabilities(what, array)
+
+
+def _lengths(name: str, key: str, got: int, expected: int) -> InvalidInputError:
+    return InvalidInputError(f"{name}: {key} holds {got} images, but the logits hold {expected}")
