@@ -124,7 +124,8 @@ class Predictions:
     @cached_property
     def predicted(self) -> Integers:
         """Predicted class of each image (n,): the largest output, ties to the lower class."""
-        return np.argmax(self.logits, axis=1).astype(np.int64)
+        classes: Integers = np.argmax(self.logits, axis=1).astype(np.int64)
+        return classes
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:

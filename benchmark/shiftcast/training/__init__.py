@@ -1,1 +1,1 @@
-"""See the module docstrings."""
+"""Training and evaluation: the only part of Shiftcast that uses PyTorch and timm."""

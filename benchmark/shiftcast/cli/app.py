@@ -1,0 +1,157 @@
+"""The commands: `run`, `leaderboard`, `estimate` and `list`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shiftcast.workspace import Workspace
+
+app = typer.Typer(
+    name="shiftcast",
+    help="How accurate will an image classifier be on data that nobody has labelled?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Listed(StrEnum):
+    """What can be listed."""
+
+    architectures = "architectures"
+    datasets = "datasets"
+    recipes = "recipes"
+    suites = "suites"
+    estimators = "estimators"
+    difficulty = "difficulty"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from shiftcast import __version__
+
+        typer.echo(f"shiftcast {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="Folder with architectures/ and benchmark/suites/ [default: found, see README]."),
+    ] = None,
+    version: Annotated[  # noqa: ARG001  the callback answers
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """How accurate will an image classifier be on data that nobody has labelled?"""  # noqa: D400
+    context.obj = workspace
+
+
+def _workspace(context: typer.Context) -> Workspace:
+    from shiftcast.workspace import find_workspace
+
+    return find_workspace(context.obj)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(help="Name of the suite; see: shiftcast list suites")],
+    device: Annotated[Device, typer.Option(help="Where networks run.")] = Device.auto,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; results are exact at one count.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this architecture (repeatable).")] = None,
+    retrain: Annotated[bool, typer.Option(help="Train stale runs again.")] = False,
+    results: Annotated[Path | None, typer.Option(help="Results folder [default: the workspace's].")] = None,
+) -> None:
+    """Train, evaluate and score every run of a suite that is not finished yet."""
+    from shiftcast.cli.report import report
+    from shiftcast.cli.watch import Watcher
+    from shiftcast.engines.local import Options, run_suite
+
+    workspace = _workspace(context)
+    chosen = workspace.suite(suite)
+    folder = results or workspace.results(chosen)
+    options = Options(device=device.value, threads=threads, only=tuple(only or ()), retrain=retrain)
+    with Watcher() as watcher:
+        summary = run_suite(workspace, chosen, folder, options, watcher)
+    report(workspace, chosen, folder, summary)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def leaderboard(
+    context: typer.Context,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only compare; exit 1 and show what differs.")
+    ] = False,
+    results: Annotated[Path | None, typer.Option(help="Results folder [default: the workspace's].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where leaderboard.md goes [default: the workspace].")
+    ] = None,
+) -> None:
+    """Write leaderboard.md and its figures from results/ alone (no datasets, no torch)."""
+    from shiftcast.cli.report import check_leaderboard, write_leaderboard
+
+    workspace = _workspace(context)
+    folder, place = results or workspace.results(), out or workspace.home
+    if check:
+        check_leaderboard(workspace, folder, place)
+    else:
+        write_leaderboard(workspace, folder, place)
+
+
+@app.command()
+def estimate(
+    source: Annotated[Path, typer.Option(help=".npz with logits or probs (n, K) and labels (n,).")],
+    target: Annotated[Path, typer.Option(help=".npz with logits or probs (m, K).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Estimate the accuracy on unlabelled predictions from labelled ones."""
+    import json
+
+    from shiftcast.own import estimate_accuracy, read_predictions, summary
+
+    known, unknown = read_predictions(source, labelled=True), read_predictions(target, labelled=False)
+    answer = summary(known, unknown, estimate_accuracy(known, unknown))
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2, sort_keys=True))
+    else:
+        from shiftcast.cli.report import print_estimates
+
+        print_estimates(answer)
+
+
+@app.command(name="list")
+def list_(
+    context: typer.Context,
+    what: Annotated[Listed, typer.Argument(help="What to list.")],
+) -> None:
+    """List what there is: cards, recipes, suites, estimators or difficulty scores."""
+    from shiftcast.cli.listing import rows_of
+
+    _print_rows(rows_of(what.value, lambda: _workspace(context)))
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    from tabulate import tabulate
+
+    typer.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))

@@ -1,0 +1,108 @@
+"""What `shiftcast list` shows, as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shiftcast.workspace import Workspace
+
+Rows = list[dict[str, Any]]
+
+
+def rows_of(what: str, workspace: Callable[[], Workspace]) -> Rows:
+    """Return the rows of one listing; the workspace is only looked for where cards are listed."""
+    plain: dict[str, Callable[[], Rows]] = {"estimators": estimators, "difficulty": difficulty}
+    cards: dict[str, Callable[[Workspace], Rows]] = {
+        "architectures": architectures,
+        "datasets": datasets,
+        "recipes": recipes,
+        "suites": suites,
+    }
+    return plain[what]() if what in plain else cards[what](workspace())
+
+
+def architectures(workspace: Workspace) -> Rows:
+    """Return a row per architecture card."""
+    return [
+        {
+            "architecture": card.name,
+            "family": card.family,
+            "timm": card.timm,
+            "parameters": f"{card.parameters:,}",
+            "final map": " x ".join(map(str, card.feature_map)),
+            "fit": f"input {card.input_size}" if card.input_size != 32 else f"unstride {card.unstride}",
+            "precision": card.precision,
+        }
+        for card in workspace.architectures.values()
+    ]
+
+
+def datasets(workspace: Workspace) -> Rows:
+    """Return a row per dataset card."""
+    return [
+        {
+            "dataset": card.name,
+            "images": f"{card.n:,}",
+            "shift": card.shift,
+            "labels": card.labels,
+            "licence": card.licence,
+            "title": card.title,
+        }
+        for card in workspace.datasets.values()
+    ]
+
+
+def recipes(workspace: Workspace) -> Rows:
+    """Return a row per recipe."""
+    return [
+        {
+            "recipe": recipe.name,
+            "epochs": recipe.epochs,
+            "batch": recipe.batch_size,
+            "optimiser": recipe.optimiser,
+            "learning rate": f"{recipe.learning_rate:g}",
+            "title": recipe.title,
+        }
+        for recipe in workspace.recipes.values()
+    ]
+
+
+def suites(workspace: Workspace) -> Rows:
+    """Return a row per suite."""
+    return [
+        {
+            "suite": suite.name,
+            "version": suite.version,
+            "source": suite.source.test,
+            "targets": len(suite.unfolded_targets()),
+            "scored runs": len(suite.scored_runs()),
+            "reference": f"{len(suite.reference.members)} + {len(suite.reference.reserves)} in reserve",
+            "title": suite.title,
+        }
+        for suite in workspace.suites.values()
+    ]
+
+
+def estimators() -> Rows:
+    """Return a row per estimator, outside ones included."""
+    from shiftcast.estimators import official_estimators, outside_estimators
+
+    return [
+        {
+            "estimator": name,
+            "track": estimator.track,
+            "needs": ", ".join(sorted(estimator.requires)),
+            "citation": estimator.citation,
+        }
+        for name, estimator in {**official_estimators(), **outside_estimators()}.items()
+    ]
+
+
+def difficulty() -> Rows:
+    """Return a row per difficulty score."""
+    from shiftcast.difficulty import KINDS
+
+    return [
+        {"score": name, "is": (kind.__doc__ or "").strip().splitlines()[0]} for name, kind in KINDS.items()
+    ]

@@ -1,0 +1,97 @@
+"""What commands print and write when their work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from shiftcast.cards import Suite
+from shiftcast.engines.local import Summary
+from shiftcast.errors import CheckFailedError
+from shiftcast.files import write_atomic
+from shiftcast.leaderboard.board import terminal_table
+from shiftcast.leaderboard.generate import check, generate, tidy_csv, write
+from shiftcast.scoring import score_results, score_suite
+from shiftcast.workspace import Workspace
+
+
+def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) -> None:
+    """Score a suite, print its estimator board and write its report to the ignored outputs folder."""
+    console = Console()
+    scores = score_suite(workspace, suite, results, summary.edition)
+    console.print(terminal_table(scores))
+    for name, reason in sorted(set(zip(scores.skipped["estimator"], scores.skipped["reason"], strict=True))):
+        console.print(f"{name} is skipped: {reason}", highlight=False, markup=False)
+    folder = workspace.outputs(suite)
+    write(generate([scores], results, folder), folder)
+    write_atomic(folder / "table.csv", tidy_csv(scores))
+    console.print("Report:", style="bold")
+    for name, what in (
+        ("leaderboard.md", "boards of estimators and models"),
+        ("figures", "predicted against actual, OOD against ID"),
+        ("table.csv", "one row per run, target, estimator and protocol"),
+    ):
+        console.print(f"  {folder / name}  ({what})", highlight=False, markup=False, soft_wrap=True)
+    if not suite.scratch:
+        console.print("To renew the committed board: shiftcast leaderboard", highlight=False)
+
+
+def write_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
+    """Write leaderboard.md and its figures."""
+    files = generate(score_results(workspace, results), results, out)
+    write(files, out)
+    console = Console()
+    for path in sorted(files):
+        console.print(f"wrote {out / path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def check_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
+    """Compare the leaderboard with what results/ say.
+
+    Raises
+    ------
+    CheckFailedError
+        If they differ; the message holds the differences.
+    """
+    lines = check(generate(score_results(workspace, results), results, out), out)
+    if lines:
+        body = "\n".join(lines)
+        raise CheckFailedError(
+            f"the leaderboard has drifted from {results}; renew it with: shiftcast leaderboard\n{body}"
+        )
+    Console().print(
+        f"{out / 'leaderboard.md'} is what {results} says", highlight=False, markup=False, soft_wrap=True
+    )
+
+
+def print_estimates(answer: Mapping[str, Any]) -> None:
+    """Print the estimates for a person's own predictions as a table."""
+    source, target = answer["source"], answer["target"]
+    table = Table(title=f"Estimated accuracy on {target['name']} ({target['images']:,} images)")
+    table.add_column("estimator")
+    for heading in ("accuracy %", "sampling interval %", "change pp"):
+        table.add_column(heading, justify="right")
+    for row in answer["estimates"]:
+        if "skipped" in row:
+            table.add_row(row["estimator"], "skipped", row["skipped"], "")
+            continue
+        interval = f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"
+        change = 100 * (row["accuracy"] - source["accuracy"])
+        table.add_row(row["estimator"], f"{100 * row['accuracy']:.2f}", interval, f"{change:+.2f}")
+    console = Console()
+    console.print(table)
+    if "accuracy" in target:
+        console.print(
+            f"Actual accuracy, from the labels in {target['name']}: {100 * target['accuracy']:.2f} %"
+        )
+    console.print(
+        f"Source {source['name']}: {100 * source['accuracy']:.2f} % right on {source['images']:,} images.\n"
+        "The intervals cover sampling alone. They do not cover what an estimator gets wrong under shift, "
+        "which is often larger; see the leaderboard.",
+        highlight=False,
+        markup=False,
+    )

@@ -1,0 +1,80 @@
+"""Progress of a suite in the terminal: one bar over all runs, one over the current training."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from shiftcast.cards import RunKey
+from shiftcast.runs import RunRecord
+
+if TYPE_CHECKING:
+    from shiftcast.training.loop import Progress as Training
+
+
+class Watcher:
+    """Shows what the engine reports; a plain line per run where there is no terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Show on `console`, or on the standard error stream."""
+        self._console = console or Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._runs = self._bars.add_task("runs", total=None, detail="")
+        self._steps = self._bars.add_task("", total=None, detail="", visible=False)
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop drawing."""
+        self._bars.stop()
+
+    def plan(self, total: int, complete: int) -> None:
+        """Show how many runs there are and how many are complete already."""
+        self._bars.update(self._runs, total=total, completed=complete)
+        if complete:
+            self.note(f"{complete} of {total} runs are complete already")
+
+    def started(self, key: RunKey, epochs: int) -> None:
+        """Show the run that begins."""
+        self._bars.reset(self._steps, description=str(key), detail=f"{epochs} epochs", visible=True)
+
+    def progress(self, progress: Training) -> None:
+        """Show loss, speed and remaining time of the current training."""
+        detail = (
+            f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.3f}  "
+            f"{progress.images_per_second:,.0f} images/s  {progress.eta:.0f} s left"
+        )
+        self._bars.update(self._steps, total=progress.steps, completed=progress.step, detail=detail)
+
+    def finished(self, key: RunKey, record: RunRecord) -> None:
+        """Print a line for a run that is on disk."""
+        accuracy = record.targets[record.source].accuracy
+        right = "" if accuracy is None else f"{100 * accuracy:6.2f} % in distribution"
+        speed = f"{record.measured.images_per_second:,.0f} images/s"
+        self._console.print(
+            f"{key!s:<44} {right}  {record.measured.train_seconds:6.1f} s  {speed}",
+            highlight=False,
+            markup=False,
+        )
+        self._bars.advance(self._runs)
+        self._bars.update(self._steps, visible=False)
+
+    def note(self, text: str) -> None:
+        """Print a line worth knowing."""
+        self._console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,246 @@
+"""Readers: from files in their publishers' layouts to arrays in memory.
+
+Nothing here downloads, and nothing is ever unpickled. Files are refused by name, with what was
+expected and what came; the images' identity is checked elsewhere (`fingerprints`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shiftcast.data.sampling import stratified_halves
+from shiftcast.errors import DataError, InvalidInputError, MissingDataError, UnknownNameError
+
+CIFAR10_CLASSES = 10
+ROW = 1 + 3 * 32 * 32
+"""Bytes of one image in the CIFAR-10 binary version: a label, then red, green and blue planes."""
+
+DIGITS_SEED = 0
+"""Seed of the fixed split of scikit-learn's digits: changing it changes the datasets."""
+
+NPY_MAGIC = b"\x93NUMPY"
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Decoded images and, when they are known, their labels.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, H, W, 3), n >= 1.
+    labels
+        int64 (n,), or None when unknown or withheld.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+
+def read_cifar10_binary(folder: Path, files: Sequence[str]) -> Images:
+    """Read files of the CIFAR-10 binary version, one after the other.
+
+    The layout is the publisher's (https://www.cs.toronto.edu/~kriz/cifar.html): rows of one label
+    byte and 3,072 value bytes, planes red, green, blue, each 32 rows of 32.
+
+    Parameters
+    ----------
+    folder
+        Where the files are.
+    files
+        Their names, in the order in which images are numbered.
+
+    Returns
+    -------
+    Images uint8 (n, 32, 32, 3) with labels int64 (n,) in 0..9.
+
+    Raises
+    ------
+    MissingDataError
+        If files are not there; the message names every one.
+    DataError
+        If a file cannot be read, is not a whole number of rows, or holds a label above 9.
+    """
+    if not files:
+        raise DataError(f"{folder}: no file names were given to read from it")
+    paths = [Path(folder) / name for name in files]
+    _require(paths)
+    rows = np.concatenate([_cifar10_rows(path) for path in paths])
+    planes = rows[:, 1:].reshape(-1, 3, 32, 32)
+    return Images(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), rows[:, 0].astype(np.int64))
+
+
+def read_arrays(images_path: Path, labels_path: Path | None = None) -> Images:
+    """Read a `.npy` file of images and, if there is one, the `.npy` file of their labels.
+
+    Parameters
+    ----------
+    images_path
+        uint8 (n, H, W, 3).
+    labels_path
+        Integers (n,), at least 0, of any width; or None.
+
+    Raises
+    ------
+    MissingDataError
+        If a file is not there; the message names both if both are missing.
+    DataError
+        If a file cannot be read as a `.npy` array without pickle, has another type or shape, or
+        the lengths differ.
+    """
+    paths = [Path(path) for path in (images_path, labels_path) if path is not None]
+    _require(paths)
+    images = _checked_images(paths[0], _load_npy(paths[0]))
+    if labels_path is None:
+        return Images(images)
+    return Images(images, _checked_labels(paths[1], _load_npy(paths[1]), len(images)))
+
+
+def read_digits(split: Literal["train", "test"], size: int = 32) -> Images:
+    """Return half of scikit-learn's handwritten digits as colour images; nothing is downloaded.
+
+    The 1,797 digits are split once into stratified halves (`DIGITS_SEED`); grey levels 0..16 are
+    scaled to 0..255 (rounded), resized with Pillow's bilinear filter and repeated for the three
+    channels. Writers are not told apart in this set, so the same hand can be in both halves.
+
+    Parameters
+    ----------
+    split
+        "train" or "test".
+    size
+        Height and width in pixels.
+
+    Returns
+    -------
+    Images uint8 (n, size, size, 3) with labels int64 (n,) in 0..9.
+
+    Raises
+    ------
+    UnknownNameError
+        If the split is neither.
+    InvalidInputError
+        If the size is below 1.
+    """
+    # Imported here: sklearn.datasets is slow to import, and nothing else needs it.
+    from sklearn.datasets import load_digits
+
+    if split not in ("train", "test"):
+        raise UnknownNameError("split of digits", split, ("train", "test"))
+    if size < 1:
+        raise InvalidInputError(f"size: expected at least 1 pixel, got {size}")
+    bunch = load_digits()
+    labels = bunch.target.astype(np.int64)
+    index = stratified_halves(labels, DIGITS_SEED)[0 if split == "train" else 1]
+    grey = ((bunch.images[index].astype(np.int64) * 255 + 8) // 16).astype(np.uint8)
+    resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR) for image in grey]
+    stacked = np.stack([np.asarray(image) for image in resized])
+    return Images(np.repeat(stacked[..., None], 3, axis=3), labels[index])
+
+
+def _require(paths: Iterable[Path]) -> None:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        names = ", ".join(path.name for path in missing)
+        folders = ", ".join(sorted({str(path.parent.absolute()) for path in missing}))
+        raise MissingDataError(
+            f"missing {names}; looked in {folders}. See the dataset's card for how to obtain it, "
+            "or point SHIFTCAST_DATA at the folder that holds it"
+        )
+
+
+def _read_bytes(path: Path, count: int = -1) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(count)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _refuse_html(path: Path, start: bytes) -> None:
+    """Name a web page for what it is: a failed download often leaves one under the data's name."""
+    head = start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        raise DataError(
+            f"{path}: is an HTML page, not data; the download was answered with a web page. "
+            "Delete the file and download it again"
+        )
+
+
+def _cifar10_rows(path: Path) -> NDArray[np.uint8]:
+    data = _read_bytes(path)
+    _refuse_html(path, data)
+    if not data or len(data) % ROW:
+        raise DataError(
+            f"{path}: expected rows of {ROW} bytes (a label and 3072 values), got {len(data)} bytes: "
+            f"{len(data) // ROW} rows and {len(data) % ROW} bytes over. The file is damaged or not the "
+            "CIFAR-10 binary version; obtain it again"
+        )
+    rows = np.frombuffer(data, dtype=np.uint8).reshape(-1, ROW)
+    wrong = np.flatnonzero(rows[:, 0] >= CIFAR10_CLASSES)
+    if len(wrong):
+        raise DataError(
+            f"{path}: expected labels from 0 to 9, got {int(rows[wrong[0], 0])} in row {int(wrong[0])} "
+            f"({len(wrong)} such rows). The file is damaged or not the "
+            "CIFAR-10 binary version; obtain it again"
+        )
+    return rows
+
+
+def _load_npy(path: Path) -> NDArray[Any]:
+    start = _read_bytes(path, 512)
+    _refuse_html(path, start)
+    if not start.startswith(NPY_MAGIC):
+        raise DataError(
+            f"{path}: expected a .npy array, got a file that begins with {start[:8]!r}. "
+            "Save it with numpy.save(path, array, allow_pickle=False)"
+        )
+    try:
+        # Mapped, so that the header's promise is held against the file's size before any memory is
+        # taken. Warnings about odd headers become refusals like everything else that numpy says.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:
+        raise DataError(
+            f"{path}: cannot be read as a .npy array without pickle ({error}). The file is damaged, "
+            "empty or holds Python objects; save plain numbers with numpy.save"
+        ) from error
+    return array
+
+
+def _checked_images(path: Path, array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8:
+        raise DataError(f"{path}: expected images of dtype uint8 (0 to 255), got {_described(array)}")
+    if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
+        raise DataError(f"{path}: expected images of shape (n, H, W, 3), n >= 1, got {array.shape}")
+    return np.array(array, dtype=np.uint8, order="C")
+
+
+def _checked_labels(path: Path, array: NDArray[Any], n: int) -> NDArray[np.int64]:
+    if not np.issubdtype(array.dtype, np.integer):
+        raise DataError(f"{path}: expected labels of an integer dtype, got {_described(array)}")
+    if array.shape != (n,):
+        raise DataError(f"{path}: expected one label per image, shape ({n},), got {array.shape}")
+    wide = np.array(array).astype(np.int64)
+    if (wide < 0).any():
+        where = int(np.flatnonzero(wide < 0)[0])
+        raise DataError(f"{path}: expected labels of at least 0, got {int(array[where])} at position {where}")
+    return wide
+
+
+def _described(array: NDArray[Any]) -> str:
+    """Return the dtype, and that there are NaN among the values if so: the likelier mistake."""
+    nan = array.dtype.kind in "fc" and bool(np.isnan(array).any())
+    return f"dtype {array.dtype}, with NaN among the values" if nan else f"dtype {array.dtype}"

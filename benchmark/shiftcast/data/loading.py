@@ -1,0 +1,164 @@
+"""From cards to arrays: one dataset, or everything that a suite trains on and evaluates.
+
+Says which edition each dataset is; knows nothing of models or results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from shiftcast.cards import DatasetCard, Suite, Target
+from shiftcast.data.corruptions import GENERATOR_VERSION, corrupt
+from shiftcast.data.fingerprints import fingerprint
+from shiftcast.data.layouts import Images, read_arrays, read_cifar10_binary, read_digits
+from shiftcast.data.sampling import stratified_subset
+from shiftcast.errors import DataError, MissingDataError
+from shiftcast.predictions import Integers
+from shiftcast.runs import DatasetUsed
+from shiftcast.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteData:
+    """Everything that a suite's runs see.
+
+    Parameters
+    ----------
+    train
+        The labelled training images, already cut to the suite's subset.
+    sets
+        The images of the in-distribution test set, then of every target, by id.
+    used
+        What stands behind each name: fingerprint, edition, number of images.
+    edition
+        Empty when all arrays are those that the suite names, else what they are.
+    absent
+        Why a target that is not required could not be loaded, by id.
+    """
+
+    train: Images
+    sets: Mapping[str, Images]
+    used: Mapping[str, DatasetUsed]
+    edition: str
+    absent: Mapping[str, str]
+
+
+def load_dataset(card: DatasetCard, folder: Path) -> Images:
+    """Read the arrays of one dataset that has files (or is embedded) and check them against its card.
+
+    Raises
+    ------
+    MissingDataError
+        If files are missing: which ones, where they were looked for, how to get them.
+    DataError
+        If the files are not as the card says.
+    """
+    try:
+        images = _read(card, folder)
+    except MissingDataError as error:
+        raise MissingDataError(f"dataset {card.name!r}: {error}. To get it: {card.obtain}") from error
+    if len(images.images) != card.n:
+        raise DataError(
+            f"dataset {card.name!r}: the card says {card.n} images, the files hold {len(images.images)}"
+        )
+    if images.labels is not None and images.labels.max() >= len(card.classes):
+        raise DataError(
+            f"dataset {card.name!r}: labels reach {images.labels.max()}, "
+            f"but the card has {len(card.classes)} classes"
+        )
+    return images
+
+
+def _read(card: DatasetCard, folder: Path) -> Images:
+    base = folder / card.path
+    if card.layout == "digits":
+        return read_digits("train" if card.split == "train" else "test")
+    if card.layout == "cifar10-binary":
+        return read_cifar10_binary(base, card.files)
+    labels = base / card.files[1] if card.labels == "given" and len(card.files) > 1 else None
+    return read_arrays(base / card.files[0], labels)
+
+
+def load_suite(workspace: Workspace, suite: Suite, folder: Path) -> SuiteData:
+    """Load a suite's training images, test images and targets from the data folder.
+
+    Raises
+    ------
+    MissingDataError
+        If the source or a required target is missing. Targets of another level are left out and
+        listed in `absent`.
+    """
+    train_card, test_card = workspace.dataset(suite.source.train), workspace.dataset(suite.source.test)
+    train, test = load_dataset(train_card, folder), load_dataset(test_card, folder)
+    if test.labels is None or train.labels is None:
+        raise DataError(
+            f"suite {suite.name!r}: its source {train_card.name!r}, {test_card.name!r} must have labels"
+        )
+    used = {train_card.name: _used(train_card, train), test_card.name: _used(test_card, test)}
+    sets, absent = {test_card.name: test}, {}
+    for target in suite.unfolded_targets():
+        card = workspace.dataset(target.dataset)
+        try:
+            images = _derive(target, test, suite) if target.derived else load_dataset(card, folder)
+        except MissingDataError as error:
+            if target.level == "required":
+                raise
+            absent[target.id] = str(error)
+            continue
+        sets[target.id] = images
+        used[target.id] = _used(card, images)
+    return SuiteData(_subset(train, suite), sets, used, edition_tag(suite, used), absent)
+
+
+def _subset(train: Images, suite: Suite) -> Images:
+    if suite.source.train_images is None:
+        return train
+    labels = cast("Integers", train.labels)
+    index = stratified_subset(labels, suite.source.train_images, suite.source.seed)
+    return replace(train, images=train.images[index], labels=labels[index])
+
+
+def base_index(target: Target, labels: Integers, seed: int) -> Integers:
+    """Return the positions in the test set (n',) that a derived target is made from.
+
+    Parameters
+    ----------
+    target
+        A derived target.
+    labels
+        Labels of the whole in-distribution test set (n,).
+    seed
+        The suite's source seed.
+    """
+    if target.images is None:
+        return np.arange(len(labels))
+    return stratified_subset(labels, target.images, seed).astype(np.int64)
+
+
+def _derive(target: Target, test: Images, suite: Suite) -> Images:
+    labels = cast("Integers", test.labels)
+    index = base_index(target, labels, suite.source.seed)
+    changed = corrupt(test.images[index], target.transform, target.severity, index)
+    return replace(test, images=changed, labels=labels[index])
+
+
+def _used(card: DatasetCard, images: Images) -> DatasetUsed:
+    digest = fingerprint(images.images, images.labels)
+    edition = f"generator-{GENERATOR_VERSION}" if card.derived else card.edition(digest)
+    return DatasetUsed(fingerprint=digest, edition=edition, n=len(images.images))
+
+
+def edition_tag(suite: Suite, used: Mapping[str, DatasetUsed]) -> str:
+    """Return what to call results on these arrays: empty when they are the ones the suite names."""
+    others = {
+        entry.edition
+        for name, entry in used.items()
+        if not entry.edition.startswith("generator-")
+        and entry.edition != suite.editions.get(name, "publisher")
+    }
+    return "+".join(sorted(others))

@@ -1,0 +1,181 @@
+"""The local engine: every run of a suite, one after the other, in this process.
+
+Reference ensemble first, then architecture by architecture, so that an interruption leaves
+complete architectures. Runs that are on disk already are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from shiftcast.cards import RunKey, Suite
+from shiftcast.data.loading import SuiteData, load_suite
+from shiftcast.errors import MissingExtraError, RunError, TrainingError
+from shiftcast.runs import RunFolder, RunRecord
+from shiftcast.status import results_folder, staleness
+from shiftcast.workspace import Workspace, data_folder, lookup
+
+if TYPE_CHECKING:
+    from shiftcast.training.loop import Progress
+    from shiftcast.training.work import Job
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose about running a suite.
+
+    Parameters
+    ----------
+    device
+        "cpu", "cuda" or "auto".
+    threads
+        PyTorch's thread count; its own default when None. Results on CPU are exact at a stated count.
+    only
+        Names of architectures to restrict the work to; all when empty.
+    retrain
+        Train again what is on disk but stale or damaged.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    only: Sequence[str] = ()
+    retrain: bool = False
+
+
+class Reporter(Protocol):
+    """What the engine tells whoever watches."""
+
+    def plan(self, total: int, complete: int) -> None:
+        """Say how many runs there are and how many are complete already."""
+
+    def started(self, key: RunKey, epochs: int) -> None:
+        """Say that a run begins."""
+
+    def progress(self, progress: Progress) -> None:
+        """Pass on a training's progress."""
+
+    def finished(self, key: RunKey, record: RunRecord) -> None:
+        """Say that a run is on disk."""
+
+    def note(self, text: str) -> None:
+        """Pass on something worth knowing."""
+
+
+@dataclass
+class Summary:
+    """What running a suite came to."""
+
+    edition: str
+    done: list[RunKey] = field(default_factory=list)
+    kept: list[RunKey] = field(default_factory=list)
+    failed: dict[RunKey, str] = field(default_factory=dict)
+
+
+def run_suite(
+    workspace: Workspace, suite: Suite, results: Path, options: Options, reporter: Reporter
+) -> Summary:
+    """Finish every run of a suite that is not complete yet.
+
+    A training that fails is reported and the suite goes on.
+
+    Raises
+    ------
+    MissingExtraError
+        If torch or timm is not installed.
+    MissingDataError
+        If the source or a required target is not on this machine.
+    """
+    try:
+        from shiftcast.training import work
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+    jobs_of = choose_runs(suite, options.only)
+    device, threads = work.choose_device(options.device), work.set_threads(options.threads)
+    data = load_suite(workspace, suite, data_folder())
+    for name, reason in data.absent.items():
+        reporter.note(f"target {name} is left out: {reason}")
+    if data.edition:
+        reporter.note(
+            f"these arrays are another edition ({data.edition}); results go to {suite.name}@{data.edition}"
+        )
+    folder = results_folder(results, suite, data.edition)
+    jobs = [work.plan_job(workspace, suite, key, role, data, device, threads) for role, key in jobs_of]
+    summary = Summary(data.edition)
+    todo = [
+        job for job in jobs if _needed(job, folder, workspace, options, reporter, work.has_final_checkpoint)
+    ]
+    summary.kept = [job.key for job in jobs if job not in todo]
+    reporter.plan(len(jobs), len(summary.kept))
+    for job in todo:
+        reporter.started(job.key, job.recipe.epochs)
+        try:
+            record = work.perform(job, RunFolder(folder / job.key.path), reporter.progress)
+        except TrainingError as error:
+            summary.failed[job.key] = str(error)
+            reporter.note(f"{job.key} failed: {error}")
+            continue
+        summary.done.append(job.key)
+        reporter.finished(job.key, record)
+    return summary
+
+
+def choose_runs(suite: Suite, only: Sequence[str]) -> list[tuple[str, RunKey]]:
+    """Return (role, run) in the order of work, restricted to the architectures in `only`.
+
+    Raises
+    ------
+    UnknownNameError
+        If `only` names an architecture that the suite does not use.
+    """
+    runs = [("reference", key) for key in suite.reference_runs()]
+    runs += [("scored", key) for key in suite.scored_runs()]
+    used = {key.architecture: key for _, key in runs}
+    for name in only:
+        lookup(f"architecture in suite {suite.name}", name, used)
+    return [(role, key) for role, key in runs if not only or key.architecture in only]
+
+
+def _needed(
+    job: Job,
+    folder: Path,
+    workspace: Workspace,
+    options: Options,
+    reporter: Reporter,
+    trained: Callable[[Job], bool],
+) -> bool:
+    """Whether there is anything to do for a run; says so where the answer may surprise."""
+    place = RunFolder(folder / job.key.path)
+    if not place.record_path.exists():
+        return True
+    try:
+        record, _ = place.read()
+    except RunError as error:
+        reporter.note(f"{job.key} is damaged and is made again: {error}")
+        return True
+    if reason := staleness(record, workspace, job.suite, job.key, job.role):
+        if not options.retrain:
+            reporter.note(
+                f"{job.key} is stale ({reason}) and is kept, unranked; train it again with --retrain"
+            )
+        return options.retrain
+    if lacking := lacking_sets(record, job.data):
+        again = options.retrain or trained(job)
+        if not again:
+            reporter.note(
+                f"{job.key} lacks {', '.join(lacking)} and its checkpoint is not in the cache; "
+                "train it again with --retrain"
+            )
+        return again
+    return False
+
+
+def lacking_sets(record: RunRecord, data: SuiteData) -> list[str]:
+    """Return the sets that a run has not been evaluated on, or only on other arrays."""
+    return [
+        name
+        for name in data.sets
+        if name not in record.targets or record.datasets[name].fingerprint != data.used[name].fingerprint
+    ]

@@ -1,0 +1,183 @@
+"""The stored runs of one suite, checked and ready to be scored, with the status of every other run.
+
+Reads `results/`; needs no dataset and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from shiftcast.cards import RunKey, Suite, Target
+from shiftcast.data.loading import base_index
+from shiftcast.data.sampling import stratified_halves
+from shiftcast.difficulty import choose_members
+from shiftcast.errors import RunError
+from shiftcast.files import sha256
+from shiftcast.predictions import Floats, Integers, softmax
+from shiftcast.runs import RunFolder, RunRecord, StoredSet
+from shiftcast.status import staleness
+from shiftcast.workspace import Workspace
+
+
+class StoredRun:
+    """A complete run, read from disk."""
+
+    def __init__(self, key: RunKey, family: str, record: RunRecord, sets: Mapping[str, StoredSet]) -> None:
+        """Hold the run; derived arrays are computed once and go with it."""
+        self.key, self.family, self.record, self.sets = key, family, record, sets
+        self.predicted = cache(self._predicted)
+        self.probabilities = cache(self._probabilities)
+
+    def _predicted(self, name: str) -> Integers:
+        """Predicted classes (n,) on one set."""
+        classes: Integers = np.argmax(self.sets[name].logits, axis=1).astype(np.int64)
+        return classes
+
+    def _probabilities(self, name: str) -> Floats:
+        """Class probabilities (n, K) on one set."""
+        return softmax(self.sets[name].logits.astype(np.float64))
+
+
+class Pool:
+    """All complete runs of one suite, with what their scorings share."""
+
+    def __init__(self, workspace: Workspace, suite: Suite) -> None:
+        """Start with no runs; `read_pool` adds them."""
+        self.workspace, self.suite = workspace, suite
+        self.scored: list[StoredRun] = []
+        self.reference: dict[str, StoredRun] = {}
+        self.rows = cache(self._rows)
+        self.ensemble = cache(self._ensemble)
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """Targets that at least one scored run was evaluated on, in the suite's order."""
+        return [t for t in self.suite.unfolded_targets() if any(t.id in run.sets for run in self.scored)]
+
+    @cached_property
+    def labels(self) -> Integers:
+        """Labels of the in-distribution test set (n,), as the runs imply them."""
+        return cast("Integers", self.scored[0].sets[self.suite.source.test].labels)
+
+    @cached_property
+    def halves(self) -> dict[str, Integers]:
+        """Positions of the whole source ("all") and of its halves ("A", "B")."""
+        first, second = stratified_halves(self.labels, self.suite.source.seed)
+        return {"all": np.arange(len(self.labels)), "A": first, "B": second}
+
+    def _rows(self, target: Target, part: str) -> Integers:
+        """Positions of a target's images made from one part of the source, seeded order.
+
+        Natural targets have one part, "all". The order is the same for every run, reference member
+        and peer, and tells an estimator nothing about the publisher's order.
+        """
+        count = len(next(run for run in self.scored if target.id in run.sets).sets[target.id].logits)
+        seed = int(sha256(f"{target.id}|{part}".encode())[:8], 16)
+        if target.derived and part != "all":
+            base = base_index(target, self.labels, self.suite.source.seed)
+            chosen = np.flatnonzero(np.isin(base, self.halves[part]))
+        else:
+            chosen = np.arange(count)
+        return np.random.RandomState(seed).permutation(chosen)
+
+    def _ensemble(self, members: tuple[str, ...], name: str) -> Floats | None:
+        """Probabilities (M, n, K) of reference members on one set; None where one lacks it."""
+        runs = [self.reference[member] for member in members]
+        if any(name not in run.sets for run in runs):
+            return None
+        return np.stack([run.probabilities(name) for run in runs])
+
+    def members(self, family: str) -> tuple[str, ...]:
+        """Names of the reference members for a scored run of `family`; empty if incomplete."""
+        known = self.workspace.architectures
+        names = [
+            [(n, known[n].family) for n in group if n in self.reference]
+            for group in (self.suite.reference.members, self.suite.reference.reserves)
+        ]
+        if len(names[0]) < len(self.suite.reference.members):
+            return ()
+        return tuple(choose_members(names[0], names[1], family))
+
+
+def read_pool(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, list[dict[str, Any]]]:
+    """Read a suite's runs; return the complete ones and a row with the status of each."""
+    pool, rows = Pool(workspace, suite), []
+    roles = [("scored", key) for key in suite.scored_runs()]
+    roles += [("reference", key) for key in suite.reference_runs()]
+    labels: Integers | None = None
+    for role, key in roles:
+        run, status = _read_run(workspace, suite, folder, key, role)
+        if run is not None and status == "ok":
+            found = run.sets[suite.source.test].labels
+            labels = found if labels is None else labels
+            if found is None or labels is None or not np.array_equal(found, labels):
+                status = "damaged: its predictions imply other labels than the runs before it"
+            elif role == "scored":
+                pool.scored.append(run)
+            else:
+                pool.reference[key.architecture] = run
+        rows.append(_status_row(workspace, key, role, run, status))
+    rows += _unlisted(workspace, folder, {key.path for _, key in roles})
+    return pool, rows
+
+
+def _read_run(
+    workspace: Workspace, suite: Suite, folder: Path, key: RunKey, role: str
+) -> tuple[StoredRun | None, str]:
+    place = RunFolder(folder / key.path)
+    if not place.record_path.exists():
+        return None, "missing"
+    try:
+        record, sets = place.read()
+    except RunError as error:
+        return None, f"damaged: {str(error).replace(str(folder.parent), 'results')}"
+    run = StoredRun(key, workspace.architecture(key.architecture).family, record, sets)
+    if reason := staleness(record, workspace, suite, key, role):
+        return run, f"stale: {reason}"
+    needed = [suite.source.test, *(t.id for t in suite.unfolded_targets() if t.level == "required")]
+    lacking = [name for name in needed if name not in sets]
+    return run, f"lacks target {', '.join(lacking)}" if lacking else "ok"
+
+
+def _status_row(
+    workspace: Workspace, key: RunKey, role: str, run: StoredRun | None, status: str
+) -> dict[str, Any]:
+    return {
+        **key.model_dump(),
+        "role": role,
+        "family": workspace.architecture(key.architecture).family,
+        "parameters": pd.NA if run is None else run.record.parameters,
+        "device": "" if run is None else run.record.device,
+        "epochs": pd.NA if run is None else len(run.record.epochs),
+        "status": status,
+    }
+
+
+def _unlisted(workspace: Workspace, folder: Path, listed: set[Path]) -> list[dict[str, Any]]:
+    rows = []
+    for path in sorted(folder.glob("*/*/seed-*/run.json")):
+        relative = path.parent.relative_to(folder)
+        if relative in listed:
+            continue
+        architecture, recipe, seed = relative.parts
+        known = workspace.architectures.get(architecture)
+        rows.append(
+            {
+                "architecture": architecture,
+                "recipe": recipe,
+                "seed": int(seed.removeprefix("seed-")) if seed.removeprefix("seed-").isdigit() else -1,
+                "role": "scored",
+                "family": known.family if known else "",
+                "parameters": pd.NA,
+                "device": "",
+                "epochs": pd.NA,
+                "status": "not listed in the suite",
+            }
+        )
+    return rows

@@ -1,0 +1,310 @@
+"""Runs on disk: `run.json` and `predictions.safetensors`, written atomically and read with suspicion.
+
+`run.json` is written last, so its presence means that the run is complete. Logits are stored as
+float16; where labels are known, `true_rank` holds the rank of the true class among the *stored*
+logits, so that labels and correctness follow without any dataset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from shiftcast.cards import Recipe, RunKey, explain
+from shiftcast.errors import InvalidInputError, RunError
+from shiftcast.files import canonical_json, sha256, write_atomic
+from shiftcast.predictions import Floats, Integers
+
+SCHEMA = 1
+LARGEST_LOGIT = 60_000.0
+PREDICTIONS_LIMIT = 1_250_000
+"""Bytes that one run's predictions may take in `results/`."""
+
+
+class StrictModel(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Seeds(StrictModel):
+    """The seeds of one run and how they were derived from its seed number."""
+
+    derivation: str
+    weights: int
+    order: int
+    augmentation: int
+
+
+class DatasetUsed(StrictModel):
+    """Which arrays were used under a dataset's name."""
+
+    fingerprint: str
+    edition: str
+    n: int
+
+
+class TargetResult(StrictModel):
+    """What a run did on one set of images."""
+
+    n: int
+    accuracy: float | None
+
+
+class Epoch(StrictModel):
+    """One line of the training log."""
+
+    loss: float
+    accuracy: float
+    learning_rate: float
+
+
+class Git(StrictModel):
+    """The checkout that a run was made from."""
+
+    commit: str
+    dirty: bool
+
+
+class Measured(StrictModel):
+    """What differs between equal runs; ignored when runs are compared."""
+
+    train_seconds: float
+    evaluate_seconds: float
+    images_per_second: float
+    peak_memory_mib: float
+
+
+class RunRecord(StrictModel):
+    """The content of `run.json`."""
+
+    schema_version: Literal[1] = 1
+    suite: str
+    suite_version: int
+    edition: str
+    role: Literal["scored", "reference"]
+    key: RunKey
+    family: str
+    card_hash: str
+    recipe_hash: str
+    recipe: Recipe
+    seeds: Seeds
+    source: str
+    datasets: dict[str, DatasetUsed]
+    targets: dict[str, TargetResult]
+    epochs: list[Epoch]
+    parameters: int
+    device: str
+    precision: str
+    threads: int
+    packages: dict[str, str]
+    git: Git | None
+    source_hash: str
+    predictions_sha256: str
+    measured: Measured
+
+    def equal(self, other: RunRecord) -> bool:
+        """Whether both describe the same result: everything but `measured` agrees."""
+        return self.model_dump(exclude={"measured"}) == other.model_dump(exclude={"measured"})
+
+
+@dataclass(frozen=True)
+class StoredSet:
+    """One model's stored outputs on one set of images.
+
+    Parameters
+    ----------
+    logits
+        float16 (n, K).
+    true_rank
+        Rank of the true class among the stored logits (n,), 0 = right, ties by class index; None
+        where labels are withheld.
+    """
+
+    logits: NDArray[np.float16]
+    true_rank: Integers | None
+
+    @property
+    def labels(self) -> Integers | None:
+        """The labels (n,) that the ranks imply."""
+        if self.true_rank is None:
+            return None
+        order = np.argsort(-self.logits.astype(np.float64), axis=1, kind="stable")
+        return np.take_along_axis(order, self.true_rank[:, None], axis=1)[:, 0].astype(np.int64)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of images whose true class ranks first, in [0, 1]."""
+        return None if self.true_rank is None else float((self.true_rank == 0).mean())
+
+
+def store_logits(name: str, logits: Floats, labels: Integers | None) -> StoredSet:
+    """Round logits to float16 and rank the true classes among the rounded values.
+
+    Raises
+    ------
+    InvalidInputError
+        If a logit is not finite or beyond 60,000 in size.
+    """
+    bad = ~(np.abs(logits) <= LARGEST_LOGIT)
+    if bad.any():
+        where = np.argwhere(bad)[0].tolist()
+        raise InvalidInputError(
+            f"{name}: {int(bad.sum())} logits are not finite or beyond {LARGEST_LOGIT:.0f}, the first at "
+            f"index {where} ({logits[tuple(where)]}); the training has probably diverged"
+        )
+    stored = logits.astype(np.float16)
+    if labels is None:
+        return StoredSet(stored, None)
+    exact = stored.astype(np.float64)
+    true = np.take_along_axis(exact, labels[:, None], axis=1)
+    before = np.arange(exact.shape[1]) < labels[:, None]
+    ranks = (exact > true).sum(axis=1) + ((exact == true) & before).sum(axis=1)
+    return StoredSet(stored, ranks.astype(np.int64))
+
+
+def encode_predictions(sets: Mapping[str, StoredSet]) -> bytes:
+    """Return the bytes of a `predictions.safetensors` file: equal sets, equal bytes."""
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, stored in sets.items():
+        tensors[f"logits/{name}"] = np.ascontiguousarray(stored.logits)
+        if stored.true_rank is not None:
+            kind = np.uint8 if stored.logits.shape[1] <= 256 else np.uint16
+            tensors[f"true_rank/{name}"] = stored.true_rank.astype(kind)
+    return bytes(save(tensors, metadata={"shiftcast": canonical_json({"schema": SCHEMA})}))
+
+
+def decode_predictions(data: bytes, where: str) -> dict[str, StoredSet]:
+    """Return the sets in a `predictions.safetensors` file.
+
+    Raises
+    ------
+    RunError
+        If the bytes are truncated, foreign, or hold tensors of unexpected names, types or shapes.
+    """
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{where}: is not a readable safetensors file (truncated or foreign): {error}"
+        ) from error
+    sets: dict[str, StoredSet] = {}
+    for key, logits in tensors.items():
+        part, _, name = key.partition("/")
+        if part == "true_rank" and f"logits/{name}" in tensors:
+            continue
+        if part != "logits" or not name:
+            raise RunError(f"{where}: unexpected tensor {key!r}; expected logits/NAME and true_rank/NAME")
+        sets[name] = _checked_set(where, name, logits, tensors.get(f"true_rank/{name}"))
+    if not sets:
+        raise RunError(f"{where}: holds no predictions")
+    return sets
+
+
+def _checked_set(where: str, name: str, logits: NDArray[Any], ranks: NDArray[Any] | None) -> StoredSet:
+    if logits.dtype != np.float16 or logits.ndim != 2 or 0 in logits.shape or logits.shape[1] < 2:
+        raise RunError(
+            f"{where}: logits/{name}: expected float16 (n, K) with n >= 1 and K >= 2, "
+            f"got {logits.dtype} {logits.shape}"
+        )
+    if not np.isfinite(logits).all():
+        raise RunError(f"{where}: logits/{name}: holds NaN or infinite values")
+    if ranks is None:
+        return StoredSet(logits, None)
+    if ranks.dtype.kind != "u" or ranks.shape != logits.shape[:1] or ranks.max() >= logits.shape[1]:
+        raise RunError(
+            f"{where}: true_rank/{name}: expected unsigned ({logits.shape[0]},) below {logits.shape[1]}, "
+            f"got {ranks.dtype} {ranks.shape}"
+        )
+    return StoredSet(logits, ranks.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder, `results/SUITE/ARCHITECTURE/RECIPE/seed-N/`."""
+
+    path: Path
+
+    @property
+    def record_path(self) -> Path:
+        """Where `run.json` stands."""
+        return self.path / "run.json"
+
+    @property
+    def predictions_path(self) -> Path:
+        """Where `predictions.safetensors` stands."""
+        return self.path / "predictions.safetensors"
+
+    def write(self, record: RunRecord, predictions: bytes) -> None:
+        """Write both files atomically, `run.json` last."""
+        write_atomic(self.predictions_path, predictions)
+        text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
+        write_atomic(self.record_path, text + "\n")
+
+    def read_record(self) -> RunRecord:
+        """Return `run.json`.
+
+        Raises
+        ------
+        RunError
+            If it is missing, not JSON, of another schema or not valid.
+        """
+        path = self.record_path
+        try:
+            values = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise RunError(f"{path}: is missing; the run is incomplete. Run its suite again") from error
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{path}: is not valid JSON: {error}") from error
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version != SCHEMA:
+            raise RunError(
+                f"{path}: schema_version is {version!r}, but this version of Shiftcast reads {SCHEMA}; "
+                "install the version that wrote it, or run its suite again with --retrain"
+            )
+        try:
+            return RunRecord.model_validate(values)
+        except ValidationError as error:
+            raise RunError(f"{path}: {explain(error)}") from error
+
+    def read(self) -> tuple[RunRecord, dict[str, StoredSet]]:
+        """Return the record and the predictions, checked against each other.
+
+        Raises
+        ------
+        RunError
+            If either is missing or damaged, or the predictions are not those of the record.
+        """
+        record = self.read_record()
+        path = self.predictions_path
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise RunError(f"{path}: is missing; run the suite again") from error
+        if sha256(data) != record.predictions_sha256:
+            decode_predictions(data, str(path))
+            raise RunError(f"{path}: its SHA-256 differs from the one in run.json; run the suite again")
+        sets = decode_predictions(data, str(path))
+        for name, result in record.targets.items():
+            if name not in sets or len(sets[name].logits) != result.n:
+                raise RunError(
+                    f"{path}: does not hold the {result.n} images of {name!r} that run.json states"
+                )
+        return record, sets
+
+    def complete(self) -> bool:
+        """Whether the folder holds a readable, consistent run."""
+        try:
+            self.read()
+        except RunError:
+            return False
+        return True

@@ -1,0 +1,64 @@
+"""What a suite's results say, as tables: the contract between scoring and everything that prints.
+
+`scoring` fills a `SuiteScores` from `results/`; the leaderboard, the console and the CSV read
+nothing else. This module holds the columns and no computation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from shiftcast.cards import Suite, Target
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteScores:
+    """Every run, accuracy and prediction of one suite, for one edition of its datasets.
+
+    Accuracies are shares in [0, 1]. The order of rows carries no meaning.
+
+    Parameters
+    ----------
+    suite
+        The suite's card.
+    edition
+        Empty when the arrays are those that the suite names, else the edition's tag.
+    targets
+        The evaluated targets, in the suite's order.
+    natural
+        Whether each target, by id, is a natural shift.
+    runs
+        One row per run that the suite lists or `results/` holds. Columns: `architecture`, `recipe`,
+        `seed`, `role` ("scored" or "reference"), `family`, `parameters` (Int64), `device`, `epochs`
+        (Int64), `status` ("ok", or the reason in words: "missing", "stale: ...", "damaged: ...",
+        "lacks target X").
+    accuracies
+        One row per run with status "ok" and set of images. Columns: `architecture`, `recipe`,
+        `seed`, `role`, `set` (a target's id, or `suite.source.test` for the in-distribution set),
+        `right` (Int64, <NA> where the labels are withheld), `n`.
+    table
+        One row per scored run, target, estimator and protocol. Columns: `suite`, `architecture`,
+        `recipe`, `seed`, `family`, `target`, `group`, `natural`, `severity`, `level`, `estimator`,
+        `track`, `selected_on` (datasets joined by ";"), `protocol` ("official" or "shared"),
+        `predicted`, `low`, `high`, `nominal` (the interval's level), `actual` (NaN where withheld),
+        `n`, `abstains` (bool), `note`, `seconds`.
+    skipped
+        Estimators that gave no row. Columns: `estimator`, `reason`, `rows`.
+    ensemble
+        The reference ensemble. Columns: `architecture`, `family`, `role` ("member" or "reserve").
+    dataset_notes
+        What is to be said about a dataset's edition, by dataset.
+    """
+
+    suite: Suite
+    edition: str
+    targets: list[Target]
+    natural: dict[str, bool]
+    runs: pd.DataFrame
+    accuracies: pd.DataFrame
+    table: pd.DataFrame
+    skipped: pd.DataFrame
+    ensemble: pd.DataFrame
+    dataset_notes: dict[str, str]

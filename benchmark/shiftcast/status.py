@@ -1,0 +1,31 @@
+"""Whether a stored run still is what its suite asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shiftcast.cards import RunKey, Suite, card_hash, recipe_hash
+from shiftcast.runs import RunRecord
+from shiftcast.workspace import Workspace
+
+
+def results_folder(results: Path, suite: Suite, edition: str) -> Path:
+    """Return the folder of a suite's runs: `SUITE/`, or `SUITE@EDITION/` for other arrays."""
+    return results / (f"{suite.name}@{edition}" if edition else suite.name)
+
+
+def staleness(record: RunRecord, workspace: Workspace, suite: Suite, key: RunKey, role: str) -> str:
+    """Return why a run no longer is what the suite asks for, or an empty string.
+
+    A stale run is listed, never ranked, and trained again only on request.
+    """
+    recipe = workspace.resolved_recipe(key.architecture, key.recipe)
+    checks = {
+        "it belongs to another run": (record.suite, record.key) == (suite.name, key),
+        "its suite has another version now": record.suite_version == suite.version,
+        "its role has changed": record.role == role,
+        "its architecture card has changed": record.card_hash
+        == card_hash(workspace.architecture(key.architecture)),
+        "its recipe has changed": record.recipe_hash == recipe_hash(recipe),
+    }
+    return next((reason for reason, holds in checks.items() if not holds), "")

@@ -1,0 +1,370 @@
+"""The training loop: seeds, learning rate, optimiser, epochs, checkpoints. Read it top to bottom.
+
+Training is deterministic for a given device, thread count and PyTorch version, and resuming from a
+checkpoint gives the weights of an uninterrupted training bit for bit on a CPU: every random choice
+of an epoch is drawn from (seed, epoch) alone, and checkpoints are written between epochs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import math
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.optim import param_groups_weight_decay
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from shiftcast.cards import ArchitectureCard, Recipe, card_hash, recipe_hash
+from shiftcast.errors import TrainingError
+from shiftcast.files import hash_of, write_atomic
+from shiftcast.runs import Epoch, Seeds
+from shiftcast.training.models import build_model, logits_of
+from shiftcast.training.resident import ResidentImages, epoch_seed
+
+WARMUP_START = 1 / 25
+"""First learning rate as a share of the peak."""
+REPORT_SECONDS = 0.5
+"""How often the loss is read from the device, which stalls it."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands.
+
+    Parameters
+    ----------
+    epoch, epochs
+        Epochs begun, from 1, and in all.
+    step, steps
+        Optimiser steps taken and in all.
+    loss
+        Mean training loss of this epoch so far.
+    images_per_second
+        Speed since the training began or was resumed.
+    eta
+        Seconds left at that speed.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+    eta: float
+
+
+def derive_seeds(architecture: str, recipe: str, seed: int) -> Seeds:
+    """Return a run's seeds, one an axis.
+
+    Each is the first 8 bytes (big-endian, modulo 2**63) of the SHA-256 of
+    "shiftcast/1|AXIS|ARCHITECTURE|RECIPE|SEED", with AXIS one of weights, order, augmentation.
+    """
+
+    def derived(axis: str) -> int:
+        text = f"shiftcast/1|{axis}|{architecture}|{recipe}|{seed}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 2**63
+
+    return Seeds(
+        derivation=f"first 8 bytes of SHA-256('shiftcast/1|AXIS|{architecture}|{recipe}|{seed}') mod 2^63",
+        weights=derived("weights"),
+        order=derived("order"),
+        augmentation=derived("augmentation"),
+    )
+
+
+def seeded_model(card: ArchitectureCard, classes: int, seed: int) -> nn.Module:
+    """Build a card's network on the CPU with weights drawn from `seed`; the caller's stream stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model(card, classes)
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the learning rate of one step, a pure function of its position.
+
+    It rises linearly from 1/25 of the peak over the first `recipe.warmup` of the steps, then falls
+    towards zero: linearly for "one-cycle", along a half cosine for "cosine".
+
+    Parameters
+    ----------
+    recipe
+        A resolved recipe.
+    step
+        The step, from 0.
+    steps
+        Steps in the whole training.
+    """
+    rise = recipe.warmup * steps
+    if step < rise:
+        return recipe.learning_rate * (WARMUP_START + (1 - WARMUP_START) * step / rise)
+    fallen = (step - rise) / (steps - rise)
+    left = 1 - fallen if recipe.schedule == "one-cycle" else (1 + math.cos(math.pi * fallen)) / 2
+    return recipe.learning_rate * left
+
+
+def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser; weight decay spares norms, biases and what the model exempts."""
+    exempt = getattr(model, "no_weight_decay", set)()
+    groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=exempt)
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    nesterov = recipe.momentum > 0
+    return torch.optim.SGD(
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True
+    )
+
+
+def train(
+    model: nn.Module,
+    card: ArchitectureCard,
+    data: ResidentImages,
+    recipe: Recipe,
+    seeds: Seeds,
+    device: str | torch.device,
+    checkpoint: Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    checkpoint_seconds: float = 5.0,
+) -> list[Epoch]:
+    """Train a network in place, resuming from the checkpoint if there is a matching one.
+
+    Parameters
+    ----------
+    model
+        The card's network; moved to `device`.
+    card
+        The architecture card.
+    data
+        Training images and labels on `device`.
+    recipe
+        The recipe with the card's overrides.
+    seeds
+        The run's seeds.
+    device
+        Where to train.
+    checkpoint
+        File to resume from and save to; None to keep none.
+    on_progress
+        Called about twice a second and at the end of each epoch.
+    checkpoint_seconds
+        Save at an epoch's end if the last save is at least this many seconds ago. The last epoch
+        is always saved.
+
+    Returns
+    -------
+    list
+        Loss, training accuracy (augmented images, in training mode) and last learning rate of
+        each epoch.
+
+    Raises
+    ------
+    TrainingError
+        If the loss stops being finite.
+    """
+    device = torch.device(device)
+    model.to(device)
+    with _deterministic(device):
+        training = _Training(model, card, data, recipe, seeds, on_progress)
+        if checkpoint is not None:
+            training.resume(checkpoint)
+        saved = time.monotonic()
+        while training.epoch < recipe.epochs:
+            training.run_epoch()
+            last = training.epoch == recipe.epochs
+            if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
+                training.save(checkpoint)
+                saved = time.monotonic()
+    return training.log
+
+
+class _Training:
+    """The state of one training: model, optimiser and the log of the epochs done."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        card: ArchitectureCard,
+        data: ResidentImages,
+        recipe: Recipe,
+        seeds: Seeds,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.model, self.card, self.data = model, card, data
+        self.recipe, self.seeds, self.on_progress = recipe, seeds, on_progress
+        self.optimiser = build_optimiser(model, recipe)
+        self.sizes = data.batch_sizes(recipe.batch_size)
+        self.log: list[Epoch] = []
+        self.images_seen = 0
+        self.started = self.reported = time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.log)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return len(self.sizes) * self.recipe.epochs
+
+    def run_epoch(self) -> None:
+        """Train for one epoch and log it."""
+        device = self.data.device
+        torch.manual_seed(epoch_seed(self.seeds.augmentation, self.epoch, "dropout"))
+        self.model.train()
+        # Sums stay on the device: reading one waits for everything queued there.
+        losses = torch.zeros(len(self.sizes), device=device)
+        right = torch.zeros((), dtype=torch.int64, device=device)
+        for index, (images, labels) in enumerate(self._batches()):
+            logits, loss = self._step(images, labels, self._rate(index))
+            losses[index] = loss
+            right += (logits.argmax(dim=1) == labels).sum()
+            self.images_seen += len(labels)
+            if time.monotonic() - self.reported >= REPORT_SECONDS:
+                self._report(losses[: index + 1])
+        mean = self._report(losses)
+        rate = self._rate(len(self.sizes) - 1)
+        self.log.append(Epoch(loss=mean, accuracy=right.item() / len(self.data), learning_rate=rate))
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        mean, std = self.data.statistics
+        return self.data.batches(
+            self.recipe.batch_size,
+            order_seed=self.seeds.order,
+            augmentation_seed=self.seeds.augmentation,
+            epoch=self.epoch,
+            crop_padding=self.recipe.crop_padding,
+            flip=self.recipe.flip,
+            cutout=self.recipe.cutout,
+            mean=mean,
+            std=std,
+        )
+
+    def _rate(self, index: int) -> float:
+        return learning_rate(self.recipe, self.epoch * len(self.sizes) + index, self.steps)
+
+    def _step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        logits = logits_of(self.model, self.card, images)
+        loss = cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimiser.step()
+        return logits.detach(), loss.detach()
+
+    def _report(self, losses: Tensor) -> float:
+        """Check this epoch's losses so far, tell the caller about them and return their mean."""
+        values = losses.tolist()
+        for index, value in enumerate(values):
+            if not math.isfinite(value):
+                self._refuse(index, value)
+        mean = math.fsum(values) / len(values)
+        self.reported = time.monotonic()
+        if self.on_progress is not None:
+            self.on_progress(self._progress(len(values), mean))
+        return mean
+
+    def _progress(self, index: int, loss: float) -> Progress:
+        step = self.epoch * len(self.sizes) + index
+        speed = self.images_seen / max(time.monotonic() - self.started, 1e-9)
+        done = self.epoch * len(self.data) + sum(self.sizes[:index])
+        left = self.recipe.epochs * len(self.data) - done
+        return Progress(
+            self.epoch + 1, self.recipe.epochs, step, self.steps, loss, speed, left / max(speed, 1e-9)
+        )
+
+    def _refuse(self, index: int, loss: float) -> None:
+        step = self.epoch * len(self.sizes) + index
+        raise TrainingError(
+            f"{self.card.name}: the loss is {loss} at step {step + 1} of {self.steps} (epoch "
+            f"{self.epoch + 1} of {self.recipe.epochs}, learning rate {self._rate(index):.4g}). Lower "
+            f"learning_rate under [train.{self.recipe.name}] in architectures/{self.card.name}.toml"
+        )
+
+    @property
+    def identity(self) -> str:
+        """Hash of what a checkpoint must share with this training to be its beginning."""
+        parts = [card_hash(self.card), recipe_hash(self.recipe), self.seeds.model_dump()]
+        machine = [torch.__version__, self.data.device.type, torch.get_num_threads()]
+        return hash_of([*parts, *machine, len(self.data), self.data.statistics])
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint atomically."""
+        state = {
+            "identity": self.identity,
+            "epochs": [epoch.model_dump() for epoch in self.log],
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(path, buffer.getvalue())
+
+    def resume(self, path: Path) -> None:
+        """Take up a checkpoint of this very training; any other is ignored."""
+        state = load_checkpoint(path)
+        if state is None:
+            return
+        if state["identity"] != self.identity:
+            logger.warning("%s: is the checkpoint of another training; starting from the beginning", path)
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.log = [Epoch.model_validate(epoch) for epoch in state["epochs"]]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Return a checkpoint's content, or None if there is none that can be read.
+
+    Returns
+    -------
+    dict or None
+        `identity`, `epochs` (the log so far), `model` and `optimiser`. A damaged file is discarded
+        with a logged warning. Nothing but tensors and plain values is ever unpickled.
+    """
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"identity", "epochs", "model", "optimiser"} - set(state)
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (RuntimeError, ValueError, TypeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        logger.warning("%s: is damaged (%s); discarded, training starts from the beginning", path, reason)
+        path.unlink(missing_ok=True)
+        return None
+    return state
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Run with deterministic kernels and a random stream of our own; restore both afterwards."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # guards against bugs, costs time
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before, warn_only=warn_only)
+            torch.utils.deterministic.fill_uninitialized_memory = fill

@@ -1,0 +1,166 @@
+"""From an architecture card to a network: built by timm, fitted to small images, measured.
+
+A network is a plain timm model; what its card adds when it runs (resizing, precision, a float32
+head) is in `logits_of`. Nothing here trains.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from shiftcast.cards import ArchitectureCard
+from shiftcast.errors import CardError
+from shiftcast.training.unstride import unstride_first
+
+IMAGE_SIZE = 32
+"""Side of the images that every card is fitted to, in pixels."""
+
+
+def build_model(card: ArchitectureCard, classes: int, device: str | torch.device = "cpu") -> nn.Module:
+    """Build a card's network with random weights, in training mode and channels_last.
+
+    Parameters
+    ----------
+    card
+        The architecture card.
+    classes
+        Number of classes K.
+    device
+        Where the parameters live; "meta" allocates and computes nothing.
+
+    Raises
+    ------
+    CardError
+        If timm has no such model, refuses the card's kwargs, or the model cannot be unstrided.
+    """
+    with torch.device(device):
+        model = _create(card, classes)
+        with _evaluating(model):
+            for removed in range(card.unstride):
+                _unstride(model, card, removed)
+    return model.to(memory_format=torch.channels_last)
+
+
+def logits_of(model: nn.Module, card: ArchitectureCard, images: Tensor) -> Tensor:
+    """Return the logits of normalised images.
+
+    The trunk runs in the card's precision; the head always in float32, since bfloat16 would round
+    the logits to three digits.
+
+    Parameters
+    ----------
+    model
+        The card's network.
+    card
+        The architecture card.
+    images
+        float32 (n, 3, H, W).
+
+    Returns
+    -------
+    Tensor
+        float32 (n, K).
+    """
+    net: Any = model
+    device = images.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=card.precision == "bfloat16"):
+        pooled = net.forward_head(_features(model, card, images), pre_logits=True)
+    with torch.autocast(device, enabled=False):
+        logits: Tensor = net.get_classifier()(pooled.float())
+    return logits
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def measure(model: nn.Module, card: ArchitectureCard) -> tuple[int, list[int]]:
+    """Return what a card states about its network: trainable parameters and final feature map.
+
+    Returns
+    -------
+    tuple
+        The number of parameters, and [channels, height, width] or [tokens, width] for one
+        32 x 32 image.
+    """
+    device = next(model.parameters()).device
+    with _evaluating(model), torch.no_grad(), torch.device(device):
+        shape = list(_features(model, card, _blank_images()).shape[1:])
+    width = model.num_features
+    if len(shape) == 3 and shape[0] != width and shape[-1] == width:  # some trunks are channels-last
+        shape = [shape[2], shape[0], shape[1]]
+    return count_parameters(model), shape
+
+
+def _features(model: nn.Module, card: ArchitectureCard, images: Tensor) -> Tensor:
+    """Return the trunk's final features of images, resized where the card asks for it."""
+    if images.shape[-1] != card.input_size:
+        size = (card.input_size, card.input_size)
+        images = interpolate(images, size=size, mode="bilinear", align_corners=False)
+    net: Any = model
+    features: Tensor = net.forward_features(images)
+    return features
+
+
+def _create(card: ArchitectureCard, classes: int) -> nn.Module:
+    where = f"architectures/{card.name}.toml"
+    # Asked first, because timm would take a name such as "hf-hub:..." for a download.
+    if not timm.is_model(card.timm):
+        near = difflib.get_close_matches(card.timm.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists the valid names"
+        raise CardError(f"{where}: timm: Unknown model ({card.timm}) in timm {timm.__version__}; {hint}")
+    try:
+        model: nn.Module = timm.create_model(
+            card.timm, pretrained=False, num_classes=classes, in_chans=3, **card.kwargs
+        )
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise CardError(
+            f"{where}: timm cannot build {card.timm!r} with kwargs {card.kwargs}: {error}; "
+            "correct timm or [kwargs]"
+        ) from error
+    return model
+
+
+def _unstride(model: nn.Module, card: ArchitectureCard, removed: int) -> None:
+    where = f"architectures/{card.name}.toml: unstride = {card.unstride}"
+
+    def trace() -> None:
+        with torch.no_grad():
+            _features(model, card, _blank_images())
+
+    try:
+        found = unstride_first(model, trace)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise CardError(
+            f"{where}: {card.timm!r} does not run with downsampling stage {removed + 1} at stride 1: {error}. "
+            "Use input_size, or kwargs such as patch_size, instead"
+        ) from error
+    if not found:
+        raise CardError(
+            f"{where}: {card.timm!r} has only {removed} downsampling stages that a stride makes; "
+            "expected unstride to be at most that"
+        )
+
+
+def _blank_images() -> Tensor:
+    return torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode: nothing random, no statistics updated."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -1,0 +1,244 @@
+"""The resident loader: the whole training set is one uint8 tensor on the training device.
+
+An epoch's order and augmentations come from generators seeded by (seed, epoch) on the CPU, so any
+epoch can be replayed without the earlier ones and is the same on every device. Crops, flips and
+normalisation are a handful of batched operations; no Python runs per image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shiftcast.errors import InvalidInputError
+
+Images = NDArray[np.uint8]
+Channels = tuple[float, ...]
+
+
+def channel_statistics(images: Images) -> tuple[Channels, Channels]:
+    """Return the mean and standard deviation of each channel, in grey levels from 0 to 255.
+
+    Computed from whole-number counts, so that they do not depend on any order of summation.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, H, W, 3).
+
+    Returns
+    -------
+    tuple
+        Means and standard deviations, one a channel; a constant channel has deviation 1.
+    """
+    levels = np.arange(256, dtype=np.float64)
+    means, deviations = [], []
+    for channel in range(images.shape[-1]):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        mean = float(counts @ levels / counts.sum())
+        variance = float(counts @ (levels - mean) ** 2 / counts.sum())
+        means.append(mean)
+        deviations.append(variance**0.5 if variance > 0 else 1.0)
+    return tuple(means), tuple(deviations)
+
+
+def normalise(pixels: Tensor, mean: Channels, std: Channels) -> Tensor:
+    """Return uint8 images (b, H, W, 3) as float32 (b, 3, H, W) in channels_last, (x - mean) / std."""
+    count, height, width, channels = pixels.shape
+    deviation = torch.tensor(std, device=pixels.device, dtype=torch.float32)
+    offset = torch.tensor(mean, device=pixels.device, dtype=torch.float32)
+    # Tiled over a row: broadcasting along an innermost dimension of three does not vectorise.
+    scale = (1 / deviation).repeat(width)
+    shift = (-offset / deviation).repeat(width)
+    rows = pixels.reshape(count, height, width * channels).float().mul_(scale).add_(shift)
+    return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
+    """Return a seed for one purpose in one epoch: neighbouring seeds share no stream."""
+    digest = hashlib.sha256(f"shiftcast/1|{purpose}|{seed}|{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 2**63
+
+
+class Draws(NamedTuple):
+    """One epoch's random choices for n images, in the order in which the images come."""
+
+    top: Tensor
+    """First row of the crop, in pixels of the padded image (n,)."""
+    left: Tensor
+    """First column of the crop (n,)."""
+    flip: Tensor
+    """Whether the image is mirrored, bool (n,)."""
+    centre: Tensor
+    """Row and column of the cutout's centre, after crop and flip (n, 2)."""
+
+    @classmethod
+    def of_epoch(cls, n: int, height: int, width: int, padding: int, seed: int, epoch: int) -> Draws:
+        """Draw for every image; each kind is always drawn, so that one never moves another."""
+        generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "augmentation"))
+
+        def whole(below: int) -> Tensor:
+            return torch.randint(below, (n,), generator=generator)
+
+        top, left = whole(2 * padding + 1), whole(2 * padding + 1)
+        flip = whole(2).bool()
+        return cls(top, left, flip, torch.stack([whole(height), whole(width)], dim=1))
+
+
+class ResidentImages:
+    """A labelled training set on one device.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, H, W, 3).
+    labels
+        Class indices, int64 (n,).
+    device
+        Where the training runs.
+
+    Raises
+    ------
+    InvalidInputError
+        If the arrays have other types or shapes.
+    """
+
+    def __init__(self, images: Images, labels: NDArray[np.int64], device: str | torch.device = "cpu") -> None:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
+            raise InvalidInputError(f"images: expected uint8 (n, H, W, 3), got {images.dtype} {images.shape}")
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise InvalidInputError(
+                f"labels: expected whole numbers ({len(images)},), got {labels.dtype} {labels.shape}"
+            )
+        self._source = images
+        self.images = _tensor(images).to(device)
+        self.labels = _tensor(labels.astype(np.int64)).to(device)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.images.device
+
+    @cached_property
+    def statistics(self) -> tuple[Channels, Channels]:
+        """Mean and standard deviation of each channel, in grey levels."""
+        return channel_statistics(self._source)
+
+    def batch_sizes(self, batch_size: int) -> list[int]:
+        """Return the size of each batch of an epoch.
+
+        The last, smaller batch is kept; a single image left over joins the batch before it, since
+        batch normalisation cannot train on one.
+        """
+        whole, rest = divmod(len(self), batch_size)
+        sizes = [batch_size] * whole
+        if rest == 1 and whole:
+            sizes[-1] += 1
+        elif rest:
+            sizes.append(rest)
+        return sizes
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        order_seed: int,
+        augmentation_seed: int,
+        epoch: int,
+        crop_padding: int,
+        flip: bool,
+        cutout: int,
+        mean: Channels,
+        std: Channels,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield one epoch's batches.
+
+        Crops are padded with zeros in pixel space (black), before normalisation; a cutout is zero
+        after it (the mean colour), its centre anywhere in the image and its square clipped at the
+        border, as in DeVries & Taylor (2017).
+
+        Parameters
+        ----------
+        batch_size
+            Images a batch; see `batch_sizes` for the last one.
+        order_seed, augmentation_seed, epoch
+            What the order and the augmentations are drawn from.
+        crop_padding
+            Zero padding for random crops, in pixels; 0 for none.
+        flip
+            Mirror each image with probability 1/2.
+        cutout
+            Side of the blanked square, in pixels; 0 for none.
+        mean, std
+            Channel statistics in grey levels.
+
+        Yields
+        ------
+        tuple
+            float32 images (b, 3, H, W), channels_last, and int64 labels (b,).
+        """
+        _, height, width, _ = self.images.shape
+        order = torch.randperm(
+            len(self), generator=torch.Generator().manual_seed(epoch_seed(order_seed, epoch, "order"))
+        ).to(self.device)
+        drawn = Draws.of_epoch(len(self), height, width, crop_padding, augmentation_seed, epoch)
+        draws = [values.to(self.device) for values in drawn]
+        start = 0
+        for size in self.batch_sizes(batch_size):
+            part = slice(start, start + size)
+            start += size
+            own = Draws(*(values[part] for values in draws))
+            pixels = self.images[order[part]]
+            if crop_padding:
+                pixels = crop(pixels, own.top, own.left, crop_padding)
+            if flip:
+                pixels = torch.where(own.flip[:, None, None, None], pixels.flip(2), pixels)
+            images = normalise(pixels, mean, std)
+            if cutout:
+                images = blank(images, own.centre, cutout)
+            yield images, self.labels[order[part]]
+
+
+def crop(pixels: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
+    """Return H x W windows of zero-padded images (b, H, W, 3), each at its own (top, left).
+
+    All windows of an image are one strided view of it, and indexing that view copies whole rows.
+    """
+    count, height, width, channels = pixels.shape
+    rows, columns = height + 2 * padding, width + 2 * padding
+    padded = pixels.new_zeros(count, rows, columns, channels)
+    padded[:, padding : padding + height, padding : padding + width] = pixels
+    shifts, row = 2 * padding + 1, columns * channels
+    windows = padded.as_strided(
+        (count, shifts, shifts, height, width * channels), (rows * row, row, channels, row, 1)
+    )
+    chosen = windows[torch.arange(count, device=pixels.device), top, left]
+    return chosen.view(count, height, width, channels)
+
+
+def blank(images: Tensor, centre: Tensor, side: int) -> Tensor:
+    """Return images (b, 3, H, W) with a square of `side` pixels around `centre` (b, 2) set to zero."""
+
+    def inside(length: int, middle: Tensor) -> Tensor:
+        first = (middle - side // 2)[:, None]
+        position = torch.arange(length, device=images.device)
+        return (position >= first) & (position < first + side)
+
+    rows, columns = inside(images.shape[2], centre[:, 0]), inside(images.shape[3], centre[:, 1])
+    return images.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
+
+
+def _tensor(array: NDArray[np.uint8] | NDArray[np.int64]) -> Tensor:
+    # torch warns about read-only memory, which memory-mapped files have.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

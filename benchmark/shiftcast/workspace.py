@@ -1,0 +1,202 @@
+"""Where things are: the cards of a workspace, its results, and the data and cache folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from shiftcast.cards import AnyCard, ArchitectureCard, DatasetCard, Recipe, Suite, Target, read_card
+from shiftcast.errors import CardError, UnknownNameError, WorkspaceError
+
+PACKAGE = Path(__file__).resolve().parent
+EMBEDDED = PACKAGE / "_cards"
+
+AnyValue = TypeVar("AnyValue")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with `architectures/`, `datasets/`, `benchmark/recipes/` and `benchmark/suites/`.
+
+    Parameters
+    ----------
+    root
+        The folder that holds the cards.
+    home
+        The folder that results and outputs go to; differs from `root` only for embedded cards,
+        which are read-only.
+    """
+
+    root: Path
+    home: Path
+
+    @cached_property
+    def architectures(self) -> Mapping[str, ArchitectureCard]:
+        """Every architecture card by name."""
+        return self._cards(ArchitectureCard, "architectures")
+
+    @cached_property
+    def datasets(self) -> Mapping[str, DatasetCard]:
+        """Every dataset card by name."""
+        return self._cards(DatasetCard, "datasets")
+
+    @cached_property
+    def recipes(self) -> Mapping[str, Recipe]:
+        """Every recipe by name."""
+        return self._cards(Recipe, "benchmark/recipes")
+
+    @cached_property
+    def suites(self) -> Mapping[str, Suite]:
+        """Every suite by name, with all names that it uses checked."""
+        suites = self._cards(Suite, "benchmark/suites")
+        for suite in suites.values():
+            self._check_suite(suite)
+        return suites
+
+    def suite(self, name: str) -> Suite:
+        """Return a suite by name.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is none, with the nearest names.
+        """
+        return lookup("suite", name, self.suites)
+
+    def architecture(self, name: str) -> ArchitectureCard:
+        """Return an architecture card by name; `UnknownNameError` if there is none."""
+        return lookup("architecture", name, self.architectures)
+
+    def dataset(self, name: str) -> DatasetCard:
+        """Return a dataset card by name; `UnknownNameError` if there is none."""
+        return lookup("dataset", name, self.datasets)
+
+    def recipe(self, name: str) -> Recipe:
+        """Return a recipe by name; `UnknownNameError` if there is none."""
+        return lookup("recipe", name, self.recipes)
+
+    def resolved_recipe(self, architecture: str, recipe: str) -> Recipe:
+        """Return a recipe with an architecture's overrides."""
+        return self.recipe(recipe).resolved(self.architecture(architecture))
+
+    def outputs(self, suite: Suite) -> Path:
+        """Return the ignored folder for a suite's report."""
+        return self.home / "outputs" / suite.name
+
+    def results(self, suite: Suite | None = None) -> Path:
+        """Return the folder that holds results: `results/`, or a scratch suite's outputs."""
+        return (
+            self.outputs(suite) / "results" if suite is not None and suite.scratch else self.home / "results"
+        )
+
+    def natural(self, target: Target) -> bool:
+        """Whether a target is a natural shift, as its dataset card says."""
+        return self.dataset(target.dataset).shift == "natural"
+
+    def _cards(self, model: type[AnyCard], folder: str) -> dict[str, AnyCard]:
+        return {path.stem: read_card(model, path) for path in sorted((self.root / folder).glob("*.toml"))}
+
+    def _check_suite(self, suite: Suite) -> None:
+        where = f"{self.root / 'benchmark/suites' / suite.name}.toml"
+        for run in [*suite.scored_runs(), *suite.reference_runs()]:
+            lookup("architecture", run.architecture, self.architectures, where)
+            lookup("recipe", run.recipe, self.recipes, where)
+        for name in (suite.source.train, suite.source.test, *suite.editions):
+            lookup("dataset", name, self.datasets, where)
+        classes = self.datasets[suite.source.test].classes
+        for target in suite.unfolded_targets():
+            card = lookup("dataset", target.dataset, self.datasets, where)
+            if card.classes != classes:
+                raise CardError(
+                    f"{where}: target {target.dataset!r} has other classes than {suite.source.test!r}"
+                )
+            self._check_derivation(suite, target, card, where)
+        self._check_reference(suite, where)
+
+    def _check_derivation(self, suite: Suite, target: Target, card: DatasetCard, where: str) -> None:
+        if card.derived is None and not target.derived:
+            return
+        if card.derived is None or not target.derived:
+            raise CardError(
+                f"{where}: transforms and severities belong to derived datasets; see {target.dataset!r}"
+            )
+        if card.derived.source != suite.source.test:
+            raise CardError(
+                f"{where}: {target.dataset!r} is made from {card.derived.source!r}, "
+                f"but the suite's test set is {suite.source.test!r}"
+            )
+        from shiftcast.data import TRANSFORMS
+
+        lookup("transform", target.transform, TRANSFORMS, where)
+
+    def _check_reference(self, suite: Suite, where: str) -> None:
+        seen: dict[str, str] = {}
+        for name in suite.reference.members:
+            family = self.architectures[name].family
+            if family in seen:
+                raise CardError(
+                    f"{where}: reference members {seen[family]!r} and {name!r} share the family {family!r}"
+                )
+            seen[family] = name
+        if self.recipes[suite.reference.recipe].label_smoothing > 0:
+            raise CardError(f"{where}: reference members must be trained without label smoothing")
+
+
+def lookup(kind: str, name: str, known: Mapping[str, AnyValue], where: str = "") -> AnyValue:
+    """Return `known[name]`, or raise `UnknownNameError` with the nearest names."""
+    if name not in known:
+        raise UnknownNameError(kind, name, known, where)
+    return known[name]
+
+
+def find_workspace(explicit: Path | None = None) -> Workspace:
+    """Return the workspace to use.
+
+    In order: `explicit`, the environment variable SHIFTCAST_WORKSPACE, the nearest ancestor of the
+    current folder that has `architectures/` and `benchmark/suites/`, the checkout of an editable
+    install, and last the cards embedded in the package (read-only; results go to the current folder).
+
+    Raises
+    ------
+    WorkspaceError
+        If the folder that was named is no workspace.
+    """
+    named = explicit or (Path(value) if (value := os.environ.get("SHIFTCAST_WORKSPACE")) else None)
+    if named is not None:
+        if not _is_workspace(named):
+            raise WorkspaceError(
+                f"{named} is no workspace: it needs the folders architectures/ and benchmark/suites/. "
+                "Name another with --workspace or SHIFTCAST_WORKSPACE"
+            )
+        return Workspace(named.resolve(), named.resolve())
+    current = Path.cwd()
+    for folder in (current, *current.parents, PACKAGE.parents[1]):
+        if _is_workspace(folder):
+            return Workspace(folder, folder)
+    return Workspace(EMBEDDED, current)
+
+
+def data_folder() -> Path:
+    """Return where datasets are looked for: SHIFTCAST_DATA, else the user's cache folder."""
+    return _folder("SHIFTCAST_DATA", "data")
+
+
+def cache_folder() -> Path:
+    """Return where checkpoints are kept: SHIFTCAST_CACHE, else the user's cache folder."""
+    return _folder("SHIFTCAST_CACHE", "cache")
+
+
+def _folder(variable: str, name: str) -> Path:
+    if value := os.environ.get(variable):
+        return Path(value).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("shiftcast") / name
+
+
+def _is_workspace(folder: Path) -> bool:
+    return (folder / "architectures").is_dir() and (folder / "benchmark" / "suites").is_dir()

@@ -1,0 +1,155 @@
+"""Workspaces, runs and predictions that tests make for themselves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shiftcast.cards import RunKey, card_hash, recipe_hash
+from shiftcast.data.loading import SuiteData, edition_tag, load_suite
+from shiftcast.files import sha256
+from shiftcast.runs import (
+    Epoch,
+    Measured,
+    RunFolder,
+    RunRecord,
+    Seeds,
+    TargetResult,
+    encode_predictions,
+    store_logits,
+)
+from shiftcast.status import results_folder
+from shiftcast.workspace import Workspace
+
+REPOSITORY = Path(__file__).parents[1]
+
+TINY_SUITE = """
+version = 1
+title = "Tiny"
+description = "A suite of seconds."
+headline = "ConfusionPartition"
+{extra}
+[source]
+train = "digits-train"
+test = "digits-test"
+train_images = 120
+
+[[targets]]
+dataset = "digits-shifted"
+transforms = ["gaussian_noise", "contrast", "rotation"]
+severities = [2, 5]
+images = 100
+
+[[runs]]
+architectures = ["test_resnet", "test_vit", "test_convnext"]
+recipe = "tiny"
+seeds = [0, 1]
+
+[reference]
+members = ["test_byobnet", "test_efficientnet", "test_resnet"]
+reserves = ["test_nfnet"]
+recipe = "tiny"
+seed = 100
+"""
+
+TINY_RECIPE = """
+title = "Two epochs"
+epochs = 2
+batch_size = 32
+optimiser = "adamw"
+learning_rate = 0.002
+weight_decay = 0.01
+schedule = "one-cycle"
+crop_padding = 2
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace of its own with the repository's cards, suite `tiny` and recipe `tiny`."""
+    root = tmp_path / "workspace"
+    for folder in ("architectures", "datasets"):
+        shutil.copytree(REPOSITORY / folder, root / folder)
+    for folder, text in (("suites", TINY_SUITE.format(extra="")), ("recipes", TINY_RECIPE)):
+        place = root / "benchmark" / folder
+        place.mkdir(parents=True)
+        (place / "tiny.toml").write_text(text)
+    return Workspace(root, root)
+
+
+@pytest.fixture
+def tiny_data(workspace: Workspace, tmp_path: Path) -> SuiteData:
+    """The arrays of suite `tiny`."""
+    return load_suite(workspace, workspace.suite("tiny"), tmp_path)
+
+
+MakeResults = Callable[..., Path]
+
+
+@pytest.fixture
+def make_results(workspace: Workspace, tiny_data: SuiteData) -> MakeResults:
+    """Write made-up runs for every run of suite `tiny`; return the results folder.
+
+    Each model gets a skill of its own; every image has a difficulty that all models share and that
+    grows under shift, so that estimators have something to find.
+    """
+
+    def make(skip: tuple[str, ...] = ()) -> Path:
+        suite = workspace.suite("tiny")
+        results = workspace.results(suite)
+        runs = [("scored", key) for key in suite.scored_runs()]
+        runs += [("reference", key) for key in suite.reference_runs()]
+        for number, (role, key) in enumerate(runs):
+            if str(key) not in skip:
+                write_run(workspace, tiny_data, results, key, role, number)
+        return results
+
+    return make
+
+
+def write_run(
+    workspace: Workspace, data: SuiteData, results: Path, key: RunKey, role: str, number: int
+) -> RunRecord:
+    suite = workspace.suite("tiny")
+    card, recipe = workspace.architecture(key.architecture), workspace.resolved_recipe(key.architecture, key.recipe)
+    stored = {}
+    for position, (name, images) in enumerate(data.sets.items()):
+        shared = np.random.RandomState(position)
+        own = np.random.RandomState(1000 + 100 * number + position)
+        n = len(images)
+        margin = (2.0 + 0.2 * number) * shared.uniform(0.0 if position else 0.3, 1.5, n)
+        logits = own.normal(size=(n, 10)) + shared.normal(size=(n, 10))
+        logits[np.arange(n), images.labels] += 1.5 * margin
+        stored[name] = store_logits(name, logits, images.labels)
+    predictions = encode_predictions(stored)
+    record = RunRecord(
+        suite=suite.name,
+        suite_version=suite.version,
+        edition=edition_tag(suite, data.used),
+        role=role,
+        key=key,
+        family=card.family,
+        card_hash=card_hash(card),
+        recipe_hash=recipe_hash(recipe),
+        recipe=recipe,
+        seeds=Seeds(derivation="made up", weights=1, order=2, augmentation=3),
+        source=suite.source.test,
+        datasets=dict(data.used),
+        targets={name: TargetResult(n=len(s.logits), accuracy=s.accuracy) for name, s in stored.items()},
+        epochs=[Epoch(loss=1.0, accuracy=0.5, learning_rate=0.1)],
+        parameters=card.parameters,
+        device="cpu",
+        precision=card.precision,
+        threads=1,
+        packages={"numpy": np.__version__},
+        git=None,
+        source_hash="0" * 64,
+        predictions_sha256=sha256(predictions),
+        measured=Measured(train_seconds=1, evaluate_seconds=1, images_per_second=1, peak_memory_mib=1),
+    )
+    RunFolder(results_folder(results, suite, "") / key.path).write(record, predictions)
+    return record

@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+
+from shiftcast.errors import CardError, UnknownNameError, WorkspaceError
+from shiftcast.workspace import Workspace, cache_folder, data_folder, find_workspace
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def edit_suite(workspace, old, new):
+    path = workspace.root / "benchmark" / "suites" / "tiny.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_every_card_of_the_repository_is_valid():
+    workspace = Workspace(REPOSITORY, REPOSITORY)
+    assert {"quickstart", "cifar10-smoke"} <= set(workspace.suites)
+    assert workspace.suite("quickstart").headline == "ConfusionPartition"
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "meant"),
+    [("suite", "tyny", "tiny"), ("architecture", "test_resnt", "test_resnet"), ("dataset", "digits-tst", "digits-test")],
+)
+def test_unknown_names_come_with_the_nearest(workspace, kind, asked, meant):
+    with pytest.raises(UnknownNameError, match=f"unknown {kind} '{asked}'; did you mean.* {meant}"):
+        getattr(workspace, kind)(asked)
+
+
+def test_a_name_like_no_other_lists_what_there_is(workspace):
+    with pytest.raises(UnknownNameError, match="unknown recipe 'zzz'; known: tiny"):
+        workspace.recipe("zzz")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"test_vit"', '"test_vitt"', r"tiny\.toml: unknown architecture 'test_vitt'; did you mean"),
+        ('train = "digits-train"', 'train = "digits-tran"', "unknown dataset 'digits-tran'; did you mean"),
+        ('"contrast"', '"contrats"', "unknown transform 'contrats'; did you mean contrast"),
+        ('dataset = "digits-shifted"', 'dataset = "cifar10-c-regenerated"', "has other classes"),
+        ('"test_byobnet", "test_eff', '"test_nfnet", "test_byobnet", "test_eff', "listed twice"),
+    ],
+)
+def test_a_suite_with_unknown_or_unfit_names_is_refused(workspace, old, new, message):
+    edit_suite(workspace, old, new)
+    with pytest.raises((UnknownNameError, CardError), match=message):
+        _ = workspace.suites
+
+
+def test_reference_members_of_one_family_are_refused(workspace):
+    twin = workspace.root / "architectures" / "twin.toml"
+    twin.write_text((workspace.root / "architectures" / "test_byobnet.toml").read_text())
+    edit_suite(workspace, '"test_efficientnet", "test_resnet"]', '"twin", "test_resnet"]')
+    with pytest.raises(CardError, match="share the family 'byobnet'"):
+        _ = workspace.suites
+
+
+def test_a_reference_with_label_smoothing_is_refused(workspace):
+    recipe = workspace.root / "benchmark" / "recipes" / "tiny.toml"
+    recipe.write_text(recipe.read_text() + "label_smoothing = 0.1\n")
+    with pytest.raises(CardError, match="without label smoothing"):
+        _ = workspace.suites
+
+
+def test_the_named_workspace_wins_then_the_nearest_ancestor(workspace, tmp_path, monkeypatch):
+    deep = workspace.root / "a" / "b"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    monkeypatch.delenv("SHIFTCAST_WORKSPACE", raising=False)
+    assert find_workspace().root == workspace.root
+    assert find_workspace(REPOSITORY).root == REPOSITORY
+    monkeypatch.setenv("SHIFTCAST_WORKSPACE", str(REPOSITORY))
+    assert find_workspace().root == REPOSITORY
+
+
+def test_a_folder_that_is_no_workspace_is_refused(tmp_path):
+    with pytest.raises(WorkspaceError, match="is no workspace: it needs"):
+        find_workspace(tmp_path)
+
+
+def test_elsewhere_an_editable_install_finds_its_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SHIFTCAST_WORKSPACE", raising=False)
+    assert find_workspace().root == REPOSITORY
+
+
+def test_scratch_suites_keep_their_results_out_of_the_board(workspace):
+    suite = workspace.suite("tiny")
+    assert workspace.results(suite) == workspace.home / "results"
+    scratch = suite.model_copy(update={"scratch": True})
+    assert workspace.results(scratch) == workspace.home / "outputs" / "tiny" / "results"
+
+
+def test_folders_follow_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("SHIFTCAST_DATA", str(tmp_path / "d"))
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "c"))
+    assert (data_folder(), cache_folder()) == (tmp_path / "d", tmp_path / "c")
+    monkeypatch.delenv("SHIFTCAST_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert data_folder() == tmp_path / "x" / "shiftcast" / "data"
