@@ -68,6 +68,12 @@ crop_padding = 2
 """
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints of a test stay in its own folder."""
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """A workspace of its own with the repository's cards, suite `tiny` and recipe `tiny`."""

@@ -1,0 +1,115 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from shiftcast.cli.app import app
+
+SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
+
+
+def invoke(*arguments):
+    return subprocess.run([*SHIFTCAST, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def files(tmp_path):
+    random = np.random.RandomState(0)
+    labels = random.randint(4, size=300)
+    logits = random.normal(size=(300, 4))
+    logits[np.arange(300), labels] += 2
+    np.savez(tmp_path / "val.npz", logits=logits, labels=labels)
+    np.savez(tmp_path / "prod.npz", logits=random.normal(size=(200, 4)))
+    return tmp_path
+
+
+def test_help_names_every_command():
+    text = CliRunner().invoke(app, ["--help"]).output
+    for command in ("run", "leaderboard", "estimate", "list"):
+        assert command in text
+
+
+def test_version():
+    import shiftcast
+
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == f"shiftcast {shiftcast.__version__}"
+
+
+@pytest.mark.parametrize("what", ["architectures", "datasets", "recipes", "suites", "estimators", "difficulty"])
+def test_everything_can_be_listed(what):
+    result = CliRunner().invoke(app, ["list", what])
+    assert result.exit_code == 0
+    expected = {
+        "architectures": "test_resnet",
+        "datasets": "cinic10-imagenet",
+        "recipes": "smoke",
+        "suites": "quickstart",
+        "estimators": "ConfusionPartition",
+        "difficulty": "vote_entropy",
+    }
+    assert expected[what] in result.output
+
+
+def test_estimate_prints_a_table_or_json(files):
+    table = CliRunner().invoke(
+        app, ["estimate", "--source", str(files / "val.npz"), "--target", str(files / "prod.npz")]
+    )
+    assert table.exit_code == 0
+    assert "ATC-MC" in table.output
+    assert "sampling" in table.output
+    found = invoke("estimate", "--source", files / "val.npz", "--target", files / "prod.npz", "--json")
+    answer = json.loads(found.stdout)
+    assert answer["target"] == {"name": "prod.npz", "images": 200}
+    assert {row["estimator"] for row in answer["estimates"]} >= {"NoShift", "AC", "DoC"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quikstart"], "unknown suite 'quikstart'; did you mean quickstart"),
+        (["--workspace", "/nowhere", "list", "suites"], "/nowhere is no workspace"),
+        (["run", "quickstart", "--only", "resnet_test"], "unknown architecture in suite quickstart"),
+        (["estimate", "--source", "no.npz", "--target", "no.npz"], "no.npz: there is no such file"),
+    ],
+)
+def test_a_users_mistake_ends_in_one_line_and_exit_code_2(arguments, message):
+    result = invoke(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_missing_data_says_which_files_where_and_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHIFTCAST_DATA", str(tmp_path / "nothing"))
+    result = invoke("run", "cifar10-smoke", "--results", tmp_path / "results")
+    assert result.returncode == 2
+    for part in ("cifar10-train", "data_batch_1.bin", str(tmp_path / "nothing"), "cifar-10-binary.tar.gz"):
+        assert part in result.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_leaderboard_is_written_checked_and_found_to_drift(workspace, make_results):
+    make_results()
+    base = ["--workspace", workspace.root, "leaderboard"]
+    assert invoke(*base).returncode == 0
+    board = workspace.root / "leaderboard.md"
+    assert "ConfusionPartition" in board.read_text()
+    assert invoke(*base, "--check").returncode == 0
+    board.write_text(board.read_text().replace("ConfusionPartition", "Guess", 1))
+    drifted = invoke(*base, "--check")
+    assert drifted.returncode == 1
+    assert "Guess" in drifted.stderr
+    assert "Guess" in board.read_text()
+
+
+def test_leaderboard_writes_where_it_is_told_to(workspace, make_results, tmp_path):
+    make_results()
+    out = tmp_path / "elsewhere"
+    assert invoke("--workspace", workspace.root, "leaderboard", "--out", out).returncode == 0
+    assert (out / "leaderboard.md").exists()
+    assert not (workspace.root / "leaderboard.md").exists()
+    assert not Path(workspace.root / "results" / "tiny" / "figures").exists()

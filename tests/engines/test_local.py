@@ -1,0 +1,161 @@
+"""The whole job on a suite of seconds: trained for real, interrupted, resumed, scored."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from shiftcast.engines.local import Options, choose_runs, run_suite
+from shiftcast.errors import MissingExtraError, UnknownNameError
+from shiftcast.runs import RunFolder
+from shiftcast.scoring import score_suite
+
+COMMAND = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
+
+
+@dataclass
+class Recorder:
+    """A reporter that keeps what it is told."""
+
+    notes: list = field(default_factory=list)
+    trained: list = field(default_factory=list)
+    steps: int = 0
+
+    def plan(self, total, complete):
+        self.planned = (total, complete)
+
+    def started(self, key, epochs):
+        assert epochs == 2
+
+    def progress(self, progress):
+        assert 0 < progress.step <= progress.steps
+        self.steps += 1
+
+    def finished(self, key, record):
+        self.trained.append(str(key))
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def run(workspace, results, **options):
+    recorder = Recorder()
+    summary = run_suite(
+        workspace, workspace.suite("tiny"), results, Options(device="cpu", threads=1, **options), recorder
+    )
+    return summary, recorder
+
+
+def assert_equal_trees(one, other):
+    paths = sorted(path.parent.relative_to(one) for path in one.rglob("run.json"))
+    assert paths == sorted(path.parent.relative_to(other) for path in other.rglob("run.json"))
+    assert paths
+    for path in paths:
+        first, second = RunFolder(one / path), RunFolder(other / path)
+        assert first.read_record().equal(second.read_record()), path
+        assert first.predictions_path.read_bytes() == second.predictions_path.read_bytes()
+
+
+def command_line(workspace, results):
+    arguments = ["--workspace", workspace.root, "run", "tiny", "--results", results, "--threads", "1", "--device", "cpu"]
+    return [*COMMAND, *map(str, arguments)]
+
+
+def test_a_suite_trains_scores_and_is_left_alone_when_complete(workspace, tmp_path):
+    results = tmp_path / "results"
+    summary, recorder = run(workspace, results)
+    assert recorder.planned == (10, 0)
+    assert len(summary.done) == 10
+    assert recorder.steps > 0
+    assert recorder.trained[:4] == [f"{name}/tiny/seed-100" for name in
+                                    ("test_byobnet", "test_efficientnet", "test_resnet", "test_nfnet")]
+    scores = score_suite(workspace, workspace.suite("tiny"), results)
+    assert set(scores.runs["status"]) == {"ok"}
+    assert scores.table["estimator"].nunique() == 13
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
+    again, recorder = run(workspace, results)
+    assert recorder.planned == (10, 10)
+    assert (again.done, len(again.kept)) == ([], 10)
+    assert before == {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
+
+
+def test_killed_and_started_again_it_ends_in_the_same_files(workspace, tmp_path, monkeypatch):
+    """SIGKILL after the second finished run; the same command does the rest, to the same bytes."""
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "one"))
+    subprocess.run(command_line(workspace, undisturbed), check=True, capture_output=True)
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "two"))
+    victim = subprocess.Popen(command_line(workspace, disturbed), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(disturbed.rglob("run.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(victim.pid, signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    assert 2 <= len(list(disturbed.rglob("run.json"))) < 10
+    done = subprocess.run(command_line(workspace, disturbed), check=True, capture_output=True, text=True)
+    assert "runs are complete already" in done.stderr
+    assert_equal_trees(undisturbed, disturbed)
+
+
+def test_damaged_runs_are_made_again_and_stale_ones_only_on_request(workspace, tmp_path):
+    results = tmp_path / "results"
+    run(workspace, results, only=("test_vit",))
+    folder = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0")
+    whole = folder.predictions_path.read_bytes()
+    folder.predictions_path.write_bytes(whole[:1000])
+    summary, recorder = run(workspace, results, only=("test_vit",))
+    assert [str(key) for key in summary.done] == ["test_vit/tiny/seed-0"]
+    assert "damaged" in recorder.notes[0]
+    assert folder.predictions_path.read_bytes() == whole
+
+    recipe = workspace.root / "benchmark" / "recipes" / "tiny.toml"
+    recipe.write_text(recipe.read_text().replace("0.002", "0.001"))
+    changed = type(workspace)(workspace.root, workspace.home)
+    summary, recorder = run(changed, results, only=("test_vit",))
+    assert summary.done == []
+    assert all("stale (its recipe has changed)" in note for note in recorder.notes)
+    summary, _ = run(changed, results, only=("test_vit",), retrain=True)
+    assert len(summary.done) == 2
+    assert folder.predictions_path.read_bytes() != whole
+
+
+def test_a_new_target_needs_no_new_training(workspace, tmp_path):
+    results = tmp_path / "results"
+    run(workspace, results, only=("test_vit",))
+    suite = workspace.root / "benchmark" / "suites" / "tiny.toml"
+    suite.write_text(suite.read_text().replace("severities = [2, 5]", "severities = [2, 4, 5]"))
+    grown = type(workspace)(workspace.root, workspace.home)
+    summary, recorder = run(grown, results, only=("test_vit",))
+    assert len(summary.done) == 2
+    assert recorder.steps == 0
+    record = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read_record()
+    assert "digits-shifted/contrast-4" in record.targets
+
+
+def test_a_training_that_diverges_is_reported_and_the_suite_goes_on(workspace, tmp_path):
+    card = workspace.root / "architectures" / "test_vit.toml"
+    card.write_text(card.read_text() + "\n[train.tiny]\nlearning_rate = 1e30\n")
+    broken = type(workspace)(workspace.root, workspace.home)
+    summary, recorder = run(broken, tmp_path / "results", only=("test_vit", "test_convnext"))
+    assert {key.architecture for key in summary.failed} == {"test_vit"}
+    assert {key.architecture for key in summary.done} == {"test_convnext"}
+    assert not (tmp_path / "results" / "tiny" / "test_vit").exists()
+
+
+def test_only_takes_names_of_the_suite(workspace):
+    suite = workspace.suite("tiny")
+    assert {key.architecture for _, key in choose_runs(suite, ("test_vit",))} == {"test_vit"}
+    with pytest.raises(UnknownNameError, match="did you mean test_vit"):
+        choose_runs(suite, ("test_vti",))
+
+
+def test_without_torch_the_extra_is_named(workspace, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("shiftcast.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'shiftcast\[train\]'"):
+        run(workspace, tmp_path / "results")

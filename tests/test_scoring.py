@@ -1,0 +1,189 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from shiftcast.data import stratified_halves
+from shiftcast.errors import InvalidInputError, RunError
+from shiftcast.estimators import Estimator, official_estimators
+from shiftcast.predictions import Estimate
+from shiftcast.runs import RunFolder
+from shiftcast.scoring import combine, score_results, score_suite
+
+
+def score(workspace, results, **keywords):
+    return score_suite(workspace, workspace.suite("tiny"), results, **keywords)
+
+
+@pytest.fixture
+def scores(workspace, make_results):
+    return score(workspace, make_results())
+
+
+class Spy(Estimator):
+    """Answers with the source accuracy and keeps what it was shown."""
+
+    track = "T1"
+    seen: list = []
+
+    def _fit(self, source, others):
+        Spy.seen.append(("fit", source, tuple(others)))
+
+    def _predict(self, target):
+        Spy.seen.append(("predict", target, ()))
+        return Estimate(self.source_accuracy_, 0.0, 1.0, 0.95)
+
+
+class Needy(Spy):
+    """A spy that also wants the other groups."""
+
+    track = "T5"
+    requires = frozenset({"logits", "others"})
+
+
+@pytest.fixture
+def spied(workspace, make_results):
+    Spy.seen = []
+    return score(workspace, make_results(), estimators={"Spy": Spy(), "Needy": Needy()})
+
+
+def test_a_row_for_each_run_target_estimator_and_protocol(scores):
+    runs, targets, protocols = 6, 6, 2
+    assert len(scores.table) == runs * targets * protocols * len(official_estimators())
+    assert not scores.table.duplicated(["architecture", "seed", "target", "estimator", "protocol"]).any()
+    assert scores.skipped.empty
+    assert set(scores.runs["status"]) == {"ok"}
+
+
+def test_actual_accuracy_is_that_of_all_the_targets_images(scores, make_results, workspace):
+    folder = RunFolder(workspace.results() / "tiny" / "test_vit" / "tiny" / "seed-1")
+    _, sets = folder.read()
+    stored = sets["digits-shifted/contrast-5"]
+    rows = scores.table.query("architecture == 'test_vit' and seed == 1 and target == 'digits-shifted/contrast-5'")
+    assert rows["actual"].nunique() == 1
+    assert rows["actual"].iloc[0] == pytest.approx((stored.true_rank == 0).mean(), abs=1e-6)
+    assert set(rows["n"]) == {100}
+
+
+def test_no_shift_is_cross_fitted(scores, workspace):
+    """NoShift fitted on A predicts B and the reverse: the mean of both halves' accuracies."""
+    _, sets = RunFolder(workspace.results() / "tiny" / "test_vit" / "tiny" / "seed-0").read()
+    right = sets["digits-test"].true_rank == 0
+    labels = sets["digits-test"].labels
+    halves = stratified_halves(labels, 0)
+    rows = scores.table.query(
+        "architecture == 'test_vit' and seed == 0 and estimator == 'NoShift' and target == 'digits-shifted/rotation-2'"
+    ).set_index("protocol")
+    assert rows.loc["shared", "predicted"] == pytest.approx(right.mean(), abs=1e-6)
+    low, high = sorted(right[half].mean() for half in halves)
+    assert low - 1e-6 <= rows.loc["official", "predicted"] <= high + 1e-6
+
+
+def test_official_rows_never_see_a_base_image_twice(spied, workspace):
+    """Images behind a derived target are disjoint from the labelled ones; their sizes add up."""
+    sizes = [(kind, len(shown)) for kind, shown, _ in Spy.seen]
+    total = len(RunFolder(workspace.results() / "tiny/test_vit/tiny/seed-0").read()[1]["digits-test"].logits)
+    fits = {n for kind, n in sizes if kind == "fit"}
+    assert total in fits
+    assert len(fits) in (2, 3)
+    assert all(n in (total, total // 2, total - total // 2) for n in fits)
+
+
+def test_target_labels_never_reach_an_estimator(spied):
+    assert all(shown.labels is None for kind, shown, _ in Spy.seen if kind == "predict")
+
+
+def test_others_are_labelled_and_of_other_groups(spied):
+    fits = [(source, others) for kind, source, others in Spy.seen if kind == "fit" and others]
+    assert fits
+    for _, others in fits:
+        assert all(other.labels is not None for other in others)
+        assert len({other.group for other in others}) == 2
+
+
+def test_the_family_of_a_scored_run_is_kept_out_of_its_reference(workspace, make_results):
+    from shiftcast.pool import read_pool
+
+    pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
+    assert pool.members("vision_transformer") == ("test_byobnet", "test_efficientnet", "test_resnet")
+    assert pool.members("resnet") == ("test_byobnet", "test_efficientnet", "test_nfnet")
+
+
+def test_an_incomplete_ensemble_skips_what_needs_it(workspace, make_results):
+    found = score(workspace, make_results(skip=("test_byobnet/tiny/seed-100",)))
+    skipped = dict(zip(found.skipped["estimator"], found.skipped["reason"], strict=True))
+    assert skipped["ConfusionPartition"] == "the reference ensemble is incomplete"
+    assert "NoShift" not in skipped
+    assert "missing" in set(found.runs["status"])
+
+
+def test_a_run_without_sibling_is_skipped_by_gde_alone(workspace, make_results):
+    found = score(workspace, make_results(skip=("test_vit/tiny/seed-1",)))
+    assert set(found.skipped["estimator"]) == {"GDE"}
+    assert "no sibling" in found.skipped["reason"].iloc[0]
+    assert "test_resnet" in set(found.table.query("estimator == 'GDE'")["architecture"])
+    assert "test_vit" not in set(found.table.query("estimator == 'GDE'")["architecture"])
+
+
+def test_damaged_and_stale_runs_are_listed_and_not_scored(workspace, make_results):
+    results = make_results()
+    damaged = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0")
+    damaged.predictions_path.write_bytes(damaged.predictions_path.read_bytes()[:-7])
+    stale = RunFolder(results / "tiny" / "test_resnet" / "tiny" / "seed-0")
+    content = json.loads(stale.record_path.read_text())
+    stale.record_path.write_text(json.dumps(content | {"card_hash": "0" * 64}))
+    found = score(workspace, results)
+    status = found.runs.set_index(["architecture", "seed"])["status"]
+    assert status["test_vit", 0].startswith("damaged: results/tiny/test_vit")
+    assert status["test_resnet", 0] == "stale: its architecture card has changed"
+    assert set(zip(found.table["architecture"], found.table["seed"], strict=True)) == {
+        ("test_vit", 1),
+        ("test_resnet", 1),
+        ("test_convnext", 0),
+        ("test_convnext", 1),
+    }
+
+
+def test_the_same_results_give_the_same_table(workspace, make_results):
+    results = make_results()
+    first, second = (score(workspace, results).table.drop(columns="seconds") for _ in range(2))
+    assert first.equals(second)
+
+
+def test_two_halves_combine_by_their_images():
+    one = Estimate(0.8, 0.7, 0.9, 0.95)
+    other = Estimate(0.6, 0.6, 0.8, 0.95, extended=True)
+    both = combine([one, other], [30, 10])
+    assert both.accuracy == pytest.approx(0.75)
+    assert both.low == pytest.approx(0.75 - 0.75 * 0.1, abs=1e-6)
+    assert both.high == pytest.approx(0.75 + math.hypot(0.075, 0.05), abs=1e-6)
+    assert both.extended
+    assert combine([one], [5]) is one
+
+
+def test_results_of_an_unknown_suite_are_refused(workspace, make_results):
+    results = make_results()
+    (results / "tiny").rename(results / "other")
+    with pytest.raises(RunError, match="holds runs of a suite 'other'"):
+        score_results(workspace, results)
+
+
+def test_no_results_say_how_to_make_some(workspace, tmp_path):
+    with pytest.raises(InvalidInputError, match="shiftcast run quickstart"):
+        score_results(workspace, tmp_path)
+
+
+def test_target_rows_are_permuted_alike_for_every_model(workspace, make_results):
+    from shiftcast.pool import read_pool
+    from shiftcast.scoring import RunView
+
+    pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
+    target = pool.targets[0]
+    rows = pool.rows(target, "A")
+    shown = RunView(pool, pool.scored[0]).target(target, "A")
+    assert not np.array_equal(rows, np.sort(rows))
+    assert np.array_equal(shown.logits, pool.scored[0].sets[target.id].logits[rows])
+    assert np.array_equal(shown.peers[0], pool.scored[1].predicted(target.id)[rows])
+    byobnet = pool.reference["test_byobnet"].probabilities(target.id)[rows]
+    assert any(np.allclose(member, byobnet) for member in shown.reference)

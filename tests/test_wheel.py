@@ -1,0 +1,76 @@
+"""The wheel, in an environment of its own outside the repository, without torch."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    out = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+    )
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory):
+    """A new environment with the wheel and the base requirements alone, at their locked versions."""
+    place = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", place / "venv"], check=True)
+    python = place / "venv" / "bin" / "python"
+    pins = place / "pins.txt"
+    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    pins.write_text("\n".join(line.rstrip("\\ ") for line in lines if line and line[0].isalnum()))
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, wheel, "--constraint", pins], check=True, capture_output=True)
+    return place
+
+
+def command(bare, *arguments):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SHIFTCAST_", "PYTHON"))}
+    return subprocess.run(
+        [bare / "venv" / "bin" / "shiftcast", *map(str, arguments)],
+        cwd=bare,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_wheel_holds_cards_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "shiftcast/_cards/architectures/test_resnet.toml" in names
+    assert "shiftcast/_cards/benchmark/suites/quickstart.toml" in names
+    assert all(name.startswith(("shiftcast/", "shiftcast-")) for name in names)
+
+
+def test_lists_and_estimates_without_torch_or_checkout(bare):
+    suites = command(bare, "list", "suites")
+    assert suites.returncode == 0, suites.stderr
+    assert "quickstart" in suites.stdout
+    random = np.random.RandomState(0)
+    np.savez(bare / "val.npz", logits=random.normal(size=(50, 3)), labels=random.randint(3, size=50))
+    np.savez(bare / "prod.npz", logits=random.normal(size=(40, 3)))
+    found = command(bare, "estimate", "--source", "val.npz", "--target", "prod.npz")
+    assert found.returncode == 0, found.stderr
+    assert "ATC-MC" in found.stdout
+
+
+def test_training_without_torch_names_the_extra(bare):
+    result = command(bare, "run", "quickstart")
+    assert result.returncode == 2
+    assert "pip install 'shiftcast[train]'" in result.stderr
+    assert not (bare / "results").exists()
