@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from shiftcast.data import GENERATOR_VERSION, TRANSFORMS
 from shiftcast.errors import CardError, UnknownNameError, WorkspaceError
 from shiftcast.workspace import Workspace, cache_folder, data_folder, find_workspace
 
@@ -19,6 +20,15 @@ def test_every_card_of_the_repository_is_valid():
     workspace = Workspace(REPOSITORY, REPOSITORY)
     assert {"quickstart", "cifar10-smoke"} <= set(workspace.suites)
     assert workspace.suite("quickstart").headline == "ConfusionPartition"
+
+
+def test_every_transform_that_a_card_offers_exists_in_its_generator_version():
+    workspace = Workspace(REPOSITORY, REPOSITORY)
+    derived = [card.derived for card in workspace.datasets.values() if card.derived]
+    assert len(derived) == 2
+    for derivation in derived:
+        assert set(derivation.transforms) <= set(TRANSFORMS)
+        assert derivation.version == GENERATOR_VERSION
 
 
 @pytest.mark.parametrize(
@@ -40,7 +50,7 @@ def test_a_name_like_no_other_lists_what_there_is(workspace):
     [
         ('"test_vit"', '"test_vitt"', r"tiny\.toml: unknown architecture 'test_vitt'; did you mean"),
         ('train = "digits-train"', 'train = "digits-tran"', "unknown dataset 'digits-tran'; did you mean"),
-        ('"contrast"', '"contrats"', "unknown transform 'contrats'; did you mean contrast"),
+        ('"contrast"', '"contrats"', "unknown transform of digits-shifted 'contrats'; did you mean contrast"),
         ('dataset = "digits-shifted"', 'dataset = "cifar10-c-regenerated"', "has other classes"),
         ('"test_byobnet", "test_eff', '"test_nfnet", "test_byobnet", "test_eff', "listed twice"),
     ],

@@ -114,6 +114,7 @@ class Derivation(BaseModel):
     source: Name
     generator: Literal["corruptions"]
     version: int = Field(ge=1)
+    transforms: list[Name] = Field(min_length=1, description="what a suite may ask for")
 
 
 class DatasetCard(Card):

@@ -129,9 +129,8 @@ class Workspace:
                 f"{where}: {target.dataset!r} is made from {card.derived.source!r}, "
                 f"but the suite's test set is {suite.source.test!r}"
             )
-        from shiftcast.data import TRANSFORMS
-
-        lookup("transform", target.transform, TRANSFORMS, where)
+        offered = dict.fromkeys(card.derived.transforms)
+        lookup(f"transform of {target.dataset}", target.transform, offered, where)
 
     def _check_reference(self, suite: Suite, where: str) -> None:
         seen: dict[str, str] = {}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.optim import param_groups_weight_decay
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -118,7 +118,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimiser; weight decay spares norms, biases and what the model exempts."""
-    exempt = getattr(model, "no_weight_decay", set)()
+    exempt: set[str] = getattr(model, "no_weight_decay", set)()
     groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=exempt)
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
@@ -359,12 +359,13 @@ def _deterministic(device: torch.device) -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # guards against bugs, costs time
+        memory.fill_uninitialized_memory = False  # guards against bugs, costs time
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before, warn_only=warn_only)
-            torch.utils.deterministic.fill_uninitialized_memory = fill
+            memory.fill_uninitialized_memory = fill

@@ -141,8 +141,8 @@ def _unstride(model: nn.Module, card: ArchitectureCard, removed: int) -> None:
         found = unstride_first(model, trace)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise CardError(
-            f"{where}: {card.timm!r} does not run with downsampling stage {removed + 1} at stride 1: {error}. "
-            "Use input_size, or kwargs such as patch_size, instead"
+            f"{where}: {card.timm!r} fails with downsampling stage {removed + 1} at stride 1: {error}; "
+            "use input_size, or kwargs such as patch_size, instead"
         ) from error
     if not found:
         raise CardError(
