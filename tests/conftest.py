@@ -121,7 +121,10 @@ def write_run(
     workspace: Workspace, data: SuiteData, results: Path, key: RunKey, role: str, number: int
 ) -> RunRecord:
     suite = workspace.suite("tiny")
-    card, recipe = workspace.architecture(key.architecture), workspace.resolved_recipe(key.architecture, key.recipe)
+    card, recipe = (
+        workspace.architecture(key.architecture),
+        workspace.resolved_recipe(key.architecture, key.recipe),
+    )
     stored = {}
     for position, (name, images) in enumerate(data.sets.items()):
         shared = np.random.RandomState(position)

@@ -34,7 +34,12 @@ def write(tmp_path, text, name="thing.toml"):
 
 def test_a_card_is_named_after_its_file(tmp_path):
     card = read_card(ArchitectureCard, write(tmp_path, CARD, "resnet18-cifar.toml"))
-    assert (card.name, card.timm, card.unstride, card.precision) == ("resnet18-cifar", "resnet18", 1, "float32")
+    assert (card.name, card.timm, card.unstride, card.precision) == (
+        "resnet18-cifar",
+        "resnet18",
+        1,
+        "float32",
+    )
 
 
 def test_an_unknown_key_is_refused_with_file_and_key(tmp_path):
@@ -56,7 +61,7 @@ def test_text_that_is_not_toml_is_refused(tmp_path):
 
 def test_a_collapsed_final_map_needs_a_reason(tmp_path):
     collapsed = CARD.replace("[512, 2, 2]", "[512, 1, 1]")
-    with pytest.raises(CardError, match="below 2 x 2.*allow_collapse"):
+    with pytest.raises(CardError, match=r"below 2 x 2.*allow_collapse"):
         read_card(ArchitectureCard, write(tmp_path, collapsed))
     reason = collapsed.replace("unstride = 1", 'allow_collapse = "fast"')
     assert read_card(ArchitectureCard, write(tmp_path, reason)).allow_collapse == "fast"
@@ -118,7 +123,10 @@ def test_runs_stand_architecture_by_architecture():
         ({"runs": [{"architectures": ["a", "a"], "recipe": "r", "seeds": [0]}]}, "listed twice"),
         ({"targets": [{"dataset": "x"}, {"dataset": "x"}]}, "same target is listed twice"),
         ({"targets": [{"dataset": "x", "transforms": ["fog"]}]}, "belong together"),
-        ({"targets": [{"dataset": "x", "transforms": ["fog"], "severities": [6]}]}, "less than or equal to 5"),
+        (
+            {"targets": [{"dataset": "x", "transforms": ["fog"], "severities": [6]}]},
+            "less than or equal to 5",
+        ),
     ],
 )
 def test_a_suite_that_contradicts_itself_is_refused(changes, message):

@@ -42,7 +42,10 @@ def test_logits_that_float16_cannot_hold_are_refused(bad):
 
 
 def test_predictions_survive_a_round_trip_in_the_same_bytes():
-    sets = {"id": store_logits("id", *random_set()), "b/fog-1": store_logits("b", random_set(seed=1)[0], None)}
+    sets = {
+        "id": store_logits("id", *random_set()),
+        "b/fog-1": store_logits("b", random_set(seed=1)[0], None),
+    }
     data = encode_predictions(sets)
     assert data == encode_predictions(dict(reversed(sets.items())))
     back = decode_predictions(data, "file")
@@ -98,7 +101,9 @@ def test_a_run_survives_a_round_trip(folder):
 
 def test_equality_ignores_what_was_measured_and_nothing_else(folder):
     record = folder.read_record()
-    slower = record.model_copy(update={"measured": record.measured.model_copy(update={"train_seconds": 99.0})})
+    slower = record.model_copy(
+        update={"measured": record.measured.model_copy(update={"train_seconds": 99.0})}
+    )
     assert record.equal(slower)
     assert not record.equal(record.model_copy(update={"device": "cuda"}))
 

@@ -39,7 +39,9 @@ def bare(wheel, tmp_path_factory):
 
 
 def command(bare, *arguments):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SHIFTCAST_", "PYTHON"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("SHIFTCAST_", "PYTHON"))
+    }
     return subprocess.run(
         [bare / "venv" / "bin" / "shiftcast", *map(str, arguments)],
         cwd=bare,

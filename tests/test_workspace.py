@@ -33,7 +33,11 @@ def test_every_transform_that_a_card_offers_exists_in_its_generator_version():
 
 @pytest.mark.parametrize(
     ("kind", "asked", "meant"),
-    [("suite", "tyny", "tiny"), ("architecture", "test_resnt", "test_resnet"), ("dataset", "digits-tst", "digits-test")],
+    [
+        ("suite", "tyny", "tiny"),
+        ("architecture", "test_resnt", "test_resnet"),
+        ("dataset", "digits-tst", "digits-test"),
+    ],
 )
 def test_unknown_names_come_with_the_nearest(workspace, kind, asked, meant):
     with pytest.raises(UnknownNameError, match=f"unknown {kind} '{asked}'; did you mean.* {meant}"):

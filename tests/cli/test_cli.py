@@ -39,7 +39,9 @@ def test_version():
     assert CliRunner().invoke(app, ["--version"]).output.strip() == f"shiftcast {shiftcast.__version__}"
 
 
-@pytest.mark.parametrize("what", ["architectures", "datasets", "recipes", "suites", "estimators", "difficulty"])
+@pytest.mark.parametrize(
+    "what", ["architectures", "datasets", "recipes", "suites", "estimators", "difficulty"]
+)
 def test_everything_can_be_listed(what):
     result = CliRunner().invoke(app, ["list", what])
     assert result.exit_code == 0

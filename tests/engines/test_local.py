@@ -61,7 +61,18 @@ def assert_equal_trees(one, other):
 
 
 def command_line(workspace, results):
-    arguments = ["--workspace", workspace.root, "run", "tiny", "--results", results, "--threads", "1", "--device", "cpu"]
+    arguments = [
+        "--workspace",
+        workspace.root,
+        "run",
+        "tiny",
+        "--results",
+        results,
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
     return [*COMMAND, *map(str, arguments)]
 
 
@@ -71,8 +82,9 @@ def test_a_suite_trains_scores_and_is_left_alone_when_complete(workspace, tmp_pa
     assert recorder.planned == (10, 0)
     assert len(summary.done) == 10
     assert recorder.steps > 0
-    assert recorder.trained[:4] == [f"{name}/tiny/seed-100" for name in
-                                    ("test_byobnet", "test_efficientnet", "test_resnet", "test_nfnet")]
+    assert recorder.trained[:4] == [
+        f"{name}/tiny/seed-100" for name in ("test_byobnet", "test_efficientnet", "test_resnet", "test_nfnet")
+    ]
     scores = score_suite(workspace, workspace.suite("tiny"), results)
     assert set(scores.runs["status"]) == {"ok"}
     assert scores.table["estimator"].nunique() == 13
@@ -140,7 +152,7 @@ def test_a_training_that_diverges_is_reported_and_the_suite_goes_on(workspace, t
     card = workspace.root / "architectures" / "test_vit.toml"
     card.write_text(card.read_text() + "\n[train.tiny]\nlearning_rate = 1e30\n")
     broken = type(workspace)(workspace.root, workspace.home)
-    summary, recorder = run(broken, tmp_path / "results", only=("test_vit", "test_convnext"))
+    summary, _ = run(broken, tmp_path / "results", only=("test_vit", "test_convnext"))
     assert {key.architecture for key in summary.failed} == {"test_vit"}
     assert {key.architecture for key in summary.done} == {"test_convnext"}
     assert not (tmp_path / "results" / "tiny" / "test_vit").exists()
