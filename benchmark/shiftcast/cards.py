@@ -45,7 +45,7 @@ class ArchitectureCard(Card):
     family: str
     title: str
     citation: str
-    kwargs: dict[str, str | int | float | bool | list[int]] = {}
+    kwargs: dict[str, Any] = Field(default={}, description="keyword arguments of timm.create_model")
     parameters: int = Field(gt=0, description="trainable parameters with ten classes")
     feature_map: list[int] = Field(
         description="final feature map [channels, height, width] or [tokens, width]"

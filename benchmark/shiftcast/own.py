@@ -95,7 +95,7 @@ def estimate_accuracy(source: Predictions, target: Predictions) -> list[dict[str
             f"source {source.name!r} has {source.classes} classes, "
             f"but target {target.name!r} has {target.classes}"
         )
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, estimator in official_estimators().items():
         if estimator.track != "T1":
             continue

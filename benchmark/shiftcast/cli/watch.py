@@ -67,11 +67,8 @@ class Watcher:
         accuracy = record.targets[record.source].accuracy
         right = "" if accuracy is None else f"{100 * accuracy:6.2f} % in distribution"
         speed = f"{record.measured.images_per_second:,.0f} images/s"
-        self._console.print(
-            f"{key!s:<44} {right}  {record.measured.train_seconds:6.1f} s  {speed}",
-            highlight=False,
-            markup=False,
-        )
+        line = f"{key!s:<44} {right}  {record.measured.train_seconds:6.1f} s  {speed}"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         self._bars.advance(self._runs)
         self._bars.update(self._steps, visible=False)
 

@@ -43,13 +43,13 @@ def entropy(P: ArrayLike) -> Floats:
         One score per image (n,), in [0, 1].
     """
     mean = _mean_probabilities(P)
-    return _entropies(mean) / np.log(mean.shape[1])
+    return _normalised(_entropies(mean), mean.shape[1])
 
 
 def vote_entropy(P: ArrayLike) -> Floats:
     """Return the entropy of the members' votes, -sum_k v_k ln v_k / ln K, (n,) in [0, 1]."""
     shares = vote_shares(P)
-    return _entropies(shares) / np.log(shares.shape[1])
+    return _normalised(_entropies(shares), shares.shape[1])
 
 
 def gini(P: ArrayLike) -> Floats:
@@ -77,12 +77,14 @@ def mutual_information(P: ArrayLike) -> Floats:
 
 def least_confidence(P: ArrayLike) -> Floats:
     """Return 1 - max_k pbar_k, (n,) in [0, 1 - 1/K]."""
-    return 1 - _mean_probabilities(P).max(axis=1)
+    score: Floats = 1 - _mean_probabilities(P).max(axis=1)
+    return score
 
 
 def variation_ratio(P: ArrayLike) -> Floats:
     """Return 1 - max_k v_k, the share of members outside the largest vote, (n,) in [0, 1 - 1/K]."""
-    return 1 - vote_shares(P).max(axis=1)
+    score: Floats = 1 - vote_shares(P).max(axis=1)
+    return score
 
 
 KINDS: Mapping[str, Callable[[ArrayLike], Floats]] = MappingProxyType(
@@ -199,7 +201,8 @@ def _check_probabilities(P: Floats) -> None:
 
 
 def _on_grid(values: Floats) -> Floats:
-    return np.rint(values * _GRID)
+    whole: Floats = np.rint(values * _GRID)
+    return whole
 
 
 def _exact_sum(values: Floats) -> Floats:
@@ -216,6 +219,11 @@ def _mean_probabilities(P: ArrayLike) -> Floats:
         total += _on_grid(member)
     total /= _GRID * len(members)
     return total
+
+
+def _normalised(entropies: Floats, classes: int) -> Floats:
+    shares: Floats = entropies / np.log(classes)
+    return shares
 
 
 def _entropies(probabilities: Floats) -> Floats:

@@ -2,11 +2,12 @@
 
 A subclass says what it is in class variables, keeps constructor arguments unchanged, learns
 attributes ending in `_` in `_fit` and answers in `_predict`; the base class checks requirements,
-hides target labels and rounds.
+hides target labels and holds what `fit` and `predict` are given against each other.
 """
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
@@ -15,10 +16,14 @@ from sklearn.base import BaseEstimator
 
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.predictions import Estimate, Predictions
+from shiftcast.statistics.intervals import normal_quantile
 
 Track = Literal["T1", "T2", "T3", "T4", "T5"]
 """What an estimator needs: T1 own logits, T2 and the reference ensemble, T3 and peers, T4 and
 features or source images, T5 and labels of other shifts."""
+
+_STACKED = ("reference", "peers", "siblings")
+"""Inputs with one entry a model along their first axis; source and target must hold the same models."""
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -35,12 +40,22 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         Datasets on which the estimator, or a default of it, was chosen; the board greys them.
     citation
         The publication that the formula comes from.
+    exact_on_source
+        Whether the source predicted from itself gives its accuracy exactly.
+
+    Parameters
+    ----------
+    level
+        Nominal level of the interval; an estimator without this argument answers at 0.95.
     """
 
     track: ClassVar[Track]
     requires: ClassVar[frozenset[str]] = frozenset({"logits"})
     selected_on: ClassVar[tuple[str, ...]] = ()
     citation: ClassVar[str] = ""
+    exact_on_source: ClassVar[bool] = False
+
+    level: float = 0.95
 
     def fit(self, source: Predictions, others: Sequence[Predictions] = ()) -> Self:
         """Learn from labelled source predictions.
@@ -56,17 +71,21 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         ------
         RequirementError
             If the source has no labels or lacks something in `requires`.
+        InvalidInputError
+            If an argument of the constructor is refused.
         """
+        normal_quantile(self.level)  # refuses a level that is none
         if source.labels is None:
             raise RequirementError(
                 f"{type(self).__name__}.fit: source {source.name!r} has no labels; "
                 "every estimator learns from a labelled source set"
             )
-        if "others" in self.requires and not others:
-            raise RequirementError(f"{type(self).__name__}.fit: needs labelled targets of other groups (others)")
+        if "others" in self.requires:
+            self._check_others(others)
         self._check_requirements("fit", source)
         self.classes_ = source.classes
         self.source_accuracy_ = source.accuracy
+        self.source_models_ = {key: len(getattr(source, key)) for key in _STACKED if key in self.requires}
         self._fit(source, others)
         return self
 
@@ -76,7 +95,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         Raises
         ------
         InvalidInputError
-            If the estimator is not fitted or the class counts differ.
+            If the estimator is not fitted, or source and target differ in their classes or in the
+            number of reference members, peers or siblings that it needs.
         RequirementError
             If the target lacks something in `requires`.
         """
@@ -88,13 +108,31 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
                 f"but the source had {self.classes_}"
             )
         self._check_requirements("predict", target)
-        return self._predict(target if target.labels is None else target.without_labels())
+        for key, count in self.source_models_.items():
+            if len(getattr(target, key)) != count:
+                raise InvalidInputError(
+                    f"{type(self).__name__}.predict: {key} of target {target.name!r} holds "
+                    f"{len(getattr(target, key))} models, but the source's held {count}; give the same ones"
+                )
+        return self._predict(_unlabelled(target))
 
     def _check_requirements(self, method: str, predictions: Predictions) -> None:
         for need in sorted(self.requires - {"others"}):
-            if getattr(predictions, need) is None:
+            value = getattr(predictions, need)
+            if value is None or len(value) == 0:
                 raise RequirementError(
                     f"{type(self).__name__}.{method}: needs {need}, but {predictions.name!r} carries none"
+                )
+
+    def _check_others(self, others: Sequence[Predictions]) -> None:
+        if not others:
+            raise RequirementError(
+                f"{type(self).__name__}.fit: needs labelled targets of other groups (others)"
+            )
+        for other in others:
+            if other.labels is None:
+                raise RequirementError(
+                    f"{type(self).__name__}.fit: needs labels on all of others, but {other.name!r} has none"
                 )
 
     @abstractmethod
@@ -104,3 +142,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     @abstractmethod
     def _predict(self, target: Predictions) -> Estimate:
         """Answer for a validated target without labels."""
+
+
+def _unlabelled(target: Predictions) -> Predictions:
+    """Return the target without labels; its arrays were validated once and need no second look."""
+    if target.labels is None:
+        return target
+    twin = copy.copy(target)
+    twin.__dict__["labels"] = None  # past the frozen dataclass's own door, on our copy only
+    twin.__dict__.pop("correct", None)  # a cached property would still tell
+    return twin

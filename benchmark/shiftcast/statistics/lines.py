@@ -74,9 +74,7 @@ def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
     dy = ordinate - fsum(ordinate) / n
     sxx, sxy, syy = fsum(dx * dx), fsum(dx * dy), fsum(dy * dy)
     if abscissa.min() == abscissa.max():
-        raise InvalidInputError(
-            f"fit_line: all {n} x values equal {abscissa[0]:.6g}; a line needs x to vary"
-        )
+        raise InvalidInputError(f"fit_line: all {n} x values equal {abscissa[0]:.6g}; a line needs x to vary")
     slope = sxy / sxx
     intercept = fsum(ordinate) / n - slope * fsum(abscissa) / n
     r2 = 0.0 if ordinate.min() == ordinate.max() else sxy**2 / (sxx * syy)

@@ -1,0 +1,169 @@
+"""Estimators that compare the scored model with other models: siblings (GDE) and peers (ALine-S)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import ndtr
+
+from shiftcast.errors import RequirementError
+from shiftcast.estimators.base import Estimator, Track
+from shiftcast.estimators.sampling import residual_variance, sampling_estimate
+from shiftcast.predictions import Estimate, Floats, Integers, Predictions
+from shiftcast.statistics.lines import Line, fit_line, inverse_probit, probit
+
+FLAGGED_BELOW = 0.95
+ABSTAINS_BELOW = 0.75
+"""Bounds on R2 of the agreement line: below the first the estimate is doubtful, below the second
+it is shown as an abstention."""
+
+MINIMUM_PEERS = 2
+"""Two peers and the scored model make three pairs, the fewest that can lie off a line."""
+
+
+def pairwise_agreement(predicted: Integers) -> Floats:
+    """Return the share of images on which each pair of models predicts the same class.
+
+    Parameters
+    ----------
+    predicted
+        Predicted classes (Z, n).
+
+    Returns
+    -------
+    Floats
+        Z (Z - 1) / 2 shares, in the order of `numpy.triu_indices(Z, k=1)`.
+    """
+    models, n = predicted.shape
+    narrow = predicted.astype(np.min_scalar_type(int(predicted.max())))  # bytes compare eight times faster
+    agreeing = [np.count_nonzero(narrow[j] == narrow[k]) for j in range(models) for k in range(j + 1, models)]
+    shares: Floats = np.array(agreeing, dtype=np.float64) / n
+    return shares
+
+
+class GDE(Estimator):
+    """Share of target images on which a sibling agrees with the scored model, mean over siblings.
+
+    Siblings have the same architecture and recipe and other seeds. Generalisation disagreement
+    equality takes agreement for accuracy, so estimate minus actual is the mean over the target of
+    (agreement - right); its variance is s^2 / m, s^2 that of the residual on the source. How far
+    the equality itself fails on the source is the diagnostic `source_gap`.
+
+    Parameters
+    ----------
+    level
+        Nominal level of the sampling interval.
+    """
+
+    track: ClassVar[Track] = "T3"
+    requires: ClassVar[frozenset[str]] = frozenset({"logits", "siblings"})
+    citation: ClassVar[str] = "Jiang et al. (2022), Assessing Generalization of SGD via Disagreement"
+
+    def __init__(self, level: float = 0.95) -> None:
+        self.level = level
+
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
+        agreement = _sibling_agreement(source)
+        self.source_gap_ = float(agreement.mean()) - self.source_accuracy_
+        self.residual_variance_ = residual_variance("GDE", source.correct - agreement)
+
+    def _predict(self, target: Predictions) -> Estimate:
+        return sampling_estimate(
+            float(_sibling_agreement(target).mean()),
+            self.residual_variance_ / len(target),
+            self.level,
+            siblings=self.source_models_["siblings"],
+            source_gap=self.source_gap_,
+        )
+
+
+class ALineS(Estimator):
+    """Agreement-on-the-line: the line of target against source agreement, read at source accuracy.
+
+    Over all pairs of peers and the scored model, probit(agreement on target) is fitted to
+    probit(agreement on source); the estimate is Phi(slope probit(a_ID) + intercept). Shares are
+    clipped to [0.5/n, 1 - 0.5/n].
+
+    The variance, conditional on the line, is that of a_ID carried through it (delta method,
+    [slope phi(l) / phi(probit a_ID)]^2 a_ID (1 - a_ID) / n, l the probit of the estimate) plus
+    est (1 - est) / m. Diagnostics: `r2`, `flagged` (R2 below 0.95), `abstains` (below 0.75; an R2
+    of 0 where target agreements do not vary, as with a single image).
+
+    Parameters
+    ----------
+    level
+        Nominal level of the sampling interval.
+    """
+
+    track: ClassVar[Track] = "T3"
+    requires: ClassVar[frozenset[str]] = frozenset({"logits", "peers"})
+    citation: ClassVar[str] = (
+        "Baek et al. (2022), Agreement-on-the-Line: Predicting the Performance of Neural Networks under "
+        "Distribution Shift"
+    )
+    exact_on_source: ClassVar[bool] = True
+
+    def __init__(self, level: float = 0.95) -> None:
+        self.level = level
+
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
+        if self.source_models_["peers"] < MINIMUM_PEERS:
+            raise RequirementError(
+                f"ALineS.fit: needs at least {MINIMUM_PEERS} peers for a line through pairs, "
+                f"got {self.source_models_['peers']}"
+            )
+        self.source_count_ = len(source)
+        self.source_agreement_ = probit(pairwise_agreement(_with_peers(source)), len(source))
+        if self.source_agreement_.min() == self.source_agreement_.max():
+            raise RequirementError(
+                "ALineS.fit: needs peers whose agreement on the source differs from pair to pair; "
+                f"all {len(self.source_agreement_)} pairs agree equally often"
+            )
+
+    def _predict(self, target: Predictions) -> Estimate:
+        m = len(target)
+        line = fit_line(self.source_agreement_, probit(pairwise_agreement(_with_peers(target)), m))
+        abscissa = float(probit(self.source_accuracy_, self.source_count_))
+        estimate = float(inverse_probit(line(abscissa)))
+        spread = _clipped(estimate, m)
+        variance = _line_variance(line, abscissa, self.source_count_) + spread * (1 - spread) / m
+        return sampling_estimate(
+            estimate,
+            variance,
+            self.level,
+            r2=line.r2,
+            slope=line.slope,
+            intercept=line.intercept,
+            flagged=line.r2 < FLAGGED_BELOW,
+            abstains=line.r2 < ABSTAINS_BELOW,
+            peers=self.source_models_["peers"],
+        )
+
+
+def _line_variance(line: Line, abscissa: float, n: int) -> float:
+    """Return the variance of source accuracy carried through the line; densities without 1/sqrt(2 pi)."""
+    value = float(line(abscissa))
+    derivative = line.slope * float(np.exp((abscissa**2 - value**2) / 2))
+    accuracy = float(ndtr(abscissa))
+    return derivative**2 * accuracy * (1 - accuracy) / n
+
+
+def _clipped(share: float, n: int) -> float:
+    return min(max(share, 0.5 / n), 1 - 0.5 / n)
+
+
+def _sibling_agreement(predictions: Predictions) -> Floats:
+    """Return the share of siblings that agree with the scored model on each image (n,)."""
+    if predictions.siblings is None:  # the base class has checked; this tells the type checker
+        raise RequirementError(f"{predictions.name}: carries no siblings")
+    shares: Floats = (predictions.siblings == predictions.predicted).mean(axis=0)
+    return shares
+
+
+def _with_peers(predictions: Predictions) -> Integers:
+    """Return the predicted classes of peers and scored model (Z + 1, n)."""
+    if predictions.peers is None:  # the base class has checked; this tells the type checker
+        raise RequirementError(f"{predictions.name}: carries no peers")
+    return np.vstack([predictions.peers, predictions.predicted])

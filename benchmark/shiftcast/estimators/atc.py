@@ -1,0 +1,125 @@
+"""Average thresholded confidence: as many target images pass as source images were right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy.special import entr
+
+from shiftcast.errors import UnknownNameError
+from shiftcast.estimators.base import Estimator, Track
+from shiftcast.estimators.sampling import residual_variance, sampling_estimate
+from shiftcast.predictions import Estimate, Floats, Predictions
+
+
+def max_confidence_score(predictions: Predictions) -> Floats:
+    """Return a score (n,) that orders images as their largest probability does.
+
+    For logits it is -ln sum_{j != top} exp(z_j - z_top): the largest probability saturates at 1
+    in floating point, its odds do not. For probabilities it is the largest one. Terms are summed
+    in sorted order and the score rounded to 1e-9, so the order of classes makes and breaks no tie.
+    """
+    if predictions.kind == "probabilities":
+        return _rounded(predictions.probabilities.max(axis=1))
+    ordered = np.sort(predictions.logits, axis=1)
+    top, second, others = ordered[:, -1:], ordered[:, -2:-1], ordered[:, :-1]
+    remainder = np.log(np.exp(others - second).sum(axis=1))
+    return _rounded((top - second)[:, 0] - remainder)
+
+
+def negative_entropy_score(predictions: Predictions) -> Floats:
+    """Return sum_k p_k ln p_k of each image (n,), 0 ln 0 = 0, summed in sorted order, to 1e-9."""
+    terms = entr(np.sort(predictions.probabilities, axis=1))
+    return _rounded(-terms.sum(axis=1))
+
+
+def passing_share(scores: Floats, threshold: float, tied: float) -> Floats:
+    """Return what each image counts (n,): 1 above the threshold, `tied` on it, 0 below."""
+    share: Floats = (scores > threshold) + tied * (scores == threshold)
+    return share
+
+
+def find_threshold(scores: Floats, right: int) -> tuple[float, float]:
+    """Return the threshold t and the part that images tied at t count.
+
+    t is the `right`-th largest of the source scores, and the part such that the images that pass
+    count exactly `right`: (right - #{s > t}) / #{s = t}. If all are right everything passes
+    (t = -inf); if none is, nothing does (t = inf).
+
+    Parameters
+    ----------
+    scores
+        Source scores (n,).
+    right
+        Number of right source images, 0 <= right <= n.
+    """
+    n = len(scores)
+    if right == n:
+        return -np.inf, 0.0
+    if right == 0:
+        return np.inf, 0.0
+    threshold = float(np.partition(scores, n - right)[n - right])
+    above = int(np.count_nonzero(scores > threshold))
+    return threshold, (right - above) / int(np.count_nonzero(scores == threshold))
+
+
+def _rounded(scores: Floats) -> Floats:
+    rounded: Floats = np.round(scores, 9) + 0.0  # turns -0.0 into 0.0
+    return rounded
+
+
+_SCORES = {"max_confidence": max_confidence_score, "negative_entropy": negative_entropy_score}
+
+
+class ATC(Estimator):
+    """Share of target images whose score passes the threshold that as many source images pass as are right.
+
+    Estimate minus actual is the mean over the target of (passes - right), which on the source is
+    0 by the choice of the threshold. The variance is s^2 (1/n + 1/m), s^2 that of the source
+    residuals right - passes. This takes the density of target scores at the threshold, relative
+    to the source's, as 1: where the target has more images there, moving the threshold moves more.
+
+    Parameters
+    ----------
+    score
+        "max_confidence" (ATC-MC) or "negative_entropy" (ATC-NE).
+    level
+        Nominal level of the sampling interval.
+    """
+
+    track: ClassVar[Track] = "T1"
+    citation: ClassVar[str] = (
+        "Garg et al. (2022), Leveraging Unlabeled Data to Predict Out-of-Distribution Performance"
+    )
+    exact_on_source: ClassVar[bool] = True
+
+    def __init__(
+        self, score: Literal["max_confidence", "negative_entropy"] = "max_confidence", level: float = 0.95
+    ) -> None:
+        self.score = score
+        self.level = level
+
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
+        if self.score not in _SCORES:
+            raise UnknownNameError("score", str(self.score), _SCORES, "ATC")
+        scores = _SCORES[self.score](source)
+        self.source_count_ = len(source)
+        self.threshold_, self.tied_ = find_threshold(scores, int(source.correct.sum()))
+        passes = passing_share(scores, self.threshold_, self.tied_)
+        self.residual_variance_ = residual_variance("ATC", source.correct - passes)
+
+    def _predict(self, target: Predictions) -> Estimate:
+        scores = _SCORES[self.score](target)
+        estimate = float(passing_share(scores, self.threshold_, self.tied_).mean())
+        variance = self.residual_variance_ * (1 / self.source_count_ + 1 / len(target))
+        # JSON has no infinity: an infinite threshold, all right or none, is told as null
+        threshold = self.threshold_ if np.isfinite(self.threshold_) else None
+        return sampling_estimate(
+            estimate,
+            variance,
+            self.level,
+            threshold=threshold,
+            mass_at_threshold=float((scores == self.threshold_).mean()),
+        )

@@ -1,0 +1,112 @@
+"""Estimators that read the scored model's own confidence, its largest class probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from shiftcast.calibration import fit_temperature, scalable_logits
+from shiftcast.errors import UnknownNameError
+from shiftcast.estimators.base import Estimator, Track
+from shiftcast.estimators.differences import SignalDifference
+from shiftcast.estimators.partition import PartitionEstimator
+from shiftcast.estimators.sampling import sampling_estimate
+from shiftcast.predictions import Estimate, Floats, Predictions, softmax
+
+
+def confidence(predictions: Predictions) -> Floats:
+    """Return max_k p_k of each image (n,)."""
+    highest: Floats = predictions.probabilities.max(axis=1)
+    return highest
+
+
+class AverageConfidence(Estimator):
+    """Mean confidence on the target (AC), optionally after temperature scaling on the source (AC-TS).
+
+    If confidences are calibrated on the target, the number of right images is Poisson-binomial,
+    so the variance of estimate minus actual is mean(c (1 - c)) / m (Kivimaki et al. 2025). The
+    error of the fitted temperature is not in it.
+
+    Parameters
+    ----------
+    calibration
+        None, or "temperature": divide logits by the temperature fitted on the source. For
+        probabilities their logarithm, floored at 1e-12, stands in for logits.
+    level
+        Nominal level of the sampling interval.
+    """
+
+    track: ClassVar[Track] = "T1"
+    citation: ClassVar[str] = (
+        "Hendrycks & Gimpel (2017), A Baseline for Detecting Misclassified and Out-of-Distribution Examples"
+    )
+
+    def __init__(self, calibration: Literal["temperature"] | None = None, level: float = 0.95) -> None:
+        self.calibration = calibration
+        self.level = level
+
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
+        if self.calibration not in (None, "temperature"):
+            raise UnknownNameError("calibration", str(self.calibration), ["temperature"], "AverageConfidence")
+        self.temperature_ = 1.0
+        if self.calibration and source.labels is not None:
+            self.temperature_ = fit_temperature(scalable_logits(source), source.labels)
+
+    def _predict(self, target: Predictions) -> Estimate:
+        if self.calibration:
+            confidences = softmax(scalable_logits(target) / self.temperature_).max(axis=1)
+        else:
+            confidences = confidence(target)
+        variance = float((confidences * (1 - confidences)).mean()) / len(target)
+        return sampling_estimate(
+            float(confidences.mean()), variance, self.level, temperature=self.temperature_
+        )
+
+
+class DifferenceOfConfidences(SignalDifference):
+    """Source accuracy plus the change in mean confidence (DoC), clipped to [0, 1].
+
+    The interval is that of `SignalDifference`, with confidence as the signal.
+
+    Parameters
+    ----------
+    level
+        Nominal level of the sampling interval.
+    """
+
+    track: ClassVar[Track] = "T1"
+    citation: ClassVar[str] = "Guillory et al. (2021), Predicting with Confidence on Unseen Distributions"
+
+    def _signal(self, predictions: Predictions) -> Floats:
+        return confidence(predictions)
+
+
+class ImportanceReweighting(PartitionEstimator):
+    """Partition by the model's *own* confidence (IM): the ablation of the confusion partition.
+
+    The score is 1 - max_k p_k in bins of equal width on [0, 1], which are those of confidence
+    seen from the other end; the least confident bin is the most confused. Merging, counts and
+    interval are the confusion partition's.
+
+    Parameters
+    ----------
+    bins
+        Number of bins of equal width.
+    min_count
+        Fewest source images that let a bin stand alone.
+    level
+        Nominal level of the sampling interval.
+    """
+
+    track: ClassVar[Track] = "T1"
+    citation: ClassVar[str] = "Chen et al. (2021), Mandoline: Model Evaluation under Distribution Shift"
+
+    def __init__(self, bins: int = 10, min_count: int = 20, level: float = 0.95) -> None:
+        self.bins = bins
+        self.min_count = min_count
+        self.level = level
+
+    def _scores(self, predictions: Predictions) -> Floats:
+        return np.round(1 - confidence(predictions), 9)

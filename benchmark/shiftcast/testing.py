@@ -1,0 +1,414 @@
+"""Conformance of estimators, for ours and for those of other packages; synthetic predictions to try.
+
+    from shiftcast.testing import check_estimator
+    check_estimator(MyEstimator())
+
+Every property that fails is an `AssertionError` whose sentence names it. How *good* an estimator
+is stays open: that is for the board.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from shiftcast.errors import InvalidInputError, RequirementError
+from shiftcast.estimators.base import Estimator
+from shiftcast.predictions import Estimate, Floats, Integers, Predictions, softmax
+
+TOLERANCE = 2e-6
+"""Estimates are rounded to 1e-6; a last bit may push one over the edge of a rounding step."""
+
+_GRID = 2.0**20
+"""Synthetic logits are multiples of 2^-20, so adding an integer to them is exact."""
+
+
+def make_predictions(
+    n: int = 300,
+    classes: int = 10,
+    *,
+    seed: int = 0,
+    shift: float = 0.0,
+    name: str = "synthetic",
+    group: str = "",
+    members: int = 5,
+    peers: int = 6,
+    siblings: int = 2,
+    skill: float = 1.0,
+) -> Predictions:
+    """Return labelled synthetic predictions with a reference ensemble, peers, siblings and features.
+
+    All models see the same images: each image speaks for its own class, with strength
+    2.5 - `shift`, and to a random degree for one other class. Each model adds noise of its own;
+    peers differ in their skill.
+
+    Parameters
+    ----------
+    n, classes
+        Images and classes.
+    seed
+        Seed of everything random.
+    shift
+        How much less the images speak for their class; 0 for a source.
+    name, group
+        As in `Predictions`.
+    members, peers, siblings
+        Number of models of each sort; 0 leaves the input out.
+    skill
+        Factor on what the scored model sees of the images.
+    """
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, n)
+    rival = (labels + random.integers(1, classes, n)) % classes
+    evidence = np.zeros((n, classes))
+    evidence[np.arange(n), labels] += 2.5 - shift
+    evidence[np.arange(n), rival] += random.exponential(1.5, n)
+
+    def logits(count: int, skills: Floats | float = 1.0) -> Floats:
+        noise = random.normal(size=(count, n, classes))
+        outputs = np.reshape(skills, (-1, 1, 1)) * 2 * evidence + noise
+        return np.asarray(np.round(outputs * _GRID) / _GRID, dtype=np.float64)
+
+    def predicted(count: int, skills: Floats | float = 1.0) -> Integers | None:
+        return np.argmax(logits(count, skills), axis=2).astype(np.int64) if count else None
+
+    own = logits(1, skill)[0]
+    return Predictions(
+        name,
+        own,
+        group=group,
+        labels=labels,
+        reference=softmax(logits(members)) if members else None,
+        peers=predicted(peers, np.linspace(0.3, 1.5, peers)) if peers else None,
+        siblings=predicted(siblings, skill),
+        features=np.tanh(own @ random.normal(size=(classes, 8)) / 4),
+    )
+
+
+def check_estimator(estimator: Estimator) -> None:
+    """Hold an estimator against the contract and the properties every estimator must have.
+
+    Parameters
+    ----------
+    estimator
+        An instance; it is cloned for every check and left as it is.
+
+    Raises
+    ------
+    AssertionError
+        Naming the first property that does not hold.
+    """
+    name = type(estimator).__name__
+    for check in CHECKS:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                check(estimator)
+        except AssertionError as failure:
+            raise AssertionError(f"{name}: {failure}") from failure
+        except Exception as error:
+            sentence = (check.__doc__ or check.__name__).splitlines()[0]
+            raise AssertionError(
+                f"{name}: {error!r} was raised where this should hold: {sentence}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A source, a target and labelled others on which to try an estimator."""
+
+    source: Predictions
+    target: Predictions
+    others: tuple[Predictions, ...]
+
+    def everywhere(self, change: Callable[[Predictions], Predictions]) -> _Case:
+        return _Case(change(self.source), change(self.target), tuple(change(other) for other in self.others))
+
+
+def _case(n: int = 300, m: int = 240, classes: int = 10) -> _Case:
+    return _Case(
+        make_predictions(n, classes, seed=1, name="source"),
+        make_predictions(m, classes, seed=2, shift=0.8, name="target"),
+        (
+            make_predictions(n, classes, seed=3, shift=0.4, name="fog-1", group="fog"),
+            make_predictions(n, classes, seed=4, shift=1.2, name="fog-5", group="fog"),
+            make_predictions(n, classes, seed=5, shift=0.6, name="snow-3", group="snow"),
+        ),
+    )
+
+
+def _answer(estimator: Estimator, case: _Case) -> Estimate:
+    fresh: Estimator = clone(estimator)
+    return fresh.fit(case.source, case.others).predict(case.target)
+
+
+def _hold(condition: bool, sentence: str) -> None:
+    """Raise rather than `assert`: the suite must work under python -O too."""
+    if not condition:
+        raise AssertionError(sentence)
+
+
+def _same(first: Estimate, second: Estimate, sentence: str) -> None:
+    gaps = [abs(getattr(first, key) - getattr(second, key)) for key in ("accuracy", "low", "high")]
+    _hold(
+        max(gaps) <= TOLERANCE,
+        f"{sentence}, but {first.accuracy} [{first.low}, {first.high}] became "
+        f"{second.accuracy} [{second.low}, {second.high}]",
+    )
+
+
+def _as_bytes(estimate: Estimate) -> str:
+    values = (estimate.accuracy, estimate.low, estimate.high, estimate.level, estimate.extended)
+    return json.dumps([*values, dict(estimate.diagnostics)], sort_keys=True)
+
+
+def _check_declaration(estimator: Estimator) -> None:
+    """The class declares a track and requirements that exist."""
+    known = {"logits", "reference", "peers", "siblings", "features", "others"}
+    _hold(isinstance(estimator, Estimator), "it must derive from shiftcast.estimators.Estimator")
+    _hold(
+        getattr(estimator, "track", None) in ("T1", "T2", "T3", "T4", "T5"),
+        "track must be one of T1, T2, T3, T4, T5",
+    )
+    unknown = set(estimator.requires) - known
+    _hold(not unknown, f"requires must be a subset of {sorted(known)}, but holds {sorted(unknown)}")
+
+
+def _check_parameters(estimator: Estimator) -> None:
+    """Constructor arguments are stored unchanged, survive fit, and clone gives them back."""
+    before = estimator.get_params()
+    twin: Estimator = clone(estimator)
+    _hold(twin.get_params() == before, "clone must give back the constructor arguments unchanged")
+    attributes = set(vars(twin))
+    case = _case()
+    _hold(twin.fit(case.source, case.others) is twin, "fit must return the estimator itself")
+    _hold(twin.get_params() == before, "fit must leave the constructor arguments unchanged")
+    strangers = {key for key in set(vars(twin)) - attributes if not key.endswith("_")}
+    _hold(not strangers, f"attributes learned in fit must end in '_', but there are {sorted(strangers)}")
+
+
+def _check_refusals(estimator: Estimator) -> None:
+    """Unlabelled sources, unfitted use, other class counts and unmet requirements are refused by name."""
+    case = _case()
+    _refuses(
+        lambda: clone(estimator).fit(case.source.without_labels(), case.others),
+        RequirementError,
+        "fit must refuse a source without labels",
+        "labels",
+    )
+    _refuses(
+        lambda: clone(estimator).predict(case.target),
+        InvalidInputError,
+        "predict must refuse before fit",
+        "fit",
+    )
+    fitted = clone(estimator).fit(case.source, case.others)
+    _refuses(
+        lambda: fitted.predict(make_predictions(50, 7)),
+        InvalidInputError,
+        "predict must refuse another class count",
+        "classes",
+    )
+    for need in sorted(set(estimator.requires) - {"logits", "others"}):
+        lacking: dict[str, Any] = {need: None}
+        sentence = f"an unmet requirement must be refused by name ({need})"
+        for method in (
+            lambda: clone(estimator).fit(replace(case.source, **lacking), case.others),  # noqa: B023
+            lambda: fitted.predict(replace(case.target, **lacking)),  # noqa: B023
+        ):
+            _refuses(method, RequirementError, sentence, need)
+    if "others" in estimator.requires:
+        _refuses(
+            lambda: clone(estimator).fit(case.source),
+            RequirementError,
+            "an unmet requirement must be refused by name (others)",
+            "others",
+        )
+
+
+def _refuses(call: Callable[[], object], error: type[Exception], sentence: str, word: str) -> None:
+    try:
+        call()
+    except error as refusal:
+        _hold(word in str(refusal), f"{sentence}, and its message must say {word!r}; it says: {refusal}")
+    except Exception as other:
+        raise AssertionError(f"{sentence} with {error.__name__}, but raised {other!r}") from other
+    else:
+        raise AssertionError(f"{sentence} with {error.__name__}, but did not")
+
+
+def _check_answer(estimator: Estimator) -> None:
+    """Answers hold 0 <= low <= accuracy <= high <= 1 and diagnostics that JSON can hold."""
+    for case in (_case(), _case(classes=2), _case(60, 50, classes=1000)):
+        where = f"with {case.source.classes} classes"
+        answer = _answer(estimator, case)
+        _hold(isinstance(answer, Estimate), f"predict must return an Estimate {where}, got {type(answer)}")
+        _hold(
+            0 <= answer.low <= answer.accuracy <= answer.high <= 1,
+            f"0 <= low <= accuracy <= high <= 1 must hold {where}, got {answer}",
+        )
+        _hold(0 < answer.level < 1, f"the interval's level must lie between 0 and 1, got {answer.level}")
+        try:
+            json.dumps(dict(answer.diagnostics), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise AssertionError(f"diagnostics must be values that JSON can hold {where}: {error}") from error
+
+
+def _check_extremes(estimator: Estimator) -> None:
+    """Saturated logits, sources without an error or without a hit, and a single image work."""
+    case = _case()
+    saturated = case.everywhere(lambda p: replace(p, logits=np.clip(p.logits * 1e5, -60000, 60000)))
+    _answer(estimator, saturated)
+    for labels in (case.source.predicted, (case.source.predicted + 1) % 10):
+        _answer(estimator, replace(case, source=replace(case.source, labels=labels)))
+    single = replace(case, target=case.target.select(np.array([0])))
+    try:
+        _answer(estimator, single)
+    except InvalidInputError as refusal:
+        _hold(
+            type(estimator).__name__ in str(refusal),
+            f"a target of one image must work or be refused by name, but the refusal says: {refusal}",
+        )
+
+
+def _check_labels_unread(estimator: Estimator) -> None:
+    """Predict never reads target labels: absent, shuffled or wrong, they change no byte."""
+    case = _case()
+    plain = _as_bytes(_answer(estimator, replace(case, target=case.target.without_labels())))
+    truth = case.target.correct.nonzero()[0]
+    shuffled = np.random.default_rng(6).permutation(np.asarray(case.target.labels))
+    for labels in (case.target.labels, shuffled, np.zeros(len(case.target), dtype=np.int64)):
+        target = replace(case.target, labels=labels)
+        _hold(target.correct.size > 0 and truth.size > 0, "the synthetic target must have right answers")
+        _hold(
+            _as_bytes(_answer(estimator, replace(case, target=target))) == plain,
+            "predict must never read target labels, but the answer depends on them",
+        )
+
+
+def _check_inputs_untouched(estimator: Estimator) -> None:
+    """Fit and predict leave their inputs as they were, and the same call gives the same answer."""
+    case, untouched = _case(), _case()
+    fitted = clone(estimator).fit(case.source, case.others)
+    first, second = fitted.predict(case.target), fitted.predict(case.target)
+    _hold(_as_bytes(first) == _as_bytes(second), "predict must give the same answer twice")
+    pairs = zip(
+        (case.source, case.target, *case.others),
+        (untouched.source, untouched.target, *untouched.others),
+        strict=True,
+    )
+    for used, original in pairs:
+        for key in ("logits", "labels", "reference", "peers", "siblings", "features"):
+            _hold(
+                np.array_equal(getattr(used, key), getattr(original, key)),
+                f"fit and predict must leave their inputs as they were, but {key} of {used.name!r} changed",
+            )
+    fitted.fit(case.target, case.others).fit(case.source, case.others)
+    _hold(
+        _as_bytes(fitted.predict(case.target)) == _as_bytes(first),
+        "fit must forget what an earlier fit learned",
+    )
+
+
+def _check_permutations(estimator: Estimator) -> None:
+    """The order of images, of members and of classes changes nothing."""
+    case, random = _case(), np.random.default_rng(7)
+    plain = _answer(estimator, case)
+    images = case.everywhere(lambda p: p.select(random.permutation(len(p))))
+    _same(plain, _answer(estimator, images), "permuting images must change nothing")
+    _same(
+        plain,
+        _answer(estimator, case.everywhere(_reverse_models)),
+        "permuting members, peers and siblings must change nothing",
+    )
+    names = random.permutation(case.source.classes)
+    renamed = case.everywhere(lambda p: _rename_classes(p, names))
+    _same(plain, _answer(estimator, renamed), "permuting class names must change nothing")
+
+
+def _reverse_models(p: Predictions) -> Predictions:
+    def backwards(stack: NDArray[Any] | None) -> Any:
+        return None if stack is None else stack[::-1]
+
+    return replace(
+        p, reference=backwards(p.reference), peers=backwards(p.peers), siblings=backwards(p.siblings)
+    )
+
+
+def _rename_classes(p: Predictions, names: Integers) -> Predictions:
+    """Return the predictions with class k called names[k]."""
+    columns = np.argsort(names)
+
+    def renamed(classes: Integers | None) -> Any:
+        return None if classes is None else names[classes]
+
+    return replace(
+        p,
+        logits=p.logits[:, columns],
+        labels=renamed(p.labels),
+        reference=None if p.reference is None else p.reference[:, :, columns],
+        peers=renamed(p.peers),
+        siblings=renamed(p.siblings),
+    )
+
+
+def _check_duplication(estimator: Estimator) -> None:
+    """Duplicating the target changes no accuracy."""
+    case = _case()
+    twice = case.target.select(np.tile(np.arange(len(case.target)), 2))
+    first, second = _answer(estimator, case), _answer(estimator, replace(case, target=twice))
+    _hold(
+        abs(first.accuracy - second.accuracy) <= TOLERANCE,
+        f"duplicating the target must change no accuracy, but {first.accuracy} became {second.accuracy}",
+    )
+
+
+def _check_constant_logits(estimator: Estimator) -> None:
+    """Adding a constant to all logits of an image changes nothing."""
+    case, random = _case(), np.random.default_rng(8)
+
+    def lifted(p: Predictions) -> Predictions:
+        return replace(p, logits=p.logits + random.integers(-8, 9, (len(p), 1)))
+
+    _same(
+        _answer(estimator, case),
+        _answer(estimator, case.everywhere(lifted)),
+        "adding a constant to all logits of an image must change nothing",
+    )
+
+
+def _check_self_prediction(estimator: Estimator) -> None:
+    """An estimator that declares `exact_on_source` gives a_ID for the source itself, ties included."""
+    if not estimator.exact_on_source:
+        return
+    case = _case()
+    coarse = replace(case.source, logits=np.round(case.source.logits))  # many images tie
+    for source in (case.source, coarse):
+        answer = _answer(estimator, _Case(source, source.without_labels(), case.others))
+        _hold(
+            abs(answer.accuracy - source.accuracy) <= TOLERANCE,
+            "the source predicted from itself must give its accuracy (exact_on_source), "
+            f"{source.accuracy:.6f}, but gave {answer.accuracy:.6f}",
+        )
+
+
+CHECKS: Sequence[Callable[[Estimator], None]] = (
+    _check_declaration,
+    _check_parameters,
+    _check_refusals,
+    _check_answer,
+    _check_extremes,
+    _check_labels_unread,
+    _check_inputs_untouched,
+    _check_permutations,
+    _check_duplication,
+    _check_constant_logits,
+    _check_self_prediction,
+)
