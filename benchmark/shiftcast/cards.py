@@ -176,7 +176,7 @@ class TargetSpec(BaseModel):
     level: Level = "required"
     transforms: list[Name] = []
     severities: list[Annotated[int, Field(ge=1, le=5)]] = []
-    images: int | None = Field(default=None, ge=1, description="stratified subset of the test images")
+    images: int | None = Field(default=None, ge=2, description="stratified subset of the test images")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

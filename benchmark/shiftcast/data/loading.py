@@ -16,7 +16,7 @@ from shiftcast.cards import DatasetCard, Suite, Target
 from shiftcast.data.corruptions import GENERATOR_VERSION, corrupt
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.layouts import Images, read_arrays, read_cifar10_binary, read_digits
-from shiftcast.data.sampling import stratified_subset
+from shiftcast.data.sampling import stratified_halves, stratified_subset
 from shiftcast.errors import DataError, MissingDataError
 from shiftcast.predictions import Integers
 from shiftcast.runs import DatasetUsed
@@ -124,7 +124,10 @@ def _subset(train: Images, suite: Suite) -> Images:
 
 
 def base_index(target: Target, labels: Integers, seed: int) -> Integers:
-    """Return the positions in the test set (n',) that a derived target is made from.
+    """Return the positions in the test set (n',), sorted, that a derived target is made from.
+
+    A subset takes equally many images from both halves of the source, so that fitting on one half
+    and predicting what is made from the other loses none.
 
     Parameters
     ----------
@@ -137,7 +140,13 @@ def base_index(target: Target, labels: Integers, seed: int) -> Integers:
     """
     if target.images is None:
         return np.arange(len(labels))
-    return stratified_subset(labels, target.images, seed).astype(np.int64)
+    first, second = stratified_halves(labels, seed)
+    shares = (target.images - target.images // 2, target.images // 2)
+    chosen = [
+        half[stratified_subset(labels[half], share, seed)]
+        for half, share in zip((first, second), shares, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
 
 
 def _derive(target: Target, test: Images, suite: Suite) -> Images:

@@ -15,6 +15,9 @@ from shiftcast.errors import InvalidInputError
 
 Index = NDArray[np.int64]
 
+SUBSET = 2
+"""Mixed into the seed of subsets: at equal seeds, none may coincide with one of the halves."""
+
 
 def stratified_halves(labels: NDArray[Any], seed: int) -> tuple[Index, Index]:
     """Split images into two halves with the same class proportions.
@@ -38,7 +41,7 @@ def stratified_halves(labels: NDArray[Any], seed: int) -> tuple[Index, Index]:
         If the labels are not integers (n,), n >= 1, a class has a single image, or the seed is
         outside its range.
     """
-    random = _random_state(seed)
+    random = np.random.RandomState(_checked_seed(seed))
     halves: tuple[list[Index], list[Index]] = ([], [])
     surplus = 0  # how many images the first half is ahead
     for name, members in _members(labels):
@@ -75,7 +78,7 @@ def stratified_subset(labels: NDArray[Any], count: int, seed: int) -> Index:
     InvalidInputError
         If the labels are not integers (n,), n >= 1, or count or seed is outside its range.
     """
-    random = _random_state(seed)
+    random = np.random.RandomState([SUBSET, _checked_seed(seed)])
     members = _members(labels)
     n = len(labels)
     if not _is_integer(count) or not 1 <= count <= n:
@@ -119,7 +122,7 @@ def _is_integer(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _random_state(seed: int) -> np.random.RandomState:
+def _checked_seed(seed: int) -> int:
     if not _is_integer(seed) or not 0 <= seed < 2**32:
         raise InvalidInputError(f"seed: expected an integer from 0 to 4294967295, got {seed!r}")
-    return np.random.RandomState(int(seed))
+    return int(seed)

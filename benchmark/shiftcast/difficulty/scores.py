@@ -165,7 +165,8 @@ def vote_shares(P: ArrayLike) -> Floats:
     count, n, classes = members.shape
     cells = np.argmax(members, axis=2) + np.arange(n) * classes
     votes = np.bincount(cells.ravel(), minlength=n * classes)
-    return votes.reshape(n, classes) / count
+    shares: Floats = votes.reshape(n, classes) / count
+    return shares
 
 
 def check_members(P: NDArray[np.floating]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
+import matplotlib.ticker
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ KINDS = {True: "natural", False: "synthetic"}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v")
 INK, GREY = "#1f2328", "#6e7781"
-SETTINGS = {
+SETTINGS: Any = {  # the stubs of matplotlib know each key by name
     "svg.fonttype": "none",
     "svg.hashsalt": "shiftcast",
     "font.size": 10,
@@ -80,7 +81,7 @@ def _svg(draw: Callable[[Data], Figure], data: Data) -> str:
 
 
 def _number(value: float) -> float | None:
-    """A number as the hash sees it: bits that differ between machines are gone."""
+    """Return a number as the hash sees it: without bits that differ between machines."""
     return None if math.isnan(value) else round(float(value), 6) + 0.0
 
 
@@ -170,6 +171,8 @@ def _draw_predicted_panel(ax: Axes, panel: Data, limits: tuple[float, float], lo
             zorder=2,
         )
     ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="actual accuracy (%)")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
     ax.set_ylabel("predicted accuracy (%)")
     ax.set_title(f"{_label(panel['estimator'])}, {panel['kind']} shifts", loc="left")
     ax.text(0.03, 0.96, "optimistic", transform=ax.transAxes, color=GREY, va="top", fontsize=9)
@@ -192,7 +195,7 @@ def lines_data(scores: SuiteScores) -> Data:
     A line is an ordinary least-squares fit on probit axes over all runs; None below three runs.
     """
     source = run_accuracies(scores, [scores.suite.source.test])
-    panels = []
+    panels: list[Data] = []
     for group, sets in labelled_groups(scores).items():
         both = source.merge(run_accuracies(scores, sets), on=RUN, suffixes=("_id", "_ood"))
         if both.empty:
@@ -246,10 +249,9 @@ def _draw_lines(data: Data) -> Figure:
     figure.supxlabel("in-distribution accuracy (%), probit scale", fontsize=10)
     figure.supylabel("accuracy under shift (%), probit scale", fontsize=10)
     low, high = percent(min(sources)), percent(max(sources))
+    zoo = f"{count(data['runs'], 'run')}, in-distribution accuracy from {low} to {high} %."
     figure.suptitle(
-        f"{count(data['runs'], 'run')}; in-distribution accuracy from {low} to {high} %. "
-        "Dashed: no loss. Line: fit.",
-        fontsize=10,
+        f"{zoo}{' ' if columns > 2 else chr(10)}Dashed: no loss. Line: least squares.", fontsize=10
     )
     return figure
 
@@ -276,10 +278,10 @@ def _percent_axis(ax: Axes, x_limits: tuple[float, float], y_limits: tuple[float
     for axis, limits in ((ax.xaxis, x_limits), (ax.yaxis, y_limits)):
         ticks = percent_ticks(*limits)
         axis.set_ticks(list(probit([tick / 100 for tick in ticks], 10**9)), [f"{tick:g}" for tick in ticks])
-        axis.set_minor_locator(mpl.ticker.NullLocator())
+        axis.set_minor_locator(matplotlib.ticker.NullLocator())
 
 
-def percent_ticks(low: float, high: float, most: int = 6) -> list[float]:
+def percent_ticks(low: float, high: float, most: int = 8) -> list[float]:
     """Return round percentages between two probits, no more than `most` and well apart."""
     first, last = 100 * float(inverse_probit(low)), 100 * float(inverse_probit(high))
     ticks: list[float] = []
@@ -332,6 +334,11 @@ def _draw_estimators(data: Data) -> Figure:
         _draw_estimator_panel(ax, panel, names, data["headline"])
     axes[0].set_yticks(range(len(names)), [_label(name) for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
+    ranked = all(row["ranked"] for panel in panels for row in panel["rows"])
+    notes = ["Orange: the suite's headline estimator. Grey: baselines."]
+    notes += [] if ranked else ["Hollow: unranked, lacks cells."]
+    notes.append("Dotted: sampling noise of an accuracy (95 %).")
+    figure.suptitle((" " if len(panels) > 1 else "\n").join(notes), fontsize=9)
     return figure
 
 
@@ -343,7 +350,8 @@ def _draw_estimator_panel(ax: Axes, panel: Data, names: Sequence[str], headline:
         ax.plot([0, row["mae"]], [place, place], color=colour, linewidth=1.5, alpha=0.5, zorder=1)
         face = colour if row["ranked"] else "white"
         ax.plot(row["mae"], place, "o", markersize=6, markeredgecolor=colour, markerfacecolor=face, zorder=2)
-        ax.text(row["mae"] + 0.025 * largest, place, points(row["mae"]), va="center", fontsize=8.5)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        ax.text(row["mae"] + 0.025 * largest, place, points(row["mae"]), va="center", fontsize=8.5, bbox=box)
     if panel["floor"] is not None:
         ax.axvline(panel["floor"], color=INK, linewidth=0.8, linestyle=":", zorder=0)
     ax.set(xlim=(0, 1.16 * max(largest, panel["floor"] or 0, 1e-6)), xlabel="mean absolute error (pp)")
