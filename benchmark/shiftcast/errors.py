@@ -11,7 +11,8 @@ ShiftcastError                exit code 2
 ├── RunError                  a results folder that is incomplete, damaged or of another schema
 ├── TrainingError             a training that cannot go on
 ├── MissingExtraError         an optional dependency is not installed
-└── CheckFailedError          a check that ran and failed (exit code 1)
+├── CheckFailedError          a check that ran and failed (exit code 1)
+└── StoppedError              Ctrl-C (exit code 130)
 
 A message says what is wrong, where, what was expected, what came and what to do next.
 """
@@ -97,3 +98,9 @@ class CheckFailedError(ShiftcastError):
     """A check that ran to its end and failed."""
 
     exit_code = 1
+
+
+class StoppedError(ShiftcastError):
+    """A person stopped the work."""
+
+    exit_code = 130

@@ -8,20 +8,19 @@ from shiftcast.errors import ShiftcastError
 
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 a check failed, 2 usage or bad input."""
+    """Run the command line: exit code 0 done, 1 a check or run failed, 2 usage or bad input, 130 Ctrl-C."""
     from shiftcast.cli.app import app
 
     try:
-        app(standalone_mode=True)
+        app()
     except ShiftcastError as error:
-        _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _fail("interrupted; what is finished stands, and the same command does the rest", 130)
+        code = _say(str(error), error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}; nothing was left half-written", 2)
-
-
-def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"error: {message}\n")
+        code = _say(f"{where}{error.strerror or error}; nothing was left half-written", 2)
     raise SystemExit(code)
+
+
+def _say(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code

@@ -85,13 +85,17 @@ def run(
     from shiftcast.cli.report import report
     from shiftcast.cli.watch import Watcher
     from shiftcast.engines.local import Options, run_suite
+    from shiftcast.errors import StoppedError
 
     workspace = _workspace(context)
     chosen = workspace.suite(suite)
     folder = results or workspace.results(chosen)
     options = Options(device=device.value, threads=threads, only=tuple(only or ()), retrain=retrain)
-    with Watcher() as watcher:
-        summary = run_suite(workspace, chosen, folder, options, watcher)
+    try:
+        with Watcher() as watcher:
+            summary = run_suite(workspace, chosen, folder, options, watcher)
+    except KeyboardInterrupt as error:
+        raise StoppedError("stopped; what is finished stands, and the same command does the rest") from error
     report(workspace, chosen, folder, summary)
     if summary.failed:
         raise typer.Exit(1)
