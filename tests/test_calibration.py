@@ -63,7 +63,9 @@ def test_probabilities_are_scaled_through_their_logarithm() -> None:
     source = make_predictions(300, seed=6)
     as_probabilities = Predictions("p", source.probabilities, kind="probabilities")
     direct = fit_temperature(source.logits, source.labels)
-    assert fit_temperature(scalable_logits(as_probabilities), source.labels) == pytest.approx(direct, abs=1e-5)
+    assert fit_temperature(scalable_logits(as_probabilities), source.labels) == pytest.approx(
+        direct, abs=1e-5
+    )
     certain = Predictions("p", np.array([[1.0, 0.0]]), kind="probabilities")
     assert scalable_logits(certain).tolist() == [[0.0, pytest.approx(log(1e-12))]]
 
