@@ -115,7 +115,6 @@ def check_estimator(estimator: Estimator) -> None:
         except AssertionError as failure:
             raise AssertionError(f"{name}: {failure}") from failure
         except Exception as error:
-            sentence = (check.__doc__ or check.__name__).splitlines()[0]
             raise AssertionError(
                 f"{name}: {error!r} was raised where this should hold: {sentence}"
             ) from error

@@ -118,8 +118,9 @@ def difficulty(P: ArrayLike, kind: str = "entropy") -> Floats:
     Returns
     -------
     Floats
-        One score per image (n,), rounded to 1e-9. It depends neither on the order of members nor
-        on that of classes (for votes: where no member's largest probabilities tie).
+        One score per image (n,), in its natural range and rounded to 1e-9. It depends neither on
+        the order of members nor on that of classes (for votes: where no member's largest
+        probabilities tie).
 
     Raises
     ------
@@ -133,7 +134,10 @@ def difficulty(P: ArrayLike, kind: str = "entropy") -> Floats:
     members = np.asarray(P, dtype=np.float64)
     check_members(members)
     _check_probabilities(members)
-    return np.round(KINDS[kind](members), DECIMALS) + 0.0  # turns -0.0 into 0.0
+    # rows may sum to a little more than one (float16 storage), which must not leave the natural range
+    scores = np.clip(KINDS[kind](members), 0.0, largest_score(kind, members.shape[2]))
+    rounded: Floats = np.round(scores, DECIMALS)
+    return rounded
 
 
 def largest_score(kind: str, classes: int) -> float:

@@ -65,8 +65,8 @@ def decompose_drop(
         If lengths differ, a set is empty, a bin is out of range, or the target has images in a
         bin where the source has none.
     """
-    w, right = _bin_shares("source", source_bins, source_correct, bins)
-    w_target, right_target = _bin_shares("target", target_bins, target_correct, bins)
+    w, right, a_id = _bin_shares("source", source_bins, source_correct, bins)
+    w_target, right_target, a_ood = _bin_shares("target", target_bins, target_correct, bins)
     orphans = np.flatnonzero((w == 0) & (w_target > 0))
     if len(orphans):
         raise InvalidInputError(
@@ -76,16 +76,19 @@ def decompose_drop(
     accuracy = np.divide(right, w, out=np.zeros(bins), where=w > 0)
     within = w_target * accuracy - right_target  # w'_b (a_b - a'_b), also where the target has none
     return DropDecomposition(
-        drop=float(right.sum() - right_target.sum()),
+        drop=a_id - a_ood,
         mass_shift=float((w - w_target) @ accuracy),
         within_shift=float(within.sum()),
         error_mass=(w_target - right_target) - (w - right),
-        centred=(w - w_target) * (accuracy - right.sum()) + within,
+        centred=(w - w_target) * (accuracy - a_id) + within,
     )
 
 
-def _bin_shares(what: str, bins: ArrayLike, correct: ArrayLike, count: int) -> tuple[Floats, Floats]:
-    """Return the share of images in each bin, and the share in it and right."""
+def _bin_shares(what: str, bins: ArrayLike, correct: ArrayLike, count: int) -> tuple[Floats, Floats, float]:
+    """Return the share of images in each bin, the share in it and right, and the accuracy.
+
+    The accuracy is one division of counts, so that equal accuracies make a drop of exactly 0.
+    """
     index, right = np.asarray(bins), np.asarray(correct, dtype=bool)
     if index.ndim != 1 or index.shape != right.shape or not len(index):
         raise InvalidInputError(
@@ -97,4 +100,5 @@ def _bin_shares(what: str, bins: ArrayLike, correct: ArrayLike, count: int) -> t
             f"decompose_drop: expected {what} bins in 0..{count - 1}, got {index.min()}..{index.max()}"
         )
     n = len(index)
-    return np.bincount(index, minlength=count) / n, np.bincount(index[right], minlength=count) / n
+    inside, hits = np.bincount(index, minlength=count), np.bincount(index[right], minlength=count)
+    return inside / n, hits / n, int(hits.sum()) / n

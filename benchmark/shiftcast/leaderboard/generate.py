@@ -2,27 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from shiftcast.files import write_atomic
+from shiftcast.leaderboard.figures import figure_hash, figures
+from shiftcast.leaderboard.markdown import render
 from shiftcast.scores import SuiteScores
+from shiftcast.status import results_folder
+
+PAGE = Path("leaderboard.md")
 
 
 def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> dict[Path, str]:
-    """Return the text of every file of the leaderboard by its path relative to the root."""
-    raise NotImplementedError
+    """Return the text of every file of the leaderboard by its path below `out`.
+
+    Parameters
+    ----------
+    all_scores
+        Scores of each suite and edition; sections come in order of name.
+    results
+        The folder that the scores were read from. Pictures go beside a suite's runs when it lies
+        below `out`, else (another place, or a scratch suite's own outputs) to `figures/`.
+    out
+        The folder that `leaderboard.md` is for.
+    """
+    ordered = sorted(all_scores, key=lambda scores: (scores.suite.name, scores.edition))
+    files: dict[Path, str] = {}
+    links = []
+    for scores in ordered:
+        folder = _figures_folder(scores, results, out, alone=len(ordered) == 1)
+        drawn = {name: (folder / f"{name}.svg", svg) for name, svg in figures(scores).items()}
+        links.append({name: path.as_posix() for name, (path, _) in drawn.items()})
+        files |= dict(drawn.values())
+    return {PAGE: render(ordered, links), **files}
+
+
+def _figures_folder(scores: SuiteScores, results: Path, out: Path, alone: bool) -> Path:
+    suite = results_folder(Path(), scores.suite, scores.edition)
+    if results.resolve().is_relative_to(out.resolve()) and not scores.suite.scratch:
+        return results.resolve().relative_to(out.resolve()) / suite / "figures"
+    return Path("figures") if alone else Path("figures") / suite
 
 
 def write(files: Mapping[Path, str], root: Path) -> None:
-    """Write the files below `root` atomically."""
-    raise NotImplementedError
+    """Write the files below `root` atomically and remove pictures of ours that no longer belong."""
+    for path, text in sorted(files.items()):
+        write_atomic(root / path, text)
+    for path in _left_over(files, root):
+        (root / path).unlink()
 
 
 def check(files: Mapping[Path, str], root: Path) -> list[str]:
-    """Return the lines that say how the files below `root` differ; empty when they do not."""
-    raise NotImplementedError
+    """Return the lines that say how the files below `root` differ; empty when they do not.
+
+    Markdown is compared by its text, pictures by the hash of their data.
+    """
+    lines: list[str] = []
+    for path, text in sorted(files.items()):
+        try:
+            present = (root / path).read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            lines.append(f"{path.as_posix()}: missing")
+            continue
+        lines += _picture_drift(path, present, text) if path.suffix == ".svg" else _drift(path, present, text)
+    return [*lines, *(f"{path.as_posix()}: left over; nothing makes it" for path in _left_over(files, root))]
+
+
+def _picture_drift(path: Path, present: str, text: str) -> list[str]:
+    found, expected = figure_hash(present), figure_hash(text)
+    if found == expected:
+        return []
+    return [
+        f"{path.as_posix()}: figure data differs (found {found[:12] or 'none'}, expected {expected[:12]})"
+    ]
+
+
+def _drift(path: Path, present: str, text: str) -> list[str]:
+    name = path.as_posix()
+    # splitlines() would drop \r and form feeds, and so let a changed file pass.
+    old, new = present.split("\n"), text.split("\n")
+    return list(difflib.unified_diff(old, new, f"{name} (present)", f"{name} (expected)", lineterm=""))
+
+
+def _left_over(files: Iterable[Path], root: Path) -> list[Path]:
+    """Pictures of ours, known by their data hash, in folders of pictures that no file stands for."""
+    wanted = set(files)
+    folders = {path.parent for path in wanted if path.suffix == ".svg"}
+    siblings = {path.parents[1].as_posix() + "/*/figures/*.svg" for path in folders if len(path.parts) > 2}
+    patterns = siblings | {f"{folder.as_posix()}/*.svg" for folder in folders}
+    found = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
+    strangers = sorted(found - wanted)
+    return [path for path in strangers if figure_hash((root / path).read_text(errors="replace"))]
 
 
 def tidy_csv(scores: SuiteScores) -> str:
-    """Return the table of predictions as CSV."""
-    raise NotImplementedError
+    """Return the table of predictions as CSV, in a fixed order, seconds included."""
+    keys = ["architecture", "recipe", "seed", "target", "estimator", "protocol"]
+    return scores.table.sort_values(keys).to_csv(index=False, lineterminator="\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tabulate import tabulate
 
@@ -36,6 +37,22 @@ def ratio(value: float) -> str:
 def interval(share: float, low: float, high: float) -> str:
     """Return a share with its interval, in percent."""
     return BLANK if share != share else f"{percent(share)} [{percent(low)}, {percent(high)}]"
+
+
+def accuracy(share: float, low: float, high: float) -> str:
+    """Return an accuracy in percent, with its interval where it has one."""
+    return interval(share, low, high) if low == low else percent(share)
+
+
+def predicted(share: float, actual: float) -> str:
+    """Return a predicted accuracy in percent and its error in pp."""
+    return BLANK if share != share else f"{percent(share)} ({signed(100 * (share - actual))})"
+
+
+def model_name(row: Mapping[str, Any], several: bool) -> str:
+    """Return a model's name; its recipe is part of it where the board holds several."""
+    name = escape(str(row["architecture"]))
+    return f"{name} ({escape(str(row['recipe']))})" if several else name
 
 
 def count(number: int, noun: str) -> str:

@@ -22,6 +22,8 @@ from shiftcast.training.unstride import unstride_first
 
 IMAGE_SIZE = 32
 """Side of the images that every card is fitted to, in pixels."""
+REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
+"""What timm's models raise when arguments or images do not suit them."""
 
 
 def build_model(card: ArchitectureCard, classes: int, device: str | torch.device = "cpu") -> nn.Module:
@@ -39,11 +41,13 @@ def build_model(card: ArchitectureCard, classes: int, device: str | torch.device
     Raises
     ------
     CardError
-        If timm has no such model, refuses the card's kwargs, or the model cannot be unstrided.
+        If timm has no such model or refuses the card's kwargs, or if the model cannot be unstrided
+        or does not run on 32 x 32 images as its card fits it.
     """
     with torch.device(device):
         model = _create(card, classes)
         with _evaluating(model):
+            _check_runs(model, card, classes)
             for removed in range(card.unstride):
                 _unstride(model, card, removed)
     return model.to(memory_format=torch.channels_last)
@@ -122,7 +126,7 @@ def _create(card: ArchitectureCard, classes: int) -> nn.Module:
         model: nn.Module = timm.create_model(
             card.timm, pretrained=False, num_classes=classes, in_chans=3, **card.kwargs
         )
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+    except REFUSALS as error:
         raise CardError(
             f"{where}: timm cannot build {card.timm!r} with kwargs {card.kwargs}: {error}; "
             "correct timm or [kwargs]"
@@ -132,14 +136,9 @@ def _create(card: ArchitectureCard, classes: int) -> nn.Module:
 
 def _unstride(model: nn.Module, card: ArchitectureCard, removed: int) -> None:
     where = f"architectures/{card.name}.toml: unstride = {card.unstride}"
-
-    def trace() -> None:
-        with torch.no_grad():
-            _features(model, card, _blank_images())
-
     try:
-        found = unstride_first(model, trace)
-    except (RuntimeError, AssertionError, ValueError) as error:
+        found = unstride_first(model, lambda: _run(model, card))
+    except REFUSALS as error:
         raise CardError(
             f"{where}: {card.timm!r} fails with downsampling stage {removed + 1} at stride 1: {error}; "
             "use input_size, or kwargs such as patch_size, instead"
@@ -149,6 +148,28 @@ def _unstride(model: nn.Module, card: ArchitectureCard, removed: int) -> None:
             f"{where}: {card.timm!r} has only {removed} downsampling stages that a stride makes; "
             "expected unstride to be at most that"
         )
+
+
+def _check_runs(model: nn.Module, card: ArchitectureCard, classes: int) -> None:
+    """Refuse a model whose trunk or head cannot be used the way `logits_of` does."""
+    try:
+        shape = _run(model, card)
+        if shape != (2, classes):
+            raise ValueError(f"its classifier gives {shape} for 2 images and {classes} classes")
+    except REFUSALS as error:
+        raise CardError(
+            f"architectures/{card.name}.toml: {card.timm!r} does not run on {IMAGE_SIZE} x {IMAGE_SIZE} "
+            f"images at input_size = {card.input_size} ({error}); raise input_size, set kwargs such as "
+            "img_size, or choose a model with a single linear head"
+        ) from error
+
+
+def _run(model: nn.Module, card: ArchitectureCard) -> tuple[int, ...]:
+    """Run two blank images through trunk and head and return the shape of the logits."""
+    net: Any = model
+    with torch.no_grad():
+        pooled = net.forward_head(_features(model, card, _blank_images()), pre_logits=True)
+        return tuple(net.get_classifier()(pooled).shape)
 
 
 def _blank_images() -> Tensor:

@@ -27,7 +27,7 @@ class Downsampling(NamedTuple):
     """Shape of its output (n, C, H, W)."""
 
 
-def unstride_first(model: nn.Module, trace: Callable[[], None]) -> list[str]:
+def unstride_first(model: nn.Module, trace: Callable[[], object]) -> list[str]:
     """Set the first stage that shrinks its input to stride 1, in place.
 
     Parallel branches, such as a residual block's convolutions and its shortcut, go from one
@@ -61,7 +61,7 @@ def unstride_first(model: nn.Module, trace: Callable[[], None]) -> list[str]:
     return [item.name for item in stage]
 
 
-def find_downsamplings(model: nn.Module, trace: Callable[[], None]) -> list[Downsampling]:
+def find_downsamplings(model: nn.Module, trace: Callable[[], object]) -> list[Downsampling]:
     """Return the leaf modules whose stride shrinks their input, in forward order."""
     found: list[Downsampling] = []
 
