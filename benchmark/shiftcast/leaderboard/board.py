@@ -255,24 +255,29 @@ def details(scores: SuiteScores, natural: bool, by: str) -> pd.DataFrame:
         `estimator`, `mae`, `bias` (pp), `rows`, `cells`, `all_cells`, `selected`.
     """
     rows = kind_rows(scores, natural)
-    records = []
-    for part, there in rows.groupby(by):
-        for name, own in there.groupby("estimator"):
-            used = kept(own)
-            record = {
-                "part": part,
-                "track": own["track"].iloc[0],
-                "estimator": name,
-                "mae": board_mean(used, "absolute"),
-                "bias": board_mean(used, "error"),
-                "rows": len(used),
-                "cells": complete_cells(used, there),
-                "all_cells": len(there.drop_duplicates(CELL)),
-                "selected": bool(own["selected"].any()),
-            }
-            records.append(record)
-    table = pd.DataFrame(records, columns=list(DETAIL_COLUMNS))
-    return table.sort_values(["part", "track", "estimator"]).reset_index(drop=True)
+    rows = rows.assign(part=rows[by])
+    key = ["part", "track", "estimator"]
+    used = kept(rows)
+    # All parts at once: a loop over hundreds of small frames takes seconds.
+    by_target = used.groupby([*key, *CELL, "target"])[["absolute", "error"]].mean()
+    cells = by_target.groupby(level=[*key, *CELL]).mean()
+    table = rows.groupby(key).agg(selected=("selected", "any"))
+    table[["mae", "bias"]] = cells.groupby(level=key).mean()
+    table["rows"] = used.groupby(key).size()
+    table["cells"] = _complete_by_part(rows, used, key)
+    table = table.fillna({"rows": 0, "cells": 0}).astype({"rows": int, "cells": int}).reset_index()
+    counts = rows.drop_duplicates(["part", *CELL]).groupby("part").size()
+    table["all_cells"] = table["part"].map(counts)
+    return table[list(DETAIL_COLUMNS)]
+
+
+def _complete_by_part(rows: pd.DataFrame, used: pd.DataFrame, key: list[str]) -> pd.Series[int]:
+    """Count complete cells, as `complete_cells` does, for every key at once."""
+    expected = rows.drop_duplicates(["part", *ROW]).groupby(["part", *CELL]).size().rename("expected")
+    present = used.groupby([*key, *CELL]).size().rename("present").reset_index()
+    both = present.merge(expected.reset_index(), on=["part", *CELL])
+    both["complete"] = both["present"] == both["expected"]
+    return both.groupby(key)["complete"].sum()
 
 
 def terminal_table(scores: SuiteScores) -> Table:

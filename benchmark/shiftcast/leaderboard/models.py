@@ -267,7 +267,7 @@ def _reason(scores: SuiteScores, runs: pd.DataFrame, own: pd.DataFrame, ranking:
     lacking = [g for g in labelled_groups(scores) if g in required and g not in own.index]
     if lacking and failed.empty:
         reasons.append(f"lacks required {', '.join(lacking)}")
-    if not ranking:
+    if not ranking and failed.empty:
         reasons.append("no required target has known labels")
     return "; ".join(reasons)
 

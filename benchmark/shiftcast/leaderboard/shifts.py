@@ -55,7 +55,7 @@ def _folded(scores: SuiteScores, group: str, own: pd.DataFrame, natural: bool, t
     names = [name for name in dict.fromkeys((scores.suite.headline, "NoShift")) if name in errors]
     said = ", ".join(f"{name} {points(errors[name])} pp" for name in names)
     kind = "natural" if natural else "synthetic"
-    summary = escape_html(f"{group} ({kind}){': ' if said else ''}{said}")
+    summary = " ".join(escape_html(f"{group} ({kind}){': ' if said else ''}{said}").split())
     body = "\n\n".join(text for text in tables if text)
     return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
 

@@ -49,7 +49,7 @@ def predicted(share: float, actual: float) -> str:
     return BLANK if share != share else f"{percent(share)} ({signed(100 * (share - actual))})"
 
 
-def model_name(row: Mapping[str, Any], several: bool) -> str:
+def model_name(row: Mapping[Any, Any], several: bool) -> str:
     """Return a model's name; its recipe is part of it where the board holds several."""
     name = escape(str(row["architecture"]))
     return f"{name} ({escape(str(row['recipe']))})" if several else name
@@ -68,6 +68,7 @@ def escape(text: str) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = re.sub(r"([\\`*\[\]{}|~$!#])", r"\\\1", line)
+    line = re.sub(r"^(\d*)([-+.)])(?=\s|$)", r"\1\\\2", line)  # no list
     line = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)
     # GitHub turns bare addresses into links even without brackets.
     return re.sub(r"(?i)\bwww\.", lambda found: found.group()[:-1] + "&#46;", line.replace("://", "&#58;//"))
@@ -83,11 +84,12 @@ def table(headings: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
     rows
         Cells as text that is safe to print.
     """
+    # "pipe" is GitHub's table with the alignment that its "github" format leaves out.
     return str(
         tabulate(
             [list(row) for row in rows],
             headers=list(headings),
-            tablefmt="github",
+            tablefmt="pipe",
             colalign=tuple(headings.values()),
             disable_numparse=True,
         )

@@ -1,0 +1,254 @@
+"""The estimator board against slow loops over single rows."""
+
+import dataclasses
+import math
+from statistics import fmean
+
+import pandas as pd
+import pytest
+from scipy.stats import kendalltau
+
+from shiftcast.leaderboard.board import details, estimator_board, terminal_table
+
+
+def rows_of(scores, estimator, natural, protocol="official"):
+    """Plain dictionaries of one estimator's usable rows."""
+    return [
+        row
+        for row in scores.table.to_dict("records")
+        if row["estimator"] == estimator
+        and row["natural"] == natural
+        and row["protocol"] == protocol
+        and row["actual"] == row["actual"]
+        and not row["abstains"]
+    ]
+
+
+def nested_mean(rows, value):
+    """Mean over seeds, severities, cells and groups, one loop for each."""
+    groups = []
+    for group in sorted({r["group"] for r in rows}):
+        cells = []
+        for model in sorted({(r["architecture"], r["recipe"]) for r in rows if r["group"] == group}):
+            own = [r for r in rows if r["group"] == group and (r["architecture"], r["recipe"]) == model]
+            targets = sorted({r["target"] for r in own})
+            cells.append(fmean(fmean(value(r) for r in own if r["target"] == t) for t in targets))
+        groups.append(fmean(cells))
+    return fmean(groups)
+
+
+def pp(row):
+    return 100 * (row["predicted"] - row["actual"])
+
+
+def of(board, estimator):
+    return board.set_index("estimator").loc[estimator]
+
+
+def changed(scores, **frames):
+    return dataclasses.replace(scores, **frames)
+
+
+@pytest.mark.parametrize("natural", [True, False])
+@pytest.mark.parametrize("estimator", ["NoShift", "ConfusionPartition", "MeanShift"])
+def test_every_figure_equals_a_slow_loop(scores, estimator, natural):
+    row, rows = of(estimator_board(scores, natural), estimator), rows_of(scores, estimator, natural)
+    mae = nested_mean(rows, lambda r: abs(pp(r)))
+    assert row["mae"] == pytest.approx(mae)
+    assert row["bias"] == pytest.approx(nested_mean(rows, pp))
+    assert row["rmse"] == pytest.approx(math.sqrt(nested_mean(rows, lambda r: pp(r) ** 2)))
+    assert row["coverage"] == pytest.approx(nested_mean(rows, lambda r: r["low"] <= r["actual"] <= r["high"]))
+    assert row["width"] == pytest.approx(nested_mean(rows, lambda r: 100 * (r["high"] - r["low"])))
+    noise = nested_mean(rows, lambda r: 196 * math.sqrt(r["actual"] * (1 - r["actual"]) / r["n"]))
+    assert row["floor"] == pytest.approx(noise)
+    baselines = [
+        nested_mean(rows_of(scores, name, natural), lambda r: abs(pp(r))) for name in ("NoShift", "MeanShift")
+    ]
+    assert row["skill"] == pytest.approx(1 - mae / min(baselines))
+    assert row["nominal"] == "95"
+
+
+def test_groups_weigh_alike_whatever_their_number_of_rows(make_scores):
+    scores = make_scores(natural=("photos", "sketches"))
+    table = scores.table
+    table = table[~((table["target"] == "sketches") & (table["architecture"] != "net-a"))]
+    row = of(estimator_board(changed(scores, table=table), True), "NoShift")
+    rows = rows_of(changed(scores, table=table), "NoShift", True)
+    means = [fmean(abs(pp(r)) for r in rows if r["group"] == g) for g in ("photos", "sketches")]
+    assert row["mae"] == pytest.approx(fmean(means))
+    assert row["mae"] != pytest.approx(fmean(abs(pp(r)) for r in rows), abs=1e-3)
+
+
+def test_worst_cell_is_named(scores):
+    row, rows = of(estimator_board(scores, False), "ATC"), rows_of(scores, "ATC", False)
+    errors = {
+        (r["architecture"], r["group"]): nested_mean(
+            [o for o in rows if (o["architecture"], o["group"]) == (r["architecture"], r["group"])],
+            lambda o: abs(pp(o)),
+        )
+        for r in rows
+    }
+    (architecture, group), worst = max(errors.items(), key=lambda item: item[1])
+    assert row["worst"] == pytest.approx(worst)
+    assert row["worst_cell"] == f"{architecture} (plain) on {group}"
+
+
+@pytest.mark.parametrize("natural", [True, False])
+def test_kendall_tau_over_runs_then_targets_then_groups(scores, natural):
+    row, rows = of(estimator_board(scores, natural), "GDE"), rows_of(scores, "GDE", natural)
+    id_accuracy = {
+        (r["architecture"], r["seed"]): r["right"] / r["n"]
+        for r in scores.accuracies.to_dict("records")
+        if r["set"] == "test-set"
+    }
+    for column, value in (
+        ("tau", lambda r: r["predicted"]),
+        ("tau_id", lambda r: id_accuracy[r["architecture"], r["seed"]]),
+    ):
+        groups = []
+        for group in {r["group"] for r in rows}:
+            taus = []
+            for target in {r["target"] for r in rows if r["group"] == group}:
+                own = [r for r in rows if r["target"] == target]
+                taus.append(kendalltau([value(r) for r in own], [r["actual"] for r in own]).statistic)
+            groups.append(fmean(taus))
+        assert row[column] == pytest.approx(fmean(groups))
+
+
+def test_counts_and_shared_protocol(scores):
+    row = of(estimator_board(scores, False), "ATC")
+    assert (row["groups"], row["architectures"], row["rows"]) == (2, 5, 5 * 2 * 4)
+    assert (row["cells"], row["all_cells"], row["abstained"]) == (10, 10, 0)
+    assert row["mae_shared"] == pytest.approx(
+        nested_mean(rows_of(scores, "ATC", False, "shared"), lambda r: abs(pp(r)))
+    )
+    assert math.isnan(of(estimator_board(scores, True), "ATC")["mae_shared"])
+
+
+def test_shared_rows_move_no_official_figure(scores):
+    table = scores.table.copy()
+    table.loc[table["protocol"] == "shared", "predicted"] = 0.0
+    left, right = estimator_board(scores, False), estimator_board(changed(scores, table=table), False)
+    pd.testing.assert_frame_equal(left.drop(columns="mae_shared"), right.drop(columns="mae_shared"))
+
+
+def test_ranks_count_within_tracks_by_error(scores):
+    board = estimator_board(scores, False)
+    for _, track in board.groupby("track"):
+        assert track["rank"].tolist() == list(range(1, len(track) + 1))
+        assert track["mae"].is_monotonic_increasing
+
+
+def test_errors_that_print_alike_share_a_rank_in_order_of_name(scores):
+    table = scores.table.copy()
+    for name, shift in (("ATC", 0.02), ("NoShift", 0.02 + 1e-9)):
+        own = table["estimator"] == name
+        table.loc[own, "predicted"] = table.loc[own, "actual"] + shift
+    board = estimator_board(changed(scores, table=table), False)
+    track = board[board["track"] == "T1"]
+    assert track["estimator"].tolist() == ["ATC", "NoShift"]
+    assert track["rank"].tolist() == [1, 1]
+
+
+def test_an_estimator_that_lacks_a_row_is_shown_and_not_ranked(scores):
+    table = scores.table
+    gone = (table["estimator"] == "GDE") & (table["architecture"] == "net-b") & (table["seed"] == 1)
+    gone &= table["target"] == "corrupted/fog-5"
+    less = changed(scores, table=table[~gone])
+    row = of(estimator_board(less, False), "GDE")
+    assert pd.isna(row["rank"])
+    assert (row["cells"], row["all_cells"]) == (9, 10)
+    assert row["mae"] == pytest.approx(nested_mean(rows_of(less, "GDE", False), lambda r: abs(pp(r))))
+    assert of(estimator_board(less, True), "GDE")["rank"] == 1
+
+
+def test_skill_compares_on_the_same_rows(scores):
+    table = scores.table
+    gone = (table["estimator"] == "GDE") & (table["architecture"] != "net-b")
+    less = changed(scores, table=table[~gone])
+    here = [
+        [r for r in rows_of(less, name, False) if r["architecture"] == "net-b"]
+        for name in ("GDE", "NoShift", "MeanShift")
+    ]
+    mine, *others = (nested_mean(rows, lambda r: abs(pp(r))) for rows in here)
+    assert of(estimator_board(less, False), "GDE")["skill"] == pytest.approx(1 - mine / min(others))
+
+
+def test_abstaining_rows_count_in_no_figure(scores):
+    table = scores.table.copy()
+    silent = (table["estimator"] == "ATC") & (table["group"] == "fog") & (table["protocol"] == "official")
+    table.loc[silent, "abstains"] = True
+    table.loc[silent, "predicted"] = 0.0
+    quiet = changed(scores, table=table)
+    row = of(estimator_board(quiet, False), "ATC")
+    assert row["abstained"] == 0.5
+    assert row["mae"] == pytest.approx(nested_mean(rows_of(quiet, "ATC", False), lambda r: abs(pp(r))))
+    assert (row["groups"], row["cells"], row["all_cells"]) == (1, 5, 10)
+    assert pd.isna(row["rank"])
+
+
+def test_an_estimator_that_always_abstains_has_a_row_without_figures(scores):
+    table = scores.table.copy()
+    table.loc[table["estimator"] == "ATC", "abstains"] = True
+    row = of(estimator_board(changed(scores, table=table), True), "ATC")
+    assert row["abstained"] == 1
+    assert row["cells"] == 0
+    assert math.isnan(row["mae"])
+
+
+def test_withheld_targets_are_on_no_board(scores):
+    table = scores.table[scores.table["target"] != "unseen"]
+    pd.testing.assert_frame_equal(
+        estimator_board(scores, True).drop(columns="seconds"),
+        estimator_board(changed(scores, table=table), True).drop(columns="seconds"),
+    )
+
+
+def test_estimators_chosen_on_a_dataset_are_marked_there_only(scores):
+    assert of(estimator_board(scores, True), "AgreementShift")["selected"]
+    assert not of(estimator_board(scores, False), "AgreementShift")["selected"]
+    marked = details(scores, True, "group").set_index(["part", "estimator"])["selected"]
+    assert marked["photos", "AgreementShift"]
+    assert not marked["sketches", "AgreementShift"]
+
+
+@pytest.mark.parametrize("by", ["group", "target"])
+def test_details_equal_a_slow_loop(scores, by):
+    table = scores.table
+    gone = (
+        (table["estimator"] == "GDE")
+        & (table["architecture"] == "net-b")
+        & (table["target"] == "corrupted/fog-5")
+    )
+    less = changed(scores, table=table[~gone])
+    frame = details(less, False, by)
+    assert len(frame) == 6 * {"group": 2, "target": 4}[by]
+    for row in frame.to_dict("records"):
+        rows = [r for r in rows_of(less, row["estimator"], False) if r[by] == row["part"]]
+        assert row["rows"] == len(rows)
+        assert row["mae"] == pytest.approx(nested_mean(rows, lambda r: abs(pp(r))))
+        assert row["bias"] == pytest.approx(nested_mean(rows, pp))
+        lacking = row["estimator"] == "GDE" and row["part"] in ("fog", "corrupted/fog-5")
+        assert (row["cells"], row["all_cells"]) == (4 if lacking else 5, 5)
+
+
+def test_no_runs_give_an_empty_board(make_scores):
+    scores = make_scores()
+    empty = changed(scores, table=scores.table.iloc[:0].astype(object), accuracies=scores.accuracies.iloc[:0])
+    assert estimator_board(empty, True).empty
+    assert details(empty, True, "group").empty
+
+
+def test_two_runs_rank_nothing(make_scores):
+    board = estimator_board(make_scores(architectures=("net-a", "net-b"), seeds=(0,)), True)
+    assert board["tau"].isna().all()
+
+
+def test_the_console_shows_every_estimator(scores):
+    table = terminal_table(scores)
+    assert table.row_count == 12
+    cells = list(table.columns[2].cells)
+    assert cells.count("ConfusionPartition") == 2
+    table = scores.table.replace({"estimator": {"ATC": "[bold]ATC"}})
+    cells = list(terminal_table(changed(scores, table=table)).columns[2].cells)
+    assert r"\[bold]ATC" in cells

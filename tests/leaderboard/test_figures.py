@@ -1,0 +1,115 @@
+"""Pictures: what they plot, that they parse, and that equal data give equal bytes."""
+
+import dataclasses
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import pytest
+from scipy.stats import linregress, norm
+
+from shiftcast.files import hash_of
+from shiftcast.leaderboard.figures import (
+    estimators_data,
+    figure_hash,
+    figures,
+    lines_data,
+    percent_ticks,
+    predicted_data,
+)
+
+
+@pytest.fixture(scope="module")
+def drawn(scores):
+    return figures(scores)
+
+
+def words(svg):
+    """Every text in an SVG, in order."""
+    root = ElementTree.fromstring(svg)  # noqa: S314
+    return ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_pictures_are_svg_whose_labels_are_text(drawn):
+    assert set(drawn) == {"predicted-vs-actual", "ood-vs-id", "estimators"}
+    found = words(drawn["predicted-vs-actual"])
+    assert {"ConfusionPartition, natural shifts", "NoShift, synthetic shifts", "photos", "fog"} <= set(found)
+    assert "unseen" not in found
+    found = words(drawn["ood-vs-id"])
+    assert {"sketches (natural)", "noise (synthetic)"} <= set(found)
+    assert sum(text.startswith("slope ") for text in found) == 4
+    assert any("10 runs, in-distribution accuracy from " in text for text in found)
+    assert {"MeanShift", "natural shifts", "mean absolute error (pp)"} <= set(words(drawn["estimators"]))
+
+
+def test_a_picture_carries_the_hash_of_its_data(scores, drawn):
+    assert figure_hash(drawn["estimators"]) == hash_of(estimators_data(scores))
+    assert figure_hash(drawn["ood-vs-id"]) == hash_of(lines_data(scores))
+    assert figure_hash("<svg/>") == ""
+
+
+def test_equal_data_give_equal_bytes_whatever_the_users_settings(scores, drawn):
+    with mpl.rc_context({"svg.fonttype": "path", "font.size": 30, "axes.facecolor": "red"}):
+        before = dict(mpl.rcParams)
+        assert figures(scores) == drawn
+        assert dict(mpl.rcParams) == before  # and the user's settings stay the user's
+    assert not any("dc:date" in svg for svg in drawn.values())
+
+
+def test_points_are_means_over_seeds(scores):
+    panels = {(p["kind"], p["estimator"]): p for p in predicted_data(scores)["panels"]}
+    assert set(panels) == {
+        (k, e) for k in ("natural", "synthetic") for e in ("ConfusionPartition", "NoShift")
+    }
+    fog = panels["synthetic", "ConfusionPartition"]["groups"]["fog"]
+    assert len(fog) == 5 * 2
+    own = scores.table.query(
+        "estimator == 'ConfusionPartition' and protocol == 'official' and architecture == 'net-a'"
+        " and target == 'corrupted/fog-1'"
+    )
+    assert [round(own["predicted"].mean(), 6), round(own["actual"].mean(), 6)] in fog
+
+
+def test_lines_are_fitted_on_probit_axes(scores):
+    for panel in lines_data(scores)["panels"]:
+        assert len(panel["points"]) == 10
+        x, y = zip(*panel["points"], strict=True)
+        line = linregress(norm.ppf(x), norm.ppf(y))
+        assert panel["line"] == pytest.approx([line.slope, line.intercept, line.rvalue**2], abs=1e-5)
+
+
+def test_two_runs_draw_no_line(make_scores):
+    scores = make_scores(architectures=("net-a", "net-b"), seeds=(0,), natural=("photos",), transforms=())
+    assert [panel["line"] for panel in lines_data(scores)["panels"]] == [None]
+    assert "no line" in words(figures(scores)["ood-vs-id"])
+
+
+def test_many_groups_are_all_named(make_scores):
+    transforms = [f"kind-{number}" for number in range(23)]
+    scores = make_scores(architectures=("net-a", "net-b", "net-c"), seeds=(0,), transforms=transforms)
+    drawn = figures(scores)
+    assert set(transforms) <= set(words(drawn["predicted-vs-actual"]))
+    assert {f"{name} (synthetic)" for name in transforms} <= set(words(drawn["ood-vs-id"]))
+
+
+def test_names_are_neither_markup_nor_mathematics(scores):
+    table = scores.table.replace({"estimator": {"ATC": "<b>$x$</b>&"}})
+    svg = figures(dataclasses.replace(scores, table=table))["estimators"]
+    assert "<b>$x$</b>&" in words(svg)
+
+
+def test_nothing_to_plot_draws_nothing(scores):
+    empty = dataclasses.replace(
+        scores, targets=[], table=scores.table.iloc[:0], accuracies=scores.accuracies.iloc[:0]
+    )
+    assert figures(empty) == {}
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.1, 0.99), (0.85, 0.95), (0.92, 0.935), (0.4, 0.9), (0.97, 0.999), (0.001, 0.9999)]
+)
+def test_percent_ticks_are_few_round_and_inside(low, high):
+    ticks = percent_ticks(norm.ppf(low), norm.ppf(high))
+    assert 2 <= len(ticks) <= 9
+    assert ticks == sorted(set(ticks))
+    assert 100 * low <= ticks[0]
+    assert ticks[-1] <= 100 * high

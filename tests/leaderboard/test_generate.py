@@ -1,0 +1,140 @@
+"""The leaderboard as files: where they go, and that drift is found."""
+
+import dataclasses
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from shiftcast.leaderboard.generate import check, generate, tidy_csv, write
+
+PAGE = Path("leaderboard.md")
+FIGURES = Path("results/sample/figures")
+
+
+@pytest.fixture(scope="module")
+def files(scores, tmp_path_factory):
+    root = tmp_path_factory.mktemp("workspace")
+    return generate([scores], root / "results", root)
+
+
+@pytest.fixture(scope="module")
+def small(make_scores):
+    """Scores whose pictures are drawn in a moment."""
+    return make_scores(natural=("photos",), transforms=(), withheld=(), seeds=(0,))
+
+
+@pytest.fixture
+def written(files, tmp_path):
+    write(files, tmp_path)
+    return tmp_path
+
+
+def test_pictures_lie_beside_their_suites_runs(files):
+    names = ("estimators", "ood-vs-id", "predicted-vs-actual")
+    assert set(files) == {PAGE, *(FIGURES / f"{name}.svg" for name in names)}
+    assert all(f"({(FIGURES / f'{name}.svg').as_posix()})" in files[PAGE] for name in names)
+
+
+def test_pictures_of_outputs_lie_beside_the_page(small, tmp_path):
+    folder = tmp_path / "outputs/sample"
+    elsewhere = generate([small], tmp_path / "results", folder)
+    assert Path("figures/estimators.svg") in elsewhere
+    scratch = dataclasses.replace(small, suite=small.suite.model_copy(update={"scratch": True}))
+    assert generate([scratch], folder / "results", folder) == elsewhere
+
+
+def test_editions_have_sections_and_pictures_of_their_own(small, tmp_path):
+    edition = dataclasses.replace(small, edition="recovered")
+    both = generate([edition, small], tmp_path / "results", tmp_path)
+    assert Path("results/sample@recovered/figures/estimators.svg") in both
+    assert FIGURES / "estimators.svg" in both
+    assert both[PAGE].index("## Sample suite\n") < both[PAGE].index("## Sample suite (edition recovered)")
+
+
+def test_sections_come_in_order_of_name(small, tmp_path):
+    other = dataclasses.replace(small, suite=small.suite.model_copy(update={"name": "another"}))
+    apart = generate([small, other], tmp_path / "results", tmp_path / "out")
+    assert Path("figures/another/estimators.svg") in apart
+    assert apart[PAGE].index("shiftcast run another ") < apart[PAGE].index("shiftcast run sample ")
+
+
+def test_order_of_rows_changes_no_byte(scores, files, tmp_path):
+    shuffled = {
+        name: getattr(scores, name).sample(frac=1, random_state=5) for name in ("runs", "accuracies", "table")
+    }
+    assert generate([dataclasses.replace(scores, **shuffled)], tmp_path / "results", tmp_path) == files
+
+
+def test_what_was_written_passes_the_check(files, written):
+    assert check(files, written) == []
+    assert not list(written.rglob("*.part"))
+
+
+def test_a_changed_number_is_found(files, written):
+    page = written / PAGE
+    page.write_text(page.read_text().replace("10 of 10 runs", "10 of 11 runs"))
+    lines = check(files, written)
+    assert any(line.startswith("-") and "10 of 11 runs" in line for line in lines)
+    assert any(line.startswith("+") and "10 of 10 runs" in line for line in lines)
+
+
+def test_a_changed_line_ending_is_found(files, written):
+    page = written / PAGE
+    page.write_bytes(page.read_bytes().replace(b"\n", b"\r\n", 1))
+    assert check(files, written)
+
+
+def test_a_figure_of_other_data_is_found(scores, files, written):
+    table = scores.table.copy()
+    table.loc[table["estimator"] == "ATC", "predicted"] += 0.001
+    moved = generate([dataclasses.replace(scores, table=table)], written / "results", written)
+    drifted = [line for line in check(moved, written) if "figure data differs" in line]
+    assert drifted
+    assert drifted[0].startswith("results/sample/figures/estimators.svg: figure data differs")
+
+
+def test_a_figure_with_other_bytes_and_the_same_data_passes(files, written):
+    picture = written / FIGURES / "estimators.svg"
+    picture.write_text(picture.read_text().replace("font", "font ", 1))
+    assert check(files, written) == []
+
+
+def test_a_figure_without_its_hash_is_found(files, written):
+    (written / FIGURES / "estimators.svg").write_text("<svg/>")
+    assert any("found none" in line for line in check(files, written))
+
+
+@pytest.mark.parametrize("name", [PAGE, FIGURES / "estimators.svg"])
+def test_a_missing_file_is_found(files, written, name):
+    (written / name).unlink()
+    assert check(files, written) == [f"{name.as_posix()}: missing"]
+
+
+@pytest.mark.parametrize("folder", [FIGURES, Path("results/former-suite/figures")])
+def test_a_left_over_picture_is_found_and_removed(files, written, folder):
+    old = written / folder / "old.svg"
+    old.parent.mkdir(parents=True, exist_ok=True)
+    old.write_text(files[FIGURES / "estimators.svg"])
+    assert check(files, written) == [f"{(folder / 'old.svg').as_posix()}: left over; nothing makes it"]
+    write(files, written)
+    assert check(files, written) == []
+    assert not old.exists()
+
+
+def test_a_picture_that_is_not_ours_is_left_alone(files, written):
+    own = written / FIGURES / "drawn-by-hand.svg"
+    own.write_text("<svg/>")
+    write(files, written)
+    assert own.exists()
+    assert check(files, written) == []
+
+
+def test_the_csv_holds_every_row_in_a_fixed_order(scores):
+    text = tidy_csv(scores)
+    assert text == tidy_csv(dataclasses.replace(scores, table=scores.table.sample(frac=1, random_state=1)))
+    frame = pd.read_csv(io.StringIO(text))
+    assert len(frame) == len(scores.table)
+    assert list(frame.columns) == list(scores.table.columns)
+    assert frame["seconds"].notna().all()

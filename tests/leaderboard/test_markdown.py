@@ -1,0 +1,182 @@
+"""The page: what it says, what it must not say, and that order changes no byte."""
+
+import dataclasses
+import re
+
+import pandas as pd
+import pytest
+
+from shiftcast.leaderboard.markdown import render
+
+
+@pytest.fixture(scope="module")
+def page(scores):
+    return render([scores], [{"estimators": "results/sample@x/figures/estimators.svg"}])
+
+
+def section(page, title):
+    return page.split(f"# {title}", 1)[1].split("\n#", 1)[0]
+
+
+def row_of(text, name):
+    return next(line for line in text.splitlines() if re.search(rf"\| {re.escape(name)}\W*\|", line))
+
+
+def test_the_page_says_what_was_run(page):
+    assert "- **Source**: trained on train-set; labelled test set test-set (4,000 images)." in page
+    assert "10 of 10 runs complete (5 architectures; recipe plain; seeds 0, 1; 2 epochs)" in page
+    assert "photos (2,000 images), sketches (2,000 images), unseen (2,000 images, labels withheld)" in page
+    assert "fog, noise; severities 1, 5; 1,000 images each" in page
+    assert "net-a, net-b, ref-c. In place of a member of the scored model's own family: ref-d." in page
+    assert "    shiftcast run sample  " in page
+
+
+def test_few_natural_shifts_make_a_conditional_board(page, make_scores):
+    assert "#### Natural shifts, *conditional on these shifts*" in page
+    assert "2 natural shifts, fewer than 6: no claim is made about natural shifts in general." in page
+    assert "conditional on" not in section(page, "Synthetic shifts")
+    one = render([make_scores(natural=("photos",), transforms=(), withheld=())])
+    assert "#### Natural shifts, *conditional on this shift*" in one
+    six = render([make_scores(natural=[f"photos-{n}" for n in range(6)], transforms=(), withheld=())])
+    assert "conditional on" not in six
+
+
+def test_kinds_have_tables_of_their_own(page):
+    assert "MAE shared" not in section(page, "Natural shifts")
+    assert "MAE shared" in section(page, "Synthetic shifts")
+
+
+def test_the_headline_is_compared_in_words(page):
+    text = section(page, "Natural shifts")
+    assert re.search(
+        r"\*\*ConfusionPartition\*\* \(headline\): mean absolute error \d+\.\d\d pp, bias [+-]?\d", text
+    )
+    assert re.search(r"Baselines: NoShift \d+\.\d\d pp, MeanShift \d+\.\d\d pp\.", text)
+    assert "† Chosen on data of this table: AgreementShift (photos)." in text
+    assert row_of(text, "AgreementShift")
+
+
+def test_pictures_are_embedded_by_quoted_relative_path(page):
+    assert "![Mean absolute error of each estimator](results/sample%40x/figures/estimators.svg)" in page
+    assert page.count("![") == 1
+
+
+def test_withheld_targets_say_so(page):
+    lines = [
+        line for line in section(page, "Shifts whose labels").splitlines() if line.startswith("| unseen")
+    ]
+    assert len(lines) == 5
+    assert all(line.rstrip(" |").endswith("withheld") for line in lines)
+
+
+def test_nothing_missing_is_said(make_scores):
+    scores = make_scores(estimators={"NoShift": ("T1", "", 0.1)})
+    assert "Nothing: every run, shift and estimator of the suite is on the board." in render([scores])
+
+
+def test_what_is_missing_has_its_reason(scores):
+    runs = scores.runs.copy()
+    runs.loc[(runs["architecture"] == "net-b") & (runs["seed"] == 1), "status"] = (
+        "stale: its recipe has changed"
+    )
+    reference = runs.iloc[[0]].assign(architecture="ref-c", role="reference", seed=100, status="missing")
+    less = dataclasses.replace(
+        scores,
+        runs=pd.concat([runs, reference]),
+        targets=[target for target in scores.targets if target.id != "unseen"],
+        skipped=pd.DataFrame([{"estimator": "GDE", "reason": "the run has no sibling", "rows": 3}]),
+        dataset_notes={"test-set": "recovered-2026: 59,904 of 60,000 bit-exact"},
+        edition="recovered-2026",
+    )
+    page = render([less])
+    missing = section(page, "What is missing, and notes")
+    assert "- 1 scored run, stale: its recipe has changed: net-b/plain/seed-1" in missing
+    assert "- 1 reference run, missing: ref-c/plain/seed-100" in missing
+    assert "- no run was evaluated on unseen (optional)" in missing
+    assert "- GDE skipped on 3 rows: the run has no sibling" in missing
+    assert "- MeanShift notes: mean corruption drop (30 rows)" in missing
+    assert "- net-b: seed 1: stale: its recipe has changed" in page
+    assert "- **Edition of test-set**: recovered-2026: 59,904 of 60,000 bit-exact." in page
+    assert "## Sample suite (edition recovered-2026)" in page
+
+
+def test_many_notes_are_cut(scores):
+    table = scores.table.copy()
+    own = (table["estimator"] == "ATC") & (table["protocol"] == "official")
+    table.loc[own, "note"] = [f"R2 {number}" for number in range(int(own.sum()))]
+    page = render([dataclasses.replace(scores, table=table)])
+    assert re.search(
+        r"- ATC notes: R2 0 \(1 row\); R2 1 \(1 row\); R2 10 \(1 row\); and 67 other notes\n", page
+    )
+
+
+def test_details_fold_each_labelled_shift(page):
+    folds = re.findall(r"<summary>(.*?)</summary>", page)
+    names = ["photos (natural)", "sketches (natural)", "fog (synthetic)", "noise (synthetic)"]
+    assert [fold.split(":")[0] for fold in folds if "pp" in fold] == names
+    assert page.count("<details>") == page.count("</details>") == 6
+    assert "MAE, fog-5" in page
+
+
+def test_no_seconds_and_no_negative_zero(page):
+    assert "second" not in page.lower()
+    assert "-0.00" not in page
+
+
+def test_order_of_rows_changes_no_byte(scores, page):
+    frames = ("runs", "accuracies", "table", "skipped", "ensemble")
+    shuffled = {name: getattr(scores, name).sample(frac=1, random_state=3) for name in frames}
+    links = [{"estimators": "results/sample@x/figures/estimators.svg"}]
+    assert render([dataclasses.replace(scores, **shuffled)], links) == page
+    assert render([scores], links) == page
+
+
+def test_seconds_change_no_byte(scores, page):
+    links = [{"estimators": "results/sample@x/figures/estimators.svg"}]
+    assert render([dataclasses.replace(scores, table=scores.table.assign(seconds=9.0))], links) == page
+
+
+def test_names_inject_no_markdown(scores):
+    evil = "x|y](http://evil)<img src=x>\n\n# Title"
+    runs = scores.runs.assign(status=evil)
+    skipped = pd.DataFrame([{"estimator": evil, "reason": evil, "rows": 1}])
+    table = scores.table.replace({"estimator": {"ATC": evil}}).assign(note=evil)
+    page = render(
+        [
+            dataclasses.replace(
+                scores, runs=runs, skipped=skipped, table=table, dataset_notes={"test-set": evil}
+            )
+        ]
+    )
+    assert "<img" not in page
+    assert not re.search(r"(?<!\\)\]\(http", page)
+    assert "\n# Title" not in page
+    widths = [
+        len(re.findall(r"(?<!\\)\|", line))
+        for line in section(page, "Natural shifts").splitlines()
+        if "|" in line
+    ]
+    assert len(set(widths)) == 2  # the board and its evidence
+
+
+def test_a_suite_without_runs_is_still_a_page(scores):
+    empty = dataclasses.replace(
+        scores,
+        targets=[],
+        runs=scores.runs.assign(status="missing"),
+        accuracies=scores.accuracies.iloc[:0],
+        table=scores.table.iloc[:0],
+    )
+    page = render([empty])
+    assert "0 of 10 runs complete" in page
+    assert "- 10 scored runs, missing: net-a/plain/seed-0" in page
+    assert "### Estimators" not in page
+
+
+def test_several_recipes_are_told_apart(scores):
+    other = {name: getattr(scores, name).assign(recipe="other") for name in ("runs", "accuracies", "table")}
+    both = {name: pd.concat([getattr(scores, name), frame]) for name, frame in other.items()}
+    page = render([dataclasses.replace(scores, **both)])
+    assert "| net-e (other) " in page
+    assert "| net-e (plain) " in page
+    assert "recipe other, plain" in page

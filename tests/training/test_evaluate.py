@@ -1,0 +1,75 @@
+"""One pass over all sets gives what each set alone would."""
+
+import numpy as np
+import pytest
+import torch
+
+from shiftcast.cards import ArchitectureCard
+from shiftcast.training.evaluate import evaluate
+from shiftcast.training.loop import seeded_model
+from shiftcast.training.models import logits_of
+
+MEAN, STD = (120.0, 125.0, 130.0), (60.0, 61.0, 62.0)
+CARD = ArchitectureCard(
+    name="x", timm="test_resnet", family="x", title="", citation="", parameters=1, feature_map=[1, 2]
+)
+
+
+@pytest.fixture
+def sets():
+    random = np.random.RandomState(0)
+    return {
+        name: random.randint(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+        for name, n in [("a", 13), ("b", 1), ("c", 30)]
+    }
+
+
+@pytest.fixture
+def model():
+    return seeded_model(CARD, 10, 0)
+
+
+def test_logits_are_those_of_the_normalised_images(model, sets):
+    found = evaluate(model, CARD, sets, MEAN, STD, "cpu", batch_size=8)
+    assert list(found) == ["a", "b", "c"]
+    for name, images in sets.items():
+        normalised = (images.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
+        with torch.no_grad():
+            expected = logits_of(model, CARD, torch.from_numpy(normalised.transpose(0, 3, 1, 2).copy()))
+        assert found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 13, 44, 512])
+def test_concatenation_does_not_matter(model, sets, batch_size):
+    together = evaluate(model, CARD, sets, MEAN, STD, "cpu", batch_size=batch_size)
+    for name, images in reversed(sets.items()):
+        alone = evaluate(model, CARD, {name: images}, MEAN, STD, "cpu")
+        np.testing.assert_allclose(together[name], alone[name], atol=1e-4)
+
+
+def test_nothing_in_the_model_changes(model, sets):
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    evaluate(model, CARD, sets, MEAN, STD, "cpu")
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_batches_fill_across_borders_and_progress_is_told(model, sets):
+    told = []
+    evaluate(model, CARD, sets, MEAN, STD, "cpu", batch_size=16, on_progress=lambda *at: told.append(at))
+    assert told == [(16, 44), (32, 44), (44, 44)]
+
+
+def test_memory_mapped_sets_are_taken(model, sets, tmp_path):
+    np.save(tmp_path / "a.npy", sets["a"])
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    found = evaluate(model, CARD, {"a": mapped}, MEAN, STD, "cpu")["a"]
+    np.testing.assert_array_equal(found, evaluate(model, CARD, {"a": sets["a"]}, MEAN, STD, "cpu")["a"])
+
+
+def test_bfloat16_gives_float32_logits_near_those_of_float32(model, sets):
+    card = CARD.model_copy(update={"precision": "bfloat16"})
+    half = evaluate(model, card, sets, MEAN, STD, "cpu")["c"]
+    full = evaluate(model, CARD, sets, MEAN, STD, "cpu")["c"]
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(half, full, atol=0.05)

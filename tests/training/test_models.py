@@ -1,0 +1,114 @@
+"""Every card must be true, and every network must train on 32 x 32 images."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from shiftcast.cards import ArchitectureCard, read_card
+from shiftcast.errors import CardError
+from shiftcast.training.loop import seeded_model
+from shiftcast.training.models import build_model, count_parameters, logits_of, measure
+
+CARDS = sorted((Path(__file__).parents[2] / "architectures").glob("*.toml"))
+
+
+@pytest.fixture(params=CARDS, ids=lambda path: path.stem)
+def card(request) -> ArchitectureCard:
+    return read_card(ArchitectureCard, request.param)
+
+
+def make(timm, **values) -> ArchitectureCard:
+    needed = {"name": "x", "family": "x", "title": "", "citation": "", "parameters": 1, "feature_map": [1, 2]}
+    return ArchitectureCard(timm=timm, **needed | values)
+
+
+def test_card_is_true(card):
+    assert measure(build_model(card, 10), card) == (card.parameters, card.feature_map)
+
+
+def test_card_can_be_measured_without_memory(card):
+    model = build_model(card, 10, "meta")
+    assert count_parameters(model) == card.parameters
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_network_trains_one_step(card):
+    model = seeded_model(card, 10, 0)
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    logits = logits_of(model, card, images)
+    assert logits.shape == (4, 10)
+    assert logits.dtype == torch.float32
+    nn.functional.cross_entropy(logits, torch.arange(4)).backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in [logits, *gradients])
+
+
+def test_head_parts_equal_the_plain_forward(card):
+    plain = card.model_copy(update={"precision": "float32", "input_size": 32})
+    model = seeded_model(plain, 10, 0).eval()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(logits_of(model, plain, images), model(images))
+
+
+def test_head_is_computed_in_float32():
+    card = make("test_resnet", precision="bfloat16")
+    model = seeded_model(card, 10, 0).eval()
+    with torch.no_grad():
+        logits = logits_of(model, card, torch.randn(4, 3, 32, 32))
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_seed_decides_the_weights_and_leaves_the_callers_stream():
+    card = make("test_resnet")
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first, again, other = (seeded_model(card, 10, seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["conv1.0.weight"], other["conv1.0.weight"])
+
+
+def test_weights_are_in_channels_last():
+    model = build_model(make("test_resnet"), 10)
+    assert model.conv1[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_input_size_resizes():
+    card = make("test_resnet", input_size=64)
+    assert measure(build_model(card, 10), card)[1] == [96, 2, 2]
+
+
+def test_feature_maps_of_channels_last_trunks_are_normalised():
+    card = make("swin_tiny_patch4_window7_224", kwargs={"img_size": 64, "window_size": 2}, input_size=64)
+    assert measure(build_model(card, 10, "meta"), card)[1] == [768, 2, 2]
+
+
+def test_number_of_classes():
+    card = make("test_vit")
+    assert logits_of(build_model(card, 7), card, torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (make("resnet81"), r"architectures/x\.toml.*Unknown model \(resnet81\).*did you mean resnet"),
+        (make("hf-hub:somebody/something"), "Unknown model"),
+        (make("resnet18.no_such_tag"), "Invalid pretrained tag"),
+        (make("resnet18", kwargs={"nonsense": 1}), "nonsense.*correct timm or"),
+        (make("nest_tiny"), "does not run on 32 x 32 images.*raise input_size"),
+        (make("test_resnet", unstride=9), "unstride = 9: 'test_resnet' has only 5 downsampling stages"),
+        (
+            make("vit_tiny_patch16_224", kwargs={"img_size": 32}, unstride=1),
+            "fails with downsampling stage 1 at stride 1",
+        ),
+    ],
+    ids=lambda value: value.timm if isinstance(value, ArchitectureCard) else "",
+)
+def test_refusals_say_what_to_do(card, message):
+    with pytest.raises(CardError, match=message):
+        build_model(card, 10, "meta")
