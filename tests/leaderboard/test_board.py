@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from shiftcast.leaderboard.board import details, estimator_board, terminal_table
+from shiftcast.leaderboard.board import details, estimator_board, terminal_tables
 
 
 def rows_of(scores, estimator, natural, protocol="official"):
@@ -244,11 +244,17 @@ def test_two_runs_rank_nothing(make_scores):
     assert board["tau"].isna().all()
 
 
-def test_the_console_shows_every_estimator(scores):
-    table = terminal_table(scores)
-    assert table.row_count == 12
-    cells = list(table.columns[2].cells)
-    assert cells.count("ConfusionPartition") == 2
+def test_the_console_shows_every_estimator_of_both_kinds_within_80_columns(scores):
+    from rich.console import Console
+
+    natural, synthetic = terminal_tables(scores)
+    assert (natural.title, synthetic.title) == ("Natural shifts", "Synthetic shifts")
+    assert natural.row_count == synthetic.row_count == 6
+    console = Console(width=80, record=True)
+    console.print(natural)
+    shown = console.export_text()
+    assert "ConfusionPartition" in shown
+    assert "…" not in shown
     table = scores.table.replace({"estimator": {"ATC": "[bold]ATC"}})
-    cells = list(terminal_table(changed(scores, table=table)).columns[2].cells)
+    cells = list(terminal_tables(changed(scores, table=table))[0].columns[1].cells)
     assert r"\[bold]ATC" in cells

@@ -33,7 +33,7 @@ def test_the_page_says_what_was_run(page):
 
 def test_few_natural_shifts_make_a_conditional_board(page, make_scores):
     assert "#### Natural shifts, *conditional on these shifts*" in page
-    assert "2 natural shifts, fewer than 6: no claim is made about natural shifts in general." in page
+    assert "2 labelled natural shifts, fewer than 6: no claim is made about natural shifts in" in page
     assert "conditional on" not in section(page, "Synthetic shifts")
     one = render([make_scores(natural=("photos",), transforms=(), withheld=())])
     assert "#### Natural shifts, *conditional on this shift*" in one
@@ -85,7 +85,7 @@ def test_what_is_missing_has_its_reason(scores):
         runs=pd.concat([runs, reference]),
         targets=[target for target in scores.targets if target.id != "unseen"],
         skipped=pd.DataFrame([{"estimator": "GDE", "reason": "the run has no sibling", "rows": 3}]),
-        dataset_notes={"test-set": "recovered-2026: 59,904 of 60,000 bit-exact"},
+        dataset_notes={"test-set": "recovered-2026: 59,904 of 60,000 bit-exact."},
         edition="recovered-2026",
     )
     page = render([less])

@@ -13,7 +13,7 @@ from shiftcast.cards import Suite
 from shiftcast.engines.local import Summary
 from shiftcast.errors import CheckFailedError
 from shiftcast.files import write_atomic
-from shiftcast.leaderboard.board import terminal_table
+from shiftcast.leaderboard.board import terminal_tables
 from shiftcast.leaderboard.generate import check, generate, tidy_csv, write
 from shiftcast.scoring import score_results, score_suite
 from shiftcast.workspace import Workspace
@@ -23,7 +23,9 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
     """Score a suite, print its estimator board and write its report to the ignored outputs folder."""
     console = Console()
     scores = score_suite(workspace, suite, results, summary.edition)
-    console.print(terminal_table(scores))
+    console.print(f"\n{suite.title}: predicted against actual accuracy", style="bold", highlight=False)
+    for table in terminal_tables(scores):
+        console.print(table)
     for name, reason in sorted(set(zip(scores.skipped["estimator"], scores.skipped["reason"], strict=True))):
         console.print(f"{name} is skipped: {reason}", highlight=False, markup=False)
     folder = workspace.outputs(suite)

@@ -27,7 +27,7 @@ def what_was_run(scores: SuiteScores) -> str:
     lines |= {
         f"Edition of {escape(name)}": escape(note) for name, note in sorted(scores.dataset_notes.items())
     }
-    return "\n".join(f"- **{name}**: {text}." for name, text in lines.items() if text)
+    return "\n".join(f"- **{name}**: {text.rstrip('.')}." for name, text in lines.items() if text)
 
 
 def _source_size(scores: SuiteScores) -> str:

@@ -280,28 +280,33 @@ def _complete_by_part(rows: pd.DataFrame, used: pd.DataFrame, key: list[str]) ->
     return both.groupby(key)["complete"].sum()
 
 
-def terminal_table(scores: SuiteScores) -> Table:
-    """Return the estimator board for the console, with the mean seconds of one estimate."""
+def terminal_tables(scores: SuiteScores) -> list[Table]:
+    """Return the estimator boards for the console, one per kind of shift that there is."""
+    boards = (
+        (kind, estimator_board(scores, natural))
+        for natural, kind in ((True, "Natural"), (False, "Synthetic"))
+    )
+    return [_terminal_table(f"{kind} shifts", board) for kind, board in boards if len(board)]
+
+
+def _terminal_table(title: str, board: pd.DataFrame) -> Table:
+    from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
     from shiftcast.leaderboard.text import percent, points, ratio, signed
 
-    table = Table(title=escape(scores.suite.title))
-    table.add_column("shifts")
-    table.add_column("track")
-    table.add_column("estimator", no_wrap=True)
-    for heading in ("#", "MAE pp", "bias pp", "skill", "coverage %", "cells", "s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for natural, kind in ((True, "natural"), (False, "synthetic")):
-        for row in estimator_board(scores, natural).to_dict("records"):
-            table.add_row(
-                kind,
-                row["track"],
-                escape(str(row["estimator"])),
-                "-" if pd.isna(row["rank"]) else str(row["rank"]),
-                *(points(row["mae"]), signed(row["bias"]), ratio(row["skill"]), percent(row["coverage"])),
-                f"{row['cells']}/{row['all_cells']}",
-                f"{row['seconds']:.3f}",
-            )
+    table = Table(title=title, box=SIMPLE)  # fits into 80 columns
+    for heading in ("track", "estimator", "MAE pp", "bias pp", "skill", "cover %", "cells", "ms"):
+        table.add_column(
+            heading, no_wrap=True, justify="left" if heading in ("track", "estimator") else "right"
+        )
+    for row in board.to_dict("records"):
+        table.add_row(
+            row["track"],
+            escape(str(row["estimator"])),
+            *(points(row["mae"]), signed(row["bias"]), ratio(row["skill"]), percent(row["coverage"])),
+            f"{row['cells']}/{row['all_cells']}",
+            f"{1000 * row['seconds']:.2f}",
+        )
     return table

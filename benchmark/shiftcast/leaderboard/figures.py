@@ -124,6 +124,9 @@ def _draw_predicted(data: Data) -> Figure:
     kinds = list(dict.fromkeys(panel["kind"] for panel in data["panels"]))
     columns = max(sum(panel["kind"] == kind for panel in data["panels"]) for kind in kinds)
     figure = Figure(figsize=(4.3 * columns + 2.2, 4.4 * len(kinds)), layout="constrained")
+    figure.suptitle(
+        "A point is a model on a shift. Above the dashed line predictions are optimistic.", fontsize=10
+    )
     grid = figure.subplots(len(kinds), columns, squeeze=False)
     for kind, axes in zip(kinds, grid, strict=True):
         panels = [panel for panel in data["panels"] if panel["kind"] == kind]
@@ -175,8 +178,6 @@ def _draw_predicted_panel(ax: Axes, panel: Data, limits: tuple[float, float], lo
         axis.set_major_locator(matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
     ax.set_ylabel("predicted accuracy (%)")
     ax.set_title(f"{_label(panel['estimator'])}, {panel['kind']} shifts", loc="left")
-    ax.text(0.03, 0.96, "optimistic", transform=ax.transAxes, color=GREY, va="top", fontsize=9)
-    ax.text(0.97, 0.04, "pessimistic", transform=ax.transAxes, color=GREY, ha="right", fontsize=9)
 
 
 def _padded(values: Sequence[float], share: float = 0.05) -> tuple[float, float]:
@@ -264,13 +265,12 @@ def _draw_line_panel(ax: Axes, panel: Data, limits: tuple[float, float]) -> None
     ax.scatter(
         probit(x, n_id), probit(y, n_ood), s=16, c=colour, edgecolors="white", linewidths=0.3, zorder=3
     )
-    ax.set_title(f"{_label(panel['group'])} ({panel['kind']})", loc="left", fontsize=9.5)
     text = "no line"
     if panel["line"] is not None:
         slope, intercept, r2 = panel["line"]
         ax.plot(limits, [slope * end + intercept for end in limits], color=INK, linewidth=1, zorder=2)
         text = f"slope {points(slope)}, R² {points(r2)}"
-    ax.text(0.97, 0.03, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=8.5)
+    ax.set_title(f"{_label(panel['group'])} ({panel['kind']})\n{text}", loc="left", fontsize=9)
 
 
 def _percent_axis(ax: Axes, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> None:

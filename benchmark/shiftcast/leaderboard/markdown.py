@@ -99,7 +99,7 @@ def _estimators(scores: SuiteScores, natural: bool, board: pd.DataFrame) -> str:
     these = "this shift" if groups == 1 else "these shifts"
     blocks = [f"#### {kind} shifts" + (f", *conditional on {these}*" if few else "")]
     if few:
-        shifts = count(groups, "natural shift")
+        shifts = count(groups, "labelled natural shift")
         blocks.append(
             f"{shifts}, fewer than {FEWEST_NATURAL}: no claim is made about natural shifts in general."
         )

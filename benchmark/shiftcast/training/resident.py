@@ -199,11 +199,11 @@ class ResidentImages:
             part = slice(start, start + size)
             start += size
             own = Draws(*(values[part] for values in draws))
-            pixels = self.images[order[part]]
+            pixels = self.images.index_select(0, order[part])
             if crop_padding:
                 pixels = crop(pixels, own.top, own.left, crop_padding)
             if flip:
-                pixels = torch.where(own.flip[:, None, None, None], pixels.flip(2), pixels)
+                pixels = mirror(pixels, own.flip)
             images = normalise(pixels, mean, std)
             if cutout:
                 images = blank(images, own.centre, cutout)
@@ -213,18 +213,24 @@ class ResidentImages:
 def crop(pixels: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
     """Return H x W windows of zero-padded images (b, H, W, 3), each at its own (top, left).
 
-    All windows of an image are one strided view of it, and indexing that view copies whole rows.
+    One strided view holds the window at every pixel of the padded batch. Choosing from it by
+    `index_select` copies whole rows of bytes, ten times as fast as indexing with arrays.
     """
     count, height, width, channels = pixels.shape
     rows, columns = height + 2 * padding, width + 2 * padding
     padded = pixels.new_zeros(count, rows, columns, channels)
     padded[:, padding : padding + height, padding : padding + width] = pixels
-    shifts, row = 2 * padding + 1, columns * channels
-    windows = padded.as_strided(
-        (count, shifts, shifts, height, width * channels), (rows * row, row, channels, row, 1)
-    )
-    chosen = windows[torch.arange(count, device=pixels.device), top, left]
-    return chosen.view(count, height, width, channels)
+    positions = count * rows * columns - (height - 1) * columns - width + 1
+    windows = padded.as_strided((positions, height, width * channels), (channels, columns * channels, 1))
+    first = (torch.arange(count, device=pixels.device) * rows + top) * columns + left
+    return windows.index_select(0, first).view(count, height, width, channels)
+
+
+def mirror(pixels: Tensor, flip: Tensor) -> Tensor:
+    """Return images (b, H, W, 3), mirrored left to right where `flip` (b,) says so."""
+    both = torch.cat([pixels, pixels.flip(2)])  # and choose: `where` goes byte by byte
+    count = len(pixels)
+    return both.index_select(0, torch.arange(count, device=pixels.device) + count * flip)
 
 
 def blank(images: Tensor, centre: Tensor, side: int) -> Tensor:
