@@ -23,7 +23,7 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
     """Score a suite, print its estimator board and write its report to the ignored outputs folder."""
     console = Console()
     scores = score_suite(workspace, suite, results, summary.edition)
-    console.print(f"\n{suite.title}: predicted against actual accuracy", style="bold", highlight=False)
+    console.print(f"\n{suite.title}", style="bold", highlight=False, markup=False, soft_wrap=True)
     for table in terminal_tables(scores):
         console.print(table)
     for name, reason in sorted(set(zip(scores.skipped["estimator"], scores.skipped["reason"], strict=True))):

@@ -296,7 +296,7 @@ def _terminal_table(title: str, board: pd.DataFrame) -> Table:
 
     from shiftcast.leaderboard.text import percent, points, ratio, signed
 
-    table = Table(title=title, box=SIMPLE)  # fits into 80 columns
+    table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
     for heading in ("track", "estimator", "MAE pp", "bias pp", "skill", "cover %", "cells", "ms"):
         table.add_column(
             heading, no_wrap=True, justify="left" if heading in ("track", "estimator") else "right"
