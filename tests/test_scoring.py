@@ -8,8 +8,9 @@ import pytest
 from shiftcast.data import stratified_halves
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
+from shiftcast.files import sha256
 from shiftcast.predictions import Estimate
-from shiftcast.runs import RunFolder
+from shiftcast.runs import RunFolder, StoredSet, encode_predictions
 from shiftcast.scoring import combine, score_results, score_suite
 
 
@@ -128,16 +129,16 @@ def test_a_run_without_sibling_is_skipped_by_gde_alone(workspace, make_results):
     assert "test_vit" not in set(found.table.query("estimator == 'GDE'")["architecture"])
 
 
-def test_damaged_and_stale_runs_are_listed_and_not_scored(workspace, make_results):
+def test_partial_and_stale_runs_are_listed_and_not_scored(workspace, make_results):
     results = make_results()
-    damaged = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0")
-    damaged.predictions_path.write_bytes(damaged.predictions_path.read_bytes()[:-7])
+    partial = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0")
+    partial.predictions_path.unlink()
     stale = RunFolder(results / "tiny" / "test_resnet" / "tiny" / "seed-0")
     content = json.loads(stale.record_path.read_text())
     stale.record_path.write_text(json.dumps(content | {"card_hash": "0" * 64}))
     found = score(workspace, results)
     status = found.runs.set_index(["architecture", "seed"])["status"]
-    assert status["test_vit", 0].startswith("damaged: results/tiny/test_vit")
+    assert status["test_vit", 0] == "incomplete: predictions.safetensors is missing"
     assert status["test_resnet", 0] == "stale: its architecture card has changed"
     assert set(zip(found.table["architecture"], found.table["seed"], strict=True)) == {
         ("test_vit", 1),
@@ -145,6 +146,63 @@ def test_damaged_and_stale_runs_are_listed_and_not_scored(workspace, make_result
         ("test_convnext", 0),
         ("test_convnext", 1),
     }
+
+
+def rewrite(folder, change):
+    """Replace a run's predictions by changed ones that its record vouches for."""
+    record, sets = folder.read()
+    data = encode_predictions(change(sets))
+    targets = {
+        name: r.model_copy(update={"n": len(change(sets)[name].logits)}) for name, r in record.targets.items()
+    }
+    folder.write(record.model_copy(update={"predictions_sha256": sha256(data), "targets": targets}), data)
+
+
+def cut(sets):
+    return {n: StoredSet(s.logits[:-1], s.true_rank[:-1]) for n, s in sets.items()}
+
+
+def fewer_classes(sets):
+    return {n: StoredSet(s.logits[:, :9].copy(), np.minimum(s.true_rank, 8)) for n, s in sets.items()}
+
+
+def other_labels(sets):
+    return {n: StoredSet(s.logits, (s.true_rank + 1) % 10) for n, s in sets.items()}
+
+
+def blind(sets):
+    return {n: StoredSet(s.logits, None) for n, s in sets.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (cut, "holds 99 images, but test_resnet/tiny/seed-0 holds 100"),
+        (fewer_classes, "the suite has 10 classes, the file 9"),
+        (other_labels, "imply other labels"),
+        (blind, "imply other labels"),
+    ],
+)
+def test_a_run_that_contradicts_the_others_is_refused(workspace, make_results, change, message):
+    results = make_results()
+    rewrite(RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0"), change)
+    with pytest.raises(RunError, match=message):
+        score(workspace, results)
+
+
+def test_a_truncated_file_or_another_schema_is_refused(workspace, make_results):
+    results = make_results()
+    folder = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0")
+    whole = folder.predictions_path.read_bytes()
+    folder.predictions_path.write_bytes(whole[:-7])
+    with pytest.raises(RunError, match=r"test_vit/tiny/seed-0/predictions\.safetensors.*truncated"):
+        score(workspace, results)
+    folder.predictions_path.write_bytes(whole)
+    folder.record_path.write_text(
+        folder.record_path.read_text().replace('"schema_version": 1', '"schema_version": 9')
+    )
+    with pytest.raises(RunError, match="schema_version is 9"):
+        score(workspace, results)
 
 
 def test_the_same_results_give_the_same_table(workspace, make_results):

@@ -52,6 +52,7 @@ def test_a_name_like_no_other_lists_what_there_is(workspace):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ('reserves = ["test_nfnet"]', "reserves = []", "no reserve is left to replace member 'test_resnet'"),
         ('"test_vit"', '"test_vitt"', r"tiny\.toml: unknown architecture 'test_vitt'; did you mean"),
         ('train = "digits-train"', 'train = "digits-tran"', "unknown dataset 'digits-tran'; did you mean"),
         ('"contrast"', '"contrats"', "unknown transform of digits-shifted 'contrats'; did you mean contrast"),

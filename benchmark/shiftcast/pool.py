@@ -17,7 +17,7 @@ from shiftcast.cards import RunKey, Suite, Target
 from shiftcast.data.loading import base_index
 from shiftcast.data.sampling import stratified_halves
 from shiftcast.difficulty import choose_members
-from shiftcast.errors import RunError
+from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.files import sha256
 from shiftcast.predictions import Floats, Integers, softmax
 from shiftcast.runs import RunFolder, RunRecord, StoredSet
@@ -102,23 +102,32 @@ class Pool:
         ]
         if len(names[0]) < len(self.suite.reference.members):
             return ()
-        return tuple(choose_members(names[0], names[1], family))
+        try:
+            return tuple(choose_members(names[0], names[1], family))
+        except InvalidInputError:  # the suite has reserves enough, but they are not run yet
+            return ()
 
 
 def read_pool(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, list[dict[str, Any]]]:
-    """Read a suite's runs; return the complete ones and a row with the status of each."""
+    """Read a suite's runs; return the complete ones and a row with the status of each.
+
+    Missing, stale and partial runs are listed. Damage is refused: a board over the rest would hide it.
+
+    Raises
+    ------
+    RunError
+        If a file is truncated, foreign or of another schema, or a run contradicts the others.
+    """
     pool, rows = Pool(workspace, suite), []
     roles = [("scored", key) for key in suite.scored_runs()]
     roles += [("reference", key) for key in suite.reference_runs()]
-    labels: Integers | None = None
+    first: StoredRun | None = None
     for role, key in roles:
         run, status = _read_run(workspace, suite, folder, key, role)
         if run is not None and status == "ok":
-            found = run.sets[suite.source.test].labels
-            labels = found if labels is None else labels
-            if found is None or labels is None or not np.array_equal(found, labels):
-                status = "damaged: its predictions imply other labels than the runs before it"
-            elif role == "scored":
+            first = first or run
+            _check_agreement(run, first, RunFolder(folder / key.path), suite)
+            if role == "scored":
                 pool.scored.append(run)
             else:
                 pool.reference[key.architecture] = run
@@ -133,16 +142,49 @@ def _read_run(
     place = RunFolder(folder / key.path)
     if not place.record_path.exists():
         return None, "missing"
-    try:
-        record, sets = place.read()
-    except RunError as error:
-        return None, f"damaged: {str(error).replace(str(folder.parent), 'results')}"
+    if not place.predictions_path.exists():
+        return None, "incomplete: predictions.safetensors is missing"
+    record, sets = place.read()
+    _check_classes(sets, len(workspace.dataset(suite.source.test).classes), place)
     run = StoredRun(key, workspace.architecture(key.architecture).family, record, sets)
     if reason := staleness(record, workspace, suite, key, role):
         return run, f"stale: {reason}"
     needed = [suite.source.test, *(t.id for t in suite.unfolded_targets() if t.level == "required")]
     lacking = [name for name in needed if name not in sets]
     return run, f"lacks target {', '.join(lacking)}" if lacking else "ok"
+
+
+def _check_classes(sets: Mapping[str, StoredSet], classes: int, place: RunFolder) -> None:
+    for name, stored in sets.items():
+        if stored.logits.shape[1] != classes:
+            raise RunError(
+                f"{place.predictions_path}: logits/{name}: the suite has {classes} classes, "
+                f"the file {stored.logits.shape[1]}"
+            )
+
+
+def _check_agreement(run: StoredRun, first: StoredRun, place: RunFolder, suite: Suite) -> None:
+    """Refuse a run that was not evaluated on the same images as the first one."""
+    for name in sorted(set(run.sets) & set(first.sets)):
+        own, other = run.sets[name], first.sets[name]
+        if len(own.logits) != len(other.logits):
+            raise RunError(
+                f"{place.predictions_path}: {name}: holds {len(own.logits)} images, "
+                f"but {first.key} holds {len(other.logits)}; run the suite again"
+            )
+        if not _same(own.labels, other.labels):
+            raise RunError(
+                f"{place.predictions_path}: {name}: its ranks imply other labels than those of {first.key}; "
+                "run the suite again"
+            )
+    if run.sets[suite.source.test].labels is None:
+        raise RunError(
+            f"{place.predictions_path}: true_rank/{suite.source.test} is missing; the source needs it"
+        )
+
+
+def _same(one: Integers | None, other: Integers | None) -> bool:
+    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _status_row(

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from shiftcast.cards import AnyCard, ArchitectureCard, DatasetCard, Recipe, Suite, Target, read_card
-from shiftcast.errors import CardError, UnknownNameError, WorkspaceError
+from shiftcast.difficulty import choose_members
+from shiftcast.errors import CardError, InvalidInputError, UnknownNameError, WorkspaceError
 
 PACKAGE = Path(__file__).resolve().parent
 EMBEDDED = PACKAGE / "_cards"
@@ -141,6 +142,15 @@ class Workspace:
                     f"{where}: reference members {seen[family]!r} and {name!r} share the family {family!r}"
                 )
             seen[family] = name
+        members, reserves = (
+            [(name, self.architectures[name].family) for name in names]
+            for names in (suite.reference.members, suite.reference.reserves)
+        )
+        for run in suite.scored_runs():
+            try:
+                choose_members(members, reserves, self.architectures[run.architecture].family)
+            except InvalidInputError as error:
+                raise CardError(f"{where}: {error}") from error
         if self.recipes[suite.reference.recipe].label_smoothing > 0:
             raise CardError(f"{where}: reference members must be trained without label smoothing")
 

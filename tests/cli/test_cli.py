@@ -108,6 +108,16 @@ def test_leaderboard_is_written_checked_and_found_to_drift(workspace, make_resul
     assert "Guess" in board.read_text()
 
 
+def test_a_damaged_run_ends_in_exit_code_2_and_nothing_is_written(workspace, make_results):
+    results = make_results()
+    file = results / "tiny" / "test_vit" / "tiny" / "seed-0" / "predictions.safetensors"
+    file.write_bytes(b"nonsense")
+    done = invoke("--workspace", workspace.root, "leaderboard")
+    assert done.returncode == 2
+    assert str(file) in done.stderr
+    assert not (workspace.root / "leaderboard.md").exists()
+
+
 def test_leaderboard_writes_where_it_is_told_to(workspace, make_results, tmp_path):
     make_results()
     out = tmp_path / "elsewhere"
