@@ -11,7 +11,7 @@ STAMP := $(VENV)/.ready
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (about 3 minutes, no downloads)
+quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (a minute and a half, no data to download)
 	$(BIN)/shiftcast run quickstart
 
 test: $(STAMP)  ## run every test

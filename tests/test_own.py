@@ -91,6 +91,19 @@ def test_missing_foreign_and_truncated_files_are_refused(tmp_path):
         read_predictions(tmp_path / "cut.npz", labelled=True)
 
 
+def test_a_folder_is_named_as_one(tmp_path):
+    with pytest.raises(InvalidInputError, match="is a folder"):
+        read_predictions(tmp_path, labelled=False)
+
+
+def test_an_estimator_that_refuses_is_skipped_with_its_reason(tmp_path):
+    source = read_predictions(saved(tmp_path, "one.npz", **arrays(n=1)), labelled=True)
+    target = read_predictions(saved(tmp_path, "b.npz", logits=arrays(seed=1)["logits"]), labelled=False)
+    rows = {row["estimator"]: row for row in estimate_accuracy(source, target)}
+    assert "at least 2 labelled source images" in rows["DoC"]["skipped"]
+    assert "accuracy" in rows["NoShift"]
+
+
 def test_source_and_target_must_be_alike(tmp_path):
     source = read_predictions(saved(tmp_path, "a.npz", **arrays()), labelled=True)
     other = read_predictions(saved(tmp_path, "b.npz", logits=np.zeros((3, 4))), labelled=False)

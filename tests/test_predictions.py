@@ -47,7 +47,7 @@ def test_bad_input_is_refused_by_name(change: dict[str, Any], message: str) -> N
 
 def test_unnormalised_probabilities_name_the_worst_row_and_its_sum() -> None:
     rows = np.array([[0.5, 0.5], [0.5, 0.502], [0.9, 0.3]])
-    with pytest.raises(InvalidInputError, match=r"row 2 sums to 1\.2.*kind='logits'"):
+    with pytest.raises(InvalidInputError, match=r"row 2 sums to 1\.2.*Logits belong under logits"):
         Predictions("street", rows, kind="probabilities")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcast.errors import InvalidInputError, RequirementError
+from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import official_estimators
 from shiftcast.predictions import Kind, Predictions
 
@@ -51,6 +51,8 @@ def read_predictions(path: Path, labelled: bool) -> Predictions:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
+    if path.is_dir():
+        raise InvalidInputError(f"{path}: is a folder; name an .npz file")
     if not path.is_file():
         raise InvalidInputError(f"{path}: there is no such file")
     if not zipfile.is_zipfile(path):
@@ -101,7 +103,7 @@ def estimate_accuracy(source: Predictions, target: Predictions) -> list[dict[str
             continue
         try:
             found = estimator.fit(source).predict(target.without_labels())
-        except RequirementError as error:
+        except InvalidInputError as error:
             rows.append({"estimator": name, "skipped": str(error)})
             continue
         rows.append(

@@ -248,7 +248,7 @@ def _probabilities(what: str, array: Floats) -> Floats:
         raise InvalidInputError(
             f"{what}: expected probabilities (each row in [0, 1], summing to one); values span "
             f"{array.min():.4g} to {array.max():.4g} and row {worst} sums to {sums.flat[worst]:.6g}. "
-            "If these are logits, say so (kind='logits')"
+            "Logits belong under logits (in an .npz file, the array named 'logits')"
         )
     result: Floats = array / sums
     return result

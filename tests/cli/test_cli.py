@@ -94,6 +94,19 @@ def test_missing_data_says_which_files_where_and_how_to_get_them(tmp_path, monke
     assert not (tmp_path / "results").exists()
 
 
+def test_an_unwritable_results_folder_is_refused_before_any_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    for results in (tmp_path / "file", tmp_path / "file" / "below"):
+        done = invoke("run", "quickstart", "--results", results)
+        assert done.returncode == 2
+        assert "file" in done.stderr
+        assert "%" not in done.stderr
+
+
+def test_help_shows_defaults():
+    assert "[default: the workspace's]" in invoke("run", "--help").stdout
+
+
 def test_leaderboard_is_written_checked_and_found_to_drift(workspace, make_results):
     make_results()
     base = ["--workspace", workspace.root, "leaderboard"]

@@ -15,6 +15,7 @@ app = typer.Typer(
     name="shiftcast",
     help="How accurate will an image classifier be on data that nobody has labelled?",
     no_args_is_help=True,
+    rich_markup_mode=None,  # markup would swallow "[default: …]"
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,7 +80,9 @@ def run(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this architecture (repeatable).")] = None,
     retrain: Annotated[bool, typer.Option(help="Train stale runs again.")] = False,
-    results: Annotated[Path | None, typer.Option(help="Results folder [default: the workspace's].")] = None,
+    results: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
+    ] = None,
 ) -> None:
     """Train, evaluate and score every run of a suite that is not finished yet."""
     from shiftcast.cli.report import report
@@ -107,9 +110,11 @@ def leaderboard(
     check: Annotated[
         bool, typer.Option("--check", help="Only compare; exit 1 and show what differs.")
     ] = False,
-    results: Annotated[Path | None, typer.Option(help="Results folder [default: the workspace's].")] = None,
+    results: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where leaderboard.md goes [default: the workspace].")
+        Path | None, typer.Option(file_okay=False, help="Folder for leaderboard.md [default: the workspace].")
     ] = None,
 ) -> None:
     """Write leaderboard.md and its figures from results/ alone (no datasets, no torch)."""

@@ -61,7 +61,8 @@ def load_dataset(card: DatasetCard, folder: Path) -> Images:
     try:
         images = _read(card, folder)
     except MissingDataError as error:
-        raise MissingDataError(f"dataset {card.name!r}: {error}. To get it: {card.obtain}") from error
+        remedy = card.obtain.replace("$SHIFTCAST_DATA", str(folder))
+        raise MissingDataError(f"dataset {card.name!r}: {error}. To get it: {remedy}") from error
     if len(images.images) != card.n:
         raise DataError(
             f"dataset {card.name!r}: the card says {card.n} images, the files hold {len(images.images)}"

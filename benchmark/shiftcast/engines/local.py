@@ -6,6 +6,7 @@ complete architectures. Runs that are on disk already are left alone.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +110,10 @@ def run_suite(
     ]
     summary.kept = [job.key for job in jobs if job not in todo]
     reporter.plan(len(jobs), len(summary.kept))
+    if todo:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # a folder that cannot be written is found before the first training, not after
     for job in todo:
         reporter.started(job.key, job.recipe.epochs)
         try:
