@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from shiftcast.data import stratified_halves
+from shiftcast.data.loading import base_index
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.files import sha256
+from shiftcast.pool import read_pool
 from shiftcast.predictions import Estimate
 from shiftcast.runs import RunFolder, StoredSet, encode_predictions
-from shiftcast.scoring import combine, score_results, score_suite
+from shiftcast.scoring import combine, protocols, score_results, score_suite
 
 
 def score(workspace, results, **keywords):
@@ -83,14 +85,21 @@ def test_no_shift_is_cross_fitted(scores, workspace):
     assert low - 1e-6 <= rows.loc["official", "predicted"] <= high + 1e-6
 
 
-def test_official_rows_never_see_a_base_image_twice(spied, workspace):
-    """Images behind a derived target are disjoint from the labelled ones; their sizes add up."""
-    sizes = [(kind, len(shown)) for kind, shown, _ in Spy.seen]
-    total = len(RunFolder(workspace.results() / "tiny/test_vit/tiny/seed-0").read()[1]["digits-test"].logits)
-    fits = {n for kind, n in sizes if kind == "fit"}
-    assert total in fits
-    assert len(fits) in (2, 3)
-    assert all(n in (total, total // 2, total - total // 2) for n in fits)
+def test_official_rows_never_see_a_base_image_twice(workspace, make_results):
+    """What a fold predicts is made from the half that it was not fitted on, and no image is lost."""
+    pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
+    for target in pool.targets:
+        base, seen = base_index(target, pool.labels, pool.suite.source.seed), []
+        for fold in protocols(target)["official"]:
+            made_from = base[pool.rows(target, fold.predict)]
+            assert not set(made_from) & set(pool.halves[fold.fit])
+            seen += made_from.tolist()
+        assert sorted(seen) == base.tolist()
+
+
+def test_a_fold_fits_on_its_half_of_the_source(spied):
+    sizes = {len(shown) for kind, shown, _ in Spy.seen if kind == "fit"}
+    assert sizes == {449, 898}  # either half of the 898 test images, and the whole for the shared protocol
 
 
 def test_target_labels_never_reach_an_estimator(spied):
@@ -106,8 +115,6 @@ def test_others_are_labelled_and_of_other_groups(spied):
 
 
 def test_the_family_of_a_scored_run_is_kept_out_of_its_reference(workspace, make_results):
-    from shiftcast.pool import read_pool
-
     pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
     assert pool.members("vision_transformer") == ("test_byobnet", "test_efficientnet", "test_resnet")
     assert pool.members("resnet") == ("test_byobnet", "test_efficientnet", "test_nfnet")
@@ -235,7 +242,6 @@ def test_no_results_say_how_to_make_some(workspace, tmp_path):
 
 
 def test_target_rows_are_permuted_alike_for_every_model(workspace, make_results):
-    from shiftcast.pool import read_pool
     from shiftcast.scoring import RunView
 
     pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")

@@ -36,7 +36,7 @@ from shiftcast.runs import (
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import Progress, derive_seeds, load_checkpoint, seeded_model, train
 from shiftcast.training.models import count_parameters
-from shiftcast.training.resident import ResidentImages, channel_statistics
+from shiftcast.training.resident import ResidentImages
 from shiftcast.workspace import Workspace, cache_folder
 
 PACKAGES = ("numpy", "timm", "torch", "torchvision")
@@ -120,8 +120,8 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
         If the loss or the logits stop being finite.
     """
     images = job.data.train
-    mean, std = channel_statistics(images.images)
     resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
+    mean, std = resident.statistics
     model = seeded_model(job.card, classes_of(job), job.seeds.weights).to(job.device)
     start = time.perf_counter()
     epochs = train(model, job.card, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress)
