@@ -125,6 +125,9 @@ class DatasetCard(Card):
     layout: Literal["cifar10-binary", "arrays", "digits", "derived"]
     path: str = ""
     files: list[str] = []
+    clusters: str = Field(
+        default="", description="file that says which object each image shows, beside the images"
+    )
     split: Literal["", "train", "test"] = ""
     classes: list[str] = Field(min_length=2)
     n: int = Field(ge=1)
@@ -144,6 +147,8 @@ class DatasetCard(Card):
             raise ValueError("[derived] belongs to layout 'derived', and only to it")
         if self.layout in ("cifar10-binary", "arrays") and not self.files:
             raise ValueError(f"layout {self.layout!r} needs files")
+        if self.clusters and self.layout != "arrays":
+            raise ValueError("clusters belongs to layout 'arrays'")
         return self
 
     def edition(self, fingerprint: str) -> str:

@@ -177,6 +177,11 @@ def _check_agreement(run: StoredRun, first: StoredRun, place: RunFolder, suite: 
                 f"{place.predictions_path}: {name}: its ranks imply other labels than those of {first.key}; "
                 "run the suite again"
             )
+        if not _same(own.clusters, other.clusters):
+            raise RunError(
+                f"{place.predictions_path}: cluster/{name}: differs from that of {first.key}; "
+                "run the suite again"
+            )
     if run.sets[suite.source.test].labels is None:
         raise RunError(
             f"{place.predictions_path}: true_rank/{suite.source.test} is missing; the source needs it"

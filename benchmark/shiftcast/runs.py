@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,10 +128,13 @@ class StoredSet:
     true_rank
         Rank of the true class among the stored logits (n,), 0 = right, ties by class index; None
         where labels are withheld.
+    clusters
+        Which object each image shows (n,), where several images may show one; else None.
     """
 
     logits: NDArray[np.float16]
     true_rank: Integers | None
+    clusters: Integers | None = None
 
     @property
     def labels(self) -> Integers | None:
@@ -180,6 +183,8 @@ def encode_predictions(sets: Mapping[str, StoredSet]) -> bytes:
         if stored.true_rank is not None:
             kind = np.uint8 if stored.logits.shape[1] <= 256 else np.uint16
             tensors[f"true_rank/{name}"] = stored.true_rank.astype(kind)
+        if stored.clusters is not None:
+            tensors[f"cluster/{name}"] = stored.clusters.astype(np.min_scalar_type(stored.clusters.max()))
     return bytes(save(tensors, metadata={"shiftcast": canonical_json({"schema": SCHEMA})}))
 
 
@@ -200,11 +205,14 @@ def decode_predictions(data: bytes, where: str) -> dict[str, StoredSet]:
     sets: dict[str, StoredSet] = {}
     for key, logits in tensors.items():
         part, _, name = key.partition("/")
-        if part == "true_rank" and f"logits/{name}" in tensors:
+        if part in ("true_rank", "cluster") and f"logits/{name}" in tensors:
             continue
         if part != "logits" or not name:
-            raise RunError(f"{where}: unexpected tensor {key!r}; expected logits/NAME and true_rank/NAME")
-        sets[name] = _checked_set(where, name, logits, tensors.get(f"true_rank/{name}"))
+            raise RunError(
+                f"{where}: unexpected tensor {key!r}; expected logits/NAME, true_rank/NAME and cluster/NAME"
+            )
+        stored = _checked_set(where, name, logits, tensors.get(f"true_rank/{name}"))
+        sets[name] = replace(stored, clusters=_checked_clusters(where, name, logits, tensors))
     if not sets:
         raise RunError(f"{where}: holds no predictions")
     return sets
@@ -226,6 +234,20 @@ def _checked_set(where: str, name: str, logits: NDArray[Any], ranks: NDArray[Any
             f"got {ranks.dtype} {ranks.shape}"
         )
     return StoredSet(logits, ranks.astype(np.int64))
+
+
+def _checked_clusters(
+    where: str, name: str, logits: NDArray[Any], tensors: Mapping[str, NDArray[Any]]
+) -> Integers | None:
+    clusters = tensors.get(f"cluster/{name}")
+    if clusters is None:
+        return None
+    if clusters.dtype.kind != "u" or clusters.shape != logits.shape[:1]:
+        raise RunError(
+            f"{where}: cluster/{name}: expected unsigned ({logits.shape[0]},), "
+            f"got {clusters.dtype} {clusters.shape}"
+        )
+    return clusters.astype(np.int64)
 
 
 @dataclass(frozen=True)

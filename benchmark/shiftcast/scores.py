@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from shiftcast.analysis.tables import ConfusionTables
 from shiftcast.cards import Suite, Target
 
 
@@ -50,6 +51,8 @@ class SuiteScores:
         The reference ensemble. Columns: `architecture`, `family`, `role` ("member" or "reserve").
     dataset_notes
         What is to be said about a dataset's edition, by dataset.
+    confusion
+        What the reference ensemble finds confusing; None where it is incomplete.
     """
 
     suite: Suite
@@ -62,3 +65,4 @@ class SuiteScores:
     skipped: pd.DataFrame
     ensemble: pd.DataFrame
     dataset_notes: dict[str, str]
+    confusion: ConfusionTables | None = None

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from shiftcast.analysis.report import confusion_tables
 from shiftcast.cards import Suite, Target
 from shiftcast.errors import InvalidInputError, RequirementError, RunError
 from shiftcast.estimators import Estimator, official_estimators
@@ -188,10 +189,12 @@ def score_suite(
         Named, unfitted estimators; the official ones when omitted.
     """
     chosen = official_estimators() if estimators is None else estimators
-    pool, runs = read_pool(workspace, suite, results_folder(results, suite, edition))
+    folder = results_folder(results, suite, edition)
+    pool, runs = read_pool(workspace, suite, folder)
     skipped: dict[tuple[str, str], int] = {}
     rows = [row for run in pool.scored for row in _score_run(pool, run, chosen, skipped)]
     present = pool.targets if pool.scored else []
+    table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
     return SuiteScores(
         suite=suite,
         edition=edition,
@@ -199,13 +202,14 @@ def score_suite(
         natural={t.id: workspace.natural(t) for t in suite.unfolded_targets()},
         runs=pd.DataFrame(runs).astype({"parameters": "Int64", "epochs": "Int64"}),
         accuracies=_accuracies(pool),
-        table=pd.DataFrame(rows, columns=list(TABLE_COLUMNS)),
+        table=table,
         skipped=pd.DataFrame(
             [{"estimator": name, "reason": reason, "rows": n} for (name, reason), n in skipped.items()],
             columns=["estimator", "reason", "rows"],
         ),
         ensemble=_ensemble(workspace, suite),
         dataset_notes=_dataset_notes(workspace, pool),
+        confusion=confusion_tables(pool, table, folder),
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands: `run`, `leaderboard`, `estimate` and `list`."""
+"""The commands: `run`, `tune`, `leaderboard`, `difficulty`, `estimate` and `list`."""
 
 from __future__ import annotations
 
@@ -105,6 +105,34 @@ def run(
 
 
 @app.command()
+def tune(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(help="Suite whose training images and recipes are used.")],
+    only: Annotated[list[str] | None, typer.Option(help="Only this architecture (repeatable).")] = None,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(help="Peak learning rate to try (repeatable) [default: 1e-3 3e-3 1e-2]."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each trial.")] = 2,
+    images: Annotated[int, typer.Option(min=1, help="Training images of each trial.")] = 15_000,
+    held_out: Annotated[int, typer.Option(min=1, help="Training images to judge on.")] = 5_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of images and of the trials.")] = 0,
+    device: Annotated[Device, typer.Option(help="Where networks run.")] = Device.auto,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+) -> None:
+    """Try learning rates on held-out training images; no test image is read."""
+    from shiftcast.cli.tune import Plan, tune_suite
+    from shiftcast.errors import StoppedError
+
+    plan = Plan(tuple(only or ()), tuple(rate or (1e-3, 3e-3, 1e-2)), epochs, images, held_out, seed)
+    workspace = _workspace(context)
+    try:
+        tune_suite(workspace, workspace.suite(suite), plan, device.value, threads)
+    except KeyboardInterrupt as error:
+        raise StoppedError("stopped; the trials above stand in tuning.csv") from error
+
+
+@app.command()
 def leaderboard(
     context: typer.Context,
     check: Annotated[
@@ -126,6 +154,36 @@ def leaderboard(
         check_leaderboard(workspace, folder, place)
     else:
         write_leaderboard(workspace, folder, place)
+
+
+@app.command()
+def difficulty(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(help="Name of a suite that has been run.")],
+    kind: Annotated[
+        str, typer.Option(help="Score that percentiles are of; see: shiftcast list difficulty")
+    ] = "entropy",
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="CSV file [default: outputs/SUITE/difficulty.csv].")
+    ] = None,
+    human: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Folder with CIFAR-10H and reviewed labels, to compare with people."
+        ),
+    ] = None,
+    edition: Annotated[str, typer.Option(help="Edition of the datasets, as in SUITE@EDITION.")] = "",
+    results: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
+    ] = None,
+) -> None:
+    """Write how confusing every image of a suite is to its reference ensemble (no images, no torch)."""
+    from shiftcast.cli.difficulty import write_difficulty
+
+    workspace = _workspace(context)
+    chosen = workspace.suite(suite)
+    folder, place = results or workspace.results(chosen), out or workspace.outputs(chosen) / "difficulty.csv"
+    write_difficulty(workspace, chosen, folder, edition, kind, place, human)
 
 
 @app.command()

@@ -39,10 +39,14 @@ class Images:
         uint8 (n, H, W, 3), n >= 1.
     labels
         int64 (n,), or None when unknown or withheld.
+    clusters
+        int64 (n,): which object or drawing each image shows, where several images may show one;
+        None where every image stands for itself.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64] | None = None
+    clusters: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -82,8 +86,10 @@ def read_cifar10_binary(folder: Path, files: Sequence[str]) -> Images:
     return Images(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), rows[:, 0].astype(np.int64))
 
 
-def read_arrays(images_path: Path, labels_path: Path | None = None) -> Images:
-    """Read a `.npy` file of images and, if there is one, the `.npy` file of their labels.
+def read_arrays(
+    images_path: Path, labels_path: Path | None = None, clusters_path: Path | None = None
+) -> Images:
+    """Read a `.npy` file of images and, if there are any, those of their labels and clusters.
 
     Parameters
     ----------
@@ -91,21 +97,24 @@ def read_arrays(images_path: Path, labels_path: Path | None = None) -> Images:
         uint8 (n, H, W, 3).
     labels_path
         Integers (n,), at least 0, of any width; or None.
+    clusters_path
+        Integers (n,), at least 0, of any width; or None.
 
     Raises
     ------
     MissingDataError
-        If a file is not there; the message names both if both are missing.
+        If a file is not there; the message names every one that is missing.
     DataError
         If a file cannot be read as a `.npy` array without pickle, has another type or shape, or
         the lengths differ.
     """
-    paths = [Path(path) for path in (images_path, labels_path) if path is not None]
-    _require(paths)
-    images = _checked_images(paths[0], _load_npy(paths[0]))
-    if labels_path is None:
-        return Images(images)
-    return Images(images, _checked_labels(paths[1], _load_npy(paths[1]), len(images)))
+    _require([Path(path) for path in (images_path, labels_path, clusters_path) if path is not None])
+    images = _checked_images(Path(images_path), _load_npy(Path(images_path)))
+
+    def column(path: Path | None) -> NDArray[np.int64] | None:
+        return None if path is None else _checked_labels(Path(path), _load_npy(Path(path)), len(images))
+
+    return Images(images, column(labels_path), column(clusters_path))
 
 
 def read_digits(split: Literal["train", "test"], size: int = 32) -> Images:

@@ -82,7 +82,7 @@ def _read(card: DatasetCard, folder: Path) -> Images:
     if card.layout == "cifar10-binary":
         return read_cifar10_binary(base, card.files)
     labels = base / card.files[1] if card.labels == "given" and len(card.files) > 1 else None
-    return read_arrays(base / card.files[0], labels)
+    return read_arrays(base / card.files[0], labels, base / card.clusters if card.clusters else None)
 
 
 def load_suite(workspace: Workspace, suite: Suite, folder: Path) -> SuiteData:

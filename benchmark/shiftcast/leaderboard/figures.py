@@ -61,7 +61,7 @@ def figures(scores: SuiteScores) -> dict[str, str]:
         "ood-vs-id": (lines_data(scores), _draw_lines),
         "estimators": (estimators_data(scores), _draw_estimators),
     }
-    return {name: _svg(draw, data) for name, (data, draw) in pictures.items() if data["panels"]}
+    return {name: draw_svg(draw, data) for name, (data, draw) in pictures.items() if data["panels"]}
 
 
 @contextmanager
@@ -71,7 +71,8 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _svg(draw: Callable[[Data], Figure], data: Data) -> str:
+def draw_svg(draw: Callable[[Data], Figure], data: Data) -> str:
+    """Return a picture as SVG text that carries the hash of its data."""
     stream = io.StringIO()
     with _style():
         draw(data).savefig(stream, format="svg", metadata={"Date": None, "Creator": "Shiftcast"})
@@ -80,17 +81,17 @@ def _svg(draw: Callable[[Data], Figure], data: Data) -> str:
     return f"{head}?>\n<!-- data-sha256: {hash_of(data)} -->" + "\n".join(lines) + "\n"
 
 
-def _number(value: float) -> float | None:
+def as_number(value: float) -> float | None:
     """Return a number as the hash sees it: without bits that differ between machines."""
     return None if math.isnan(value) else round(float(value), 6) + 0.0
 
 
-def _label(text: str) -> str:
+def as_label(text: str) -> str:
     """Return text in which matplotlib finds no mathematics."""
     return text.replace("$", r"\$")
 
 
-def _look(position: int) -> tuple[str, str]:
+def look(position: int) -> tuple[str, str]:
     """Colour and marker of the nth group: 35 pairs before one comes back."""
     return COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
 
@@ -114,7 +115,7 @@ def predicted_data(scores: SuiteScores) -> Data:
             found: dict[str, list[list[float | None]]] = {}
             for group in (group for group in groups if (means["group"] == group).any()):
                 there = means.loc[means["group"] == group, ["predicted", "actual"]]
-                found[group] = [[_number(p), _number(a)] for p, a in there.itertuples(index=False)]
+                found[group] = [[as_number(p), as_number(a)] for p, a in there.itertuples(index=False)]
             if found:
                 panels.append({"kind": KINDS[natural], "estimator": name, "groups": found})
     return {"panels": panels}
@@ -153,14 +154,14 @@ def _legend_of(axes: Sequence[Axes], order: Sequence[str]) -> tuple[list[Any], l
     known = {
         label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
     }
-    labels = [_label(group) for group in order]
+    labels = [as_label(group) for group in order]
     return [known[label] for label in labels], labels
 
 
 def _draw_predicted_panel(ax: Axes, panel: Data, limits: tuple[float, float], looks: Sequence[str]) -> None:
     ax.axline((50, 50), slope=1, color=GREY, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     for group, pairs in panel["groups"].items():
-        colour, marker = _look(looks.index(group))
+        colour, marker = look(looks.index(group))
         predicted, actual = zip(*pairs, strict=True)
         ax.scatter(
             [100 * value for value in actual],
@@ -170,14 +171,14 @@ def _draw_predicted_panel(ax: Axes, panel: Data, limits: tuple[float, float], lo
             marker=marker,
             edgecolors="white",
             linewidths=0.4,
-            label=_label(group),
+            label=as_label(group),
             zorder=2,
         )
     ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="actual accuracy (%)")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
     ax.set_ylabel("predicted accuracy (%)")
-    ax.set_title(f"{_label(panel['estimator'])}, {panel['kind']} shifts", loc="left")
+    ax.set_title(f"{as_label(panel['estimator'])}, {panel['kind']} shifts", loc="left")
 
 
 def _padded(values: Sequence[float], share: float = 0.05) -> tuple[float, float]:
@@ -206,7 +207,7 @@ def lines_data(scores: SuiteScores) -> Data:
             {
                 "group": group,
                 "kind": KINDS[is_natural(scores, group)],
-                "points": [[_number(x), _number(y)] for x, y in pairs],
+                "points": [[as_number(x), as_number(y)] for x, y in pairs],
                 "n": [int(both["n_id"].min()), int(both["n_ood"].min())],
                 "line": _line(both),
             }
@@ -224,7 +225,7 @@ def _line(both: pd.DataFrame) -> list[float | None] | None:
         line = fit_line(x, y)
     except InvalidInputError:  # all runs have one ID accuracy
         return None
-    return [_number(line.slope), _number(line.intercept), _number(line.r2)]
+    return [as_number(line.slope), as_number(line.intercept), as_number(line.r2)]
 
 
 def _draw_lines(data: Data) -> Figure:
@@ -270,7 +271,7 @@ def _draw_line_panel(ax: Axes, panel: Data, limits: tuple[float, float]) -> None
         slope, intercept, r2 = panel["line"]
         ax.plot(limits, [slope * end + intercept for end in limits], color=INK, linewidth=1, zorder=2)
         text = f"slope {points(slope)}, R² {points(r2)}"
-    ax.set_title(f"{_label(panel['group'])} ({panel['kind']})\n{text}", loc="left", fontsize=9)
+    ax.set_title(f"{as_label(panel['group'])} ({panel['kind']})\n{text}", loc="left", fontsize=9)
 
 
 def _percent_axis(ax: Axes, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> None:
@@ -309,13 +310,13 @@ def estimators_data(scores: SuiteScores) -> Data:
     for natural, kind in KINDS.items():
         board = estimator_board(scores, natural)
         rows = [
-            {"estimator": row["estimator"], "mae": _number(row["mae"]), "ranked": not pd.isna(row["rank"])}
+            {"estimator": row["estimator"], "mae": as_number(row["mae"]), "ranked": not pd.isna(row["rank"])}
             for row in board.sort_values("estimator").to_dict("records")
             if not math.isnan(row["mae"])
         ]
         if rows:
             floor = board.loc[board["cells"] == board["all_cells"], "floor"].dropna()
-            panels.append({"kind": kind, "rows": rows, "floor": _number(floor.max())})
+            panels.append({"kind": kind, "rows": rows, "floor": as_number(floor.max())})
     return {"panels": panels, "headline": scores.suite.headline}
 
 
@@ -332,7 +333,7 @@ def _draw_estimators(data: Data) -> Figure:
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         _draw_estimator_panel(ax, panel, names, data["headline"])
-    axes[0].set_yticks(range(len(names)), [_label(name) for name in names])
+    axes[0].set_yticks(range(len(names)), [as_label(name) for name in names])
     axes[0].set_ylim(len(names) - 0.4, -0.6)
     ranked = all(row["ranked"] for panel in panels for row in panel["rows"])
     notes = ["Orange: the suite's headline estimator. Grey: baselines."]

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from shiftcast.files import write_atomic
+from shiftcast.leaderboard.confusion import render_confusion
+from shiftcast.leaderboard.confusion_figures import confusion_figures
 from shiftcast.leaderboard.figures import figure_hash, figures
 from shiftcast.leaderboard.markdown import render
 from shiftcast.scores import SuiteScores
 from shiftcast.status import results_folder
 
 PAGE = Path("leaderboard.md")
+CONFUSION_PAGE = "confusion.md"
 
 
 def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> dict[Path, str]:
@@ -30,13 +33,28 @@ def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> dic
     """
     ordered = sorted(all_scores, key=lambda scores: (scores.suite.name, scores.edition))
     files: dict[Path, str] = {}
-    links = []
+    links, pages = [], []
     for scores in ordered:
         folder = _figures_folder(scores, results, out, alone=len(ordered) == 1)
         drawn = {name: (folder / f"{name}.svg", svg) for name, svg in figures(scores).items()}
         links.append({name: path.as_posix() for name, (path, _) in drawn.items()})
         files |= dict(drawn.values())
-    return {PAGE: render(ordered, links), **files}
+        page, own = _confusion(scores, folder)
+        files |= own
+        pages.append(page.as_posix() if own else "")
+    return {PAGE: render(ordered, links, pages), **files}
+
+
+def _confusion(scores: SuiteScores, folder: Path) -> tuple[Path, dict[Path, str]]:
+    """Return where the page about confusion is, and the page with its pictures by path."""
+    home = folder.parent if folder.name == "figures" else folder
+    page = home / CONFUSION_PAGE
+    if scores.confusion is None:
+        return page, {}
+    drawn = confusion_figures(scores, scores.confusion)
+    links = {name: (folder / f"{name}.svg").relative_to(home).as_posix() for name in drawn}
+    text = render_confusion(scores, scores.confusion, links)
+    return page, {page: text} | {folder / f"{name}.svg": svg for name, svg in drawn.items()}
 
 
 def _figures_folder(scores: SuiteScores, results: Path, out: Path, alone: bool) -> Path:

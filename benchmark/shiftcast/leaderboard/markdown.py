@@ -44,7 +44,11 @@ CAPTIONS = {
 }
 
 
-def render(all_scores: Sequence[SuiteScores], figures: Sequence[Mapping[str, str]] = ()) -> str:
+def render(
+    all_scores: Sequence[SuiteScores],
+    figures: Sequence[Mapping[str, str]] = (),
+    confusion_pages: Sequence[str] = (),
+) -> str:
     """Return the leaderboard's Markdown.
 
     Parameters
@@ -53,13 +57,18 @@ def render(all_scores: Sequence[SuiteScores], figures: Sequence[Mapping[str, str
         Scores of each suite and edition, in the order of their sections.
     figures
         For each of them, the relative path of every picture by its name; none when empty.
+    confusion_pages
+        For each of them, the relative path of the page about its confusion score, or "".
     """
     links = list(figures) or [{} for _ in all_scores]
-    sections = [_section(scores, own) for scores, own in zip(all_scores, links, strict=True)]
+    pages = list(confusion_pages) or ["" for _ in all_scores]
+    sections = [
+        _section(scores, own, page) for scores, own, page in zip(all_scores, links, pages, strict=True)
+    ]
     return "\n\n".join([HEAD, *sections, LEGEND]) + "\n"
 
 
-def _section(scores: SuiteScores, figures: Mapping[str, str]) -> str:
+def _section(scores: SuiteScores, figures: Mapping[str, str], confusion_page: str) -> str:
     edition = f" (edition {escape(scores.edition)})" if scores.edition else ""
     blocks = [
         f"## {escape(scores.suite.title)}{edition}",
@@ -74,6 +83,7 @@ def _section(scores: SuiteScores, figures: Mapping[str, str]) -> str:
     if (scores.runs["role"] == "scored").any():
         blocks += ["### Models", _models(scores), *_pictures(figures, "ood-vs-id")]
     blocks += _withheld(scores)
+    blocks += _confusion(scores, confusion_page)
     blocks += [
         "### What is missing, and notes",
         missing(scores),
@@ -225,6 +235,24 @@ def _score_names(scores: SuiteScores, ranking: Sequence[str]) -> tuple[str, str]
         return f"accuracy on {escape(ranking[0])}", f"{escape(ranking[0])} %"
     kind = "natural" if is_natural(scores, ranking[0]) else "synthetic"
     return f"mean accuracy over the {len(ranking)} required {kind} shifts", f"{kind} mean %"
+
+
+def _confusion(scores: SuiteScores, page: str) -> list[str]:
+    """Name the most and least confusing natural set, and link to the page that says more."""
+    if scores.confusion is None or not page:
+        return []
+    natural = scores.confusion.sets[scores.confusion.sets["natural"]].sort_values("mean")
+    text = (
+        f"[What the reference ensemble finds confusing]({quote(page)}): accuracy by confusion, the claims of "
+    )
+    text += "the source's abstract tested, how much the partition depends on its choices."
+    if len(natural):
+        source = scores.confusion.sets.iloc[0]
+        text += f" Mean score {points(source['mean'])} in distribution; " + ", ".join(
+            f"{points(row['mean'])} on {escape(row['set'])}" for row in natural.to_dict("records")
+        )
+        text += "."
+    return ["### Confusion", text]
 
 
 def _withheld(scores: SuiteScores) -> list[str]:

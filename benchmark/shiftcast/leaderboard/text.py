@@ -24,6 +24,11 @@ def signed(value: float) -> str:
     return text if text in (BLANK, "0.00") or text.startswith("-") else f"+{text}"
 
 
+def score(value: float) -> str:
+    """Return a difficulty score with three decimals."""
+    return BLANK if value != value else f"{round(round(value, 9), 3) + 0.0:.3f}"
+
+
 def percent(share: float) -> str:
     """Return a share in percent with two decimals."""
     return points(100 * share)

@@ -8,15 +8,29 @@ from shiftcast.statistics.lines import (
     inverse_probit,
     kendall_tau,
     probit,
+    spearman,
+)
+from shiftcast.statistics.resampling import (
+    DRAWS,
+    draw_weights,
+    group_sums,
+    image_groups,
+    percentile_interval,
 )
 
 __all__ = [
+    "DRAWS",
     "Line",
+    "draw_weights",
     "effective_robustness",
     "fit_line",
+    "group_sums",
+    "image_groups",
     "inverse_probit",
     "kendall_tau",
     "normal_quantile",
+    "percentile_interval",
     "probit",
+    "spearman",
     "wilson",
 ]

@@ -12,6 +12,7 @@ from math import fsum, sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
+from scipy.stats import rankdata
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Floats
@@ -102,6 +103,25 @@ def kendall_tau(x: ArrayLike, y: ArrayLike) -> float:
     order_y = np.sign(second[upper[0]] - second[upper[1]])
     untied = float(np.count_nonzero(order_x)) * float(np.count_nonzero(order_y))
     return float((order_x * order_y).sum()) / sqrt(untied) if untied else float("nan")
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Return Spearman's rank correlation, tied values at their mean rank, in [-1, 1].
+
+    Parameters
+    ----------
+    x, y
+        Arrays (N,) of one length, N >= 2, finite.
+
+    Returns
+    -------
+    float
+        NaN where x or y holds one value only.
+    """
+    first, second = (rankdata(values) for values in _pair("spearman", x, y))
+    first, second = first - first.mean(), second - second.mean()
+    scale = sqrt(float(first @ first) * float(second @ second))
+    return float(first @ second) / scale if scale else float("nan")
 
 
 def effective_robustness(

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -129,7 +129,10 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
     sets = {name: entry.images for name, entry in job.data.sets.items()}
     logits = evaluate(model, job.card, sets, mean, std, job.device)
     stored = {
-        name: store_logits(f"{job.key} on {name}", logits[name].astype(np.float64), entry.labels)
+        name: replace(
+            store_logits(f"{job.key} on {name}", logits[name].astype(np.float64), entry.labels),
+            clusters=entry.clusters,
+        )
         for name, entry in job.data.sets.items()
     }
     seen = len(images.images) * job.recipe.epochs

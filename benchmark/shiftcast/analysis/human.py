@@ -1,0 +1,157 @@
+"""Is what confuses networks what people disagree on? Figures from human labels that stay local.
+
+Reads two public files about the CIFAR-10 test images, neither of which may be redistributed here:
+`cifar10h-probs.npy` (Peterson et al. 2019, "Human uncertainty makes classification more robust")
+and `cifar10_mturk.json` (Northcutt et al. 2021, "Pervasive label errors in test sets").
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr
+from scipy.stats import rankdata
+
+from shiftcast.analysis.confusion import Confusion
+from shiftcast.difficulty import KINDS, difficulty
+from shiftcast.errors import DataError, MissingDataError
+from shiftcast.files import hash_of
+from shiftcast.predictions import Floats
+from shiftcast.statistics import DRAWS, percentile_interval, spearman
+
+PROBABILITIES = "cifar10h-probs.npy"
+REVIEWED = "cifar10_mturk.json"
+ENOUGH = 3
+"""Of five reviewers, how many must stand by a label for it not to count as an error."""
+SEED = 20_190_801
+
+
+def ensemble_identity(confusion: Confusion) -> str:
+    """Return a hash of the ensemble's predictions: figures belong to it and to no other."""
+    return hash_of([run.record.predictions_sha256 for run in confusion.reference])
+
+
+def human_figures(confusion: Confusion, folder: Path) -> dict[str, Any]:
+    """Return how the difficulty scores relate to human label entropy and to known label errors.
+
+    Intervals are percentiles of a bootstrap over images.
+
+    Parameters
+    ----------
+    confusion
+        The suite's confusion; its source must be the CIFAR-10 test set in official order.
+    folder
+        Where the two files are.
+
+    Returns
+    -------
+    dict
+        `ensemble` (identity), `images`, `entropy` (per kind: `spearman`, `low`, `high`) and
+        `label_errors` (`reviewed`, `errors`; per kind `auc`, the chance that a label error has a
+        higher score than an image with no known error, with `low` and `high`; `median_percentile`).
+
+    Raises
+    ------
+    MissingDataError
+        If a file is missing.
+    DataError
+        If a file is not what its name says.
+    """
+    ensemble = confusion.ensemble(confusion.source)
+    n, classes = ensemble.shape[1:]
+    shares, errors, reviewed = _probabilities(folder, n, classes), *_errors(folder, confusion)
+    people = entr(shares).sum(axis=1)
+    random = np.random.RandomState(SEED)
+    draws = [random.randint(0, n, n) for _ in range(DRAWS // 4)]
+    found: dict[str, Any] = {"entropy": {}, "label_errors": {}}
+    for kind in KINDS:
+        scores = difficulty(ensemble, kind)
+        low, high = percentile_interval(np.array([spearman(scores[i], people[i]) for i in draws]))
+        found["entropy"][kind] = _rounded(spearman=spearman(scores, people), low=low, high=high)
+        low, high = percentile_interval(np.array([_auc(scores[i], errors[i]) for i in draws]))
+        below = rankdata(scores)[errors] / n
+        found["label_errors"][kind] = _rounded(
+            auc=_auc(scores, errors), low=low, high=high, median_percentile=100 * float(np.median(below))
+        )
+    return {
+        "ensemble": ensemble_identity(confusion),
+        "images": n,
+        "draws": len(draws),
+        "reviewed": reviewed,
+        "errors": int(errors.sum()),
+        **found,
+    }
+
+
+def _rounded(**figures: float) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _auc(scores: Floats, positive: NDArray[np.bool_]) -> float:
+    """Return the chance that a positive image scores higher than another, ties at one half."""
+    count = int(positive.sum())
+    rest = len(scores) - count
+    if not count or not rest:
+        return float("nan")
+    ranks = rankdata(scores)[positive].sum()
+    return float((ranks - count * (count + 1) / 2) / (count * rest))
+
+
+def _probabilities(folder: Path, n: int, classes: int) -> Floats:
+    path = folder / PROBABILITIES
+    try:
+        shares = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{path}: is missing; --human needs {PROBABILITIES} and {REVIEWED}") from error
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: is not a readable .npy file: {error}") from error
+    if (
+        shares.shape != (n, classes)
+        or shares.dtype.kind != "f"
+        or np.abs(shares.sum(axis=1) - 1).max() > 1e-3
+    ):
+        raise DataError(
+            f"{path}: expected label shares ({n}, {classes}), each row summing to one, "
+            f"got {shares.dtype} {shares.shape}"
+        )
+    exact: Floats = shares.astype(np.float64)
+    return exact
+
+
+def _errors(folder: Path, confusion: Confusion) -> tuple[NDArray[np.bool_], int]:
+    """Return which test images carry a label that fewer than three of five reviewers stand by."""
+    path = folder / REVIEWED
+    labels = confusion.pool.labels
+    errors = np.zeros(len(labels), dtype=bool)
+    try:
+        entries = json.loads(path.read_bytes())
+        for entry in entries:
+            position = int(entry["id"])
+            if int(entry["given_original_label"]) != labels[position]:
+                raise DataError(
+                    f"{path}: image {position} is said to be labelled {entry['given_original_label']}, "
+                    f"but the test set says {labels[position]}: it is about another set or order"
+                )
+            errors[position] = int(entry["mturk"]["given"]) < ENOUGH
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{path}: is missing; --human needs {PROBABILITIES} and {REVIEWED}") from error
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{path}: is not a list of reviewed labels: {error!r}") from error
+    return errors, len(entries)
+
+
+def read_figures(path: Path, confusion: Confusion) -> tuple[dict[str, Any] | None, str]:
+    """Return committed figures and an empty note, or None and why there are none."""
+    try:
+        figures: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None, "not computed for this suite"
+    except ValueError as error:
+        raise DataError(f"{path}: is not valid JSON: {error}") from error
+    if figures.get("ensemble") != ensemble_identity(confusion):
+        return None, "computed for another ensemble and left out; renew it with: shiftcast difficulty --human"
+    return figures, ""

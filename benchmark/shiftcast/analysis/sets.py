@@ -1,0 +1,135 @@
+"""How confusing each set is, how accuracy falls with confusion, and how far two ensembles agree."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from shiftcast.analysis.confusion import Confusion, resampling_seed
+from shiftcast.difficulty import KINDS, MINIMUM_MEMBERS
+from shiftcast.estimators.bins import bin_index
+from shiftcast.predictions import Floats
+from shiftcast.statistics import DRAWS, draw_weights, group_sums, percentile_interval, spearman
+
+HISTOGRAM_BINS = 20
+ACCURACY_BINS = 10
+SET_COLUMNS = (
+    *("set", "group", "natural", "n", "clusters", "mean", "difference", "difference_low", "difference_high"),
+    *("above", "above_low", "above_high"),
+)
+
+
+def describe_sets(confusion: Confusion) -> pd.DataFrame:
+    """Return the mean score of each set, its difference from in distribution, and its high share.
+
+    A derived set is compared with its own base images, whose resampling weights it shares; a
+    natural set with the whole in-distribution set, drawn independently.
+    """
+    source = confusion.source
+    targets = {target.id: target for target in confusion.pool.suite.unfolded_targets()}
+    rows = []
+    for name in confusion.sets:
+        scores, high = confusion.scores(name), confusion.high(name)
+        base = confusion.base(name)
+        totals = _draws(confusion, name, np.column_stack([np.ones(len(scores)), scores, high]))
+        means, above = totals[:, 1] / totals[:, 0], totals[:, 2] / totals[:, 0]
+        known = confusion.scores(source) if base is None else confusion.scores(source)[base]
+        if base is None:
+            other = _draws(confusion, source, np.column_stack([np.ones(len(known)), known]))
+        else:
+            other = _draws(confusion, name, np.column_stack([np.ones(len(known)), known]))
+        differences = means - other[:, 1] / other[:, 0]
+        clusters = confusion.clusters(name)
+        target = targets.get(name)
+        low, high_end = (0.0, 0.0) if name == source else percentile_interval(differences)
+        rows.append(
+            (
+                name,
+                "" if target is None else target.group,
+                target is not None and confusion.pool.workspace.natural(target),
+                len(scores),
+                pd.NA if clusters is None else len(np.unique(clusters)),
+                float(scores.mean()),
+                float(scores.mean() - known.mean()),
+                low,
+                high_end,
+                float(high.mean()),
+                *percentile_interval(above),
+            )
+        )
+    return pd.DataFrame(rows, columns=list(SET_COLUMNS)).astype({"clusters": "Int64"})
+
+
+def _draws(confusion: Confusion, name: str, values: Floats) -> Floats:
+    """Return bootstrap totals (draws, C) of a set's per-image values."""
+    groups = confusion.groups(name)
+    drawn_from = confusion.source if confusion.base(name) is not None else name
+    count = int(confusion.groups(drawn_from).max()) + 1
+    weights = draw_weights(count, DRAWS, resampling_seed(drawn_from))
+    sums = np.zeros((count, values.shape[1]))
+    present = group_sums(groups, values) if len(np.unique(groups)) == groups.max() + 1 else None
+    if present is None:  # some group of base images gave none to this subset
+        np.add.at(sums, groups, values)
+    else:
+        sums[: len(present)] = present
+    totals: Floats = weights @ sums
+    return totals
+
+
+def histogram(confusion: Confusion) -> pd.DataFrame:
+    """Return the share of each set's images in bins of equal width: `set`, `bin`, `share`."""
+    frames = []
+    for name in confusion.sets:
+        index = bin_index(confusion.scores(name), confusion.largest, HISTOGRAM_BINS)
+        shares = np.bincount(index, minlength=HISTOGRAM_BINS) / len(index)
+        frames.append(pd.DataFrame({"set": name, "bin": np.arange(HISTOGRAM_BINS), "share": shares}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def accuracy_by_bin(confusion: Confusion) -> pd.DataFrame:
+    """Return each model's right answers in ten bins of confusion on every labelled set."""
+    keys = [(run.key.architecture, run.key.recipe) for run in confusion.pool.scored]
+    frames = []
+    for name in filter(confusion.labelled, confusion.sets):
+        index = bin_index(confusion.scores(name), confusion.largest, ACCURACY_BINS)
+        counts = np.bincount(index, minlength=ACCURACY_BINS)
+        right = np.zeros((ACCURACY_BINS, len(keys)))
+        np.add.at(right, index, confusion.right(name))
+        frames += [
+            pd.DataFrame(
+                {
+                    "architecture": architecture,
+                    "recipe": recipe,
+                    "set": name,
+                    "bin": np.arange(ACCURACY_BINS),
+                    "right": right[:, column].astype(np.int64),
+                    "n": counts,
+                }
+            )
+            for column, (architecture, recipe) in enumerate(keys)
+        ]
+    table = pd.concat(frames, ignore_index=True)
+    return table.groupby(["architecture", "recipe", "set", "bin"], sort=False, as_index=False).sum()
+
+
+def reliability(confusion: Confusion) -> pd.DataFrame:
+    """Return how alike two disjoint halves of the ensemble rank the images of each set.
+
+    Mean Spearman correlation over the splits into two runs of neighbours (members in the suite's
+    order, taken as a ring): each member sits in either half equally often.
+    """
+    count = len(confusion.members)
+    half = count // 2
+    score = KINDS[confusion.kind]
+    rows = []
+    for name in confusion.sets if half >= MINIMUM_MEMBERS else []:
+        ensemble = confusion.ensemble(name)
+        values = []
+        for start in range(half):
+            ring = list(itertools.islice(itertools.cycle(range(count)), start, start + 2 * half))
+            first, second = (np.round(score(ensemble[part]), 9) for part in (ring[:half], ring[half:]))
+            values.append(spearman(first, second))
+        rows.append((name, float(np.mean(values)), half))
+    return pd.DataFrame(rows, columns=["set", "spearman", "splits"])

@@ -1,0 +1,74 @@
+"""The contract between the analysis of confusion and what prints it: tables and no computation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusionTables:
+    """What a suite's reference ensemble finds confusing, and what follows from it.
+
+    Shares and accuracies are in [0, 1]; `low` and `high` bound 95 % bootstrap intervals over images
+    (or clusters of images), and over architectures where models are compared. Only runs with
+    status "ok" and sets that every one of them holds are in the tables.
+
+    Parameters
+    ----------
+    kind
+        The difficulty score.
+    members
+        Architectures of the reference ensemble.
+    threshold
+        The in-distribution 90th percentile of the score: above it, an image is of high confusion.
+    sets
+        One row per set, the in-distribution one first. Columns: `set`, `group`, `natural` (bool),
+        `n`, `clusters` (Int64, <NA> without), `mean`, `difference` from the in-distribution mean
+        (derived sets: from that of the same base images), `difference_low`, `difference_high`,
+        `above` (share of high confusion), `above_low`, `above_high`.
+    histogram
+        Columns: `set`, `bin`, `share`; bins of equal width over the score's natural range.
+    accuracy
+        One row per model, set and bin of ten. Columns: `architecture`, `recipe`, `set`, `bin`,
+        `right`, `n`; counts are summed over seeds.
+    reliability
+        Agreement of disjoint halves of the ensemble. Columns: `set`, `spearman`, `splits`.
+    lines
+        Probit lines through actual and predicted accuracies, one row per natural set. Columns: `set`,
+        `runs`, `architectures`, `slope`, `slope_predicted`, `slope_low`, `slope_high` (of predicted
+        minus actual), `intercept`, `intercept_predicted`, `intercept_low`, `intercept_high`,
+        `r2`, `agrees` (whether the joint 95 % region of both differences holds zero).
+    pairs
+        The partition's mean absolute error minus a rival's, per natural set. Columns: `set`,
+        `rival`, `mae`, `rival_mae`, `difference`, `low`, `high` (pp).
+    drop
+        Where accuracy is lost, one row per natural set. Columns: `set`, `drop` (mean over runs), `mass`
+        (target share of high confusion), `share` (of the drop, by error mass), `low`, `high`,
+        `ratio` (share / mass), `centred`, `holds`.
+    sensitivity
+        Errors of ConfusionPartition by variant. Columns: `aspect`, `variant`, `default` (bool),
+        `natural_mae`, `natural_bias`, `synthetic_mae`, `synthetic_bias` (pp; NaN without such
+        shifts).
+    human
+        Figures of the comparison with human labels; None where none was made for this ensemble.
+    human_note
+        Why there is none.
+    """
+
+    kind: str
+    members: list[str]
+    threshold: float
+    sets: pd.DataFrame
+    histogram: pd.DataFrame
+    accuracy: pd.DataFrame
+    reliability: pd.DataFrame
+    lines: pd.DataFrame
+    pairs: pd.DataFrame
+    drop: pd.DataFrame
+    sensitivity: pd.DataFrame
+    human: Mapping[str, Any] | None
+    human_note: str

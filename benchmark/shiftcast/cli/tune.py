@@ -1,0 +1,64 @@
+"""`shiftcast tune`: short trainings at several learning rates, judged on held-out training images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import typer
+
+from shiftcast.cards import Suite
+from shiftcast.data.loading import load_dataset
+from shiftcast.engines.local import choose_runs
+from shiftcast.errors import InvalidInputError, MissingExtraError
+from shiftcast.files import write_atomic
+from shiftcast.workspace import Workspace, data_folder
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is tried: which architectures and rates, on how many images, for how many epochs."""
+
+    only: tuple[str, ...]
+    rates: tuple[float, ...]
+    epochs: int
+    images: int
+    held_out: int
+    seed: int
+
+
+def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, threads: int | None) -> Path:
+    """Try the rates for every architecture and recipe of a suite and return the table's path.
+
+    Raises
+    ------
+    InvalidInputError
+        If a rate is not positive or the training images are too few.
+    MissingExtraError
+        If torch or timm is not installed.
+    """
+    try:
+        from shiftcast.training import tuning, work
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+    if min(plan.rates) <= 0:
+        raise InvalidInputError(f"rate: expected learning rates above 0, got {min(plan.rates)}")
+    pairs = {(key.architecture, key.recipe): None for _, key in choose_runs(suite, plan.only)}
+    images = load_dataset(workspace.dataset(suite.source.train), data_folder())
+    data = tuning.hold_out(images, plan.held_out, plan.images, plan.seed)
+    place, _ = work.choose_device(device), work.set_threads(threads)
+    path = workspace.outputs(suite) / "tuning.csv"
+    rows = []
+    for architecture, recipe in pairs:
+        card = workspace.architecture(architecture)
+        resolved = workspace.resolved_recipe(architecture, recipe).model_copy(update={"epochs": plan.epochs})
+        for trial in tuning.try_rates(card, resolved, plan.rates, data, place, plan.seed):
+            typer.echo(
+                f"{architecture:<24} {recipe:<12} learning rate {trial.learning_rate:<8g} "
+                f"held out {100 * trial.accuracy:6.2f} %  loss {trial.loss:.3f}  {trial.seconds:6.1f} s"
+            )
+            rows.append(trial)
+            write_atomic(path, pd.DataFrame(rows).to_csv(index=False).encode())
+    typer.echo(f"wrote {path}")
+    return path
