@@ -55,6 +55,14 @@ def test_predictions_survive_a_round_trip_in_the_same_bytes():
     assert back["b/fog-1"].true_rank is None
 
 
+def test_clusters_travel_with_the_predictions():
+    stored = store_logits("id", *random_set())
+    grouped = StoredSet(stored.logits, stored.true_rank, np.arange(50) // 3 + 300)
+    back = decode_predictions(encode_predictions({"id": grouped, "other": stored}), "file")
+    assert back["id"].clusters.tolist() == grouped.clusters.tolist()
+    assert back["other"].clusters is None
+
+
 @pytest.mark.parametrize("cut", [0, 4, 100, -1])
 def test_truncated_predictions_are_refused(cut):
     data = encode_predictions({"id": store_logits("id", *random_set())})
@@ -78,6 +86,9 @@ def foreign(tensors):
         ({"logits/id": np.zeros((3, 4), np.float16), "true_rank/id": np.zeros(2, np.uint8)}, "true_rank/id"),
         ({"logits/id": np.zeros((3, 4), np.float16), "true_rank/id": np.full(3, 4, np.uint8)}, "below 4"),
         ({"true_rank/id": np.zeros(2, np.uint8)}, "unexpected tensor"),
+        ({"cluster/id": np.zeros(2, np.uint8)}, "unexpected tensor"),
+        ({"logits/id": np.zeros((3, 4), np.float16), "cluster/id": np.zeros(2, np.uint8)}, "cluster/id"),
+        ({"logits/id": np.zeros((3, 4), np.float16), "cluster/id": np.zeros(3, np.int8)}, "unsigned"),
     ],
 )
 def test_foreign_predictions_are_refused_by_name(tensors, message):

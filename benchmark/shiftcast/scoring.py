@@ -191,10 +191,8 @@ def score_suite(
     chosen = official_estimators() if estimators is None else estimators
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
-    skipped: dict[tuple[str, str], int] = {}
-    rows = [row for run in pool.scored for row in _score_run(pool, run, chosen, skipped)]
+    table, skipped = score_pool(pool, chosen)
     present = pool.targets if pool.scored else []
-    table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
     return SuiteScores(
         suite=suite,
         edition=edition,
@@ -203,13 +201,34 @@ def score_suite(
         runs=pd.DataFrame(runs).astype({"parameters": "Int64", "epochs": "Int64"}),
         accuracies=_accuracies(pool),
         table=table,
-        skipped=pd.DataFrame(
-            [{"estimator": name, "reason": reason, "rows": n} for (name, reason), n in skipped.items()],
-            columns=["estimator", "reason", "rows"],
-        ),
+        skipped=skipped,
         ensemble=_ensemble(workspace, suite),
         dataset_notes=_dataset_notes(workspace, pool),
         confusion=confusion_tables(pool, table, folder),
+    )
+
+
+def score_pool(pool: Pool, estimators: Mapping[str, Estimator]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of every scored run, and which estimators gave none and why.
+
+    Parameters
+    ----------
+    pool
+        A suite's runs.
+    estimators
+        Named, unfitted estimators.
+
+    Returns
+    -------
+    tuple
+        `SuiteScores.table` and `SuiteScores.skipped`.
+    """
+    skipped: dict[tuple[str, str], int] = {}
+    rows = [row for run in pool.scored for row in _score_run(pool, run, estimators, skipped)]
+    reasons = [{"estimator": name, "reason": reason, "rows": n} for (name, reason), n in skipped.items()]
+    return (
+        pd.DataFrame(rows, columns=list(TABLE_COLUMNS)),
+        pd.DataFrame(reasons, columns=["estimator", "reason", "rows"]),
     )
 
 

@@ -4,10 +4,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
+from shiftcast.data.loading import load_dataset
+from shiftcast.errors import ShiftcastError
 
 SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 
@@ -29,7 +32,7 @@ def files(tmp_path):
 
 def test_help_names_every_command():
     text = CliRunner().invoke(app, ["--help"]).output
-    for command in ("run", "leaderboard", "estimate", "list"):
+    for command in ("run", "tune", "leaderboard", "difficulty", "estimate", "list"):
         assert command in text
 
 
@@ -138,3 +141,78 @@ def test_leaderboard_writes_where_it_is_told_to(workspace, make_results, tmp_pat
     assert (out / "leaderboard.md").exists()
     assert not (workspace.root / "leaderboard.md").exists()
     assert not Path(workspace.root / "results" / "tiny" / "figures").exists()
+
+
+def test_difficulty_writes_the_score_of_every_image(workspace, make_results, tmp_path):
+    results = make_results()
+    base = ["--workspace", workspace.root, "difficulty", "tiny"]
+    done = invoke(*base, "--kind", "gini", "--out", tmp_path / "scores.csv")
+    assert done.returncode == 0, done.stderr
+    assert "digits-test (in distribution)" in done.stdout
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert set(table["set"]) == {"digits-test", *(t.id for t in workspace.suite("tiny").unfolded_targets())}
+    assert list(table.columns[:3]) == ["set", "image", "gini"]
+    assert table["gini"].between(0, 0.9).all()
+    assert table["entropy"].between(0, 1).all()
+    (results / "tiny" / "test_byobnet" / "tiny" / "seed-100" / "run.json").unlink()
+    lacking = invoke(*base)
+    assert lacking.returncode == 2
+    assert "test_byobnet (missing)" in lacking.stderr
+    assert "finish it with: shiftcast run tiny" in lacking.stderr
+
+
+def test_difficulty_names_an_unknown_score_and_a_missing_folder(workspace, make_results, tmp_path):
+    make_results()
+    base = ["--workspace", workspace.root, "difficulty", "tiny", "--out", tmp_path / "scores.csv"]
+    wrong = invoke(*base, "--kind", "entropie")
+    assert wrong.returncode == 2
+    assert "entropy" in wrong.stderr
+    absent = invoke(*base, "--human", tmp_path / "nowhere")
+    assert absent.returncode == 2
+    assert "cifar10h-probs.npy: is missing" in absent.stderr
+
+
+def test_tune_tries_rates_on_training_images_alone(workspace, monkeypatch):
+    read = []
+
+    def load(card, folder):
+        read.append(card.name)
+        return load_dataset(card, folder)
+
+    monkeypatch.setattr("shiftcast.cli.tune.load_dataset", load)
+    arguments = [
+        "tune",
+        "tiny",
+        "--only",
+        "test_resnet",
+        "--images",
+        "60",
+        "--held-out",
+        "40",
+        "--epochs",
+        "1",
+    ]
+    arguments += ["--rate", "0.001", "--rate", "0.01", "--device", "cpu"]
+    done = CliRunner().invoke(app, ["--workspace", str(workspace.root), *arguments])
+    assert done.exit_code == 0, done.output
+    assert read == ["digits-train"]
+    table = pd.read_csv(workspace.root / "outputs" / "tiny" / "tuning.csv")
+    assert table["learning_rate"].tolist() == [0.001, 0.01]
+    assert set(table["architecture"]) == {"test_resnet"}
+    assert table["accuracy"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rate", "0"], "above 0"),
+        (["--held-out", "100000"], "held-out: expected 1 to"),
+        (["--held-out", "10", "--images", "100000"], "images: expected 1 to"),
+        (["--only", "test_resnett"], "test_resnet"),
+    ],
+)
+def test_tune_names_a_users_mistake(workspace, arguments, message):
+    with pytest.raises(ShiftcastError, match=message):
+        CliRunner().invoke(
+            app, ["--workspace", str(workspace.root), "tune", "tiny", *arguments], catch_exceptions=False
+        )

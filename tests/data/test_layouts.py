@@ -111,6 +111,16 @@ class TestArrays:
         assert data.images.flags.c_contiguous
         assert (data.images == IMAGES[:, :20, :30]).all()
 
+    def test_clusters_are_read_beside_the_images(self, tmp_path):
+        paths = self.write(tmp_path, npy(IMAGES), npy(LABELS))
+        (tmp_path / "clusters.npy").write_bytes(npy(np.array([4, 4, 0, 1, 1], dtype=np.int32)))
+        data = read_arrays(*paths, tmp_path / "clusters.npy")
+        assert data.clusters.tolist() == [4, 4, 0, 1, 1]
+        assert read_arrays(*paths).clusters is None
+        (tmp_path / "clusters.npy").write_bytes(npy(np.arange(4)))
+        with pytest.raises(DataError, match=r"clusters\.npy"):
+            read_arrays(*paths, tmp_path / "clusters.npy")
+
     def test_names_every_missing_file(self, tmp_path):
         with pytest.raises(MissingDataError, match=r"missing images\.npy, labels\.npy; looked in"):
             read_arrays(tmp_path / "images.npy", tmp_path / "labels.npy")

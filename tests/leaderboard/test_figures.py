@@ -8,19 +8,23 @@ import pytest
 from scipy.stats import linregress, norm
 
 from shiftcast.files import hash_of
+from shiftcast.leaderboard.drawing import percent_ticks
 from shiftcast.leaderboard.figures import (
     estimators_data,
     figure_hash,
     figures,
     lines_data,
-    percent_ticks,
     predicted_data,
 )
 
 
 @pytest.fixture(scope="module")
 def drawn(scores):
-    return figures(scores)
+    return svgs(scores)
+
+
+def svgs(scores):
+    return {name: picture.svg() for name, picture in figures(scores).items()}
 
 
 def words(svg):
@@ -42,6 +46,7 @@ def test_pictures_are_svg_whose_labels_are_text(drawn):
 
 
 def test_a_picture_carries_the_hash_of_its_data(scores, drawn):
+    assert figures(scores)["estimators"].hash == hash_of(estimators_data(scores))
     assert figure_hash(drawn["estimators"]) == hash_of(estimators_data(scores))
     assert figure_hash(drawn["ood-vs-id"]) == hash_of(lines_data(scores))
     assert figure_hash("<svg/>") == ""
@@ -50,7 +55,7 @@ def test_a_picture_carries_the_hash_of_its_data(scores, drawn):
 def test_equal_data_give_equal_bytes_whatever_the_users_settings(scores, drawn):
     with mpl.rc_context({"svg.fonttype": "path", "font.size": 30, "axes.facecolor": "red"}):
         before = dict(mpl.rcParams)
-        assert figures(scores) == drawn
+        assert svgs(scores) == drawn
         assert dict(mpl.rcParams) == before  # and the user's settings stay the user's
     assert not any("dc:date" in svg for svg in drawn.values())
 
@@ -80,20 +85,20 @@ def test_lines_are_fitted_on_probit_axes(scores):
 def test_two_runs_draw_no_line(make_scores):
     scores = make_scores(architectures=("net-a", "net-b"), seeds=(0,), natural=("photos",), transforms=())
     assert [panel["line"] for panel in lines_data(scores)["panels"]] == [None]
-    assert "no line" in words(figures(scores)["ood-vs-id"])
+    assert "no line" in words(figures(scores)["ood-vs-id"].svg())
 
 
 def test_many_groups_are_all_named(make_scores):
     transforms = [f"kind-{number}" for number in range(23)]
     scores = make_scores(architectures=("net-a", "net-b", "net-c"), seeds=(0,), transforms=transforms)
-    drawn = figures(scores)
+    drawn = svgs(scores)
     assert set(transforms) <= set(words(drawn["predicted-vs-actual"]))
     assert {f"{name} (synthetic)" for name in transforms} <= set(words(drawn["ood-vs-id"]))
 
 
 def test_names_are_neither_markup_nor_mathematics(scores):
     table = scores.table.replace({"estimator": {"ATC": "<b>$x$</b>&"}})
-    svg = figures(dataclasses.replace(scores, table=table))["estimators"]
+    svg = figures(dataclasses.replace(scores, table=table))["estimators"].svg()
     assert "<b>$x$</b>&" in words(svg)
 
 

@@ -116,7 +116,7 @@ def test_a_missing_file_is_found(files, written, name):
 def test_a_left_over_picture_is_found_and_removed(files, written, folder):
     old = written / folder / "old.svg"
     old.parent.mkdir(parents=True, exist_ok=True)
-    old.write_text(files[FIGURES / "estimators.svg"])
+    old.write_text(files[FIGURES / "estimators.svg"].svg())
     assert check(files, written) == [f"{(folder / 'old.svg').as_posix()}: left over; nothing makes it"]
     write(files, written)
     assert check(files, written) == []

@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kendalltau, linregress, norm
+from scipy.stats import kendalltau, linregress, norm, rankdata, spearmanr
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.statistics import effective_robustness, fit_line, inverse_probit, kendall_tau, probit
+from shiftcast.statistics import (
+    effective_robustness,
+    fit_line,
+    inverse_probit,
+    kendall_tau,
+    probit,
+    ranks,
+    spearman,
+)
 
 
 def test_probit_clips_to_half_an_image() -> None:
@@ -111,3 +119,14 @@ def test_effective_robustness_refuses_thin_support() -> None:
         effective_robustness(**case)
     with pytest.raises(InvalidInputError, match="one architecture and one plain flag for each of 7"):
         effective_robustness(**(robust_case() | {"plain": [True]}))
+
+
+def test_ranks_and_spearman_are_those_of_scipy() -> None:
+    random = np.random.RandomState(8)
+    x, y = random.randint(0, 9, 60), random.normal(size=60)
+    np.testing.assert_array_equal(ranks(x), rankdata(x))
+    assert spearman(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    assert spearman([1, 2, 3], [5, 7, 9]) == pytest.approx(1)
+    assert np.isnan(spearman([1, 1, 1], [1, 2, 3]))
+    with pytest.raises(InvalidInputError, match="spearman"):
+        spearman([1, 2], [1, 2, 3])

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
-from scipy.stats import rankdata
 
 from shiftcast.analysis.confusion import Confusion
 from shiftcast.difficulty import KINDS, difficulty
 from shiftcast.errors import DataError, MissingDataError
 from shiftcast.files import hash_of
 from shiftcast.predictions import Floats
-from shiftcast.statistics import DRAWS, percentile_interval, spearman
+from shiftcast.statistics import DRAWS, percentile_interval, ranks, spearman
 
 PROBABILITIES = "cifar10h-probs.npy"
 REVIEWED = "cifar10_mturk.json"
@@ -73,7 +72,7 @@ def human_figures(confusion: Confusion, folder: Path) -> dict[str, Any]:
         low, high = percentile_interval(np.array([spearman(scores[i], people[i]) for i in draws]))
         found["entropy"][kind] = _rounded(spearman=spearman(scores, people), low=low, high=high)
         low, high = percentile_interval(np.array([_auc(scores[i], errors[i]) for i in draws]))
-        below = rankdata(scores)[errors] / n
+        below = ranks(scores)[errors] / n
         found["label_errors"][kind] = _rounded(
             auc=_auc(scores, errors), low=low, high=high, median_percentile=100 * float(np.median(below))
         )
@@ -97,8 +96,8 @@ def _auc(scores: Floats, positive: NDArray[np.bool_]) -> float:
     rest = len(scores) - count
     if not count or not rest:
         return float("nan")
-    ranks = rankdata(scores)[positive].sum()
-    return float((ranks - count * (count + 1) / 2) / (count * rest))
+    total = ranks(scores)[positive].sum()
+    return float((total - count * (count + 1) / 2) / (count * rest))
 
 
 def _probabilities(folder: Path, n: int, classes: int) -> Floats:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.isotonic import IsotonicRegression
+from scipy.optimize import isotonic_regression
 
 from shiftcast.cards import Target
 from shiftcast.difficulty import KINDS, largest_score
@@ -214,11 +214,13 @@ def _partition(variant: Variant, largest: float) -> Callable[[Floats, Floats], L
 
 
 def _isotonic(scores: Floats, right: Floats) -> Learned:
-    """Learn accuracy as a falling function of the score, for each run."""
-    maps = [
-        IsotonicRegression(increasing=False, out_of_bounds="clip").fit(scores, column) for column in right.T
-    ]
-    return lambda own: np.array([one.predict(own).mean() for one in maps])
+    """Learn each run's accuracy as a falling function of the score: flat outside, linear between."""
+    known, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    fits = []
+    for column in right.T:
+        means = np.bincount(place, weights=column) / counts
+        fits.append(isotonic_regression(means, weights=counts, increasing=False).x)
+    return lambda own: np.array([np.interp(own, known, fit).mean() for fit in fits])
 
 
 def _right(run: StoredRun, name: str) -> Floats:

@@ -64,17 +64,10 @@ def describe_sets(confusion: Confusion) -> pd.DataFrame:
 
 def _draws(confusion: Confusion, name: str, values: Floats) -> Floats:
     """Return bootstrap totals (draws, C) of a set's per-image values."""
-    groups = confusion.groups(name)
     drawn_from = confusion.source if confusion.base(name) is not None else name
     count = int(confusion.groups(drawn_from).max()) + 1
     weights = draw_weights(count, DRAWS, resampling_seed(drawn_from))
-    sums = np.zeros((count, values.shape[1]))
-    present = group_sums(groups, values) if len(np.unique(groups)) == groups.max() + 1 else None
-    if present is None:  # some group of base images gave none to this subset
-        np.add.at(sums, groups, values)
-    else:
-        sums[: len(present)] = present
-    totals: Floats = weights @ sums
+    totals: Floats = weights @ group_sums(confusion.groups(name), values, count)
     return totals
 
 

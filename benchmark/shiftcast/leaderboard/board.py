@@ -9,10 +9,12 @@ groups. Models are `models`'s business, wording `markdown`'s.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from shiftcast.scores import SuiteScores
 from shiftcast.statistics import kendall_tau
@@ -34,6 +36,7 @@ BOARD_COLUMNS = (
 DETAIL_COLUMNS = ("part", "track", "estimator", "mae", "bias", "rows", "cells", "all_cells", "selected")
 
 
+@lru_cache(maxsize=16)
 def kind_rows(scores: SuiteScores, natural: bool, protocol: str = "official") -> pd.DataFrame:
     """Return the rows of one kind of shift whose actual accuracy is known, with their errors.
 
@@ -91,27 +94,12 @@ def _selected(scores: SuiteScores, rows: pd.DataFrame) -> list[bool]:
     return [dataset.get(target, target) in str(names).split(";") for target, names in pairs]
 
 
-def cell_means(rows: pd.DataFrame, column: str) -> pd.Series[float]:
-    """Return a column's mean in each cell: over seeds, then over the cell's targets (severities)."""
-    by_target = rows.groupby([*CELL, "target"])[column].mean()
-    return by_target.groupby(level=CELL).mean()
-
-
-def board_mean(rows: pd.DataFrame, column: str) -> float:
-    """Return a column's mean over groups of equal weight, each the mean of its cells.
-
-    NaN without rows, or where a row has no value.
-    """
-    if rows.empty or rows[column].isna().any():
-        return float("nan")
-    return float(cell_means(rows, column).groupby(level="group").mean().mean())
-
-
 def kept(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows on which the estimator does not abstain."""
     return rows[~rows["abstains"]]
 
 
+@lru_cache(maxsize=16)
 def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
     """Return the estimator board of one kind of shift.
 
@@ -130,51 +118,76 @@ def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
         estimators whose MAE prints alike share a rank. `coverage` and `abstained` are shares,
         `skill` is 1 - MAE / MAE of the better baseline on the same rows.
     """
-    rows = kind_rows(scores, natural)
-    shared = kind_rows(scores, natural, "shared")
-    records = []
-    for name, own in rows.groupby("estimator"):
-        record = _counts(own, rows) | _errors(kept(own), rows) | _intervals(kept(own))
-        record["mae_shared"] = board_mean(kept(shared[shared["estimator"] == name]), "absolute")
-        records.append({"estimator": name, "track": own["track"].iloc[0], **record})
-    return _ranked(records)
+    rows = _with_baselines(kind_rows(scores, natural))
+    used = kept(rows)
+    shared = kept(kind_rows(scores, natural, "shared"))
+    everyone = rows.groupby("estimator")
+    board = pd.DataFrame(
+        {
+            "track": everyone["track"].first(),
+            "abstained": everyone["abstains"].mean().astype(float),
+            "selected": everyone["selected"].any(),
+            "seconds": everyone["seconds"].mean().astype(float),
+        }
+    )
+    keys = ["estimator"]
+    own = used.groupby("estimator")
+    for column, name in (("groups", "group"), ("architectures", "architecture")):
+        board[column] = own[name].nunique()
+    board["rows"] = own.size()
+    board["cells"] = _complete_by(keys, rows.drop_duplicates(ROW), used)
+    board["all_cells"] = len(rows.drop_duplicates(CELL))
+    means = board_means(used, ["absolute", "error", "squared", "floor", "covered", "width", *_BASELINE])
+    for column, name in (("mae", "absolute"), ("bias", "error"), ("floor", "floor"), ("width", "width")):
+        board[column] = means[name]
+    board["rmse"], board["coverage"] = means["squared"] ** 0.5, means["covered"]
+    best = means[list(_BASELINE)].min(axis=1)
+    board["skill"] = (1 - board["mae"] / best).where(best > 0)
+    board["mae_shared"] = board_means(shared, ["absolute"])["absolute"]
+    for column, name in (("tau", "predicted"), ("tau_id", "id_accuracy")):
+        board[column] = _rank_agreement(used, name)
+    cells = used.groupby(["estimator", *CELL, "target"])["absolute"].mean()
+    cells = cells.groupby(level=["estimator", *CELL]).mean()
+    worst = {name: own.droplevel("estimator") for name, own in cells.groupby(level="estimator")}
+    board["worst"] = {name: float(errors.max()) for name, errors in worst.items()}
+    board["worst_cell"] = {name: worst_cell(errors) for name, errors in worst.items()}
+    board["nominal"] = {name: _levels(rows["nominal"]) for name, rows in own}
+    filled = board.fillna(
+        {"groups": 0, "architectures": 0, "rows": 0, "cells": 0, "worst_cell": "", "nominal": ""}
+    )
+    return _ranked(filled.reset_index())
 
 
-def _counts(own: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
-    used = kept(own)
-    return {
-        "abstained": float(own["abstains"].mean()),
-        "cells": complete_cells(used, rows),
-        "all_cells": len(rows.drop_duplicates(CELL)),
-        "groups": used["group"].nunique(),
-        "architectures": used["architecture"].nunique(),
-        "rows": len(used),
-        "selected": bool(own["selected"].any()),
-        "seconds": float(own["seconds"].mean()),
-    }
+def _levels(nominal: pd.Series[float]) -> str:
+    """Return the levels that intervals promise, in percent."""
+    levels = sorted({round(float(level), 6) for level in nominal.dropna()})
+    return "/".join(f"{100 * level:g}" for level in levels)
 
 
-def complete_cells(own: pd.DataFrame, rows: pd.DataFrame) -> int:
-    """Return in how many cells `own` holds every run and target that any estimator has a row for."""
-    expected = rows.drop_duplicates(ROW).groupby(CELL).size()
-    present = own.drop_duplicates(ROW).groupby(CELL).size()
-    return int((present.reindex(expected.index, fill_value=0) == expected).sum())
+_BASELINE = {f"absolute_{name}": name for name in BASELINES}
 
 
-def _errors(used: pd.DataFrame, rows: pd.DataFrame) -> dict[str, Any]:
-    cells = cell_means(used, "absolute")
-    mae = board_mean(used, "absolute")
-    return {
-        "mae": mae,
-        "bias": board_mean(used, "error"),
-        "rmse": board_mean(used, "squared") ** 0.5,
-        "worst": float(cells.max()) if len(cells) else float("nan"),
-        "worst_cell": worst_cell(cells),
-        "skill": _skill(mae, used, rows),
-        "tau": _rank_agreement(used, "predicted"),
-        "tau_id": _rank_agreement(used, "id_accuracy"),
-        "floor": board_mean(used, "floor"),
-    }
+def _with_baselines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add each baseline's absolute error on the same run and target; NaN where it has none."""
+    runs = pd.MultiIndex.from_frame(rows[ROW])
+    for column, name in _BASELINE.items():
+        baseline = kept(rows[rows["estimator"] == name]).set_index(ROW)["absolute"]
+        rows = rows.assign(**{column: baseline.reindex(runs).to_numpy()})
+    return rows
+
+
+def board_means(used: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the board mean of several columns for every estimator: one row each.
+
+    NaN where a row of the estimator has no value in a column.
+    """
+    values = used[list(columns)].astype(float)
+    table = pd.concat([used[["estimator", *CELL, "target"]], values], axis=1)
+    means = table.groupby(["estimator", *CELL, "target"])[list(columns)].mean()
+    for levels in (["estimator", *CELL], ["estimator", "group"], ["estimator"]):
+        means = means.groupby(level=levels).mean()
+    lacking = values.isna().groupby(used["estimator"]).any()
+    return means.mask(lacking)
 
 
 def worst_cell(cells: pd.Series[float]) -> str:
@@ -186,46 +199,26 @@ def worst_cell(cells: pd.Series[float]) -> str:
     return f"{architecture} ({recipe}) on {group}"
 
 
-def _skill(mae: float, used: pd.DataFrame, rows: pd.DataFrame) -> float:
-    """1 - MAE / MAE of the better baseline, both on exactly the rows in `used`."""
-    errors = []
-    for name in BASELINES:
-        baseline = kept(rows[rows["estimator"] == name])
-        same = baseline.merge(used[ROW], on=ROW)
-        if len(same) == len(used):
-            errors.append(board_mean(same, "absolute"))
-    best = min(errors, default=float("nan"))
-    return 1 - mae / best if best > 0 else float("nan")
-
-
-def _rank_agreement(used: pd.DataFrame, column: str) -> float:
+def _rank_agreement(used: pd.DataFrame, column: str) -> pd.Series[float]:
     """Kendall's tau with the actual accuracy across runs: mean over targets, then over groups."""
     taus = [
-        (group, _tau(rows[column], rows["actual"])) for (group, _), rows in used.groupby(["group", "target"])
+        (*key, _tau(rows[column].to_numpy(), rows["actual"].to_numpy()))
+        for key, rows in used[["estimator", "group", "target", column, "actual"]].groupby(
+            ["estimator", "group", "target"]
+        )
     ]
-    frame = pd.DataFrame(taus, columns=["group", "tau"])
-    if frame.empty or frame["tau"].isna().any():
-        return float("nan")
-    return float(frame.groupby("group")["tau"].mean().mean())
+    frame = pd.DataFrame(taus, columns=["estimator", "group", "target", "tau"])
+    means = frame.groupby(["estimator", "group"])["tau"].mean().groupby(level="estimator").mean()
+    return means.mask(frame["tau"].isna().groupby(frame["estimator"]).any())
 
 
-def _tau(predicted: pd.Series[float], actual: pd.Series[float]) -> float:
-    if len(predicted) < FEWEST_RUNS or predicted.isna().any():
+def _tau(predicted: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+    if len(predicted) < FEWEST_RUNS or np.isnan(predicted).any():
         return float("nan")
     return kendall_tau(predicted, actual)
 
 
-def _intervals(used: pd.DataFrame) -> dict[str, Any]:
-    levels = sorted({round(float(level), 6) for level in used["nominal"].dropna()})
-    return {
-        "coverage": board_mean(used, "covered"),
-        "width": board_mean(used, "width"),
-        "nominal": "/".join(f"{100 * level:g}" for level in levels),
-    }
-
-
-def _ranked(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    board = pd.DataFrame(records, columns=list(BOARD_COLUMNS))
+def _ranked(board: pd.DataFrame) -> pd.DataFrame:
     # What prints alike ranks alike: bits beyond the second decimal may differ between machines.
     printed = board["mae"].astype(float).round(2)
     full = (board["cells"] == board["all_cells"]) & printed.notna()
@@ -264,20 +257,26 @@ def details(scores: SuiteScores, natural: bool, by: str) -> pd.DataFrame:
     table = rows.groupby(key).agg(selected=("selected", "any"))
     table[["mae", "bias"]] = cells.groupby(level=key).mean()
     table["rows"] = used.groupby(key).size()
-    table["cells"] = _complete_by_part(rows, used, key)
+    table["cells"] = _complete_by(key, rows.drop_duplicates(["part", *ROW]), used)
     table = table.fillna({"rows": 0, "cells": 0}).astype({"rows": int, "cells": int}).reset_index()
     counts = rows.drop_duplicates(["part", *CELL]).groupby("part").size()
     table["all_cells"] = table["part"].map(counts)
     return table[list(DETAIL_COLUMNS)]
 
 
-def _complete_by_part(rows: pd.DataFrame, used: pd.DataFrame, key: list[str]) -> pd.Series[int]:
-    """Count complete cells, as `complete_cells` does, for every key at once."""
-    expected = rows.drop_duplicates(["part", *ROW]).groupby(["part", *CELL]).size().rename("expected")
-    present = used.groupby([*key, *CELL]).size().rename("present").reset_index()
-    both = present.merge(expected.reset_index(), on=["part", *CELL])
+def _complete_by(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) -> pd.Series[int]:
+    """Count, for every value of `keys`, the cells in which `used` holds each row that there is.
+
+    `everything` has every run and target once (for each part, if that is a key).
+    """
+    shared = [key for key in keys if key == "part"]
+    expected = everything.groupby([*shared, *CELL]).size().rename("expected")
+    present = (
+        used.drop_duplicates([*keys, *ROW]).groupby([*keys, *CELL]).size().rename("present").reset_index()
+    )
+    both = present.merge(expected.reset_index(), on=[*shared, *CELL])
     both["complete"] = both["present"] == both["expected"]
-    return both.groupby(key)["complete"].sum()
+    return both.groupby(keys)["complete"].sum()
 
 
 def terminal_tables(scores: SuiteScores) -> list[Table]:

@@ -1,51 +1,54 @@
-"""The leaderboard's pictures, as SVG text.
+"""What the leaderboard's pictures plot, as plain dictionaries; drawing them is `drawing`'s business.
 
-A picture is drawn from a plain dictionary of what it plots and carries that dictionary's SHA-256:
-two pictures of the same data compare equal even where another machine's fonts move a label.
+A picture carries the SHA-256 of what it plots: two pictures of the same data compare equal even
+where another machine's fonts move a label, and comparing takes no drawing.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.style
-import matplotlib.ticker
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.files import hash_of
-from shiftcast.leaderboard.board import BASELINES, ROW, estimator_board, kept, kind_rows
+from shiftcast.leaderboard.board import ROW, estimator_board, kept, kind_rows
 from shiftcast.leaderboard.models import RUN, is_natural, labelled_groups, run_accuracies
-from shiftcast.leaderboard.text import count, percent, points
 from shiftcast.scores import SuiteScores
-from shiftcast.statistics import fit_line, inverse_probit, probit
+from shiftcast.statistics import fit_line, probit
 
 KINDS = {True: "natural", False: "synthetic"}
-# Okabe and Ito's colours, told apart by colour-blind eyes; the pale yellow is left out on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v")
-INK, GREY = "#1f2328", "#6e7781"
-SETTINGS: Any = {  # the stubs of matplotlib know each key by name
-    "svg.fonttype": "none",
-    "svg.hashsalt": "shiftcast",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GREY,
-    "axes.titlesize": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
 Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that is not drawn yet.
+
+    Parameters
+    ----------
+    name
+        Which drawing it is; also the name of its file.
+    data
+        What it plots.
+    """
+
+    name: str
+    data: Data
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the data."""
+        return hash_of(self.data)
+
+    def svg(self) -> str:
+        """Return the drawing as SVG text that carries the hash."""
+        from shiftcast.leaderboard.drawing import draw  # matplotlib: only where something is drawn
+
+        return draw(self)
 
 
 def figure_hash(svg: str) -> str:
@@ -54,49 +57,19 @@ def figure_hash(svg: str) -> str:
     return found.group(1) if found else ""
 
 
-def figures(scores: SuiteScores) -> dict[str, str]:
-    """Return the SVG text of every picture that a suite has data for, by name."""
-    pictures: dict[str, tuple[Data, Callable[[Data], Figure]]] = {
-        "predicted-vs-actual": (predicted_data(scores), _draw_predicted),
-        "ood-vs-id": (lines_data(scores), _draw_lines),
-        "estimators": (estimators_data(scores), _draw_estimators),
+def figures(scores: SuiteScores) -> dict[str, Picture]:
+    """Return every picture that a suite has data for, by name."""
+    found = {
+        "predicted-vs-actual": predicted_data(scores),
+        "ood-vs-id": lines_data(scores),
+        "estimators": estimators_data(scores),
     }
-    return {name: draw_svg(draw, data) for name, (data, draw) in pictures.items() if data["panels"]}
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
-    with matplotlib.style.context("default"), mpl.rc_context(SETTINGS):
-        yield
-
-
-def draw_svg(draw: Callable[[Data], Figure], data: Data) -> str:
-    """Return a picture as SVG text that carries the hash of its data."""
-    stream = io.StringIO()
-    with _style():
-        draw(data).savefig(stream, format="svg", metadata={"Date": None, "Creator": "Shiftcast"})
-    head, _, body = stream.getvalue().partition("?>")
-    lines = [line.rstrip() for line in body.splitlines()]
-    return f"{head}?>\n<!-- data-sha256: {hash_of(data)} -->" + "\n".join(lines) + "\n"
+    return {name: Picture(name, data) for name, data in found.items() if data["panels"]}
 
 
 def as_number(value: float) -> float | None:
     """Return a number as the hash sees it: without bits that differ between machines."""
     return None if math.isnan(value) else round(float(value), 6) + 0.0
-
-
-def as_label(text: str) -> str:
-    """Return text in which matplotlib finds no mathematics."""
-    return text.replace("$", r"\$")
-
-
-def look(position: int) -> tuple[str, str]:
-    """Colour and marker of the nth group: 35 pairs before one comes back."""
-    return COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)]
-
-
-# Predicted against actual accuracy
 
 
 def predicted_data(scores: SuiteScores) -> Data:
@@ -119,76 +92,6 @@ def predicted_data(scores: SuiteScores) -> Data:
             if found:
                 panels.append({"kind": KINDS[natural], "estimator": name, "groups": found})
     return {"panels": panels}
-
-
-def _draw_predicted(data: Data) -> Figure:
-    kinds = list(dict.fromkeys(panel["kind"] for panel in data["panels"]))
-    columns = max(sum(panel["kind"] == kind for panel in data["panels"]) for kind in kinds)
-    figure = Figure(figsize=(4.3 * columns + 2.2, 4.4 * len(kinds)), layout="constrained")
-    figure.suptitle(
-        "A point is a model on a shift. Above the dashed line predictions are optimistic.", fontsize=10
-    )
-    grid = figure.subplots(len(kinds), columns, squeeze=False)
-    for kind, axes in zip(kinds, grid, strict=True):
-        panels = [panel for panel in data["panels"] if panel["kind"] == kind]
-        values = [v for panel in panels for pairs in panel["groups"].values() for pair in pairs for v in pair]
-        limits = _padded([100 * value for value in values])
-        looks = list(dict.fromkeys(group for panel in panels for group in panel["groups"]))
-        for ax, panel in zip(axes, panels, strict=False):
-            _draw_predicted_panel(ax, panel, limits, looks)
-        for ax in axes[len(panels) :]:
-            ax.set_axis_off()
-        axes[len(panels) - 1].legend(
-            *_legend_of(axes[: len(panels)], looks),
-            loc="center left",
-            bbox_to_anchor=(1.0, 0.5),
-            ncols=1 + (len(looks) - 1) // 20,
-            title="shift",
-            alignment="left",
-        )
-    return figure
-
-
-def _legend_of(axes: Sequence[Axes], order: Sequence[str]) -> tuple[list[Any], list[str]]:
-    """Return one handle for each group, from whichever panel shows it."""
-    known = {
-        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    labels = [as_label(group) for group in order]
-    return [known[label] for label in labels], labels
-
-
-def _draw_predicted_panel(ax: Axes, panel: Data, limits: tuple[float, float], looks: Sequence[str]) -> None:
-    ax.axline((50, 50), slope=1, color=GREY, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
-    for group, pairs in panel["groups"].items():
-        colour, marker = look(looks.index(group))
-        predicted, actual = zip(*pairs, strict=True)
-        ax.scatter(
-            [100 * value for value in actual],
-            [100 * value for value in predicted],
-            s=22,
-            c=colour,
-            marker=marker,
-            edgecolors="white",
-            linewidths=0.4,
-            label=as_label(group),
-            zorder=2,
-        )
-    ax.set(xlim=limits, ylim=limits, aspect="equal", xlabel="actual accuracy (%)")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(matplotlib.ticker.MaxNLocator(6, steps=[1, 2, 5, 10]))
-    ax.set_ylabel("predicted accuracy (%)")
-    ax.set_title(f"{as_label(panel['estimator'])}, {panel['kind']} shifts", loc="left")
-
-
-def _padded(values: Sequence[float], share: float = 0.05) -> tuple[float, float]:
-    """Return limits around the values with some air, also where they are all equal."""
-    low, high = min(values), max(values)
-    air = max((high - low) * share, 0.02 * max(abs(high), 1e-3))
-    return low - air, high + air
-
-
-# OOD against ID accuracy
 
 
 def lines_data(scores: SuiteScores) -> Data:
@@ -228,82 +131,6 @@ def _line(both: pd.DataFrame) -> list[float | None] | None:
     return [as_number(line.slope), as_number(line.intercept), as_number(line.r2)]
 
 
-def _draw_lines(data: Data) -> Figure:
-    panels = data["panels"]
-    columns = min(len(panels), 4)
-    height = math.ceil(len(panels) / columns)
-    size = 2.7 if columns > 2 else 4.2
-    figure = Figure(figsize=(size * columns + 0.4, size * height + 0.8), layout="constrained")
-    grid = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False)
-    sources = [pair[0] for panel in panels for pair in panel["points"]]
-    every = [value for panel in panels for pair in panel["points"] for value in pair]
-    smallest = min(min(panel["n"]) for panel in panels)
-    x_limits = _padded(list(probit(sources, smallest)), 0.08)
-    y_limits = _padded(list(probit(every, smallest)), 0.05)
-    for position, ax in enumerate(grid.flat):
-        if position >= len(panels):
-            ax.set_axis_off()
-            continue
-        _draw_line_panel(ax, panels[position], x_limits)
-        # Shared axes hide inner labels, so the last panel of each column asks for its own.
-        ax.tick_params(labelbottom=position + columns >= len(panels))
-    _percent_axis(grid[0, 0], x_limits, y_limits)
-    figure.supxlabel("in-distribution accuracy (%), probit scale", fontsize=10)
-    figure.supylabel("accuracy under shift (%), probit scale", fontsize=10)
-    low, high = percent(min(sources)), percent(max(sources))
-    zoo = f"{count(data['runs'], 'run')}, in-distribution accuracy from {low} to {high} %."
-    figure.suptitle(
-        f"{zoo}{' ' if columns > 2 else chr(10)}Dashed: no loss. Line: least squares.", fontsize=10
-    )
-    return figure
-
-
-def _draw_line_panel(ax: Axes, panel: Data, limits: tuple[float, float]) -> None:
-    n_id, n_ood = panel["n"]
-    x, y = zip(*panel["points"], strict=True)
-    ax.plot(limits, limits, color=GREY, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
-    colour = COLOURS[0] if panel["kind"] == "natural" else COLOURS[1]
-    ax.scatter(
-        probit(x, n_id), probit(y, n_ood), s=16, c=colour, edgecolors="white", linewidths=0.3, zorder=3
-    )
-    text = "no line"
-    if panel["line"] is not None:
-        slope, intercept, r2 = panel["line"]
-        ax.plot(limits, [slope * end + intercept for end in limits], color=INK, linewidth=1, zorder=2)
-        text = f"slope {points(slope)}, R² {points(r2)}"
-    ax.set_title(f"{as_label(panel['group'])} ({panel['kind']})\n{text}", loc="left", fontsize=9)
-
-
-def _percent_axis(ax: Axes, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> None:
-    ax.set(xlim=x_limits, ylim=y_limits)
-    for axis, limits in ((ax.xaxis, x_limits), (ax.yaxis, y_limits)):
-        ticks = percent_ticks(*limits)
-        axis.set_ticks(list(probit([tick / 100 for tick in ticks], 10**9)), [f"{tick:g}" for tick in ticks])
-        axis.set_minor_locator(matplotlib.ticker.NullLocator())
-
-
-def percent_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Return round percentages between two probits, no more than `most` and well apart."""
-    first, last = 100 * float(inverse_probit(low)), 100 * float(inverse_probit(high))
-    ticks: list[float] = []
-    for step in (10, 5, 2, 1, 0.5, 0.2, 0.1):
-        begin, end = math.ceil(first / step - 1e-9), math.floor(last / step + 1e-9)
-        ticks = [round(k * step, 1) for k in range(begin, end + 1) if 0 < k * step < 100]
-        if len(ticks) >= 3:
-            break
-    if last > 95 and step >= 5:  # the probit scale gives the last percents much room
-        ticks = sorted({*ticks, 95.0, *(t for t in (98.0, 99.0) if t < last)})
-    apart = (high - low) / most
-    chosen: list[float] = []
-    for tick in reversed(ticks):
-        if not chosen or float(probit(chosen[-1] / 100, 10**9) - probit(tick / 100, 10**9)) >= apart:
-            chosen.append(tick)
-    return chosen[::-1]
-
-
-# The estimator board
-
-
 def estimators_data(scores: SuiteScores) -> Data:
     """Return each estimator's mean absolute error and the sampling-noise floor, kinds apart."""
     panels = []
@@ -318,44 +145,3 @@ def estimators_data(scores: SuiteScores) -> Data:
             floor = board.loc[board["cells"] == board["all_cells"], "floor"].dropna()
             panels.append({"kind": kind, "rows": rows, "floor": as_number(floor.max())})
     return {"panels": panels, "headline": scores.suite.headline}
-
-
-def _draw_estimators(data: Data) -> Figure:
-    panels = data["panels"]
-    errors = [{row["estimator"]: row["mae"] for row in panel["rows"]} for panel in panels]
-    names = sorted({name for panel in errors for name in panel})
-    # One order for all panels, so that an estimator is found on one line: the first panel's error.
-    names.sort(
-        key=lambda name: (min(name not in panel for panel in errors[:1]), errors[0].get(name, 0), name)
-    )
-    height = 1.3 + 0.27 * len(names)
-    figure = Figure(figsize=(4.2 * len(panels) + 1.8, height), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, panel in zip(axes, panels, strict=True):
-        _draw_estimator_panel(ax, panel, names, data["headline"])
-    axes[0].set_yticks(range(len(names)), [as_label(name) for name in names])
-    axes[0].set_ylim(len(names) - 0.4, -0.6)
-    ranked = all(row["ranked"] for panel in panels for row in panel["rows"])
-    notes = ["Orange: the suite's headline estimator. Grey: baselines."]
-    notes += [] if ranked else ["Hollow: unranked, lacks cells."]
-    notes.append("Dotted: sampling noise of an accuracy (95 %).")
-    figure.suptitle((" " if len(panels) > 1 else "\n").join(notes), fontsize=9)
-    return figure
-
-
-def _draw_estimator_panel(ax: Axes, panel: Data, names: Sequence[str], headline: str) -> None:
-    largest = max(row["mae"] for row in panel["rows"])
-    for row in panel["rows"]:
-        place, name = names.index(row["estimator"]), row["estimator"]
-        colour = COLOURS[1] if name == headline else GREY if name in BASELINES else COLOURS[0]
-        ax.plot([0, row["mae"]], [place, place], color=colour, linewidth=1.5, alpha=0.5, zorder=1)
-        face = colour if row["ranked"] else "white"
-        ax.plot(row["mae"], place, "o", markersize=6, markeredgecolor=colour, markerfacecolor=face, zorder=2)
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        ax.text(row["mae"] + 0.025 * largest, place, points(row["mae"]), va="center", fontsize=8.5, bbox=box)
-    if panel["floor"] is not None:
-        ax.axvline(panel["floor"], color=INK, linewidth=0.8, linestyle=":", zorder=0)
-    ax.set(xlim=(0, 1.16 * max(largest, panel["floor"] or 0, 1e-6)), xlabel="mean absolute error (pp)")
-    ax.set_title(f"{panel['kind']} shifts", loc="left")
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)

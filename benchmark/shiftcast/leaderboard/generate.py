@@ -9,17 +9,20 @@ from pathlib import Path
 from shiftcast.files import write_atomic
 from shiftcast.leaderboard.confusion import render_confusion
 from shiftcast.leaderboard.confusion_figures import confusion_figures
-from shiftcast.leaderboard.figures import figure_hash, figures
+from shiftcast.leaderboard.figures import Picture, figure_hash, figures
 from shiftcast.leaderboard.markdown import render
 from shiftcast.scores import SuiteScores
 from shiftcast.status import results_folder
 
 PAGE = Path("leaderboard.md")
 CONFUSION_PAGE = "confusion.md"
+File = str | Picture
+"""A file's text, or the picture that is still to be drawn."""
+Files = dict[Path, File]
 
 
-def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> dict[Path, str]:
-    """Return the text of every file of the leaderboard by its path below `out`.
+def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> Files:
+    """Return every file of the leaderboard, as text or as a picture to draw, by its path below `out`.
 
     Parameters
     ----------
@@ -32,11 +35,11 @@ def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> dic
         The folder that `leaderboard.md` is for.
     """
     ordered = sorted(all_scores, key=lambda scores: (scores.suite.name, scores.edition))
-    files: dict[Path, str] = {}
+    files: Files = {}
     links, pages = [], []
     for scores in ordered:
         folder = _figures_folder(scores, results, out, alone=len(ordered) == 1)
-        drawn = {name: (folder / f"{name}.svg", svg) for name, svg in figures(scores).items()}
+        drawn = {name: (folder / f"{name}.svg", picture) for name, picture in figures(scores).items()}
         links.append({name: path.as_posix() for name, (path, _) in drawn.items()})
         files |= dict(drawn.values())
         page, own = _confusion(scores, folder)
@@ -45,7 +48,7 @@ def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> dic
     return {PAGE: render(ordered, links, pages), **files}
 
 
-def _confusion(scores: SuiteScores, folder: Path) -> tuple[Path, dict[Path, str]]:
+def _confusion(scores: SuiteScores, folder: Path) -> tuple[Path, Files]:
     """Return where the page about confusion is, and the page with its pictures by path."""
     home = folder.parent if folder.name == "figures" else folder
     page = home / CONFUSION_PAGE
@@ -53,8 +56,8 @@ def _confusion(scores: SuiteScores, folder: Path) -> tuple[Path, dict[Path, str]
         return page, {}
     drawn = confusion_figures(scores, scores.confusion)
     links = {name: (folder / f"{name}.svg").relative_to(home).as_posix() for name in drawn}
-    text = render_confusion(scores, scores.confusion, links)
-    return page, {page: text} | {folder / f"{name}.svg": svg for name, svg in drawn.items()}
+    pictures = {folder / f"{name}.svg": picture for name, picture in drawn.items()}
+    return page, {page: render_confusion(scores, scores.confusion, links), **pictures}
 
 
 def _figures_folder(scores: SuiteScores, results: Path, out: Path, alone: bool) -> Path:
@@ -64,32 +67,34 @@ def _figures_folder(scores: SuiteScores, results: Path, out: Path, alone: bool) 
     return Path("figures") if alone else Path("figures") / suite
 
 
-def write(files: Mapping[Path, str], root: Path) -> None:
+def write(files: Mapping[Path, File], root: Path) -> None:
     """Write the files below `root` atomically and remove pictures of ours that no longer belong."""
-    for path, text in sorted(files.items()):
-        write_atomic(root / path, text)
+    for path, file in sorted(files.items()):
+        write_atomic(root / path, file.svg() if isinstance(file, Picture) else file)
     for path in _left_over(files, root):
         (root / path).unlink()
 
 
-def check(files: Mapping[Path, str], root: Path) -> list[str]:
+def check(files: Mapping[Path, File], root: Path) -> list[str]:
     """Return the lines that say how the files below `root` differ; empty when they do not.
 
     Markdown is compared by its text, pictures by the hash of their data.
     """
     lines: list[str] = []
-    for path, text in sorted(files.items()):
+    for path, file in sorted(files.items()):
         try:
             present = (root / path).read_bytes().decode(errors="replace")
         except FileNotFoundError:
             lines.append(f"{path.as_posix()}: missing")
             continue
-        lines += _picture_drift(path, present, text) if path.suffix == ".svg" else _drift(path, present, text)
+        lines += (
+            _picture_drift(path, present, file) if isinstance(file, Picture) else _drift(path, present, file)
+        )
     return [*lines, *(f"{path.as_posix()}: left over; nothing makes it" for path in _left_over(files, root))]
 
 
-def _picture_drift(path: Path, present: str, text: str) -> list[str]:
-    found, expected = figure_hash(present), figure_hash(text)
+def _picture_drift(path: Path, present: str, picture: Picture) -> list[str]:
+    found, expected = figure_hash(present), picture.hash
     if found == expected:
         return []
     return [

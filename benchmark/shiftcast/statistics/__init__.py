@@ -8,6 +8,7 @@ from shiftcast.statistics.lines import (
     inverse_probit,
     kendall_tau,
     probit,
+    ranks,
     spearman,
 )
 from shiftcast.statistics.resampling import (
@@ -31,6 +32,7 @@ __all__ = [
     "normal_quantile",
     "percentile_interval",
     "probit",
+    "ranks",
     "spearman",
     "wilson",
 ]

@@ -12,7 +12,6 @@ from math import fsum, sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Floats
@@ -105,6 +104,16 @@ def kendall_tau(x: ArrayLike, y: ArrayLike) -> float:
     return float((order_x * order_y).sum()) / sqrt(untied) if untied else float("nan")
 
 
+def ranks(values: ArrayLike) -> Floats:
+    """Return the rank of each value, from 1, tied values at their mean rank: float64 (N,).
+
+    As `scipy.stats.rankdata`, whose module takes half a second to import.
+    """
+    _, place, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    middle: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return middle[place]
+
+
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
     """Return Spearman's rank correlation, tied values at their mean rank, in [-1, 1].
 
@@ -118,7 +127,7 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float:
     float
         NaN where x or y holds one value only.
     """
-    first, second = (rankdata(values) for values in _pair("spearman", x, y))
+    first, second = (ranks(values) for values in _pair("spearman", x, y))
     first, second = first - first.mean(), second - second.mean()
     scale = sqrt(float(first @ first) * float(second @ second))
     return float(first @ second) / scale if scale else float("nan")

@@ -46,7 +46,7 @@ def image_groups(n: int, seed: int, clusters: Integers | None = None, groups: in
     return np.random.RandomState(seed).permutation(n) % min(groups, n)
 
 
-def group_sums(groups: Integers, values: NDArray[np.generic]) -> Floats:
+def group_sums(groups: Integers, values: NDArray[np.generic], count: int | None = None) -> Floats:
     """Return the sum of each column of `values` over each group.
 
     Parameters
@@ -55,17 +55,18 @@ def group_sums(groups: Integers, values: NDArray[np.generic]) -> Floats:
         Group of each image (n,), from `image_groups`.
     values
         Numbers or booleans (n,) or (n, C).
+    count
+        Number of groups G; as many as occur when None. A group without images sums to 0.
 
     Returns
     -------
     Floats
-        Sums (G, C), G the number of groups.
+        Sums (G, C).
     """
     table = np.asarray(values, dtype=np.float64).reshape(len(groups), -1)
-    count = int(groups.max()) + 1
-    order = np.argsort(groups, kind="stable")
-    starts = np.searchsorted(groups[order], np.arange(count))
-    sums: Floats = np.add.reduceat(table[order], starts, axis=0)
+    number = int(groups.max()) + 1 if count is None else count
+    columns = [np.bincount(groups, weights=column, minlength=number) for column in table.T]
+    sums: Floats = np.stack(columns, axis=1)
     return sums
 
 

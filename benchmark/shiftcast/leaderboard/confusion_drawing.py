@@ -1,0 +1,120 @@
+"""The pictures of a suite's confusion score, drawn like the board's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from shiftcast.leaderboard.drawing import COLOURS, GREY, INK, as_label, look
+from shiftcast.leaderboard.figures import Data
+from shiftcast.leaderboard.text import ratio
+from shiftcast.statistics import probit
+
+
+def _draw_distribution(data: Data) -> Figure:
+    panels = data["panels"]
+    figure, grid = _panels(len(panels), 2.4, 2.0)
+    edges = np.linspace(0, 1, len(panels[0]["shares"]) + 1)
+    source = panels[0]["shares"]
+    for ax, panel in zip(grid, panels, strict=False):
+        colour = GREY if panel is panels[0] else COLOURS[0]
+        ax.stairs(100 * np.array(panel["shares"]), edges, fill=True, color=colour, alpha=0.75)
+        if panel is not panels[0]:
+            ax.stairs(100 * np.array(source), edges, color=INK, linewidth=0.9)
+        ax.axvline(data["threshold"], color=COLOURS[1], linewidth=1, linestyle="--")
+        ax.set_title(f"{as_label(panel['set'])}\nmean {ratio(panel['mean'])}", loc="left", fontsize=9)
+    grid[0].set(xlim=(0, 1))
+    figure.supxlabel("confusion score", fontsize=10)
+    figure.supylabel("share of images (%)", fontsize=10)
+    figure.suptitle("Outline: in distribution. Dashed: its 90th percentile.", fontsize=10)
+    return figure
+
+
+def _draw_accuracy(data: Data) -> Figure:
+    panels = data["panels"]
+    figure, grid = _panels(len(panels), 2.5, 2.3, legend=True)
+    source = panels[0]["curves"]
+    for ax, panel in zip(grid, panels, strict=False):
+        for place, (model, shares) in enumerate(panel["curves"].items()):
+            colour, marker = look(place)
+            centres = (np.arange(len(shares)) + 0.5) / len(shares)
+            known = [(x, 100 * share) for x, share in zip(centres, shares, strict=True) if share is not None]
+            if panel is not panels[0]:
+                before = [
+                    (x, 100 * share)
+                    for x, share in zip(centres, source[model], strict=True)
+                    if share is not None
+                ]
+                ax.plot(*zip(*before, strict=True), color=colour, linewidth=0.7, linestyle=":", alpha=0.8)
+            if known:
+                ax.plot(
+                    *zip(*known, strict=True),
+                    color=colour,
+                    marker=marker,
+                    markersize=3,
+                    linewidth=1,
+                    label=as_label(model),
+                )
+        ax.set_title(as_label(panel["set"]), loc="left", fontsize=9)
+    grid[0].set(xlim=(0, 1), ylim=(0, 100))
+    figure.supxlabel("confusion score", fontsize=10)
+    figure.supylabel("accuracy (%)", fontsize=10)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=9)
+    figure.suptitle("Dotted: the same model in distribution.", fontsize=10)
+    return figure
+
+
+def _draw_lines(data: Data) -> Figure:
+    panels = data["panels"]
+    figure, grid = _panels(len(panels), 2.7, 2.7)
+    for ax, panel in zip(grid, panels, strict=False):
+        _draw_line_panel(ax, panel)
+    figure.supxlabel("in-distribution accuracy (probit)", fontsize=10)
+    figure.supylabel("accuracy under shift (probit)", fontsize=10)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def _draw_line_panel(ax: Axes, panel: Data) -> None:
+    n_id, n = panel["n"]
+    sources, actual, predicted = zip(*panel["points"], strict=True)
+    x = probit(sources, n_id)
+    ends = np.array([x.min() - 0.08, x.max() + 0.08])
+    ax.plot(ends, ends, color=GREY, linewidth=1, linestyle=(0, (5, 3)), label="no loss")
+    for values, colour, marker, name in (
+        (actual, COLOURS[0], "o", "actual"),
+        (predicted, COLOURS[1], "^", "predicted by ConfusionPartition"),
+    ):
+        slope, intercept = panel["actual" if name == "actual" else "predicted"]
+        ax.plot(ends, slope * ends + intercept, color=colour, linewidth=1)
+        ax.scatter(x, probit(values, n), s=16, c=colour, marker=marker, linewidths=0, label=name)
+    ax.set_title(as_label(panel["set"]), loc="left", fontsize=9)
+
+
+def _panels(count: int, width: float, height: float, *, legend: bool = False) -> tuple[Figure, Any]:
+    """Return a figure with `count` panels of common axes, at most four a row, and its axes in a row."""
+    columns = min(count, 4)
+    rows = math.ceil(count / columns)
+    size = (width * columns + 0.6 + (2.0 if legend else 0.0), height * rows + 0.8)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for position, ax in enumerate(grid):
+        if position >= count:
+            ax.set_axis_off()
+        ax.tick_params(labelbottom=position + columns >= count)
+    return figure, grid
+
+
+CONFUSION_DRAWINGS: dict[str, Callable[[Data], Figure]] = {
+    "confusion-distribution": _draw_distribution,
+    "accuracy-by-confusion": _draw_accuracy,
+    "predicted-lines": _draw_lines,
+}
+"""How to draw each picture of the confusion page, by name."""

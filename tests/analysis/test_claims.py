@@ -1,0 +1,133 @@
+"""The claims of the source's abstract: each figure against a slow loop, each interval against a case."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import linregress, norm
+
+from shiftcast.analysis.claims import Resampled, _holds_zero, drop_shares, paired_errors, predicted_lines
+from shiftcast.analysis.confusion import Confusion
+from shiftcast.analysis.report import confusion_tables, official_predictions
+
+
+@pytest.fixture(scope="module")
+def resampled(world):
+    return Resampled(Confusion(world.pool))
+
+
+@pytest.fixture(scope="module")
+def predicted(world, table):
+    return official_predictions(world.pool, table)
+
+
+def accuracies(world, name):
+    return np.array([run.sets[name].accuracy for run in world.pool.scored])
+
+
+def test_official_predictions_come_in_the_order_of_runs(world, table, predicted):
+    for position, run in enumerate(world.pool.scored):
+        row = table[
+            (table["estimator"] == "IM")
+            & (table["target"] == "emoji")
+            & (table["architecture"] == run.key.architecture)
+            & (table["seed"] == run.key.seed)
+        ]
+        assert predicted["IM", "emoji"][position] == row["predicted"].item()
+    assert ("IM", "nothing") not in predicted
+
+
+def test_lines_are_those_of_scipy(world, resampled, predicted):
+    table = predicted_lines(resampled, predicted).set_index("set")
+    x = norm.ppf(accuracies(world, "cifar10-test"))
+    actual = linregress(x, norm.ppf(accuracies(world, "emoji")))
+    mine = linregress(x, norm.ppf(predicted["ConfusionPartition", "emoji"]))
+    row = table.loc["emoji"]
+    assert (row["slope"], row["intercept"]) == pytest.approx((actual.slope, actual.intercept))
+    assert (row["slope_predicted"], row["intercept_predicted"]) == pytest.approx((mine.slope, mine.intercept))
+    assert row["slope_low"] < mine.slope - actual.slope < row["slope_high"]
+    assert (row["runs"], row["architectures"]) == (8, 4)
+
+
+def test_perfect_predictions_agree_with_the_line_and_shifted_ones_do_not(world, resampled):
+    truth = accuracies(world, "emoji")
+    right = predicted_lines(resampled, {("ConfusionPartition", "emoji"): truth})
+    wrong = predicted_lines(resampled, {("ConfusionPartition", "emoji"): truth + 0.15})
+    assert bool(right["agrees"].item())
+    assert not bool(wrong["agrees"].item())
+
+
+def test_the_joint_region_covers_what_it_says():
+    random = np.random.RandomState(0)
+    covariance = np.array([[1.0, -0.9], [-0.9, 1.0]])
+    held = 0
+    for _ in range(400):
+        difference = random.multivariate_normal([0, 0], covariance)
+        held += _holds_zero(difference + random.multivariate_normal([0, 0], covariance, size=300), difference)
+    assert 0.91 < held / 400 < 0.98
+
+
+def test_three_architectures_draw_no_line(make_world):
+    world = make_world(scored=("test_resnet", "test_vit", "test_convnext"))
+    resampled = Resampled(Confusion(world.pool))
+    assert predicted_lines(resampled, {("ConfusionPartition", "emoji"): accuracies(world, "emoji")}).empty
+
+
+def test_pairs_are_differences_of_mean_absolute_errors(world, resampled, predicted):
+    table = paired_errors(resampled, predicted)
+    row = table[(table["set"] == "emoji") & (table["rival"] == "NoShift")].iloc[0]
+    truth = accuracies(world, "emoji")
+    mine = 100 * np.abs(predicted["ConfusionPartition", "emoji"] - truth).mean()
+    theirs = 100 * np.abs(predicted["NoShift", "emoji"] - truth).mean()
+    assert (row["mae"], row["rival_mae"], row["difference"]) == pytest.approx((mine, theirs, mine - theirs))
+    assert row["low"] < row["difference"] < row["high"]
+
+
+def test_a_rival_with_equal_predictions_differs_by_nothing(world, resampled, predicted):
+    same = {
+        ("ConfusionPartition", "emoji"): predicted["IM", "emoji"],
+        ("IM", "emoji"): predicted["IM", "emoji"],
+    }
+    row = paired_errors(resampled, same).iloc[0]
+    assert (row["difference"], row["low"], row["high"]) == (0, 0, 0)
+
+
+def test_the_drop_is_shared_out_as_a_loop_does(world, resampled):
+    confusion = resampled.confusion
+    row = drop_shares(resampled).set_index("set").loc["emoji"]
+    lost, drops, centred = [], [], []
+    for run in world.pool.scored:
+        right, right_ood = (run.sets[name].true_rank == 0 for name in ("cifar10-test", "emoji"))
+        high, high_ood = confusion.high("cifar10-test"), confusion.high("emoji")
+        lost.append((~right_ood & high_ood).mean() - (~right & high).mean())
+        drops.append(right.mean() - right_ood.mean())
+        w, w_ood, a, a_ood = high.mean(), high_ood.mean(), right[high].mean(), right_ood[high_ood].mean()
+        centred.append((w - w_ood) * (a - right.mean()) + w_ood * (a - a_ood))
+    assert row["drop"] == pytest.approx(np.mean(drops))
+    assert row["share"] == pytest.approx(np.mean(lost) / np.mean(drops))
+    assert row["mass"] == pytest.approx(confusion.high("emoji").mean())
+    assert row["centred"] == pytest.approx(np.mean(centred) / np.mean(drops))
+    assert row["low"] < row["share"] < row["high"]
+    assert row["holds"] == (row["low"] > 0.5 and row["ratio"] > 1)
+
+
+def test_the_report_needs_every_member(world, table, make_world, tmp_path):
+    report = confusion_tables(world.pool, table, tmp_path)
+    assert report is not None
+    assert report.human is None
+    assert report.human_note == "not computed for this suite"
+    partial = make_world()
+    del partial.pool.reference["lcnet_050"]
+    assert confusion_tables(partial.pool, table, tmp_path) is None
+
+
+def test_a_suite_without_natural_shifts_gives_empty_tables(make_world, tmp_path):
+    world = make_world(targets=())
+    nothing = pd.DataFrame(
+        columns=["protocol", "estimator", "target", "architecture", "recipe", "seed", "predicted"]
+    )
+    report = confusion_tables(world.pool, nothing, tmp_path)
+    assert report is not None
+    assert report.lines.empty
+    assert report.pairs.empty
+    assert report.drop.empty
+    assert report.sensitivity["natural_mae"].isna().all()

@@ -1,0 +1,223 @@
+"""The page about confusion: what it says, that it says it of the figures, and its pictures."""
+
+import dataclasses
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from shiftcast.analysis.tables import ConfusionTables
+from shiftcast.leaderboard.confusion import render_confusion
+from shiftcast.leaderboard.confusion_figures import confusion_figures, shown_sets
+from shiftcast.leaderboard.generate import check, generate, write
+
+
+def sets_table(difference=0.1):
+    rows = [
+        ("test-set", "", False, 1000, None, 0.2, 0.0, 0.0, 0.0, 0.1, 0.08, 0.12),
+        (
+            "photos",
+            "photos",
+            True,
+            500,
+            None,
+            0.3,
+            difference,
+            difference - 0.02,
+            difference + 0.02,
+            0.3,
+            0.2,
+            0.4,
+        ),
+        ("sketches", "sketches", True, 200, 40, 0.4, 0.2, 0.1, 0.3, 0.5, 0.4, 0.6),
+        ("corrupted/fog-1", "fog", False, 300, None, 0.25, 0.05, 0.01, 0.09, 0.2, 0.1, 0.3),
+        ("corrupted/fog-5", "fog", False, 300, None, 0.35, 0.15, 0.1, 0.2, 0.4, 0.3, 0.5),
+    ]
+    columns = ["set", "group", "natural", "n", "clusters", "mean", "difference", "difference_low"]
+    columns += ["difference_high", "above", "above_low", "above_high"]
+    return pd.DataFrame(rows, columns=columns).astype({"clusters": "Int64"})
+
+
+@pytest.fixture
+def tables():
+    """Tables in which three claims hold in part."""
+    sets = sets_table()
+    accuracy = pd.DataFrame(
+        [
+            (
+                "net-a",
+                "plain",
+                name,
+                place,
+                8 * (10 - place) if name == "test-set" else 2,
+                100 if place else 10,
+            )
+            for name in sets["set"]
+            for place in range(10)
+        ],
+        columns=["architecture", "recipe", "set", "bin", "right", "n"],
+    )
+    lines = pd.DataFrame(
+        [
+            ("photos", 10, 5, 0.8, 1.0, 0.1, 0.3, -0.3, -0.1, 0.1, 0.3, 0.97, False),
+            ("sketches", 10, 5, 0.5, 0.6, -0.1, 0.3, -0.9, -0.8, -0.1, 0.3, 0.7, True),
+        ],
+        columns=[
+            "set",
+            "runs",
+            "architectures",
+            "slope",
+            "slope_predicted",
+            "slope_low",
+            "slope_high",
+            "intercept",
+            "intercept_predicted",
+            "intercept_low",
+            "intercept_high",
+            "r2",
+            "agrees",
+        ],
+    )
+    pairs = pd.DataFrame(
+        [
+            ("photos", "NoShift", 5.0, 9.0, -4.0, -5.0, -3.0),
+            ("photos", "AgreementShift", 5.0, 3.0, 2.0, 1.0, 3.0),
+            ("sketches", "NoShift", 8.0, 9.0, -1.0, -3.0, 1.0),
+            ("sketches", "AgreementShift", 8.0, 9.0, -1.0, -3.0, 1.0),
+        ],
+        columns=["set", "rival", "mae", "rival_mae", "difference", "low", "high"],
+    )
+    drop = pd.DataFrame(
+        [
+            ("photos", 0.1, 0.3, 0.7, 0.6, 0.8, 0.7 / 0.3, 0.2, True),
+            ("sketches", 0.4, 0.5, 0.4, 0.3, 0.6, 0.8, 0.1, False),
+        ],
+        columns=["set", "drop", "mass", "share", "low", "high", "ratio", "centred", "holds"],
+    )
+    sensitivity = pd.DataFrame(
+        [("score", "entropy", True, 6.5, 6.5, 2.0, -1.0), ("score", "gini", False, 7.5, 7.5, 3.0, 0.0)],
+        columns=[
+            "aspect",
+            "variant",
+            "default",
+            "natural_mae",
+            "natural_bias",
+            "synthetic_mae",
+            "synthetic_bias",
+        ],
+    )
+    return ConfusionTables(
+        kind="entropy",
+        members=["ref-a", "ref-b"],
+        threshold=0.7,
+        sets=sets,
+        histogram=pd.DataFrame(
+            [(name, place, 0.05) for name in sets["set"] for place in range(20)],
+            columns=["set", "bin", "share"],
+        ),
+        accuracy=accuracy,
+        reliability=pd.DataFrame({"set": sets["set"], "spearman": 0.8, "splits": 4}),
+        lines=lines,
+        pairs=pairs,
+        drop=drop,
+        sensitivity=sensitivity,
+        human=None,
+        human_note="not computed for this suite",
+    )
+
+
+@pytest.fixture
+def small(make_scores):
+    return make_scores(natural=("photos", "sketches"), transforms=("fog",), severities=(1, 5), withheld=())
+
+
+def chapter(page, heading):
+    return page.split(f"{heading}", 1)[1].split("\n#", 1)[0]
+
+
+def test_verdicts_follow_the_figures(small, tables):
+    page = render_confusion(small, tables, {})
+    assert "**Holds.** 2 of 2 natural sets are more confusing" in page
+    assert "**Holds in part.** 1 of 2 (sketches)" in chapter(page, "### 2.")
+    third = chapter(page, "### 3.")
+    assert "against NoShift its error is lower on 1 and higher on 0 of 2 sets" in third
+    assert "against AgreementShift its error is lower on 0 and higher on 1 of 2 sets" in third
+    assert "**Holds in part.** On 1 of 2 natural sets (photos) more than half" in chapter(page, "### 4.")
+    assert "**Not tested here.**" in chapter(page, "### 5.")
+    fewer = dataclasses.replace(tables, sets=sets_table(difference=-0.1))
+    first = chapter(render_confusion(small, fewer, {}), "### 1.")
+    assert "**Holds in part.** 1 of 2 (sketches) natural sets are more confusing" in first
+    assert "Less confusing: photos." in first
+
+
+def test_what_cannot_be_tested_says_so(small, tables):
+    nothing = {name: getattr(tables, name).iloc[:0] for name in ("lines", "pairs", "drop", "sensitivity")}
+    bare = dataclasses.replace(tables, sets=tables.sets[~tables.sets["natural"]], **nothing)
+    page = render_confusion(small, bare, {})
+    for heading in ("### 1.", "### 2.", "### 3.", "### 4."):
+        assert "**Not tested**" in chapter(page, heading)
+    assert "**Not computed**" in page
+    assert "**Not shown**: not computed for this suite." in page
+
+
+def test_figures_from_people_are_shown(small, tables):
+    one = {"spearman": 0.31, "low": 0.29, "high": 0.33}
+    wrong = {"auc": 0.8, "low": 0.7, "high": 0.9, "median_percentile": 88.0}
+    human = {"images": 10000, "reviewed": 275, "errors": 54, "entropy": {"entropy": one}}
+    page = render_confusion(
+        small, dataclasses.replace(tables, human={**human, "label_errors": {"entropy": wrong}}), {}
+    )
+    said = chapter(page, "## Is it what people find confusing?")
+    assert "is 0.31 [0.29, 0.33]" in said
+    assert "have higher confusion than other images" in said
+
+
+def test_sizes_are_objects_where_images_come_in_clusters(small, tables):
+    table = chapter(render_confusion(small, tables, {}), "## How confusing is each set?")
+    assert "200 (40 objects)" in table
+    assert "+0.100 [0.080, 0.120]" in table
+
+
+def test_bins_with_few_images_are_left_out(small, tables):
+    table = chapter(render_confusion(small, tables, {}), "## Accuracy by confusion")
+    row = next(line for line in table.splitlines() if line.startswith("| net-a"))
+    assert [cell.strip() for cell in row.split("|")[2:4]] == ["–", "72.00"]
+
+
+def test_names_are_escaped(small, tables):
+    names = ("sets", "accuracy", "reliability", "lines", "pairs", "drop")
+    renamed = {name: getattr(tables, name).replace("photos", "<b>|photos") for name in names}
+    page = render_confusion(small, dataclasses.replace(tables, **renamed), {})
+    assert "<b>" not in page.replace("</b>", "")
+    assert "&lt;b&gt;\\|photos" in page
+
+
+def test_one_corruption_is_shown_at_its_worst(small, tables):
+    assert shown_sets(small, tables) == ["test-set", "photos", "sketches", "corrupted/fog-5"]
+
+
+def test_the_page_and_its_pictures_are_written_linked_and_checked(small, tables, tmp_path):
+    scores = dataclasses.replace(small, confusion=tables)
+    files = generate([scores], tmp_path / "results", tmp_path)
+    write(files, tmp_path)
+    page = tmp_path / "results" / "sample" / "confusion.md"
+    assert "](results/sample/confusion.md)" in (tmp_path / "leaderboard.md").read_text()
+    for name in confusion_figures(scores, tables):
+        assert f"](figures/{name}.svg)" in page.read_text()
+        ElementTree.fromstring((page.parent / "figures" / f"{name}.svg").read_text())  # noqa: S314
+    assert check(files, tmp_path) == []
+    page.write_text(page.read_text().replace("7.50", "7.49"))
+    assert any("7.49" in line for line in check(files, tmp_path))
+
+
+def test_two_suites_have_pages_of_their_own(small, tables, tmp_path):
+    scores = dataclasses.replace(small, confusion=tables)
+    other = dataclasses.replace(scores, suite=small.suite.model_copy(update={"name": "another"}))
+    files = generate([scores, other], tmp_path / "results", tmp_path / "out")
+    pages = [path for path in files if path.name == "confusion.md"]
+    assert len(pages) == 2
+    for page in pages:
+        write(files, tmp_path / "out")
+        links = [line.split("](")[1][:-1] for line in files[page].splitlines() if line.startswith("![")]
+        assert links
+        assert all((tmp_path / "out" / page.parent / link).exists() for link in links)
