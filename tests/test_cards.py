@@ -1,6 +1,6 @@
 import pytest
 
-from shiftcast.cards import ArchitectureCard, Recipe, Suite, card_hash, read_card, recipe_hash
+from shiftcast.cards import ArchitectureCard, DatasetCard, Recipe, Suite, card_hash, read_card, recipe_hash
 from shiftcast.errors import CardError
 
 CARD = """
@@ -132,3 +132,45 @@ def test_runs_stand_architecture_by_architecture():
 def test_a_suite_that_contradicts_itself_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         suite(**changes)
+
+
+DATASET = """
+title = "Things"
+description = "Three things."
+layout = "arrays"
+files = ["images.npy", "labels.npy"]
+clusters = "clusters.npy"
+classes = ["cat", "dog"]
+n = 3
+shift = "natural"
+citation = "Nobody."
+licence = "None"
+obtain = "Ask."
+"""
+
+
+def test_a_dataset_card_may_name_clusters_and_views(tmp_path):
+    text = DATASET + '[views.dogs]\ntitle = "dogs"\nwithout_classes = ["cat"]\nwithout_images = [2]\n'
+    card = read_card(DatasetCard, write(tmp_path, text))
+    assert card.clusters == "clusters.npy"
+    assert card.views["dogs"].without_images == [2]
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        ('without_classes = ["cow"]', "'cow' is no class"),
+        ("without_images = [3]", "positions below 3"),
+        ("without_images = [-1]", "greater than or equal to 0"),
+        ('edition = "lost"', "'lost' is not under"),
+    ],
+)
+def test_a_view_of_what_is_not_there_is_refused(tmp_path, view, message):
+    with pytest.raises(CardError, match=message):
+        read_card(DatasetCard, write(tmp_path, f'{DATASET}[views.part]\ntitle = "x"\n{view}\n'))
+
+
+def test_clusters_belong_to_arrays(tmp_path):
+    text = DATASET.replace('"arrays"', '"cifar10-binary"')
+    with pytest.raises(CardError, match="clusters belongs to layout 'arrays'"):
+        read_card(DatasetCard, write(tmp_path, text))

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from typing import ClassVar
@@ -14,6 +15,7 @@ from shiftcast.pool import read_pool
 from shiftcast.predictions import Estimate
 from shiftcast.runs import RunFolder, StoredSet, encode_predictions
 from shiftcast.scoring import combine, protocols, score_results, score_suite
+from shiftcast.workspace import Workspace
 
 
 def score(workspace, results, **keywords):
@@ -253,3 +255,62 @@ def test_target_rows_are_permuted_alike_for_every_model(workspace, make_results)
     assert np.array_equal(shown.peers[0], pool.scored[1].predicted(target.id)[rows])
     byobnet = pool.reference["test_byobnet"].probabilities(target.id)[rows]
     assert any(np.allclose(member, byobnet) for member in shown.reference)
+
+
+VIEWS = """
+[views.without-ones]
+title = "everything but ones and the first image"
+without_classes = ["1"]
+without_images = [0]
+
+[views.another]
+title = "what only another edition has"
+edition = "elsewhere"
+
+[editions.elsewhere]
+fingerprint = "0000000000000000000000000000000000000000000000000000000000000000"
+description = "Nobody's."
+"""
+
+
+def test_views_count_parts_of_a_set_in_the_edition_that_they_are_about(workspace, make_results):
+    results = make_results()
+    card = workspace.root / "datasets" / "digits-test.toml"
+    card.write_text(card.read_text() + VIEWS)
+    again = Workspace(workspace.root, workspace.root)
+    views = score(again, results).views
+    assert set(views["view"]) == {"without-ones"}
+    assert set(views["set"]) == {"digits-test"}
+    row = views.query("architecture == 'test_vit' and seed == 1").iloc[0]
+    _, sets = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-1").read()
+    stored = sets["digits-test"]
+    shown = stored.labels != 1
+    shown[0] = False
+    assert (row["n"], row["right"]) == (shown.sum(), (stored.true_rank == 0)[shown].sum())
+
+
+def test_images_in_clusters_count_for_less(workspace, make_results):
+    results = make_results()
+    for path in results.rglob("run.json"):
+        folder = RunFolder(path.parent)
+        record, sets = folder.read()
+        first = next(iter(sets))
+        sets[first] = dataclasses.replace(sets[first], clusters=np.arange(len(sets[first].logits)) // 10)
+        data = encode_predictions(sets)
+        folder.write(record.model_copy(update={"predictions_sha256": sha256(data)}), data)
+    frame = score(workspace, results).accuracies
+    grouped = frame["set"] == first
+    assert (frame.loc[grouped, "effective"] < frame.loc[grouped, "n"]).all()
+    assert (frame.loc[~grouped, "effective"] == frame.loc[~grouped, "n"]).all()
+
+
+def test_runs_with_other_clusters_are_refused(workspace, make_results):
+    results = make_results()
+    folder = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-1")
+    record, sets = folder.read()
+    name = "digits-test"
+    sets[name] = dataclasses.replace(sets[name], clusters=np.arange(len(sets[name].logits)))
+    data = encode_predictions(sets)
+    folder.write(record.model_copy(update={"predictions_sha256": sha256(data)}), data)
+    with pytest.raises(RunError, match="cluster/digits-test: differs"):
+        score(workspace, results)

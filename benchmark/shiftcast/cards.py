@@ -106,6 +106,17 @@ class Edition(BaseModel):
     description: str
 
 
+class View(BaseModel):
+    """A part of a dataset whose accuracy is stated beside that of the whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = Field(description="completes 'accuracy on …'")
+    without_classes: list[str] = []
+    without_images: list[Annotated[int, Field(ge=0)]] = Field(default=[], description="positions from 0")
+    edition: str = Field(default="", description="the one edition that it is about; all when empty")
+
+
 class Derivation(BaseModel):
     """How a derived dataset is made from another one."""
 
@@ -139,6 +150,7 @@ class DatasetCard(Card):
     obtain: str = Field(description="the command or instruction that gets the data")
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     editions: dict[Name, Edition] = {}
+    views: dict[Name, View] = {}
     derived: Derivation | None = None
 
     @model_validator(mode="after")
@@ -149,6 +161,13 @@ class DatasetCard(Card):
             raise ValueError(f"layout {self.layout!r} needs files")
         if self.clusters and self.layout != "arrays":
             raise ValueError("clusters belongs to layout 'arrays'")
+        for name, view in self.views.items():
+            if strange := sorted(set(view.without_classes) - set(self.classes)):
+                raise ValueError(f"views.{name}: without_classes: {strange[0]!r} is no class of the dataset")
+            if max(view.without_images, default=0) >= self.n:
+                raise ValueError(f"views.{name}: without_images: expected positions below {self.n}")
+            if view.edition and view.edition not in self.editions:
+                raise ValueError(f"views.{name}: edition {view.edition!r} is not under [editions]")
         return self
 
     def edition(self, fingerprint: str) -> str:

@@ -6,7 +6,7 @@ Reads `results/`; needs no dataset and no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +20,8 @@ from shiftcast.difficulty import choose_members
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.files import sha256
 from shiftcast.predictions import Floats, Integers, softmax
-from shiftcast.runs import RunFolder, RunRecord, StoredSet
+from shiftcast.runs import RunFolder, RunRecord, StoredSet, true_ranks
+from shiftcast.statistics import effective_count
 from shiftcast.status import staleness
 from shiftcast.workspace import Workspace
 
@@ -29,17 +30,28 @@ class StoredRun:
     """A complete run, read from disk."""
 
     def __init__(self, key: RunKey, family: str, record: RunRecord, sets: Mapping[str, StoredSet]) -> None:
-        """Hold the run; derived arrays are computed once and go with it."""
+        """Hold the run."""
         self.key, self.family, self.record, self.sets = key, family, record, sets
-        self.predicted = cache(self._predicted)
-        self.probabilities = cache(self._probabilities)
+        self._classes: dict[str, Integers] = {}
+        self._effective: dict[str, float] = {}
 
-    def _predicted(self, name: str) -> Integers:
+    def predicted(self, name: str) -> Integers:
         """Predicted classes (n,) on one set."""
-        classes: Integers = np.argmax(self.sets[name].logits, axis=1).astype(np.int64)
-        return classes
+        if name not in self._classes:
+            # float32 holds every float16 and is compared many times faster
+            self._classes[name] = np.argmax(self.sets[name].logits.astype(np.float32), axis=1)
+        return self._classes[name]
 
-    def _probabilities(self, name: str) -> Floats:
+    def effective(self, name: str) -> float:
+        """Return how many independent images would make the accuracy on a set as uncertain."""
+        stored = self.sets[name]
+        if stored.true_rank is None:
+            return float(len(stored.logits))
+        if name not in self._effective:
+            self._effective[name] = effective_count(stored.true_rank == 0, stored.clusters)
+        return self._effective[name]
+
+    def probabilities(self, name: str) -> Floats:
         """Class probabilities (n, K) on one set."""
         return softmax(self.sets[name].logits.astype(np.float64))
 
@@ -52,8 +64,9 @@ class Pool:
         self.workspace, self.suite = workspace, suite
         self.scored: list[StoredRun] = []
         self.reference: dict[str, StoredRun] = {}
-        self.rows = cache(self._rows)
-        self.ensemble = cache(self._ensemble)
+        self._ensembles: dict[tuple[tuple[str, ...], str, str], Floats | None] = {}
+        self._orders: dict[tuple[str, str], Integers] = {}
+        self._labels: dict[str, Integers | None] = {}
 
     @cached_property
     def targets(self) -> list[Target]:
@@ -63,7 +76,14 @@ class Pool:
     @cached_property
     def labels(self) -> Integers:
         """Labels of the in-distribution test set (n,), as the runs imply them."""
-        return cast("Integers", self.scored[0].sets[self.suite.source.test].labels)
+        return cast("Integers", self.labels_of(self.suite.source.test))
+
+    def labels_of(self, name: str) -> Integers | None:
+        """Labels of a set (n,), which all runs imply alike; None where they are withheld."""
+        if name not in self._labels:
+            runs = [*self.scored, *self.reference.values()]
+            self._labels[name] = next(run for run in runs if name in run.sets).sets[name].labels
+        return self._labels[name]
 
     @cached_property
     def halves(self) -> dict[str, Integers]:
@@ -71,12 +91,17 @@ class Pool:
         first, second = stratified_halves(self.labels, self.suite.source.seed)
         return {"all": np.arange(len(self.labels)), "A": first, "B": second}
 
-    def _rows(self, target: Target, part: str) -> Integers:
+    def rows(self, target: Target, part: str) -> Integers:
         """Positions of a target's images made from one part of the source, seeded order.
 
         Natural targets have one part, "all". The order is the same for every run, reference member
         and peer, and tells an estimator nothing about the publisher's order.
         """
+        if (target.id, part) not in self._orders:
+            self._orders[target.id, part] = self._order(target, part)
+        return self._orders[target.id, part]
+
+    def _order(self, target: Target, part: str) -> Integers:
         count = len(next(run for run in self.scored if target.id in run.sets).sets[target.id].logits)
         seed = int(sha256(f"{target.id}|{part}".encode())[:8], 16)
         if target.derived and part != "all":
@@ -86,12 +111,37 @@ class Pool:
             chosen = np.arange(count)
         return np.random.RandomState(seed).permutation(chosen)
 
-    def _ensemble(self, members: tuple[str, ...], name: str) -> Floats | None:
-        """Probabilities (M, n, K) of reference members on one set; None where one lacks it."""
-        runs = [self.reference[member] for member in members]
-        if any(name not in run.sets for run in runs):
-            return None
-        return np.stack([run.probabilities(name) for run in runs])
+    def ensemble(self, members: tuple[str, ...], name: str, rows: Integers, part: str) -> Floats | None:
+        """Probabilities (M, n, K) of reference members on images of one set; None where one lacks it.
+
+        Parameters
+        ----------
+        members
+            Names of the members.
+        name
+            The set.
+        rows, part
+            Which images, in which order, and what that choice is called.
+
+        Returns
+        -------
+        Floats or None
+            A read-only array, the same one each time until `forget_ensembles`: what is computed
+            from it is remembered with it.
+        """
+        key = (members, name, part)
+        if key not in self._ensembles:
+            runs = [self.reference[member] for member in members]
+            found = None
+            if all(name in run.sets for run in runs):
+                found = np.stack([softmax(run.sets[name].logits[rows].astype(np.float64)) for run in runs])
+                found.flags.writeable = False
+            self._ensembles[key] = found
+        return self._ensembles[key]
+
+    def forget_ensembles(self) -> None:
+        """Let go of the ensembles' probabilities, which take more memory than all predictions."""
+        self._ensembles.clear()
 
     def members(self, family: str) -> tuple[str, ...]:
         """Names of the reference members for a scored run of `family`; empty if incomplete."""
@@ -122,11 +172,14 @@ def read_pool(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, l
     roles = [("scored", key) for key in suite.scored_runs()]
     roles += [("reference", key) for key in suite.reference_runs()]
     first: StoredRun | None = None
+    labels: dict[str, Integers | None] = {}
     for role, key in roles:
         run, status = _read_run(workspace, suite, folder, key, role)
         if run is not None and status == "ok":
             first = first or run
-            _check_agreement(run, first, RunFolder(folder / key.path), suite)
+            for name in set(run.sets) & set(first.sets) - set(labels):
+                labels[name] = first.sets[name].labels
+            _check_agreement(run, first, RunFolder(folder / key.path), suite, labels)
             if role == "scored":
                 pool.scored.append(run)
             else:
@@ -163,8 +216,10 @@ def _check_classes(sets: Mapping[str, StoredSet], classes: int, place: RunFolder
             )
 
 
-def _check_agreement(run: StoredRun, first: StoredRun, place: RunFolder, suite: Suite) -> None:
-    """Refuse a run that was not evaluated on the same images as the first one."""
+def _check_agreement(
+    run: StoredRun, first: StoredRun, place: RunFolder, suite: Suite, labels: dict[str, Integers | None]
+) -> None:
+    """Refuse a run that was not evaluated on the same images as the first one, whose labels are kept."""
     for name in sorted(set(run.sets) & set(first.sets)):
         own, other = run.sets[name], first.sets[name]
         if len(own.logits) != len(other.logits):
@@ -172,7 +227,7 @@ def _check_agreement(run: StoredRun, first: StoredRun, place: RunFolder, suite: 
                 f"{place.predictions_path}: {name}: holds {len(own.logits)} images, "
                 f"but {first.key} holds {len(other.logits)}; run the suite again"
             )
-        if not _same(own.labels, other.labels):
+        if not _same_labels(own, labels[name]):
             raise RunError(
                 f"{place.predictions_path}: {name}: its ranks imply other labels than those of {first.key}; "
                 "run the suite again"
@@ -182,10 +237,17 @@ def _check_agreement(run: StoredRun, first: StoredRun, place: RunFolder, suite: 
                 f"{place.predictions_path}: cluster/{name}: differs from that of {first.key}; "
                 "run the suite again"
             )
-    if run.sets[suite.source.test].labels is None:
+    if run.sets[suite.source.test].true_rank is None:
         raise RunError(
             f"{place.predictions_path}: true_rank/{suite.source.test} is missing; the source needs it"
         )
+
+
+def _same_labels(stored: StoredSet, labels: Integers | None) -> bool:
+    """Whether a set's ranks are those of the labels among its logits (no sorting, unlike `labels`)."""
+    if stored.true_rank is None or labels is None:
+        return stored.true_rank is None and labels is None
+    return np.array_equal(true_ranks(stored.logits, labels), stored.true_rank)
 
 
 def _same(one: Integers | None, other: Integers | None) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
+from shiftcast.memory import remembered
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -21,6 +22,9 @@ Kind = Literal["logits", "probabilities"]
 
 SUM_TOLERANCE = 1e-3
 """How far a row of probabilities may be from one (float16 storage stays within 5e-4)."""
+
+ROUNDING = 1e-12
+"""Rows this close to one are normalised already: what is left is rounding."""
 
 
 def softmax(logits: Floats) -> Floats:
@@ -230,7 +234,7 @@ def _finite(what: str, value: ArrayLike, shape: str, ndim: int) -> Floats:
         raise InvalidInputError(f"{what}: expected shape {shape}, got {array.shape}")
     if array.size == 0:
         raise InvalidInputError(f"{what}: is empty, shape {array.shape}; at least one image is needed")
-    array = array.astype(np.float64)
+    array = array.astype(np.float64, copy=array.flags.writeable)  # what cannot change is shared
     bad = ~np.isfinite(array)
     if bad.any():
         row = np.argwhere(bad)[0].tolist()
@@ -250,6 +254,8 @@ def _probabilities(what: str, array: Floats) -> Floats:
             f"{array.min():.4g} to {array.max():.4g} and row {worst} sums to {sums.flat[worst]:.6g}. "
             "Logits belong under logits (in an .npz file, the array named 'logits')"
         )
+    if abs(sums.flat[worst] - 1) <= ROUNDING:
+        return array
     result: Floats = array / sums
     return result
 
@@ -264,12 +270,20 @@ def _outputs(name: str, kind: Kind, value: ArrayLike) -> Floats:
 
 def _reference(name: str, value: ArrayLike, n: int, classes: int) -> Floats:
     what = f"{name}: reference"
-    array = _finite(what, value, "(M, n, K)", 3)
-    if array.shape[1] != n:
-        raise _lengths(name, "reference", array.shape[1], n)
-    if array.shape[2] != classes:
-        raise InvalidInputError(f"{what}: expected {classes} classes, got {array.shape[2]}")
-    return _probabilities(what, array)
+    if isinstance(value, np.ndarray) and not value.flags.writeable and value.dtype == np.float64:
+        checked = remembered(value, "probabilities", lambda: _members(what, value))
+    else:
+        checked = _members(what, value)
+    if checked.shape[1] != n:
+        raise _lengths(name, "reference", checked.shape[1], n)
+    if checked.shape[2] != classes:
+        raise InvalidInputError(f"{what}: expected {classes} classes, got {checked.shape[2]}")
+    return checked
+
+
+def _members(what: str, value: ArrayLike) -> Floats:
+    """Return the probabilities of an ensemble (M, n, K) with each row summing to one."""
+    return _probabilities(what, _finite(what, value, "(M, n, K)", 3))
 
 
 def _lengths(name: str, key: str, got: int, expected: int) -> InvalidInputError:

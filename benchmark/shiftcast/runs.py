@@ -168,11 +168,24 @@ def store_logits(name: str, logits: Floats, labels: Integers | None) -> StoredSe
     stored = logits.astype(np.float16)
     if labels is None:
         return StoredSet(stored, None)
-    exact = stored.astype(np.float64)
+    return StoredSet(stored, true_ranks(stored, labels))
+
+
+def true_ranks(stored: NDArray[np.float16], labels: Integers) -> Integers:
+    """Return the rank of each true class among the stored logits (n,): 0 = right, ties by class index.
+
+    Parameters
+    ----------
+    stored
+        float16 (n, K).
+    labels
+        True classes (n,).
+    """
+    exact = stored.astype(np.float32)
     true = np.take_along_axis(exact, labels[:, None], axis=1)
     before = np.arange(exact.shape[1]) < labels[:, None]
-    ranks = (exact > true).sum(axis=1) + ((exact == true) & before).sum(axis=1)
-    return StoredSet(stored, ranks.astype(np.int64))
+    ranks: Integers = (exact > true).sum(axis=1) + ((exact == true) & before).sum(axis=1)
+    return ranks
 
 
 def encode_predictions(sets: Mapping[str, StoredSet]) -> bytes:

@@ -6,12 +6,14 @@ nothing else. This module holds the columns and no computation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from shiftcast.analysis.tables import ConfusionTables
 from shiftcast.cards import Suite, Target
+
+VIEW_COLUMNS = ("architecture", "recipe", "seed", "set", "view", "title", "right", "n")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +40,19 @@ class SuiteScores:
     accuracies
         One row per run with status "ok" and set of images. Columns: `architecture`, `recipe`,
         `seed`, `role`, `set` (a target's id, or `suite.source.test` for the in-distribution set),
-        `right` (Int64, <NA> where the labels are withheld), `n`.
+        `right` (Int64, <NA> where the labels are withheld), `n`, `effective` (how many independent
+        images would make the accuracy as uncertain: below `n` where images come in clusters).
     table
         One row per scored run, target, estimator and protocol. Columns: `suite`, `architecture`,
         `recipe`, `seed`, `family`, `target`, `group`, `natural`, `severity`, `level`, `estimator`,
         `track`, `selected_on` (datasets joined by ";"), `protocol` ("official" or "shared"),
         `predicted`, `low`, `high`, `nominal` (the interval's level), `actual` (NaN where withheld),
-        `n`, `abstains` (bool), `note`, `seconds`.
+        `n`, `effective` (as in `accuracies`), `abstains` (bool), `note`, `seconds`.
     skipped
         Estimators that gave no row. Columns: `estimator`, `reason`, `rows`.
+    views
+        Accuracies on parts of sets. Columns: `architecture`, `recipe`, `seed`, `set`, `view`, `title`,
+        `right`, `n`; scored runs with status "ok" only.
     ensemble
         The reference ensemble. Columns: `architecture`, `family`, `role` ("member" or "reserve").
     dataset_notes
@@ -66,3 +72,4 @@ class SuiteScores:
     ensemble: pd.DataFrame
     dataset_notes: dict[str, str]
     confusion: ConfusionTables | None = None
+    views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VIEW_COLUMNS)))

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +24,7 @@ from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.pool import Pool, StoredRun, read_pool
 from shiftcast.predictions import Estimate, Integers, Predictions
 from shiftcast.runs import StoredSet
-from shiftcast.scores import SuiteScores
+from shiftcast.scores import VIEW_COLUMNS, SuiteScores
 from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace
 
@@ -44,26 +43,31 @@ class RunView:
         same = (run.key.architecture, run.key.recipe)
         self.peers = others
         self.siblings = [o for o in others if (o.key.architecture, o.key.recipe) == same]
-        self.source = cache(self._source)
-        self.target = cache(self._target)
+        self._known: dict[tuple[str, str, bool], Predictions] = {}
 
-    def _source(self, part: str) -> Predictions:
+    def source(self, part: str) -> Predictions:
         """Labelled predictions on the whole source or one half of it."""
-        return self._predictions(self.pool.suite.source.test, "", self.pool.halves[part], labelled=True)
+        name = self.pool.suite.source.test
+        return self._predictions(name, "", self.pool.halves[part], part, labelled=True)
 
-    def _target(self, target: Target, part: str, labelled: bool = False) -> Predictions:
+    def target(self, target: Target, part: str, labelled: bool = False) -> Predictions:
         """Predictions on a target's images made from one part of the source."""
-        return self._predictions(target.id, target.group, self.pool.rows(target, part), labelled)
+        return self._predictions(target.id, target.group, self.pool.rows(target, part), part, labelled)
 
-    def _predictions(self, name: str, group: str, rows: Integers, labelled: bool) -> Predictions:
-        stored = self.run.sets[name]
-        ensemble = self.pool.ensemble(self.members, name) if self.members else None
+    def _predictions(self, name: str, group: str, rows: Integers, part: str, labelled: bool) -> Predictions:
+        key = (name, part, labelled)
+        if key not in self._known:
+            self._known[key] = self._read(name, group, rows, part, labelled)
+        return self._known[key]
+
+    def _read(self, name: str, group: str, rows: Integers, part: str, labelled: bool) -> Predictions:
+        members = self.members
         return Predictions(
             name=name,
             group=group,
-            logits=stored.logits[rows].astype(np.float64),
-            labels=cast("Integers", stored.labels)[rows] if labelled else None,
-            reference=None if ensemble is None else ensemble[:, rows],
+            logits=self.run.sets[name].logits[rows].astype(np.float64),
+            labels=cast("Integers", self.pool.labels_of(name))[rows] if labelled else None,
+            reference=self.pool.ensemble(members, name, rows, part) if members else None,
             peers=_classes(self.peers, name, rows),
             siblings=_classes(self.siblings, name, rows),
         )
@@ -192,6 +196,7 @@ def score_suite(
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
     table, skipped = score_pool(pool, chosen)
+    pool.forget_ensembles()
     present = pool.targets if pool.scored else []
     return SuiteScores(
         suite=suite,
@@ -205,6 +210,7 @@ def score_suite(
         ensemble=_ensemble(workspace, suite),
         dataset_notes=_dataset_notes(workspace, pool),
         confusion=confusion_tables(pool, table, folder),
+        views=_views(workspace, pool),
     )
 
 
@@ -235,6 +241,7 @@ def score_pool(pool: Pool, estimators: Mapping[str, Estimator]) -> tuple[pd.Data
 TABLE_COLUMNS = (
     *("suite", "architecture", "recipe", "seed", "family", "target", "group", "natural", "severity", "level"),
     *("estimator", "track", "selected_on", "protocol", "predicted", "low", "high", "nominal", "actual", "n"),
+    "effective",
     *("abstains", "note", "seconds"),
 )
 
@@ -267,6 +274,7 @@ def _score_run(
                     **_estimate_columns(combine(estimates, counts)),
                     "actual": _actual(run.sets[target.id]),
                     "n": sum(counts),
+                    "effective": run.effective(target.id),
                     "note": note,
                     "seconds": time.perf_counter() - start,
                 }
@@ -322,10 +330,30 @@ def _accuracies(pool: Pool) -> pd.DataFrame:
                         "set": name,
                         "right": right,
                         "n": len(stored.logits),
+                        "effective": run.effective(name),
                     }
                 )
-    columns = ["architecture", "recipe", "seed", "role", "set", "right", "n"]
+    columns = ["architecture", "recipe", "seed", "role", "set", "right", "n", "effective"]
     return pd.DataFrame(rows, columns=columns).astype({"right": "Int64"})
+
+
+def _views(workspace: Workspace, pool: Pool) -> pd.DataFrame:
+    """Count right answers on the parts of sets that dataset cards ask for."""
+    rows = []
+    names = [pool.suite.source.test, *(t.id for t in pool.targets if not t.derived)] if pool.scored else []
+    for name in names:
+        card, labels = workspace.dataset(name), pool.labels_of(name)
+        for key, view in card.views.items() if labels is not None else ():
+            shown = ~np.isin(labels, [card.classes.index(one) for one in view.without_classes])
+            shown[[position for position in view.without_images if position < len(shown)]] = False
+            for run in pool.scored:
+                used = run.record.datasets.get(name)
+                if name not in run.sets or (view.edition and (used is None or used.edition != view.edition)):
+                    continue
+                right = int((run.sets[name].true_rank == 0)[shown].sum())
+                counts = {"right": right, "n": int(shown.sum())}
+                rows.append({**run.key.model_dump(), "set": name, "view": key, "title": view.title, **counts})
+    return pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
 
 
 def _ensemble(workspace: Workspace, suite: Suite) -> pd.DataFrame:

@@ -75,15 +75,15 @@ def build(
             )
             at_home = 0.75 + 0.15 * place / len(architectures) + 0.01 * random.rand()
             right = round(at_home * N_ID)
-            accuracies.append({**run, "role": "scored", "set": "test-set", "right": right, "n": N_ID})
+            counts = {"right": right, "n": N_ID, "effective": float(N_ID)}
+            accuracies.append({**run, "role": "scored", "set": "test-set", **counts})
             for target in targets:
                 n = N_SYNTHETIC if target.derived else N_NATURAL
                 drop = 0.04 * max(target.severity, 1) + 0.03 * random.rand()
                 right = round((at_home - drop) * n)
                 hidden = target.id in withheld
-                accuracies.append(
-                    {**run, "role": "scored", "set": target.id, "right": pd.NA if hidden else right, "n": n}
-                )
+                counts = {"right": pd.NA if hidden else right, "n": n, "effective": float(n)}
+                accuracies.append({**run, "role": "scored", "set": target.id, **counts})
                 for name, (track, selected_on, spread) in estimators.items():
                     for protocol in ("official", "shared") if target.derived else ("official",):
                         guess = right / n + spread * random.randn()
@@ -108,6 +108,7 @@ def build(
                                 "nominal": 0.95,
                                 "actual": float("nan") if hidden else right / n,
                                 "n": n,
+                                "effective": float(n),
                                 "abstains": False,
                                 "note": "mean corruption drop"
                                 if name == "MeanShift" and not target.derived

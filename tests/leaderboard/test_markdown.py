@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from shiftcast.leaderboard.markdown import render
+from shiftcast.scores import VIEW_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +181,21 @@ def test_several_recipes_are_told_apart(scores):
     assert "| net-e (other) " in page
     assert "| net-e (plain) " in page
     assert "recipe other, plain" in page
+
+
+def test_parts_of_sets_stand_beside_the_whole(scores):
+    rows = [
+        (f"net-{name}", "plain", seed, "photos", "clean", "the clean half", right, 100)
+        for name, right in (("a", 80), ("b", 60))
+        for seed in (0, 1)
+    ]
+    views = pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
+    page = render([dataclasses.replace(scores, views=views)])
+    part = page.split("Accuracy on parts of the sets", 1)[1].split("</details>", 1)[0]
+    assert "- **clean**: 100 images of photos, the clean half." in part
+    sets = scores.accuracies
+    own = sets[(sets["set"] == "photos") & (sets["architecture"] == "net-a")]
+    whole = f"{100 * (own['right'].astype(float) / own['n']).mean():.2f}"
+    row = next(line for line in part.splitlines() if line.startswith("| net-a"))
+    assert [cell.strip() for cell in row.split("|")[2:4]] == [whole, "80.00"]
+    assert "Accuracy on parts of the sets" not in render([scores])

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.statistics import draw_weights, group_sums, image_groups, percentile_interval
+from shiftcast.statistics import (
+    draw_weights,
+    effective_count,
+    group_sums,
+    image_groups,
+    percentile_interval,
+)
 
 
 def test_images_are_shared_out_in_equal_parts():
@@ -74,3 +80,28 @@ def test_intervals_of_a_mean_cover_the_truth(size):
         low, high = percentile_interval(totals[:, 1] / totals[:, 0])
         covered += low <= 0.7 <= high
     assert 0.915 < covered / 400 < 0.98
+
+
+def test_images_of_one_object_that_are_right_together_count_once():
+    random = np.random.RandomState(2)
+    clusters = np.repeat(np.arange(400), 5)
+    together = np.repeat(random.uniform(size=400) < 0.6, 5)
+    alone = random.uniform(size=2000) < 0.6
+    assert effective_count(together, clusters) == pytest.approx(399)
+    assert effective_count(alone, clusters) == pytest.approx(2000, rel=0.15)
+    assert effective_count(alone, None) == 2000
+    assert effective_count(np.ones(2000, dtype=bool), clusters) == 400
+    assert effective_count(np.array([True, False]), np.array([3, 3])) == 1
+
+
+def test_the_effective_count_gives_the_spread_over_resampled_objects():
+    random = np.random.RandomState(3)
+    clusters = np.sort(random.randint(0, 150, 1500))
+    right = random.uniform(size=1500) < random.beta(2, 1, size=150)[clusters]
+    accuracy, groups = right.mean(), image_groups(1500, 0, clusters)
+    totals = draw_weights(groups.max() + 1, 4000, 1) @ group_sums(
+        groups, np.column_stack([np.ones(1500), right])
+    )
+    spread = (totals[:, 1] / totals[:, 0]).std()
+    expected = np.sqrt(accuracy * (1 - accuracy) / effective_count(right, clusters))
+    assert expected == pytest.approx(spread, rel=0.08)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache, cached_property
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -63,8 +62,8 @@ class Confusion:
         ]
 
     def ensemble(self, name: str) -> Floats:
-        """Member probabilities (M, n, K) on one of `sets`."""
-        return cast("Floats", self.pool.ensemble(self.members, name))
+        """Member probabilities (M, n, K) on one of `sets`; not kept, they are large."""
+        return np.stack([run.probabilities(name) for run in self.reference])
 
     def labelled(self, name: str) -> bool:
         """Whether the labels of a set are known."""

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 
 from shiftcast.errors import InvalidInputError, UnknownNameError
+from shiftcast.memory import remembered
 from shiftcast.predictions import SUM_TOLERANCE, Floats
 
 MINIMUM_MEMBERS = 3
@@ -132,6 +133,10 @@ def difficulty(P: ArrayLike, kind: str = "entropy") -> Floats:
     if kind not in KINDS:
         raise UnknownNameError("difficulty kind", str(kind), KINDS)
     members = np.asarray(P, dtype=np.float64)
+    return remembered(members, f"difficulty {kind}", lambda: _difficulty(members, kind))
+
+
+def _difficulty(members: Floats, kind: str) -> Floats:
     check_members(members)
     _check_probabilities(members)
     # rows may sum to a little more than one (float16 storage), which must not leave the natural range
@@ -166,6 +171,10 @@ def vote_shares(P: ArrayLike) -> Floats:
         Shares (n, K), each row summing to one.
     """
     members = np.asarray(P)
+    return remembered(members, "votes", lambda: _vote_shares(members))
+
+
+def _vote_shares(members: NDArray[np.floating]) -> Floats:
     count, n, classes = members.shape
     cells = np.argmax(members, axis=2) + np.arange(n) * classes
     votes = np.bincount(cells.ravel(), minlength=n * classes)

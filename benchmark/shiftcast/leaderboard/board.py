@@ -70,7 +70,7 @@ def kind_rows(scores: SuiteScores, natural: bool, protocol: str = "official") ->
         squared=error**2,
         covered=inside.where(low.notna() & high.notna()),
         width=100 * (high - low),
-        floor=196 * np.sqrt(actual * (1 - actual) / rows["n"].astype(float)),
+        floor=196 * np.sqrt(actual * (1 - actual) / rows["effective"].astype(float)),
         id_accuracy=_id_accuracy(scores, rows),
         selected=_selected(scores, rows),
     )

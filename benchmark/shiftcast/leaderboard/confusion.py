@@ -19,6 +19,8 @@ CAPTIONS = {
     "confusion-distribution": "Distribution of the confusion score on each set; outline: in distribution",
     "accuracy-by-confusion": "Accuracy of each model by confusion, on each set",
     "predicted-lines": "Lines through actual and through predicted accuracies, on probit axes",
+    "partition-against-rivals": "Mean absolute error of the partition minus that of its rivals",
+    "where-accuracy-is-lost": "Share of the drop in accuracy that comes from images of high confusion",
 }
 FEWEST = 20
 """Images that an accuracy in a bin needs to be printed."""
@@ -149,8 +151,8 @@ def _claims(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
     return [
         *_more_confusing(tables),
         *_relation(tables, figures),
-        *_pairs(tables),
-        *_drop(tables),
+        *_pairs(tables, figures),
+        *_drop(tables, figures),
         "### 5. The natures of the errors",
         "**Not tested here.** That errors at high confusion mix weak evidence for several classes is "
         "circular when confusion is computed from the spread over classes. Whether errors at low confusion "
@@ -239,7 +241,7 @@ def _relation(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
     return [heading, text, *_pictures(figures, "predicted-lines"), table(headings, cells)]
 
 
-def _pairs(tables: ConfusionTables) -> list[str]:
+def _pairs(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
     heading = "### 3. Accuracy under shift can be predicted from in-distribution labels alone"
     frame = tables.pairs
     if frame.empty:
@@ -277,10 +279,10 @@ def _pairs(tables: ConfusionTables) -> list[str]:
                 ),
             ]
         )
-    return [heading, text, table(headings, cells)]
+    return [heading, text, *_pictures(figures, "partition-against-rivals"), table(headings, cells)]
 
 
-def _drop(tables: ConfusionTables) -> list[str]:
+def _drop(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
     heading = "### 4. Most of the drop comes from images of high confusion"
     frame = tables.drop
     if frame.empty:
@@ -312,7 +314,7 @@ def _drop(tables: ConfusionTables) -> list[str]:
         ]
         for row in frame.to_dict("records")
     ]
-    return [heading, text, table(headings, cells)]
+    return [heading, text, *_pictures(figures, "where-accuracy-is-lost"), table(headings, cells)]
 
 
 # Sensitivity

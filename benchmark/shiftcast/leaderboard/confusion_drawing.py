@@ -98,6 +98,46 @@ def _draw_line_panel(ax: Axes, panel: Data) -> None:
     ax.set_title(as_label(panel["set"]), loc="left", fontsize=9)
 
 
+def _draw_pairs(data: Data) -> Figure:
+    panels = data["panels"]
+    sets = list(dict.fromkeys(point[0] for panel in panels for point in panel["points"]))
+    figure = Figure(figsize=(2.5 * len(panels) + 1.4, 0.32 * len(sets) + 1.5), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        ax.axvline(0, color=GREY, linewidth=1)
+        for name, difference, low, high in panel["points"]:
+            place = sets.index(name)
+            colour = INK if low is None or low <= 0 <= high else COLOURS[2] if high < 0 else COLOURS[1]
+            if low is not None:
+                ax.plot([low, high], [place, place], color=colour, linewidth=1.5)
+            ax.plot(difference, place, "o", markersize=5, color=colour)
+        ax.set_title(f"minus {as_label(panel['rival'])}", loc="left", fontsize=9)
+    axes[0].set_yticks(range(len(sets)), [as_label(name) for name in sets])
+    axes[0].set_ylim(len(sets) - 0.5, -0.5)
+    figure.supxlabel("partition's mean absolute error minus the rival's (pp)", fontsize=10)
+    figure.suptitle("Left of zero (green) favours the partition; lines: 95 %.", fontsize=10)
+    return figure
+
+
+def _draw_drop(data: Data) -> Figure:
+    rows = data["panels"][0]["rows"]
+    figure = Figure(figsize=(6.4, 0.42 * len(rows) + 1.5), layout="constrained")
+    ax = figure.subplots()
+    ax.axvline(50, color=GREY, linewidth=1, linestyle="--")
+    for place, row in enumerate(rows):
+        ax.barh(place, 100 * row["share"], height=0.55, color=COLOURS[0], alpha=0.75)
+        if row["low"] is not None:
+            ax.plot([100 * row["low"], 100 * row["high"]], [place, place], color=INK, linewidth=1.5)
+        ax.plot(100 * row["mass"], place, "D", markersize=6, color=COLOURS[1])
+    ax.set_yticks(range(len(rows)), [as_label(row["set"]) for row in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel("%")
+    figure.suptitle(
+        "Bars: share of the drop from high confusion (line: 95 %). Diamonds: share of images.", fontsize=9.5
+    )
+    return figure
+
+
 def _panels(count: int, width: float, height: float, *, legend: bool = False) -> tuple[Figure, Any]:
     """Return a figure with `count` panels of common axes, at most four a row, and its axes in a row."""
     columns = min(count, 4)
@@ -116,5 +156,7 @@ CONFUSION_DRAWINGS: dict[str, Callable[[Data], Figure]] = {
     "confusion-distribution": _draw_distribution,
     "accuracy-by-confusion": _draw_accuracy,
     "predicted-lines": _draw_lines,
+    "partition-against-rivals": _draw_pairs,
+    "where-accuracy-is-lost": _draw_drop,
 }
 """How to draw each picture of the confusion page, by name."""

@@ -19,6 +19,8 @@ def confusion_figures(scores: SuiteScores, tables: ConfusionTables) -> dict[str,
         "confusion-distribution": distribution_data(tables, shown),
         "accuracy-by-confusion": accuracy_data(tables, shown),
         "predicted-lines": lines_data(scores, tables),
+        "partition-against-rivals": pairs_data(tables),
+        "where-accuracy-is-lost": drop_data(tables),
     }
     return {name: Picture(name, data) for name, data in found.items() if data["panels"]}
 
@@ -100,3 +102,27 @@ def lines_data(scores: SuiteScores, tables: ConfusionTables) -> Data:
             }
         )
     return {"panels": panels}
+
+
+# Pairs of estimators, and where accuracy is lost
+
+
+def pairs_data(tables: ConfusionTables) -> Data:
+    """Return the partition's error minus each rival's on each natural set, with intervals, in pp."""
+    panels = []
+    for rival, rows in tables.pairs.groupby("rival", sort=False):
+        points = [
+            [row["set"], *(as_number(row[name]) for name in ("difference", "low", "high"))]
+            for row in rows.to_dict("records")
+        ]
+        panels.append({"rival": rival, "points": points})
+    return {"panels": panels}
+
+
+def drop_data(tables: ConfusionTables) -> Data:
+    """Return the share of the drop that comes from high confusion, with the share of the images."""
+    rows = [
+        {"set": row["set"], **{name: as_number(row[name]) for name in ("share", "low", "high", "mass")}}
+        for row in tables.drop.to_dict("records")
+    ]
+    return {"panels": [{"rows": rows}] if rows else []}

@@ -31,14 +31,15 @@ LEGEND = f"""## How to read the tables
 - **coverage**: how often the stated sampling interval holds the actual accuracy, with the level it promises;
   **width**: the interval's mean width in pp. Sampling intervals leave out what an estimator gets wrong under
   shift.
-- **sampling noise**: mean of 1.96 sqrt(a(1 - a)/m) for actual accuracy a on m images, in pp.
+- **sampling noise**: mean of 1.96 sqrt(a(1 - a)/m) for actual accuracy a on m images, in pp. Where several
+  images show one object, m is the number of independent images that would be as uncertain.
 - **abstains**: share of rows on which the estimator declines; they are in no other figure. **cells**:
   complete cells of all cells; an estimator that lacks one is not ranked.
 - **MAE shared**: MAE where fit and prediction share the source images, as often published. It flatters;
   for comparison only.
 - **{MARK}**: the estimator, or a default of it, was chosen on data of the table.
-- **[low, high]** behind an accuracy: Wilson 95 % interval for its images at the mean over seeds. **seed sd**:
-  standard deviation over seeds, in pp.
+- **[low, high]** behind an accuracy: Wilson 95 % interval for its images (or objects, as above) at the
+  mean over seeds. **seed sd**: standard deviation over seeds, in pp.
 - **predicted (error)**: the headline estimator's prediction, and how far it lies from the actual accuracy.
 - **effective robustness**: actual accuracy minus what a line through all other architectures' runs (probit
   axes) gives for the model's in-distribution accuracy, in pp; blank below three other architectures."""

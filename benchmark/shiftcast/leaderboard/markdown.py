@@ -81,7 +81,7 @@ def _section(scores: SuiteScores, figures: Mapping[str, str], confusion_page: st
         blocks += [_estimators(scores, natural, board) for natural, board in boards.items() if len(board)]
         blocks += _pictures(figures, "estimators", "predicted-vs-actual")
     if (scores.runs["role"] == "scored").any():
-        blocks += ["### Models", _models(scores), *_pictures(figures, "ood-vs-id")]
+        blocks += ["### Models", _models(scores), *_views(scores), *_pictures(figures, "ood-vs-id")]
     blocks += _withheld(scores)
     blocks += _confusion(scores, confusion_page)
     blocks += [
@@ -225,6 +225,42 @@ def _models(scores: SuiteScores) -> str:
     unranked = [row for row in board.to_dict("records") if row["reason"]]
     reasons = [f"- {model_name(row, several)}: {escape(row['reason'])}" for row in unranked]
     return "\n\n".join([*blocks, *(["Not ranked:\n\n" + "\n".join(reasons)] if reasons else [])])
+
+
+def _views(scores: SuiteScores) -> list[str]:
+    """Fold accuracies on parts of sets beside those on the whole, means over seeds."""
+    frame = scores.views
+    if frame.empty:
+        return []
+    keys = ["architecture", "recipe"]
+    parts = frame.drop_duplicates(["set", "view"])[["set", "view", "title", "n"]].to_dict("records")
+    headings = {"model": "left"}
+    columns = []
+    for part in parts:
+        own = frame[(frame["set"] == part["set"]) & (frame["view"] == part["view"])]
+        whole = scores.accuracies[
+            (scores.accuracies["set"] == part["set"]) & (scores.accuracies["role"] == "scored")
+        ]
+        for rows, heading in ((whole, f"{escape(part['set'])} %"), (own, f"{escape(part['view'])} %")):
+            shares = rows["right"].astype(float) / rows["n"].astype(float)
+            columns.append(shares.groupby([rows[key] for key in keys]).mean().to_dict())
+            headings[heading] = "right"
+    several = frame["recipe"].nunique() > 1
+    models = frame.drop_duplicates(keys)[keys].sort_values(keys).to_dict("records")
+    cells = [
+        [
+            model_name(row, several),
+            *(percent(c.get((row["architecture"], row["recipe"]), float("nan"))) for c in columns),
+        ]
+        for row in models
+    ]
+    said = [
+        f"- **{escape(part['view'])}**: {count(part['n'], 'image')} of {escape(part['set'])}, "
+        f"{escape(part['title'])}."
+        for part in parts
+    ]
+    body = "\n\n".join(["\n".join(said), table(headings, cells)])
+    return [_fold("Accuracy on parts of the sets", body)]
 
 
 def _score_names(scores: SuiteScores, ranking: Sequence[str]) -> tuple[str, str]:

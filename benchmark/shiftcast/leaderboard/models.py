@@ -8,6 +8,7 @@ deviations and effective robustness are percentage points (pp).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -65,7 +66,7 @@ def run_accuracies(scores: SuiteScores, sets: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Columns `architecture`, `recipe`, `seed`, `accuracy` and `n`, the images of the smallest
+        Columns `architecture`, `recipe`, `seed`, `accuracy`, and `n` and `effective` of the smallest
         set: severities show the same base images, so their counts do not add up.
     """
     rows = scores.accuracies
@@ -73,7 +74,9 @@ def run_accuracies(scores: SuiteScores, sets: Sequence[str]) -> pd.DataFrame:
     rows = rows.sort_values([*RUN, "set"])
     rows = rows.assign(accuracy=rows["right"].astype(float) / rows["n"].astype(float))
     grouped = rows.groupby(RUN)
-    frame = grouped.agg(accuracy=("accuracy", "mean"), n=("n", "min"), sets=("set", "nunique")).reset_index()
+    frame = grouped.agg(
+        accuracy=("accuracy", "mean"), n=("n", "min"), effective=("effective", "min"), sets=("set", "nunique")
+    ).reset_index()
     return frame[frame["sets"] == len(set(sets))].drop(columns="sets").reset_index(drop=True)
 
 
@@ -81,10 +84,15 @@ def _summary(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds with Wilson's interval for n images at that mean, and the seeds' spread."""
     grouped = runs.groupby(MODEL)
     frame = grouped.agg(
-        runs=("seed", "size"), n=("n", "min"), accuracy=("accuracy", "mean"), sd=("accuracy", "std")
+        runs=("seed", "size"),
+        n=("n", "min"),
+        effective=("effective", "mean"),
+        accuracy=("accuracy", "mean"),
+        sd=("accuracy", "std"),
     ).reset_index()
     # Seeds share their images, so they do not narrow an interval over images.
-    ends = [wilson(round(a * n), int(n)) for a, n in zip(frame["accuracy"], frame["n"], strict=True)]
+    sizes = [round(size) for size in frame["effective"]]
+    ends = [wilson(round(a * n), n) for a, n in zip(frame["accuracy"], sizes, strict=True)]
     return frame.assign(
         low=[low for low, _ in ends], high=[high for _, high in ends], sd=100 * frame["sd"].astype(float)
     )
@@ -135,6 +143,7 @@ def _by_model(runs: pd.DataFrame, column: str, expected: pd.DataFrame) -> list[f
     return values
 
 
+@lru_cache(maxsize=16)
 def model_groups(scores: SuiteScores) -> pd.DataFrame:
     """Return every model's accuracy on every labelled group.
 

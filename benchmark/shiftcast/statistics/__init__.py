@@ -14,6 +14,7 @@ from shiftcast.statistics.lines import (
 from shiftcast.statistics.resampling import (
     DRAWS,
     draw_weights,
+    effective_count,
     group_sums,
     image_groups,
     percentile_interval,
@@ -23,6 +24,7 @@ __all__ = [
     "DRAWS",
     "Line",
     "draw_weights",
+    "effective_count",
     "effective_robustness",
     "fit_line",
     "group_sums",

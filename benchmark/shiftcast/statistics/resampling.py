@@ -7,6 +7,8 @@ however many images there are.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,14 +72,47 @@ def group_sums(groups: Integers, values: NDArray[np.generic], count: int | None 
     return sums
 
 
+def effective_count(right: NDArray[np.bool_], clusters: Integers | None) -> float:
+    """Return how many independent images would make an accuracy as uncertain as these images do.
+
+    a (1 - a) / V, with V the variance of the accuracy a over resampled clusters, G / (G - 1) / n^2
+    times the sum over the G clusters of (right - a size)^2 (Kish's design effect, estimated).
+
+    Parameters
+    ----------
+    right
+        Whether each image is right (n,).
+    clusters
+        Which object each image shows (n,); n itself is returned when None.
+
+    Returns
+    -------
+    float
+        Between 1 and n; the number of clusters where all images are right or all wrong.
+    """
+    n = len(right)
+    if clusters is None:
+        return float(n)
+    groups = image_groups(n, 0, clusters)
+    count, accuracy = int(groups.max()) + 1, float(right.mean())
+    if accuracy in (0.0, 1.0) or count == 1:
+        return float(count)
+    excess = group_sums(groups, right - accuracy)[:, 0]
+    variance = count / (count - 1) * float(excess @ excess) / n**2
+    return min(max(accuracy * (1 - accuracy) / variance, 1.0), float(n)) if variance else float(n)
+
+
+@lru_cache(maxsize=64)
 def draw_weights(groups: int, draws: int, seed: int) -> Floats:
     """Return how often each group is drawn: (draws, groups), each row summing to `groups`.
 
     Each row is one multinomial draw of `groups` groups with replacement, from
-    `numpy.random.RandomState(seed)`, whose stream numpy has frozen.
+    `numpy.random.RandomState(seed)`, whose stream numpy has frozen. The array is read-only.
     """
     random = np.random.RandomState(seed)
-    return random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
+    weights: Floats = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:

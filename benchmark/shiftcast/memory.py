@@ -1,0 +1,44 @@
+"""Results computed once for an array that cannot change, and forgotten with it.
+
+A benchmark scores many models against one reference ensemble. What depends on the ensemble alone
+(its difficulty scores, its votes, whether it holds probabilities at all) is remembered for arrays
+that are not writeable; anybody else's arrays are computed afresh each time.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Result = TypeVar("Result")
+_known: dict[tuple[int, str], tuple[weakref.ref[NDArray[Any]], Any]] = {}
+
+
+def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) -> Result:
+    """Return `compute()`, once for each read-only array and name.
+
+    Parameters
+    ----------
+    array
+        What the result depends on, and nothing else does.
+    name
+        Which result it is.
+    compute
+        Called at most once as long as a read-only array lives; a returned array is made read-only.
+    """
+    if array.flags.writeable:
+        return compute()
+    key = (id(array), name)
+    found = _known.get(key)
+    if found is not None and found[0]() is array:
+        result: Result = found[1]
+        return result
+    result = compute()
+    if isinstance(result, np.ndarray):
+        result.flags.writeable = False
+    _known[key] = (weakref.ref(array, lambda _: _known.pop(key, None)), result)
+    return result

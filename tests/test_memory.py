@@ -1,0 +1,67 @@
+"""What is remembered of arrays that cannot change, and of no other."""
+
+import gc
+
+import numpy as np
+
+from shiftcast import memory
+from shiftcast.difficulty import difficulty, vote_shares
+from shiftcast.memory import remembered
+from shiftcast.predictions import Predictions
+
+
+def frozen(values):
+    array = np.array(values, dtype=np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def test_a_read_only_array_is_computed_once_under_each_name():
+    calls = []
+    array = frozen([1, 2])
+
+    def compute():
+        calls.append(1)
+        return array * 2
+
+    assert remembered(array, "double", compute) is remembered(array, "double", compute)
+    assert len(calls) == 1
+    remembered(array, "other", compute)
+    assert len(calls) == 2
+    assert not remembered(array, "double", compute).flags.writeable
+
+
+def test_a_writeable_array_is_computed_afresh():
+    array = np.array([1.0])
+    assert remembered(array, "x", lambda: float(array[0])) == 1
+    array[0] = 2
+    assert remembered(array, "x", lambda: float(array[0])) == 2
+
+
+def test_memories_go_with_their_array():
+    array = frozen([1, 2])
+    remembered(array, "x", lambda: "kept")
+    key = (id(array), "x")
+    assert key in memory._known
+    del array
+    gc.collect()
+    assert key not in memory._known
+
+
+def test_scores_of_read_only_members_equal_those_of_others():
+    members = np.random.RandomState(0).dirichlet(np.ones(4), size=(3, 50))
+    fixed = frozen(members)
+    for kind in ("entropy", "vote_gini"):
+        np.testing.assert_array_equal(difficulty(fixed, kind), difficulty(members, kind))
+        assert difficulty(fixed, kind) is difficulty(fixed, kind)
+    assert vote_shares(fixed) is vote_shares(fixed)
+
+
+def test_read_only_members_are_shared_and_others_copied():
+    members = np.random.RandomState(0).dirichlet(np.ones(4), size=(3, 50))
+    fixed = frozen(members)
+    logits = np.zeros((50, 4))
+    assert Predictions("x", logits, reference=fixed).reference is fixed
+    copied = Predictions("x", logits, reference=members).reference
+    members[:] = 0
+    assert copied.sum() > 0
