@@ -48,6 +48,26 @@ def test_memories_go_with_their_array():
     assert key not in memory._known
 
 
+def test_an_array_that_is_its_own_result_is_not_held():
+    array = frozen(np.full((3, 5, 4), 0.25))
+    assert Predictions("x", np.zeros((5, 4)), reference=array).reference is array
+    key = (id(array), "probabilities")
+    assert key in memory._known
+    assert Predictions("x", np.zeros((5, 4)), reference=array).reference is array
+    del array
+    gc.collect()
+    assert key not in memory._known
+
+
+def test_a_read_only_view_of_what_can_be_written_is_computed_afresh():
+    array = np.array([1.0, 2.0])
+    view = array[:]
+    view.flags.writeable = False
+    assert remembered(view, "sum", lambda: float(view.sum())) == 3
+    array[0] = 13
+    assert remembered(view, "sum", lambda: float(view.sum())) == 15
+
+
 def test_scores_of_read_only_members_equal_those_of_others():
     members = np.random.RandomState(0).dirichlet(np.ones(4), size=(3, 50))
     fixed = frozen(members)

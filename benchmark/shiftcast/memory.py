@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Result = TypeVar("Result")
+_ITSELF = object()
 _known: dict[tuple[int, str], tuple[weakref.ref[NDArray[Any]], Any]] = {}
 
 
@@ -30,15 +31,29 @@ def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) ->
     compute
         Called at most once as long as a read-only array lives; a returned array is made read-only.
     """
-    if array.flags.writeable:
+    if not _fixed(array):
         return compute()
     key = (id(array), name)
     found = _known.get(key)
     if found is not None and found[0]() is array:
-        result: Result = found[1]
-        return result
+        return array if found[1] is _ITSELF else found[1]  # type: ignore[no-any-return]
     result = compute()
     if isinstance(result, np.ndarray):
         result.flags.writeable = False
-    _known[key] = (weakref.ref(array, lambda _: _known.pop(key, None)), result)
+
+    def forget(_: object, known: dict[Any, Any] = _known) -> None:
+        known.pop(key, None)
+
+    # An array that is its own result must not be held, or it would live for ever.
+    _known[key] = (weakref.ref(array, forget), _ITSELF if result is array else result)
     return result
+
+
+def _fixed(array: NDArray[Any]) -> bool:
+    """Whether nobody can write to an array, nor to one that it is a view of."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return False
+        base = base.base
+    return base is None

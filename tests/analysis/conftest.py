@@ -16,7 +16,7 @@ from shiftcast.workspace import Workspace
 
 SIZES = {"cifar10-test": 1000, "cinic10-imagenet": 600, "emoji": 300, "blind-a": 200}
 SHIFTS = {"cifar10-test": 0.0, "cinic10-imagenet": 0.35, "emoji": 0.8, "blind-a": 0.3}
-SCORED = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet")
+SCORED = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet", "test_nfnet")
 MEMBERS = ("fasternet_t0", "edgenext_xx_small", "lcnet_050", "test_byobnet", "regnetx_002", "starnet_s050")
 
 
@@ -102,7 +102,7 @@ def make_world(registry):
 
 @pytest.fixture(scope="session")
 def world(make_world):
-    """A complete zoo of eight scored runs and six members."""
+    """A complete zoo of ten scored runs and six members."""
     return make_world()
 
 

@@ -42,10 +42,13 @@ def test_lines_are_those_of_scipy(world, resampled, predicted):
     actual = linregress(x, norm.ppf(accuracies(world, "emoji")))
     mine = linregress(x, norm.ppf(predicted["ConfusionPartition", "emoji"]))
     row = table.loc["emoji"]
-    assert (row["slope"], row["intercept"]) == pytest.approx((actual.slope, actual.intercept))
-    assert (row["slope_predicted"], row["intercept_predicted"]) == pytest.approx((mine.slope, mine.intercept))
+    assert (row["slope"], row["slope_predicted"]) == pytest.approx((actual.slope, mine.slope))
+    read = [norm.cdf(line.slope * x.mean() + line.intercept) for line in (actual, mine)]
+    assert (row["middle"], row["middle_predicted"]) == pytest.approx(read)
+    assert row["r2"] == pytest.approx(actual.rvalue**2)
     assert row["slope_low"] < mine.slope - actual.slope < row["slope_high"]
-    assert (row["runs"], row["architectures"]) == (8, 4)
+    assert row["middle_low"] < read[1] - read[0] < row["middle_high"]
+    assert (row["runs"], row["architectures"]) == (10, 5)
 
 
 def test_perfect_predictions_agree_with_the_line_and_shifted_ones_do_not(world, resampled):
@@ -66,10 +69,57 @@ def test_the_joint_region_covers_what_it_says():
     assert 0.91 < held / 400 < 0.98
 
 
-def test_three_architectures_draw_no_line(make_world):
-    world = make_world(scored=("test_resnet", "test_vit", "test_convnext"))
+def test_four_architectures_draw_no_line_and_intervals_are_over_images(make_world):
+    world = make_world(scored=("test_resnet", "test_vit", "test_convnext", "test_nfnet"))
     resampled = Resampled(Confusion(world.pool))
     assert predicted_lines(resampled, {("ConfusionPartition", "emoji"): accuracies(world, "emoji")}).empty
+    assert (resampled.weights == 0.5).all()  # two seeds a model
+
+
+def test_draws_of_one_or_two_architectures_draw_no_line(resampled):
+    drawn = np.stack([resampled.weights[:, 2 * model] > 0 for model in range(5)], axis=1).sum(axis=1)
+    np.testing.assert_array_equal(resampled.enough, drawn >= 3)
+    assert not resampled.enough.all()
+
+
+def test_a_model_with_one_seed_counts_as_much_as_one_with_two(make_world):
+    world = make_world()
+    world.pool.scored.pop()
+    resampled = Resampled(Confusion(world.pool))
+    assert resampled.equal.tolist() == [0.5] * 8 + [1.0]
+
+
+def test_where_accuracy_rises_there_is_no_drop_to_share_out(world, resampled, monkeypatch):
+    confusion = Confusion(world.pool)
+    right = confusion.right
+    monkeypatch.setattr(confusion, "right", lambda name: np.maximum(right(name), name == "emoji"))
+    row = drop_shares(Resampled(confusion)).set_index("set").loc["emoji"]
+    assert row["drop"] < 0
+    assert np.isnan([row["share"], row["low"], row["ratio"], row["centred"], row["uninformative"]]).all()
+    assert not row["holds"]
+
+
+def test_an_uninformative_score_gives_the_share_that_is_stated(world, resampled, monkeypatch):
+    """Where accuracy is the same at every confusion, the share is the stated one and centred is the mass."""
+    confusion = Confusion(world.pool)
+    random = np.random.RandomState(0)
+    answers = {
+        name: np.repeat(random.permutation(np.arange(n) < share * n)[:, None], 10, axis=1).astype(float)
+        for name, n, share in (
+            ("cifar10-test", 1000, 0.8),
+            ("emoji", 300, 0.5),
+            ("cinic10-imagenet", 600, 0.7),
+        )
+    }
+    for name, right in answers.items():  # as right inside the high part as outside
+        high = confusion.high(name)
+        for part in (high, ~high):
+            count = part.sum()
+            right[part] = (np.arange(count) < round(right.mean() * count))[:, None]
+    monkeypatch.setattr(confusion, "right", answers.get)
+    row = drop_shares(Resampled(confusion)).set_index("set").loc["emoji"]
+    assert row["share"] == pytest.approx(row["uninformative"], abs=0.01)
+    assert row["centred"] == pytest.approx(row["mass"], abs=0.01)
 
 
 def test_pairs_are_differences_of_mean_absolute_errors(world, resampled, predicted):
@@ -107,6 +157,7 @@ def test_the_drop_is_shared_out_as_a_loop_does(world, resampled):
     assert row["mass"] == pytest.approx(confusion.high("emoji").mean())
     assert row["centred"] == pytest.approx(np.mean(centred) / np.mean(drops))
     assert row["low"] < row["share"] < row["high"]
+    assert row["drop_low"] < row["drop"] < row["drop_high"]
     assert row["holds"] == (row["low"] > 0.5 and row["ratio"] > 1)
 
 

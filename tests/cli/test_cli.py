@@ -200,6 +200,10 @@ def test_tune_tries_rates_on_training_images_alone(workspace, monkeypatch):
     assert table["learning_rate"].tolist() == [0.001, 0.01]
     assert set(table["architecture"]) == {"test_resnet"}
     assert table["accuracy"].between(0, 1).all()
+    arguments[arguments.index("0.01")] = "0.03"
+    CliRunner().invoke(app, ["--workspace", str(workspace.root), *arguments])
+    table = pd.read_csv(workspace.root / "outputs" / "tiny" / "tuning.csv")
+    assert sorted(table["learning_rate"]) == [0.001, 0.01, 0.03]  # earlier trials stay
 
 
 @pytest.mark.parametrize(

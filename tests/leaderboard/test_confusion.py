@@ -50,17 +50,18 @@ def tables():
                 name,
                 place,
                 8 * (10 - place) if name == "test-set" else 2,
-                100 if place else 10,
+                100,
+                50 if place else 5,
             )
             for name in sets["set"]
             for place in range(10)
         ],
-        columns=["architecture", "recipe", "set", "bin", "right", "n"],
+        columns=["architecture", "recipe", "set", "bin", "right", "n", "images"],
     )
     lines = pd.DataFrame(
         [
-            ("photos", 10, 5, 0.8, 1.0, 0.1, 0.3, -0.3, -0.1, 0.1, 0.3, 0.97, False),
-            ("sketches", 10, 5, 0.5, 0.6, -0.1, 0.3, -0.9, -0.8, -0.1, 0.3, 0.7, True),
+            ("photos", 10, 5, 0.8, 1.0, 0.1, 0.3, 0.6, 0.7, 0.05, 0.15, 0.97, False),
+            ("sketches", 10, 5, 0.5, 0.6, -0.1, 0.3, 0.3, 0.35, -0.05, 0.15, 0.7, True),
         ],
         columns=[
             "set",
@@ -70,10 +71,10 @@ def tables():
             "slope_predicted",
             "slope_low",
             "slope_high",
-            "intercept",
-            "intercept_predicted",
-            "intercept_low",
-            "intercept_high",
+            "middle",
+            "middle_predicted",
+            "middle_low",
+            "middle_high",
             "r2",
             "agrees",
         ],
@@ -89,10 +90,13 @@ def tables():
     )
     drop = pd.DataFrame(
         [
-            ("photos", 0.1, 0.3, 0.7, 0.6, 0.8, 0.7 / 0.3, 0.2, True),
-            ("sketches", 0.4, 0.5, 0.4, 0.3, 0.6, 0.8, 0.1, False),
+            ("photos", 0.1, 0.08, 0.12, 0.3, 0.7, 0.6, 0.8, 0.7 / 0.3, 0.5, 0.2, True),
+            ("sketches", 0.4, 0.38, 0.42, 0.5, 0.4, 0.3, 0.6, 0.8, 0.55, 0.1, False),
         ],
-        columns=["set", "drop", "mass", "share", "low", "high", "ratio", "centred", "holds"],
+        columns=[
+            *("set", "drop", "drop_low", "drop_high", "mass", "share", "low", "high", "ratio"),
+            *("uninformative", "centred", "holds"),
+        ],
     )
     sensitivity = pd.DataFrame(
         [("score", "entropy", True, 6.5, 6.5, 2.0, -1.0), ("score", "gini", False, 7.5, 7.5, 3.0, 0.0)],
@@ -137,17 +141,41 @@ def chapter(page, heading):
 
 def test_verdicts_follow_the_figures(small, tables):
     page = render_confusion(small, tables, {})
-    assert "**Holds.** 2 of 2 natural sets are more confusing" in page
-    assert "**Holds in part.** 1 of 2 (sketches)" in chapter(page, "### 2.")
+    assert "**Holds.** Of the 2 natural sets, labelled or not, 2 are more confusing" in page
+    assert "**Does not hold on all sets.** On 1 of 2 labelled natural sets (sketches)" in chapter(
+        page, "### 2."
+    )
     third = chapter(page, "### 3.")
-    assert "against NoShift its error is lower on 1 and higher on 0 of 2 sets" in third
-    assert "against AgreementShift its error is lower on 0 and higher on 1 of 2 sets" in third
-    assert "**Holds in part.** On 1 of 2 natural sets (photos) more than half" in chapter(page, "### 4.")
+    assert "misses by 5.00 to 8.00 pp, depending on the set" in third
+    assert "against NoShift the partition's error is lower on 1 and higher on 0 of 2 sets" in third
+    assert "against AgreementShift the partition's error is lower on 0 and higher on 1 of 2 sets" in third
+    fourth = chapter(page, "### 4.")
+    assert "**Holds in part.**" in fourth
+    assert "it holds on 1 of 2 labelled natural sets (photos)" in fourth
+    assert "lies above it on 1." in fourth
     assert "**Not tested here.**" in chapter(page, "### 5.")
-    fewer = dataclasses.replace(tables, sets=sets_table(difference=-0.1))
-    first = chapter(render_confusion(small, fewer, {}), "### 1.")
-    assert "**Holds in part.** 1 of 2 (sketches) natural sets are more confusing" in first
-    assert "Less confusing: photos." in first
+
+
+def test_what_is_not_shown_is_told_from_what_is_refuted(small, tables):
+    less = dataclasses.replace(tables, sets=sets_table(difference=-0.1))
+    first = chapter(render_confusion(small, less, {}), "### 1.")
+    assert "**Holds in part.**" in first
+    assert "1 (sketches) is more confusing" in first
+    assert "1 (photos) is less." in first
+
+    def fourth(high):
+        drop = tables.drop.assign(holds=False, low=0.3, high=high)
+        return chapter(render_confusion(small, dataclasses.replace(tables, drop=drop), {}), "### 4.")
+
+    assert "**Not shown.**" in fourth([0.6, 0.4])
+    assert "**Does not hold.**" in fourth([0.45, 0.4])
+
+    def second(agrees):
+        lines = tables.lines.assign(agrees=agrees)
+        return chapter(render_confusion(small, dataclasses.replace(tables, lines=lines), {}), "### 2.")
+
+    assert "**Not contradicted.** On 2 of 2" in second(True)
+    assert "**Does not hold.** On 0 of 2" in second(False)
 
 
 def test_what_cannot_be_tested_says_so(small, tables):
@@ -181,7 +209,7 @@ def test_sizes_are_objects_where_images_come_in_clusters(small, tables):
 def test_bins_with_few_images_are_left_out(small, tables):
     table = chapter(render_confusion(small, tables, {}), "## Accuracy by confusion")
     row = next(line for line in table.splitlines() if line.startswith("| net-a"))
-    assert [cell.strip() for cell in row.split("|")[2:4]] == ["–", "72.00"]
+    assert [cell.strip() for cell in row.split("|")[2:4]] == ["–", "72.00"]  # 5 images, 50 images
 
 
 def test_names_are_escaped(small, tables):
@@ -208,6 +236,25 @@ def test_the_page_and_its_pictures_are_written_linked_and_checked(small, tables,
     assert check(files, tmp_path) == []
     page.write_text(page.read_text().replace("7.50", "7.49"))
     assert any("7.49" in line for line in check(files, tmp_path))
+
+
+def test_a_page_that_nothing_makes_any_more_is_found_and_removed(small, tables, tmp_path):
+    root = tmp_path / "workspace"
+    files = generate([dataclasses.replace(small, confusion=tables)], root / "results", root)
+    write(files, root)
+    mine = root / "results" / "former" / "confusion.md"
+    mine.parent.mkdir()
+    mine.write_text((root / "results" / "sample" / "confusion.md").read_text())
+    other = root / "results" / "notes" / "confusion.md"
+    other.parent.mkdir()
+    other.write_text("# Somebody's own page")
+    assert check(files, root) == ["results/former/confusion.md: left over; nothing makes it"]
+    without = generate([small], root / "results", root)
+    assert "results/sample/confusion.md: left over; nothing makes it" in check(without, root)
+    write(without, root)
+    assert not mine.exists()
+    assert other.exists()
+    assert check(without, root) == []
 
 
 def test_two_suites_have_pages_of_their_own(small, tables, tmp_path):

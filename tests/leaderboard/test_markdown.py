@@ -192,7 +192,7 @@ def test_parts_of_sets_stand_beside_the_whole(scores):
     views = pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
     page = render([dataclasses.replace(scores, views=views)])
     part = page.split("Accuracy on parts of the sets", 1)[1].split("</details>", 1)[0]
-    assert "- **clean**: 100 images of photos, the clean half." in part
+    assert "- **photos: clean**: the clean half (100 images)." in part
     sets = scores.accuracies
     own = sets[(sets["set"] == "photos") & (sets["architecture"] == "net-a")]
     whole = f"{100 * (own['right'].astype(float) / own['n']).mean():.2f}"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from shiftcast.analysis.confusion import Confusion, resampling_seed
 from shiftcast.predictions import Floats
@@ -19,20 +20,26 @@ from shiftcast.statistics import (
     draw_weights,
     fit_line,
     group_sums,
+    inverse_probit,
     percentile_interval,
     probit,
 )
 
 RIVALS = ("NoShift", "IM", "AgreementShift", "OwnLabelPartition")
 PARTITION = "ConfusionPartition"
-FEWEST_ARCHITECTURES = 4
-"""Below four architectures a resampled line too often has fewer than two distinct points."""
+FEWEST_ARCHITECTURES = 5
+"""Below five architectures too many draws hold fewer than three, and intervals are over images alone."""
+FEWEST_DRAWN = 3
+"""Architectures that a resampled line needs: runs of one or two say nothing about a slope."""
 LINE_COLUMNS = (
     *("set", "runs", "architectures", "slope", "slope_predicted", "slope_low", "slope_high"),
-    *("intercept", "intercept_predicted", "intercept_low", "intercept_high", "r2", "agrees"),
+    *("middle", "middle_predicted", "middle_low", "middle_high", "r2", "agrees"),
 )
 PAIR_COLUMNS = ("set", "rival", "mae", "rival_mae", "difference", "low", "high")
-DROP_COLUMNS = ("set", "drop", "mass", "share", "low", "high", "ratio", "centred", "holds")
+DROP_COLUMNS = (
+    *("set", "drop", "drop_low", "drop_high", "mass", "share", "low", "high", "ratio"),
+    *("uninformative", "centred", "holds"),
+)
 ARCHITECTURE_SEED = 20_220_401
 """Seed of the resampling of architectures."""
 
@@ -54,8 +61,16 @@ class Resampled:
         self.architectures = sorted({run.key.architecture for run in runs})
         column = [self.architectures.index(run.key.architecture) for run in runs]
         count = len(self.architectures)
-        self.weights: Floats = draw_weights(count, draws, ARCHITECTURE_SEED)[:, column]
-        """How often each run is drawn with its architecture (draws, R)."""
+        keys = [(run.key.architecture, run.key.recipe) for run in runs]
+        self.equal: Floats = np.array([1 / keys.count(key) for key in keys])
+        """Weight of each run (R,): every architecture x recipe counts once, whatever its seeds."""
+        drawn = np.ones((draws, count))
+        if count >= FEWEST_ARCHITECTURES:
+            drawn = draw_weights(count, draws, ARCHITECTURE_SEED)
+        self.weights: Floats = drawn[:, column] * self.equal
+        """Weight of each run in each draw of architectures (draws, R)."""
+        self.enough: NDArray[np.bool_] = (drawn > 0).sum(axis=1) >= FEWEST_DRAWN
+        """Whether a draw holds architectures enough for a line (draws,)."""
 
     def totals(self, name: str, values: Floats) -> Floats:
         """Return sums (draws, C) of per-image values (n, C) of a set under resampling of images."""
@@ -75,8 +90,11 @@ class Resampled:
 def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Floats]) -> pd.DataFrame:
     """Return probit lines of OOD against ID accuracy: through actual and through predicted accuracy.
 
-    `agrees` is whether no difference lies in the smallest ellipse (in the metric of the draws'
-    covariance) that holds 95 % of the draws of (slope, intercept) of predicted minus actual.
+    Both lines are read at the models' mean probit of ID accuracy (`middle`, `middle_predicted`, as
+    accuracies). Target images and architectures are resampled; ID accuracies and predictions stay
+    fixed. `agrees` is whether no difference lies in the ellipse (in the metric of the draws'
+    covariance) that holds 95 % of the draws of (slope, middle) of predicted minus actual, on probit
+    axes.
 
     Parameters
     ----------
@@ -85,37 +103,41 @@ def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Fl
     predicted
         Official predictions (R,) by (estimator, target).
     """
-    confusion = resampled.confusion
+    confusion, weights = resampled.confusion, resampled.weights
     rows = []
     names = confusion.natural if len(resampled.architectures) >= FEWEST_ARCHITECTURES else []
     for name in names:
-        if (PARTITION, name) not in predicted:
-            continue
         n_id, n = len(confusion.right(confusion.source)), len(confusion.right(name))
         x = probit(confusion.right(confusion.source).mean(axis=0), n_id)
+        if (PARTITION, name) not in predicted or x.min() == x.max():
+            continue
+        x = x - float((resampled.equal * x).sum() / resampled.equal.sum())
         y = probit(confusion.right(name).mean(axis=0), n)
         guess = probit(predicted[PARTITION, name], n)
-        actual, mine = fit_line(x, y), fit_line(x, guess)
-        xs = probit(np.clip(resampled.accuracies(confusion.source), 0, 1), n_id)
+        (actual,), (mine,) = (_lines(x, values, resampled.equal[None]) for values in (y, guess))
         ys = probit(np.clip(resampled.accuracies(name), 0, 1), n)
-        drawn = _lines(xs, np.broadcast_to(guess, xs.shape), resampled.weights) - _lines(
-            xs, ys, resampled.weights
-        )
-        slope, intercept = percentile_interval(drawn[:, 0]), percentile_interval(drawn[:, 1])
-        difference = np.array([mine.slope - actual.slope, mine.intercept - actual.intercept])
+        lines, guesses = _lines(x, ys, weights), _lines(x, guess, weights)
+        lines[~resampled.enough] = np.nan
+        differences = guesses - lines
+        gaps = inverse_probit(guesses[:, 1]) - inverse_probit(lines[:, 1])
         rows.append(
             (
                 *(name, len(x), len(resampled.architectures)),
-                *(actual.slope, mine.slope, *slope),
-                *(actual.intercept, mine.intercept, *intercept),
-                *(actual.r2, _holds_zero(drawn, difference)),
+                *(actual[0], mine[0], *percentile_interval(differences[:, 0])),
+                *(float(inverse_probit(actual[1])), float(inverse_probit(mine[1]))),
+                *percentile_interval(gaps),
+                *(fit_line(x, y).r2, _holds_zero(differences, mine - actual)),
             )
         )
     return pd.DataFrame(rows, columns=list(LINE_COLUMNS))
 
 
 def _lines(x: Floats, y: Floats, weights: Floats) -> Floats:
-    """Return weighted least-squares (slope, intercept) of each draw (D, 2); NaN without spread."""
+    """Return weighted least-squares (slope, value at 0) of each draw (D, 2); NaN without spread.
+
+    `x` is (R,), `y` (R,) or (D, R), `weights` (D, R).
+    """
+    x, y = np.broadcast_to(x, weights.shape), np.broadcast_to(y, weights.shape)
     total = weights.sum(axis=1, keepdims=True)
     mean_x, mean_y = ((weights * values).sum(axis=1, keepdims=True) / total for values in (x, y))
     sxx = (weights * (x - mean_x) ** 2).sum(axis=1)
@@ -145,18 +167,21 @@ def paired_errors(resampled: Resampled, predicted: Mapping[tuple[str, str], Floa
     predicted
         Official predictions (R,) by (estimator, target).
     """
-    confusion, weights = resampled.confusion, resampled.weights
+    confusion, weights, equal = resampled.confusion, resampled.weights, resampled.equal
     rows = []
     for name in confusion.natural:
         actual, drawn = confusion.right(name).mean(axis=0), resampled.accuracies(name)
         for rival in RIVALS:
             if (PARTITION, name) not in predicted or (rival, name) not in predicted:
                 continue
-            mine, theirs = (np.abs(predicted[who, name] - actual) for who in (PARTITION, rival))
+            mae, other = (
+                100 * float((equal * np.abs(predicted[who, name] - actual)).sum() / equal.sum())
+                for who in (PARTITION, rival)
+            )
             differences = np.abs(predicted[PARTITION, name] - drawn) - np.abs(predicted[rival, name] - drawn)
-            resampled_means = (weights * differences).sum(axis=1) / weights.sum(axis=1)
-            low, high = percentile_interval(100 * resampled_means)
-            mae, other = 100 * float(mine.mean()), 100 * float(theirs.mean())
+            draws = 100 * (weights * differences).sum(axis=1) / weights.sum(axis=1)
+            # Noise lengthens short errors: draws are moved to where the observed difference is.
+            low, high = percentile_interval(draws - draws.mean() + mae - other)
             rows.append((name, rival, mae, other, mae - other, low, high))
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
 
@@ -165,26 +190,36 @@ def drop_shares(resampled: Resampled) -> pd.DataFrame:
     """Return which share of the drop comes from images of high confusion, on each natural set.
 
     The share is by error mass, [w'(1 - a') - w(1 - a)] / (a_ID - a_OOD) over the images above the
-    in-distribution 90th percentile of the score, all runs with equal weight. `centred` is
-    [(w - w')(a - a_ID) + w'(a - a')] / (a_ID - a_OOD). The claim that most of the drop comes from
-    high confusion holds where the share's interval lies above one half and share / w' above one.
+    in-distribution 90th percentile of the score, every model with equal weight. `uninformative` is
+    what it would be for a score that says nothing about accuracy, at the same masses:
+    w' + (w' - w)(1 - a_ID) / (a_ID - a_OOD). `centred` is
+    [(w - w')(a - a_ID) + w'(a - a')] / (a_ID - a_OOD), which is w' for such a score. The claim
+    that most of the drop comes from high confusion holds where the share's interval lies above one
+    half and share / w' above one. Where accuracy does not fall, there is nothing to share out: the
+    shares are NaN.
     """
-    confusion, weights = resampled.confusion, resampled.weights
+    confusion, equal = resampled.confusion, resampled.equal[None]
     source = confusion.source
     rows = []
     for name in confusion.natural:
         here, there = _high_sums(confusion, source), _high_sums(confusion, name)
         id_sums, ood_sums = here.mean(axis=0), there.mean(axis=0)
-        runs = confusion.right(source).shape[1]
-        equal = np.ones((1, runs))
-        share, drop = _share(id_sums[None], ood_sums[None], equal)
-        drawn, _ = _share(resampled.totals(source, here), resampled.totals(name, there), weights)
+        share, drop = (float(value[0]) for value in _share(id_sums[None], ood_sums[None], equal))
+        drawn, drops = _share(
+            resampled.totals(source, here), resampled.totals(name, there), resampled.weights
+        )
+        fall = percentile_interval(drops)
+        mass, before = float(ood_sums[1]), float(id_sums[1])
+        runs = equal.shape[1]
+        accuracy = float((equal[0] * id_sums[2 : 2 + runs]).sum() / equal.sum())
         low, high = percentile_interval(drawn)
-        mass = float(ood_sums[1])
-        centred = _centred(id_sums, ood_sums, runs)
-        holds = bool(low > 0.5 and share[0] / mass > 1) if mass else False
-        ratio = float(share[0]) / mass if mass else float("nan")
-        rows.append((name, float(drop[0]), mass, float(share[0]), low, high, ratio, centred, holds))
+        nothing = mass + (mass - before) * (1 - accuracy) / drop if drop else float("nan")
+        centred = _centred(id_sums, ood_sums, equal[0])
+        ratio = share / mass if mass else float("nan")
+        if not fall[0] > 0:
+            share = low = high = ratio = nothing = centred = float("nan")
+        holds = bool(low > 0.5 and ratio > 1)
+        rows.append((name, drop, *fall, mass, share, low, high, ratio, nothing, centred, holds))
     return pd.DataFrame(rows, columns=list(DROP_COLUMNS))
 
 
@@ -211,12 +246,13 @@ def _share(source: Floats, target: Floats, weights: Floats) -> tuple[Floats, Flo
     return share, drop
 
 
-def _centred(source: Floats, target: Floats, runs: int) -> float:
-    """Return the centred share of the drop, means over runs."""
+def _centred(source: Floats, target: Floats, weights: Floats) -> float:
+    """Return the centred share of the drop, means over runs of the given weights (R,)."""
+    runs = len(weights)
     mass, mass_ood = source[1], target[1]
     accuracy, accuracy_ood = source[2 : 2 + runs], target[2 : 2 + runs]
     inside = source[2 + runs :] / mass if mass else np.zeros(runs)
     inside_ood = target[2 + runs :] / mass_ood if mass_ood else np.zeros(runs)
     lost = (mass - mass_ood) * (inside - accuracy) + mass_ood * (inside - inside_ood)
-    drop = float((accuracy - accuracy_ood).mean())
-    return float(lost.mean()) / drop if abs(drop) > 1e-12 else float("nan")
+    drop = float((weights * (accuracy - accuracy_ood)).sum())
+    return float((weights * lost).sum()) / drop if abs(drop) > 1e-12 else float("nan")

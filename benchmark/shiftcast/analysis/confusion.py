@@ -46,18 +46,22 @@ class Confusion:
 
     @cached_property
     def sets(self) -> list[str]:
-        """The in-distribution set and every target that all members and all scored runs hold."""
-        runs = [*self.reference, *self.pool.scored]
+        """The in-distribution set and every target that all members of the ensemble hold."""
         targets = [target.id for target in self.pool.suite.unfolded_targets()]
-        return [name for name in (self.source, *targets) if all(name in run.sets for run in runs)]
+        return [name for name in (self.source, *targets) if all(name in run.sets for run in self.reference)]
+
+    @cached_property
+    def scored_sets(self) -> list[str]:
+        """Those of `sets` that all scored runs hold as well."""
+        return [name for name in self.sets if all(name in run.sets for run in self.pool.scored)]
 
     @cached_property
     def natural(self) -> list[str]:
-        """Natural sets whose labels are known."""
+        """Natural sets whose labels are known and which all scored runs hold."""
         targets = {t.id: t for t in self.pool.suite.unfolded_targets()}
         return [
             name
-            for name in self.sets
+            for name in self.scored_sets
             if name in targets and self.pool.workspace.natural(targets[name]) and self.labelled(name)
         ]
 

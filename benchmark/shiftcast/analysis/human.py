@@ -34,6 +34,19 @@ def ensemble_identity(confusion: Confusion) -> str:
     return hash_of([run.record.predictions_sha256 for run in confusion.reference])
 
 
+def require_files(folder: Path) -> None:
+    """Refuse a folder that lacks one of the two files.
+
+    Raises
+    ------
+    MissingDataError
+        Naming the file and where it is published.
+    """
+    for name in (PROBABILITIES, REVIEWED):
+        if not (folder / name).is_file():
+            raise _missing(folder / name)
+
+
 def human_figures(confusion: Confusion, folder: Path) -> dict[str, Any]:
     """Return how the difficulty scores relate to human label entropy and to known label errors.
 
@@ -105,7 +118,7 @@ def _probabilities(folder: Path, n: int, classes: int) -> Floats:
     try:
         shares = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: is missing; --human needs {PROBABILITIES} and {REVIEWED}") from error
+        raise _missing(path) from error
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path}: is not a readable .npy file: {error}") from error
     if (
@@ -137,10 +150,22 @@ def _errors(folder: Path, confusion: Confusion) -> tuple[NDArray[np.bool_], int]
                 )
             errors[position] = int(entry["mturk"]["given"]) < ENOUGH
     except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: is missing; --human needs {PROBABILITIES} and {REVIEWED}") from error
+        raise _missing(path) from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(f"{path}: is not a list of reviewed labels: {error!r}") from error
+    if not errors.any():
+        raise DataError(
+            f"{path}: no label in it is an error (fewer than {ENOUGH} reviewers for the given one); "
+            "expected at least one"
+        )
     return errors, len(entries)
+
+
+def _missing(path: Path) -> MissingDataError:
+    return MissingDataError(
+        f"{path}: is missing; --human needs {PROBABILITIES} (https://github.com/jcpeterson/cifar-10h) and "
+        f"{REVIEWED} (https://github.com/cleanlab/label-errors)"
+    )
 
 
 def read_figures(path: Path, confusion: Confusion) -> tuple[dict[str, Any] | None, str]:

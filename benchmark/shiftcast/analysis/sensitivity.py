@@ -59,8 +59,8 @@ def sensitivity(pool: Pool) -> pd.DataFrame:
         rows.append(("members", str(size), size == count, table.errors(plain, rings)))
     rows += [("bins", str(bins), bins == plain.bins, table.errors(Variant(bins=bins))) for bins in BINS]
     rows.append(("bins", "isotonic", False, table.errors(Variant(isotonic=True))))
-    rows.append(("scored run's family", "kept out", True, table.errors(plain)))
-    rows.append(("scored run's family", "run let in", False, table.errors(plain, let_in=True)))
+    rows.append(("scored run", "family kept out", True, table.errors(plain)))
+    rows.append(("scored run", "let in", False, table.errors(plain, let_in=True)))
     rows.append(("protocol", "cross-fitted", True, table.errors(plain)))
     rows.append(("protocol", "shared", False, table.errors(Variant(shared=True))))
     return pd.DataFrame([(*head, *figures) for *head, figures in rows], columns=list(COLUMNS))
@@ -71,11 +71,12 @@ class _Table:
 
     def __init__(self, pool: Pool) -> None:
         self.pool, self.source = pool, pool.suite.source.test
+        used = {name for run in pool.scored for name in pool.members(run.family)}
         self.targets = [
             target
             for target in pool.targets
             if all(target.id in run.sets and run.sets[target.id].true_rank is not None for run in pool.scored)
-            and all(target.id in run.sets for run in pool.reference.values())
+            and all(target.id in pool.reference[name].sets for name in used)
         ]
         self.names = [self.source, *(target.id for target in self.targets)]
         sizes = [len(pool.scored[0].sets[name].logits) for name in self.names]
@@ -117,7 +118,8 @@ class _Table:
         rings
             Positions of the members to use; errors are averaged over them. All members when empty.
         let_in
-            Add the scored run to the ensemble that judges it.
+            Put the scored run in the place of one member of the ensemble that judges it: of each
+            in turn, run by run.
         """
         usual = not rings and not let_in
         if usual and variant in self._defaults:
@@ -160,7 +162,9 @@ class _Table:
             for row in rows:
                 run = self.pool.scored[row]
                 own = np.concatenate([run.probabilities(name) for name in self.names])
-                yield [row], np.concatenate([ensemble, own[None]])
+                joined = ensemble.copy()
+                joined[row % len(joined)] = own
+                yield [row], joined
 
     def _concatenated(self, members: tuple[str, ...]) -> Floats:
         if members not in self._probabilities:

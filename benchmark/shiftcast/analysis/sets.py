@@ -85,7 +85,7 @@ def accuracy_by_bin(confusion: Confusion) -> pd.DataFrame:
     """Return each model's right answers in ten bins of confusion on every labelled set."""
     keys = [(run.key.architecture, run.key.recipe) for run in confusion.pool.scored]
     frames = []
-    for name in filter(confusion.labelled, confusion.sets):
+    for name in filter(confusion.labelled, confusion.scored_sets):
         index = bin_index(confusion.scores(name), confusion.largest, ACCURACY_BINS)
         counts = np.bincount(index, minlength=ACCURACY_BINS)
         right = np.zeros((ACCURACY_BINS, len(keys)))
@@ -99,12 +99,15 @@ def accuracy_by_bin(confusion: Confusion) -> pd.DataFrame:
                     "bin": np.arange(ACCURACY_BINS),
                     "right": right[:, column].astype(np.int64),
                     "n": counts,
+                    "images": counts,
                 }
             )
             for column, (architecture, recipe) in enumerate(keys)
         ]
     table = pd.concat(frames, ignore_index=True)
-    return table.groupby(["architecture", "recipe", "set", "bin"], sort=False, as_index=False).sum()
+    keys = ["architecture", "recipe", "set", "bin"]
+    sums = {"right": "sum", "n": "sum", "images": "first"}
+    return table.groupby(keys, sort=False, as_index=False).agg(sums)
 
 
 def reliability(confusion: Confusion) -> pd.DataFrame:
@@ -115,14 +118,15 @@ def reliability(confusion: Confusion) -> pd.DataFrame:
     """
     count = len(confusion.members)
     half = count // 2
+    starts = half if count % 2 == 0 else count  # later starts of an even ring only swap the halves
     score = KINDS[confusion.kind]
     rows = []
     for name in confusion.sets if half >= MINIMUM_MEMBERS else []:
         ensemble = confusion.ensemble(name)
         values = []
-        for start in range(half):
+        for start in range(starts):
             ring = list(itertools.islice(itertools.cycle(range(count)), start, start + 2 * half))
             first, second = (np.round(score(ensemble[part]), 9) for part in (ring[:half], ring[half:]))
             values.append(spearman(first, second))
-        rows.append((name, float(np.mean(values)), half))
+        rows.append((name, float(np.mean(values)), starts))
     return pd.DataFrame(rows, columns=["set", "spearman", "splits"])

@@ -34,21 +34,23 @@ class ConfusionTables:
         Columns: `set`, `bin`, `share`; bins of equal width over the score's natural range.
     accuracy
         One row per model, set and bin of ten. Columns: `architecture`, `recipe`, `set`, `bin`,
-        `right`, `n`; counts are summed over seeds.
+        `right`, `n` (both summed over seeds), `images`.
     reliability
         Agreement of disjoint halves of the ensemble. Columns: `set`, `spearman`, `splits`.
     lines
         Probit lines through actual and predicted accuracies, one row per natural set. Columns: `set`,
         `runs`, `architectures`, `slope`, `slope_predicted`, `slope_low`, `slope_high` (of predicted
-        minus actual), `intercept`, `intercept_predicted`, `intercept_low`, `intercept_high`,
-        `r2`, `agrees` (whether the joint 95 % region of both differences holds zero).
+        minus actual), `middle`, `middle_predicted`, `middle_low`, `middle_high` (accuracy at the
+        models' mean ID accuracy, and its difference), `r2` of the actual line, `agrees` (whether
+        the joint 95 % region of both differences holds zero).
     pairs
         The partition's mean absolute error minus a rival's, per natural set. Columns: `set`,
         `rival`, `mae`, `rival_mae`, `difference`, `low`, `high` (pp).
     drop
-        Where accuracy is lost, one row per natural set. Columns: `set`, `drop` (mean over runs), `mass`
-        (target share of high confusion), `share` (of the drop, by error mass), `low`, `high`,
-        `ratio` (share / mass), `centred`, `holds`.
+        Where accuracy is lost, one row per natural set. Columns: `set`, `drop` (mean over models),
+        `drop_low`, `drop_high`, `mass` (target share of high confusion), `share` (of the drop, by
+        error mass), `low`, `high`, `ratio` (share / mass), `uninformative` (share that a score
+        without information would give), `centred`, `holds`.
     sensitivity
         Errors of ConfusionPartition by variant. Columns: `aspect`, `variant`, `default` (bool),
         `natural_mae`, `natural_bias`, `synthetic_mae`, `synthetic_bias` (pp; NaN without such

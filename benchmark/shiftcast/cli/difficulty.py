@@ -10,7 +10,7 @@ import typer
 from tabulate import tabulate
 
 from shiftcast.analysis.confusion import Confusion, image_table
-from shiftcast.analysis.human import human_figures
+from shiftcast.analysis.human import human_figures, require_files
 from shiftcast.analysis.report import HUMAN
 from shiftcast.cards import Suite
 from shiftcast.difficulty import KINDS
@@ -46,12 +46,14 @@ def write_difficulty(
         If the reference ensemble is incomplete.
     """
     lookup("difficulty score", kind, KINDS)
+    if human is not None:
+        require_files(human)
     folder = results_folder(results, suite, edition)
     pool, status = read_pool(workspace, suite, folder)
     lacking = [name for name in suite.reference.members if name not in pool.reference]
-    if lacking or not pool.scored:
+    if lacking:
         states = {row["architecture"]: row["status"] for row in status if row["role"] == "reference"}
-        named = ", ".join(f"{name} ({states[name]})" for name in lacking) or "no scored run is complete"
+        named = ", ".join(f"{name} ({states[name]})" for name in lacking)
         raise InvalidInputError(
             f"{folder}: the reference ensemble is incomplete: {named}; "
             f"finish it with: shiftcast run {suite.name}"
@@ -59,7 +61,10 @@ def write_difficulty(
     confusion = Confusion(pool, kind)
     table = image_table(confusion, [kind, *(name for name in KINDS if name != kind)])
     write_atomic(out, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-    typer.echo(_summary(table, kind, confusion.source))
+    typer.echo(_summary(table, kind, confusion))
+    left_out = [t.id for t in suite.unfolded_targets() if t.id not in confusion.sets]
+    if left_out:
+        typer.echo(f"left out, not every member was evaluated on them: {', '.join(left_out)}")
     typer.echo(f"wrote {out} ({len(table):,} images, {len(KINDS)} scores)")
     if human is not None:
         figures = human_figures(confusion, human)
@@ -68,15 +73,15 @@ def write_difficulty(
         typer.echo(f"wrote {folder / HUMAN}; shiftcast leaderboard shows it")
 
 
-def _summary(table: pd.DataFrame, kind: str, source: str) -> str:
+def _summary(table: pd.DataFrame, kind: str, confusion: Confusion) -> str:
     """Return mean, median and high share of each set as text."""
     rows = [
         {
-            "set": f"{name!s} (in distribution)" if name == source else str(name),
+            "set": f"{name!s} (in distribution)" if name == confusion.source else str(name),
             "images": f"{len(own):,}",
             "mean": f"{own[kind].mean():.3f}",
             "median": f"{own[kind].median():.3f}",
-            "above ID 90th percentile %": f"{100 * (own['percentile'] > 90).mean():.1f}",
+            "above ID 90th percentile %": f"{100 * confusion.high(str(name)).mean():.2f}",
         }
         for name, own in table.groupby("set", sort=False)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,9 @@ from shiftcast.engines.local import choose_runs
 from shiftcast.errors import InvalidInputError, MissingExtraError
 from shiftcast.files import write_atomic
 from shiftcast.workspace import Workspace, data_folder
+
+TRIAL = ("architecture", "recipe", "learning_rate", "epochs", "images", "held_out", "seed")
+"""What makes a trial the same one: a repeated trial replaces the earlier row."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
     data = tuning.hold_out(images, plan.held_out, plan.images, plan.seed)
     place, _ = work.choose_device(device), work.set_threads(threads)
     path = workspace.outputs(suite) / "tuning.csv"
-    rows = []
+    table = _earlier(path)
+    settings = {"epochs": plan.epochs, "images": plan.images, "held_out": plan.held_out, "seed": plan.seed}
     for architecture, recipe in pairs:
         card = workspace.architecture(architecture)
         resolved = workspace.resolved_recipe(architecture, recipe).model_copy(update={"epochs": plan.epochs})
@@ -58,7 +62,17 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
                 f"{architecture:<24} {recipe:<12} learning rate {trial.learning_rate:<8g} "
                 f"held out {100 * trial.accuracy:6.2f} %  loss {trial.loss:.3f}  {trial.seconds:6.1f} s"
             )
-            rows.append(trial)
-            write_atomic(path, pd.DataFrame(rows).to_csv(index=False).encode())
+            table = pd.concat([table, pd.DataFrame([{**asdict(trial), **settings}])], ignore_index=True)
+            table = table.drop_duplicates(list(TRIAL), keep="last")
+            write_atomic(path, table.to_csv(index=False))
     typer.echo(f"wrote {path}")
     return path
+
+
+def _earlier(path: Path) -> pd.DataFrame:
+    """Return the trials of earlier calls; none where the file is not such a table."""
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError):
+        return pd.DataFrame()
+    return table if set(TRIAL) <= set(table.columns) else pd.DataFrame()

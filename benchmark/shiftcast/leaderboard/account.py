@@ -69,11 +69,11 @@ def _shifts(scores: SuiteScores, natural: bool) -> str:
     named = [
         escape(group)
         + (f" at {', '.join(map(str, severities))}" if each and severities != [0] else "")
-        + (f" ({images[group]})" if natural else "")
+        + (f" ({images[group]})" if natural or severities == [0] else "")
         for group, severities in groups.items()
     ]
     tail = "" if each or not levels else f"; severities {', '.join(map(str, min(levels)))}"
-    sizes = sorted({images[group] for group in groups})
+    sizes = sorted({images[group] for group, severities in groups.items() if severities != [0]})
     tail += "" if natural or not sizes else f"; {' or '.join(sizes)} each"
     return f"{len(groups)}: {', '.join(named)}{tail}" if groups else ""
 

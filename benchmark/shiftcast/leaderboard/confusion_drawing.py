@@ -27,7 +27,7 @@ def _draw_distribution(data: Data) -> Figure:
         if panel is not panels[0]:
             ax.stairs(100 * np.array(source), edges, color=INK, linewidth=0.9)
         ax.axvline(data["threshold"], color=COLOURS[1], linewidth=1, linestyle="--")
-        ax.set_title(f"{as_label(panel['set'])}\nmean {ratio(panel['mean'])}", loc="left", fontsize=9)
+        ax.set_title(f"{_short(panel['set'])}\nmean {ratio(panel['mean'])}", loc="left", fontsize=9)
     grid[0].set(xlim=(0, 1))
     figure.supxlabel("confusion score", fontsize=10)
     figure.supylabel("share of images (%)", fontsize=10)
@@ -60,7 +60,7 @@ def _draw_accuracy(data: Data) -> Figure:
                     linewidth=1,
                     label=as_label(model),
                 )
-        ax.set_title(as_label(panel["set"]), loc="left", fontsize=9)
+        ax.set_title(_short(panel["set"]), loc="left", fontsize=9)
     grid[0].set(xlim=(0, 1), ylim=(0, 100))
     figure.supxlabel("confusion score", fontsize=10)
     figure.supylabel("accuracy (%)", fontsize=10)
@@ -75,10 +75,16 @@ def _draw_lines(data: Data) -> Figure:
     figure, grid = _panels(len(panels), 2.7, 2.7)
     for ax, panel in zip(grid, panels, strict=False):
         _draw_line_panel(ax, panel)
+    values = [probit(point[1:], panel["n"][1]) for panel in panels for point in panel["points"]]
+    sources = [probit(point[0], panel["n"][0]) for panel in panels for point in panel["points"]]
+    grid[0].set(
+        xlim=(min(sources) - 0.1, max(sources) + 0.1),  # the line of no loss may leave the picture
+        ylim=(float(np.min(values)) - 0.1, float(np.max(values)) + 0.1),
+    )
     figure.supxlabel("in-distribution accuracy (probit)", fontsize=10)
     figure.supylabel("accuracy under shift (probit)", fontsize=10)
     handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9)
     return figure
 
 
@@ -87,22 +93,23 @@ def _draw_line_panel(ax: Axes, panel: Data) -> None:
     sources, actual, predicted = zip(*panel["points"], strict=True)
     x = probit(sources, n_id)
     ends = np.array([x.min() - 0.08, x.max() + 0.08])
-    ax.plot(ends, ends, color=GREY, linewidth=1, linestyle=(0, (5, 3)), label="no loss")
+    middle = panel["middle"]
+    ax.axline((middle, middle), slope=1, color=GREY, linewidth=1, linestyle=(0, (5, 3)), label="no loss")
     for values, colour, marker, name in (
         (actual, COLOURS[0], "o", "actual"),
         (predicted, COLOURS[1], "^", "predicted by ConfusionPartition"),
     ):
-        slope, intercept = panel["actual" if name == "actual" else "predicted"]
-        ax.plot(ends, slope * ends + intercept, color=colour, linewidth=1)
+        slope, level = panel["actual" if name == "actual" else "predicted"]
+        ax.plot(ends, slope * (ends - middle) + level, color=colour, linewidth=1)
         ax.scatter(x, probit(values, n), s=16, c=colour, marker=marker, linewidths=0, label=name)
-    ax.set_title(as_label(panel["set"]), loc="left", fontsize=9)
+    ax.set_title(_short(panel["set"]), loc="left", fontsize=9)
 
 
 def _draw_pairs(data: Data) -> Figure:
     panels = data["panels"]
     sets = list(dict.fromkeys(point[0] for panel in panels for point in panel["points"]))
     figure = Figure(figsize=(2.5 * len(panels) + 1.4, 0.32 * len(sets) + 1.5), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         ax.axvline(0, color=GREY, linewidth=1)
         for name, difference, low, high in panel["points"]:
@@ -125,17 +132,27 @@ def _draw_drop(data: Data) -> Figure:
     ax = figure.subplots()
     ax.axvline(50, color=GREY, linewidth=1, linestyle="--")
     for place, row in enumerate(rows):
-        ax.barh(place, 100 * row["share"], height=0.55, color=COLOURS[0], alpha=0.75)
+        if row["share"] is not None:
+            ax.barh(place, 100 * row["share"], height=0.55, color=COLOURS[0], alpha=0.75)
         if row["low"] is not None:
             ax.plot([100 * row["low"], 100 * row["high"]], [place, place], color=INK, linewidth=1.5)
         ax.plot(100 * row["mass"], place, "D", markersize=6, color=COLOURS[1])
+        if row["uninformative"] is not None:
+            ax.plot(100 * row["uninformative"], place, "x", markersize=7, markeredgewidth=2, color=INK)
     ax.set_yticks(range(len(rows)), [as_label(row["set"]) for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlabel("%")
     figure.suptitle(
-        "Bars: share of the drop from high confusion (line: 95 %). Diamonds: share of images.", fontsize=9.5
+        "Bars: share of the drop from high confusion (line: 95 %). Diamonds: share of images.\n"
+        "Crosses: what a score that says nothing about accuracy would give.",
+        fontsize=9.5,
     )
     return figure
+
+
+def _short(name: str) -> str:
+    """Return a set's name without the dataset that corruptions belong to."""
+    return as_label(name.rpartition("/")[2])
 
 
 def _panels(count: int, width: float, height: float, *, legend: bool = False) -> tuple[Figure, Any]:

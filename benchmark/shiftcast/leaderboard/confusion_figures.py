@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from shiftcast.analysis.tables import ConfusionTables
 from shiftcast.leaderboard.figures import Data, Picture, as_number
 from shiftcast.scores import SuiteScores
+from shiftcast.statistics import probit
 
 FEWEST = 20
-"""Predictions that an accuracy in a bin needs to be drawn."""
+"""Images that an accuracy in a bin needs to be drawn."""
 
 
 def confusion_figures(scores: SuiteScores, tables: ConfusionTables) -> dict[str, Picture]:
@@ -56,7 +59,7 @@ def distribution_data(tables: ConfusionTables, shown: Sequence[str]) -> Data:
 
 
 def accuracy_data(tables: ConfusionTables, shown: Sequence[str]) -> Data:
-    """Return each model's accuracy in each bin of each shown set; None below 20 predictions."""
+    """Return each model's accuracy in each bin of each shown set; None below 20 images."""
     panels = []
     models = list(dict.fromkeys(zip(tables.accuracy["architecture"], tables.accuracy["recipe"], strict=True)))
     several = len({recipe for _, recipe in models}) > 1
@@ -67,8 +70,8 @@ def accuracy_data(tables: ConfusionTables, shown: Sequence[str]) -> Data:
             rows = own[(own["architecture"] == architecture) & (own["recipe"] == recipe)].sort_values("bin")
             label = f"{architecture} ({recipe})" if several else architecture
             curves[label] = [
-                as_number(right / n) if n >= FEWEST else None
-                for right, n in rows[["right", "n"]].itertuples(index=False)
+                as_number(right / n) if images >= FEWEST else None
+                for right, n, images in rows[["right", "n", "images"]].itertuples(index=False)
             ]
         panels.append({"set": name, "curves": curves})
     return {"panels": panels}
@@ -97,11 +100,22 @@ def lines_data(scores: SuiteScores, tables: ConfusionTables) -> Data:
                         index=False
                     )
                 ],
-                "actual": [as_number(line["slope"]), as_number(line["intercept"])],
-                "predicted": [as_number(line["slope_predicted"]), as_number(line["intercept_predicted"])],
+                "middle": as_number(_middle(rows)),
+                "actual": [as_number(line["slope"]), _probit(line["middle"])],
+                "predicted": [as_number(line["slope_predicted"]), _probit(line["middle_predicted"])],
             }
         )
     return {"panels": panels}
+
+
+def _middle(rows: pd.DataFrame) -> float:
+    """Return the mean probit of ID accuracy, every architecture x recipe counting once."""
+    probits = pd.Series(probit(rows["id_accuracy"], int(rows["n_id"].iloc[0])), index=rows.index)
+    return float(probits.groupby([rows["architecture"], rows["recipe"]]).mean().mean())
+
+
+def _probit(share: float) -> float | None:
+    return as_number(float(probit(share, 10**9)))
 
 
 # Pairs of estimators, and where accuracy is lost
@@ -122,7 +136,10 @@ def pairs_data(tables: ConfusionTables) -> Data:
 def drop_data(tables: ConfusionTables) -> Data:
     """Return the share of the drop that comes from high confusion, with the share of the images."""
     rows = [
-        {"set": row["set"], **{name: as_number(row[name]) for name in ("share", "low", "high", "mass")}}
+        {
+            "set": row["set"],
+            **{name: as_number(row[name]) for name in ("share", "low", "high", "mass", "uninformative")},
+        }
         for row in tables.drop.to_dict("records")
     ]
     return {"panels": [{"rows": rows}] if rows else []}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from shiftcast.files import write_atomic
-from shiftcast.leaderboard.confusion import render_confusion
+from shiftcast.leaderboard.confusion import MARKER, render_confusion
 from shiftcast.leaderboard.confusion_figures import confusion_figures
 from shiftcast.leaderboard.figures import Picture, figure_hash, figures
 from shiftcast.leaderboard.markdown import render
@@ -110,14 +110,22 @@ def _drift(path: Path, present: str, text: str) -> list[str]:
 
 
 def _left_over(files: Iterable[Path], root: Path) -> list[Path]:
-    """Pictures of ours, known by their data hash, in folders of pictures that no file stands for."""
+    """Files of ours that nothing makes any more: pictures, by their hash, and pages, by their mark."""
     wanted = set(files)
     folders = {path.parent for path in wanted if path.suffix == ".svg"}
     siblings = {path.parents[1].as_posix() + "/*/figures/*.svg" for path in folders if len(path.parts) > 2}
     patterns = siblings | {f"{folder.as_posix()}/*.svg" for folder in folders}
     found = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
-    strangers = sorted(found - wanted)
-    return [path for path in strangers if figure_hash((root / path).read_text(errors="replace"))]
+    for home in {folder.parent if folder.name == "figures" else folder for folder in folders}:
+        pages = set((root / home).glob(CONFUSION_PAGE))
+        if home.parts:  # pages of other suites lie beside it, those of the root's neighbours are not ours
+            pages |= set((root / home).parent.glob(f"*/{CONFUSION_PAGE}"))
+        found |= {path.relative_to(root) for path in pages}
+    return [path for path in sorted(found - wanted) if _ours((root / path).read_text(errors="replace"))]
+
+
+def _ours(text: str) -> bool:
+    return bool(figure_hash(text)) or text.startswith(MARKER)
 
 
 def tidy_csv(scores: SuiteScores) -> str:

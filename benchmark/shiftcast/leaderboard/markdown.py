@@ -28,6 +28,7 @@ from shiftcast.leaderboard.text import (
     points,
     predicted,
     ratio,
+    score,
     signed,
     table,
 )
@@ -234,29 +235,28 @@ def _views(scores: SuiteScores) -> list[str]:
         return []
     keys = ["architecture", "recipe"]
     parts = frame.drop_duplicates(["set", "view"])[["set", "view", "title", "n"]].to_dict("records")
-    headings = {"model": "left"}
-    columns = []
+    columns: dict[str, dict[Any, float]] = {}
     for part in parts:
         own = frame[(frame["set"] == part["set"]) & (frame["view"] == part["view"])]
-        whole = scores.accuracies[
-            (scores.accuracies["set"] == part["set"]) & (scores.accuracies["role"] == "scored")
-        ]
-        for rows, heading in ((whole, f"{escape(part['set'])} %"), (own, f"{escape(part['view'])} %")):
+        sets = scores.accuracies
+        whole = sets[(sets["set"] == part["set"]) & (sets["role"] == "scored")]
+        name = escape(part["set"])
+        for rows, heading in ((whole, f"{name} %"), (own, f"{name}: {escape(part['view'])} %")):
             shares = rows["right"].astype(float) / rows["n"].astype(float)
-            columns.append(shares.groupby([rows[key] for key in keys]).mean().to_dict())
-            headings[heading] = "right"
+            columns.setdefault(heading, shares.groupby([rows[key] for key in keys]).mean().to_dict())
+    headings = {"model": "left"} | dict.fromkeys(columns, "right")
     several = frame["recipe"].nunique() > 1
     models = frame.drop_duplicates(keys)[keys].sort_values(keys).to_dict("records")
     cells = [
         [
             model_name(row, several),
-            *(percent(c.get((row["architecture"], row["recipe"]), float("nan"))) for c in columns),
+            *(percent(c.get((row["architecture"], row["recipe"]), float("nan"))) for c in columns.values()),
         ]
         for row in models
     ]
     said = [
-        f"- **{escape(part['view'])}**: {count(part['n'], 'image')} of {escape(part['set'])}, "
-        f"{escape(part['title'])}."
+        f"- **{escape(part['set'])}: {escape(part['view'])}**: {escape(part['title'])} "
+        f"({count(part['n'], 'image')})."
         for part in parts
     ]
     body = "\n\n".join(["\n".join(said), table(headings, cells)])
@@ -284,8 +284,8 @@ def _confusion(scores: SuiteScores, page: str) -> list[str]:
     text += "the source's abstract tested, how much the partition depends on its choices."
     if len(natural):
         source = scores.confusion.sets.iloc[0]
-        text += f" Mean score {points(source['mean'])} in distribution; " + ", ".join(
-            f"{points(row['mean'])} on {escape(row['set'])}" for row in natural.to_dict("records")
+        text += f" Mean score {score(source['mean'])} in distribution; " + ", ".join(
+            f"{score(row['mean'])} on {escape(row['set'])}" for row in natural.to_dict("records")
         )
         text += "."
     return ["### Confusion", text]
