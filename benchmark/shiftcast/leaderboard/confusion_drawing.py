@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shiftcast.leaderboard.drawing import COLOURS, GREY, INK, as_label, look
+from shiftcast.leaderboard.drawing import COLOURS, GREY, INK, as_label, look, percent_axis
 from shiftcast.leaderboard.figures import Data
 from shiftcast.leaderboard.text import ratio
 from shiftcast.statistics import probit
@@ -77,12 +77,11 @@ def _draw_lines(data: Data) -> Figure:
         _draw_line_panel(ax, panel)
     values = [probit(point[1:], panel["n"][1]) for panel in panels for point in panel["points"]]
     sources = [probit(point[0], panel["n"][0]) for panel in panels for point in panel["points"]]
-    grid[0].set(
-        xlim=(min(sources) - 0.1, max(sources) + 0.1),  # the line of no loss may leave the picture
-        ylim=(float(np.min(values)) - 0.1, float(np.max(values)) + 0.1),
-    )
-    figure.supxlabel("in-distribution accuracy (probit)", fontsize=10)
-    figure.supylabel("accuracy under shift (probit)", fontsize=10)
+    # The line of no loss may leave the picture: it lies far above strong shifts.
+    y_limits = (float(np.min(values)) - 0.1, float(np.max(values)) + 0.1)
+    percent_axis(grid[0], (float(min(sources)) - 0.1, float(max(sources)) + 0.1), y_limits)
+    figure.supxlabel("in-distribution accuracy (%), probit scale", fontsize=10)
+    figure.supylabel("accuracy under shift (%), probit scale", fontsize=10)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9)
     return figure

@@ -153,7 +153,7 @@ def _draw_lines(data: Data) -> Figure:
         _draw_line_panel(ax, panels[position], x_limits)
         # Shared axes hide inner labels, so the last panel of each column asks for its own.
         ax.tick_params(labelbottom=position + columns >= len(panels))
-    _percent_axis(grid[0, 0], x_limits, y_limits)
+    percent_axis(grid[0, 0], x_limits, y_limits)
     figure.supxlabel("in-distribution accuracy (%), probit scale", fontsize=10)
     figure.supylabel("accuracy under shift (%), probit scale", fontsize=10)
     low, high = percent(min(sources)), percent(max(sources))
@@ -180,7 +180,8 @@ def _draw_line_panel(ax: Axes, panel: Data, limits: tuple[float, float]) -> None
     ax.set_title(f"{as_label(panel['group'])} ({panel['kind']})\n{text}", loc="left", fontsize=9)
 
 
-def _percent_axis(ax: Axes, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> None:
+def percent_axis(ax: Axes, x_limits: tuple[float, float], y_limits: tuple[float, float]) -> None:
+    """Label probit axes in percent, between limits given as probits."""
     ax.set(xlim=x_limits, ylim=y_limits)
     for axis, limits in ((ax.xaxis, x_limits), (ax.yaxis, y_limits)):
         ticks = percent_ticks(*limits)
