@@ -132,3 +132,17 @@ def test_intervals_are_extended_to_hold_the_estimate(low: float, high: float) ->
 def test_estimates_must_be_finite() -> None:
     with pytest.raises(InvalidInputError, match="finite"):
         Estimate(float("nan"), 0, 1, 0.95)
+
+
+def test_labels_can_be_given_later_and_share_what_is_known():
+    logits = np.random.RandomState(0).normal(size=(20, 3))
+    plain = Predictions("x", logits)
+    known = plain.probabilities
+    labels = plain.predicted.copy()
+    right = plain.with_labels(labels)
+    assert right.accuracy == 1
+    assert right.probabilities is known
+    assert plain.labels is None
+    assert right.with_labels((labels + 1) % 3).accuracy == 0
+    with pytest.raises(InvalidInputError, match="labels"):
+        plain.with_labels(labels[:5])

@@ -5,6 +5,7 @@ Nothing here reads or writes files (see `runs`), and nothing here needs torch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -143,6 +144,14 @@ class Predictions:
     def accuracy(self) -> float:
         """Share of right predictions, in [0, 1]."""
         return float(self.correct.mean())
+
+    def with_labels(self, labels: Integers) -> Predictions:
+        """Return the same predictions with labels (n,); what is known of the outputs is shared."""
+        checked = class_indices(f"{self.name}: labels", labels, (len(self),), self.classes)
+        other = copy.copy(self)
+        other.__dict__.pop("correct", None)
+        other._set("labels", checked)
+        return other
 
     def without_labels(self) -> Predictions:
         """Return the same predictions with the labels taken away."""

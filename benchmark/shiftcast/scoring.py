@@ -56,17 +56,19 @@ class RunView:
 
     def _predictions(self, name: str, group: str, rows: Integers, part: str, labelled: bool) -> Predictions:
         key = (name, part, labelled)
-        if key not in self._known:
-            self._known[key] = self._read(name, group, rows, part, labelled)
+        if key not in self._known and labelled:
+            labels = cast("Integers", self.pool.labels_of(name))[rows]
+            self._known[key] = self._predictions(name, group, rows, part, labelled=False).with_labels(labels)
+        elif key not in self._known:
+            self._known[key] = self._read(name, group, rows, part)
         return self._known[key]
 
-    def _read(self, name: str, group: str, rows: Integers, part: str, labelled: bool) -> Predictions:
+    def _read(self, name: str, group: str, rows: Integers, part: str) -> Predictions:
         members = self.members
         return Predictions(
             name=name,
             group=group,
             logits=self.run.sets[name].logits[rows].astype(np.float64),
-            labels=cast("Integers", self.pool.labels_of(name))[rows] if labelled else None,
             reference=self.pool.ensemble(members, name, rows, part) if members else None,
             peers=_classes(self.peers, name, rows),
             siblings=_classes(self.siblings, name, rows),

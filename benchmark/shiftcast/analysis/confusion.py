@@ -38,6 +38,7 @@ class Confusion:
         self.scores = cache(self._scores)
         self.groups = cache(self._groups)
         self.right = cache(self._right)
+        self.base = cache(self._base)
 
     @cached_property
     def reference(self) -> list[StoredRun]:
@@ -109,7 +110,7 @@ class Confusion:
         n = len(self.reference[0].sets[name].logits)
         return image_groups(n, resampling_seed(name), self.clusters(name))
 
-    def base(self, name: str) -> Integers | None:
+    def _base(self, name: str) -> Integers | None:
         """Positions of the in-distribution images that a derived set is made from (n,)."""
         for target in self.pool.suite.unfolded_targets():
             if target.id == name and target.derived:

@@ -29,16 +29,17 @@ def describe_sets(confusion: Confusion) -> pd.DataFrame:
     """
     source = confusion.source
     targets = {target.id: target for target in confusion.pool.suite.unfolded_targets()}
+    whole = confusion.scores(source)
+    at_home = _draws(confusion, source, np.column_stack([np.ones(len(whole)), whole]))
     rows = []
     for name in confusion.sets:
         scores, high = confusion.scores(name), confusion.high(name)
         base = confusion.base(name)
         totals = _draws(confusion, name, np.column_stack([np.ones(len(scores)), scores, high]))
         means, above = totals[:, 1] / totals[:, 0], totals[:, 2] / totals[:, 0]
-        known = confusion.scores(source) if base is None else confusion.scores(source)[base]
-        if base is None:
-            other = _draws(confusion, source, np.column_stack([np.ones(len(known)), known]))
-        else:
+        known, other = whole, at_home
+        if base is not None:
+            known = whole[base]
             other = _draws(confusion, name, np.column_stack([np.ones(len(known)), known]))
         differences = means - other[:, 1] / other[:, 0]
         clusters = confusion.clusters(name)
