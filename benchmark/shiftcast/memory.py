@@ -36,7 +36,8 @@ def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) ->
     key = (id(array), name)
     found = _known.get(key)
     if found is not None and found[0]() is array:
-        return array if found[1] is _ITSELF else found[1]  # type: ignore[no-any-return]
+        kept: Any = array if found[1] is _ITSELF else found[1]
+        return kept  # type: ignore[no-any-return]
     result = compute()
     if isinstance(result, np.ndarray):
         result.flags.writeable = False

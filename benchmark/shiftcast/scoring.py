@@ -345,14 +345,16 @@ def _views(workspace: Workspace, pool: Pool) -> pd.DataFrame:
     names = [pool.suite.source.test, *(t.id for t in pool.targets if not t.derived)] if pool.scored else []
     for name in names:
         card, labels = workspace.dataset(name), pool.labels_of(name)
-        for key, view in card.views.items() if labels is not None else ():
+        if labels is None:
+            continue
+        for key, view in card.views.items():
             shown = ~np.isin(labels, [card.classes.index(one) for one in view.without_classes])
             shown[[position for position in view.without_images if position < len(shown)]] = False
             for run in pool.scored:
                 used = run.record.datasets.get(name)
                 if name not in run.sets or (view.edition and (used is None or used.edition != view.edition)):
                     continue
-                right = int((run.sets[name].true_rank == 0)[shown].sum())
+                right = int((cast("Integers", run.sets[name].true_rank)[shown] == 0).sum())
                 counts = {"right": right, "n": int(shown.sum())}
                 rows.append({**run.key.model_dump(), "set": name, "view": key, "title": view.title, **counts})
     return pd.DataFrame(rows, columns=list(VIEW_COLUMNS))

@@ -106,9 +106,9 @@ def accuracy_by_bin(confusion: Confusion) -> pd.DataFrame:
             for column, (architecture, recipe) in enumerate(keys)
         ]
     table = pd.concat(frames, ignore_index=True)
-    keys = ["architecture", "recipe", "set", "bin"]
-    sums = {"right": "sum", "n": "sum", "images": "first"}
-    return table.groupby(keys, sort=False, as_index=False).agg(sums)
+    grouped = table.groupby(["architecture", "recipe", "set", "bin"], sort=False)
+    sums = grouped[["right", "n"]].sum()
+    return sums.assign(images=grouped["images"].first()).reset_index()
 
 
 def reliability(confusion: Confusion) -> pd.DataFrame:
