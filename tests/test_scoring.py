@@ -14,7 +14,7 @@ from shiftcast.files import sha256
 from shiftcast.pool import read_pool
 from shiftcast.predictions import Estimate
 from shiftcast.runs import RunFolder, StoredSet, encode_predictions
-from shiftcast.scoring import combine, protocols, score_results, score_suite
+from shiftcast.scoring import combine, protocols, score_pool, score_results, score_suite
 from shiftcast.workspace import Workspace
 
 
@@ -241,6 +241,18 @@ def test_results_of_an_unknown_suite_are_refused(workspace, make_results):
 def test_no_results_say_how_to_make_some(workspace, tmp_path):
     with pytest.raises(InvalidInputError, match="shiftcast run quickstart"):
         score_results(workspace, tmp_path)
+
+
+def test_an_ensemble_is_judged_once_however_many_models_are_scored(workspace, make_results, monkeypatch):
+    from shiftcast.difficulty import scores
+
+    judged, plain = [], scores.KINDS["entropy"]
+    counted = {**scores.KINDS, "entropy": lambda members: judged.append(id(members)) or plain(members)}
+    monkeypatch.setattr(scores, "KINDS", counted)
+    pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
+    score_pool(pool, official_estimators())
+    assert len(pool.scored) > 1
+    assert len(judged) == len(set(judged)) > 0
 
 
 def test_target_rows_are_permuted_alike_for_every_model(workspace, make_results):

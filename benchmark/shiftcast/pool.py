@@ -53,7 +53,7 @@ class StoredRun:
 
     def probabilities(self, name: str) -> Floats:
         """Class probabilities (n, K) on one set."""
-        return softmax(self.sets[name].logits.astype(np.float64))
+        return softmax(self.sets[name].logits)
 
 
 class Pool:
@@ -65,6 +65,7 @@ class Pool:
         self.scored: list[StoredRun] = []
         self.reference: dict[str, StoredRun] = {}
         self._ensembles: dict[tuple[tuple[str, ...], str, str], Floats | None] = {}
+        self._predicted: dict[tuple[StoredRun, str, str], Integers] = {}
         self._orders: dict[tuple[str, str], Integers] = {}
         self._labels: dict[str, Integers | None] = {}
 
@@ -126,7 +127,7 @@ class Pool:
         Returns
         -------
         Floats or None
-            A read-only array, the same one each time until `forget_ensembles`: what is computed
+            A read-only array, the same one each time until `forget`: what is computed
             from it is remembered with it.
         """
         key = (members, name, part)
@@ -134,14 +135,25 @@ class Pool:
             runs = [self.reference[member] for member in members]
             found = None
             if all(name in run.sets for run in runs):
-                found = np.stack([softmax(run.sets[name].logits[rows].astype(np.float64)) for run in runs])
+                found = softmax(np.stack([run.sets[name].logits[rows] for run in runs]))
                 found.flags.writeable = False
             self._ensembles[key] = found
         return self._ensembles[key]
 
-    def forget_ensembles(self) -> None:
-        """Let go of the ensembles' probabilities, which take more memory than all predictions."""
+    def predicted(self, run: StoredRun, name: str, rows: Integers, part: str) -> Integers:
+        """Return the predicted classes (n,) of a run on images of one set, kept until `forget`.
+
+        `rows` and `part` are as in `ensemble`.
+        """
+        key = (run, name, part)
+        if key not in self._predicted:
+            self._predicted[key] = run.predicted(name)[rows]
+        return self._predicted[key]
+
+    def forget(self) -> None:
+        """Let go of what scorings share: ensembles' probabilities take more memory than all predictions."""
         self._ensembles.clear()
+        self._predicted.clear()
 
     def members(self, family: str) -> tuple[str, ...]:
         """Names of the reference members for a scored run of `family`; empty if incomplete."""

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,7 @@ from shiftcast.memory import remembered
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Kind = Literal["logits", "probabilities"]
+Number = TypeVar("Number", bound=np.generic)
 
 SUM_TOLERANCE = 1e-3
 """How far a row of probabilities may be from one (float16 storage stays within 5e-4)."""
@@ -28,11 +29,29 @@ ROUNDING = 1e-12
 """Rows this close to one are normalised already: what is left is rounding."""
 
 
-def softmax(logits: Floats) -> Floats:
-    """Return the softmax over the last axis, in float64, safe for large logits."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    normalised: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
-    return normalised
+BLOCK = 2048
+"""Rows whose softmax is computed at once: they stay in the processor's cache."""
+
+
+def softmax(logits: NDArray[np.floating]) -> Floats:
+    """Return the softmax over the last axis, computed in float64, safe for large logits."""
+    result = np.empty(logits.shape)
+    rows, filled = (array.reshape(-1, logits.shape[-1]) for array in (logits, result))
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK].T.astype(np.float64, order="C")  # long rows reduce faster
+        block -= block.max(axis=0)
+        np.exp(block, out=block)
+        block /= block.sum(axis=0)
+        filled[start : start + BLOCK] = block.T
+    return result
+
+
+def entropy_terms(probabilities: Floats) -> Floats:
+    """Return -p ln p of each entry, 0 where p = 0: `scipy.special.entr` at a third of its time."""
+    terms = np.maximum(probabilities, np.finfo(np.float64).tiny)
+    np.log(terms, out=terms)
+    terms *= probabilities
+    return np.negative(terms, out=terms)
 
 
 def log_softmax(logits: Floats) -> Floats:
@@ -127,10 +146,20 @@ class Predictions:
         return softmax(self.logits) if self.kind == "logits" else self.logits
 
     @cached_property
+    def confidence(self) -> Floats:
+        """Largest class probability of each image (n,)."""
+        return self.of_predicted(self.probabilities)
+
+    @cached_property
     def predicted(self) -> Integers:
         """Predicted class of each image (n,): the largest output, ties to the lower class."""
         classes: Integers = np.argmax(self.logits, axis=1).astype(np.int64)
         return classes
+
+    def of_predicted(self, values: NDArray[Number]) -> NDArray[Number]:
+        """Return the entry of the predicted class in each row of `values` (n, K)."""
+        chosen: NDArray[Number] = values[np.arange(len(self)), self.predicted]
+        return chosen
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
@@ -140,22 +169,25 @@ class Predictions:
         result: NDArray[np.bool_] = self.predicted == self.labels
         return result
 
-    @property
+    @cached_property
     def accuracy(self) -> float:
         """Share of right predictions, in [0, 1]."""
         return float(self.correct.mean())
 
     def with_labels(self, labels: Integers) -> Predictions:
         """Return the same predictions with labels (n,); what is known of the outputs is shared."""
-        checked = class_indices(f"{self.name}: labels", labels, (len(self),), self.classes)
-        other = copy.copy(self)
-        other.__dict__.pop("correct", None)
-        other._set("labels", checked)
-        return other
+        return self._relabelled(class_indices(f"{self.name}: labels", labels, (len(self),), self.classes))
 
     def without_labels(self) -> Predictions:
-        """Return the same predictions with the labels taken away."""
-        return replace(self, labels=None)
+        """Return the same predictions with the labels taken away; what is known of the outputs is shared."""
+        return self if self.labels is None else self._relabelled(None)
+
+    def _relabelled(self, labels: Integers | None) -> Predictions:
+        other = copy.copy(self)  # the arrays were validated once and need no second look
+        for told in ("correct", "accuracy"):  # cached, and would still tell of the old labels
+            other.__dict__.pop(told, None)
+        other._set("labels", labels)
+        return other
 
     def select(self, index: Integers) -> Predictions:
         """Return the images at `index` (integers, repeats allowed), in that order."""
@@ -225,9 +257,8 @@ def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: 
     if array.shape != shape:
         expected = "(…, n)" if -1 in shape else str(shape)
         raise InvalidInputError(f"{what}: expected shape {expected}, got {array.shape}")
-    outside = (array < 0) | (array >= classes)
-    if outside.any():
-        where = int(np.flatnonzero(outside.ravel())[0])
+    if array.size and (array.min() < 0 or array.max() >= classes):
+        where = int(np.flatnonzero((array < 0) | (array >= classes))[0])
         raise InvalidInputError(
             f"{what}: expected values in 0..{classes - 1} ({classes} classes), "
             f"got {int(array.ravel()[where])} at position {where}"

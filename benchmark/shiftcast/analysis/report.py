@@ -37,9 +37,10 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
     if any(name not in pool.reference for name in pool.suite.reference.members):
         return None
     confusion = Confusion(pool)
+    human, note = read_figures(folder / HUMAN, confusion)
+    judged = all(pool.members(run.family) for run in pool.scored)
     resampled = Resampled(confusion)
     predicted = official_predictions(pool, table)
-    human, note = read_figures(folder / HUMAN, confusion)
     return ConfusionTables(
         kind=confusion.kind,
         members=list(confusion.members),
@@ -51,9 +52,7 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
         lines=predicted_lines(resampled, predicted),
         pairs=paired_errors(resampled, predicted),
         drop=drop_shares(resampled),
-        sensitivity=sensitivity(pool)
-        if all(pool.members(run.family) for run in pool.scored)
-        else pd.DataFrame(),
+        sensitivity=sensitivity(pool) if judged else pd.DataFrame(),
         human=human,
         human_note=note,
     )
@@ -63,10 +62,12 @@ def official_predictions(pool: Pool, table: pd.DataFrame) -> dict[tuple[str, str
     """Return official predictions (R,) by (estimator, target), where every scored run has one."""
     order = [(run.key.architecture, run.key.recipe, run.key.seed) for run in pool.scored]
     official = table[table["protocol"] == "official"]
-    found = {}
-    for (estimator, target), rows in official.groupby(["estimator", "target"]):
-        keys = zip(rows["architecture"], rows["recipe"], rows["seed"], strict=True)
-        known = dict(zip(keys, rows["predicted"], strict=True))
-        if set(known) == set(order):
-            found[str(estimator), str(target)] = np.array([known[key] for key in order], dtype=np.float64)
-    return found
+    found: dict[tuple[str, str], dict[tuple[str, str, int], float]] = {}
+    columns = ("estimator", "target", "architecture", "recipe", "seed", "predicted")
+    for estimator, target, *run, predicted in zip(*(official[name] for name in columns), strict=True):
+        found.setdefault((estimator, target), {})[tuple(run)] = predicted
+    return {
+        key: np.array([known[run] for run in order], dtype=np.float64)
+        for key, known in found.items()
+        if set(known) == set(order)
+    }

@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,12 @@ from scipy.optimize import isotonic_regression
 
 from shiftcast.cards import Target
 from shiftcast.difficulty import KINDS, largest_score
-from shiftcast.difficulty.scores import DECIMALS
+from shiftcast.difficulty.scores import DECIMALS, OF_MEAN, mean_on_grid, on_grid
 from shiftcast.estimators.bins import bin_index, merge_bins
 from shiftcast.estimators.partition import ConfusionPartition
 from shiftcast.pool import Pool, StoredRun
-from shiftcast.predictions import Floats, Integers
+from shiftcast.predictions import Floats, Integers, softmax
+from shiftcast.statistics import group_sums
 
 MEMBERS = (2, 3, 5, 8)
 BINS = (5, 10, 20)
@@ -27,6 +30,8 @@ COLUMNS = (
     *("aspect", "variant", "default", "natural_mae", "natural_bias", "synthetic_mae", "synthetic_bias"),
 )
 DEFAULT = ConfusionPartition()
+OF_DEFAULT = OF_MEAN[DEFAULT.kind]
+"""The default score, as a function of the mean member: ensembles of many sizes cost one sum each."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class _Table:
         self.parts = {target.id: _parts(pool, target) for target in self.targets}
         self._defaults: dict[Variant, tuple[float, ...]] = {}
         self._probabilities: dict[tuple[str, ...], Floats] = {}
+        self._exact: dict[tuple[str, ...], Floats] = {}
 
     def _weights(self, natural: bool) -> Floats | None:
         """Weight of each run and target in a board's mean (R, T); None without such targets."""
@@ -128,9 +134,8 @@ class _Table:
         each: Sequence[Sequence[int] | None] = rings or [None]
         for ring in each:
             predicted = np.empty_like(self.actual)
-            for rows, ensemble in self._ensembles(ring, let_in):
-                scores = np.round(KINDS[variant.kind](ensemble), DECIMALS)
-                predicted[rows] = self._predict(scores, rows, variant, ensemble.shape[2])
+            for rows, scores in self._scores(variant.kind, ring, let_in):
+                predicted[rows] = self._predict(np.round(scores, DECIMALS), rows, variant)
             found.append(self._means(100 * (np.round(predicted, 6) - np.round(self.actual, 6))))
         figures = tuple(np.mean(found, axis=0).tolist())
         if usual:
@@ -147,74 +152,87 @@ class _Table:
             ]
         return values
 
-    def _ensembles(self, ring: Sequence[int] | None, let_in: bool) -> Iterator[tuple[list[int], Floats]]:
-        """Yield runs (their positions) and the member probabilities (M, N, K) that judge them."""
+    def _scores(
+        self, kind: str, ring: Sequence[int] | None, let_in: bool
+    ) -> Iterator[tuple[list[int], Floats]]:
+        """Yield runs (their positions) and the scores of all images (N,) by which they are judged."""
         judged: dict[tuple[str, ...], list[int]] = {}
         for position, run in enumerate(self.pool.scored):
             judged.setdefault(self.pool.members(run.family), []).append(position)
         for members, rows in judged.items():
-            ensemble = self._concatenated(members)
-            if ring is not None:
-                ensemble = ensemble[list(ring)]
-            if not let_in:
-                yield rows, ensemble
+            if ring is None and not let_in:
+                yield rows, KINDS[kind](self._concatenated(members))
                 continue
+            exact = self._on_grid(members)
+            if ring is not None:
+                yield rows, OF_DEFAULT(mean_on_grid(sum(exact[place] for place in ring), len(ring)))
+                continue
+            whole = exact.sum(axis=0)
             for row in rows:
-                run = self.pool.scored[row]
-                own = np.concatenate([run.probabilities(name) for name in self.names])
-                joined = ensemble.copy()
-                joined[row % len(joined)] = own
-                yield [row], joined
+                own = on_grid(self._joined([self.pool.scored[row]])[0])
+                mixed = whole - exact[row % len(exact)] + own
+                yield [row], OF_DEFAULT(mean_on_grid(mixed, len(exact)))
 
     def _concatenated(self, members: tuple[str, ...]) -> Floats:
         if members not in self._probabilities:
-            runs = [self.pool.reference[name] for name in members]
-            self._probabilities[members] = np.stack(
-                [np.concatenate([run.probabilities(name) for name in self.names]) for run in runs]
-            )
+            self._probabilities[members] = self._joined([self.pool.reference[name] for name in members])
         return self._probabilities[members]
 
-    def _predict(self, scores: Floats, rows: list[int], variant: Variant, classes: int) -> Floats:
+    def _on_grid(self, members: tuple[str, ...]) -> Floats:
+        """Member probabilities (M, N, K) as whole numbers, which add without error."""
+        if members not in self._exact:
+            self._exact[members] = on_grid(self._concatenated(members))
+        return self._exact[members]
+
+    def _joined(self, runs: Sequence[StoredRun]) -> Floats:
+        """Return the probabilities (M, N, K) of runs on all sets, one set after the other."""
+        logits = [np.concatenate([run.sets[name].logits for name in self.names]) for run in runs]
+        return softmax(np.stack(logits))
+
+    def _predict(self, scores: Floats, rows: list[int], variant: Variant) -> Floats:
         """Return predicted accuracies (runs, T) from the scores of all images (N,)."""
-        learn = _isotonic if variant.isotonic else _partition(variant, largest_score(variant.kind, classes))
-        source, right = scores[self.slices[self.source]], self.right[:, rows]
-        halves = self.pool.halves
-        fitted = {part: learn(source[halves[part]], right[halves[part]]) for part in ("all", "A", "B")}
+        values: Any = scores  # bins, unless every score counts by itself
+        if not variant.isotonic:
+            classes = self.pool.scored[0].sets[self.source].logits.shape[1]
+            values = bin_index(scores, largest_score(variant.kind, classes), variant.bins)
+        source, right = values[self.slices[self.source]], self.right[:, rows]
+
+        @cache
+        def fitted(part: str) -> Learned:
+            half = self.pool.halves[part]
+            if variant.isotonic:
+                return _isotonic(source[half], right[half])
+            return _partition(source[half], right[half], variant.bins)
+
         columns = []
         for target in self.targets:
-            own = scores[self.slices[target.id]]
+            own = values[self.slices[target.id]]
             if variant.shared or not target.derived:
-                columns.append(fitted["all"](own))
+                columns.append(fitted("all")(own))
                 continue
-            parts = [(fitted[fit](own[index]), len(index)) for fit, index in self.parts[target.id]]
+            parts = [(fitted(fit)(own[index]), len(index)) for fit, index in self.parts[target.id]]
             total = sum(count for _, count in parts)
             columns.append(np.sum([value * (count / total) for value, count in parts], axis=0))
         return np.stack(columns, axis=1)
 
 
-Learned = Callable[[Floats], Floats]
-"""From the scores of a target's images to predicted accuracies (R,)."""
+Learned = Callable[[Any], Floats]
+"""From the bins or scores of a target's images to predicted accuracies (R,)."""
 
 
-def _partition(variant: Variant, largest: float) -> Callable[[Floats, Floats], Learned]:
-    def learn(scores: Floats, right: Floats) -> Learned:
-        raw = bin_index(scores, largest, variant.bins)
-        home = merge_bins(np.bincount(raw, minlength=variant.bins), DEFAULT.min_count)
-        merged = home[raw]
-        counts = np.bincount(merged, minlength=variant.bins)
-        rights = np.stack(
-            [np.bincount(merged, weights=column, minlength=variant.bins) for column in right.T], axis=1
-        )
-        accuracy = rights / np.maximum(counts, 1)[:, None]
+def _partition(raw: Integers, right: Floats, bins: int) -> Learned:
+    """Learn each run's accuracy in bins of the score; bins short of images are merged."""
+    home = merge_bins(np.bincount(raw, minlength=bins), DEFAULT.min_count)
+    merged = home[raw]
+    counts = np.bincount(merged, minlength=bins)
+    accuracy = group_sums(merged, right, bins) / np.maximum(counts, 1)[:, None]
 
-        def predict(own: Floats) -> Floats:
-            there = np.bincount(home[bin_index(own, largest, variant.bins)], minlength=variant.bins)
-            predicted: Floats = there @ accuracy / there.sum()
-            return predicted
+    def predict(own: Integers) -> Floats:
+        there = np.bincount(home[own], minlength=bins)
+        predicted: Floats = there @ accuracy / there.sum()
+        return predicted
 
-        return predict
-
-    return learn
+    return predict
 
 
 def _isotonic(scores: Floats, right: Floats) -> Learned:

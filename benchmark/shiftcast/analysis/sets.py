@@ -89,8 +89,7 @@ def accuracy_by_bin(confusion: Confusion) -> pd.DataFrame:
     for name in filter(confusion.labelled, confusion.scored_sets):
         index = bin_index(confusion.scores(name), confusion.largest, ACCURACY_BINS)
         counts = np.bincount(index, minlength=ACCURACY_BINS)
-        right = np.zeros((ACCURACY_BINS, len(keys)))
-        np.add.at(right, index, confusion.right(name))
+        right = group_sums(index, confusion.right(name), ACCURACY_BINS)
         frames += [
             pd.DataFrame(
                 {

@@ -22,6 +22,11 @@ app = typer.Typer(
 )
 
 
+Results = Annotated[
+    Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
+]
+
+
 class Device(StrEnum):
     """Where networks run."""
 
@@ -80,9 +85,7 @@ def run(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this architecture (repeatable).")] = None,
     retrain: Annotated[bool, typer.Option(help="Train stale runs again.")] = False,
-    results: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
-    ] = None,
+    results: Results = None,
 ) -> None:
     """Train, evaluate and score every run of a suite that is not finished yet."""
     from shiftcast.cli.report import report
@@ -138,9 +141,7 @@ def leaderboard(
     check: Annotated[
         bool, typer.Option("--check", help="Only compare; exit 1 and show what differs.")
     ] = False,
-    results: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
-    ] = None,
+    results: Results = None,
     out: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder for leaderboard.md [default: the workspace].")
     ] = None,
@@ -150,10 +151,7 @@ def leaderboard(
 
     workspace = _workspace(context)
     folder, place = results or workspace.results(), out or workspace.home
-    if check:
-        check_leaderboard(workspace, folder, place)
-    else:
-        write_leaderboard(workspace, folder, place)
+    (check_leaderboard if check else write_leaderboard)(workspace, folder, place)
 
 
 @app.command()
@@ -173,9 +171,7 @@ def difficulty(
         ),
     ] = None,
     edition: Annotated[str, typer.Option(help="Edition of the datasets, as in SUITE@EDITION.")] = "",
-    results: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
-    ] = None,
+    results: Results = None,
 ) -> None:
     """Write how confusing every image of a suite is to its reference ensemble (no images, no torch)."""
     from shiftcast.cli.difficulty import write_difficulty

@@ -15,11 +15,10 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import entr
 
 from shiftcast.errors import InvalidInputError, UnknownNameError
 from shiftcast.memory import remembered
-from shiftcast.predictions import SUM_TOLERANCE, Floats
+from shiftcast.predictions import SUM_TOLERANCE, Floats, entropy_terms
 
 MINIMUM_MEMBERS = 3
 """Below three members a vote says next to nothing, so smaller ensembles are refused."""
@@ -43,7 +42,10 @@ def entropy(P: ArrayLike) -> Floats:
     Floats
         One score per image (n,), in [0, 1].
     """
-    mean = _mean_probabilities(P)
+    return _entropy_of(_mean_probabilities(P))
+
+
+def _entropy_of(mean: Floats) -> Floats:
     return _normalised(_entropies(mean), mean.shape[1])
 
 
@@ -55,7 +57,11 @@ def vote_entropy(P: ArrayLike) -> Floats:
 
 def gini(P: ArrayLike) -> Floats:
     """Return the Gini impurity of the mean member, 1 - sum_k pbar_k^2, (n,) in [0, 1 - 1/K]."""
-    return 1 - _exact_sum(_mean_probabilities(P) ** 2)
+    return _gini_of(_mean_probabilities(P))
+
+
+def _gini_of(mean: Floats) -> Floats:
+    return 1 - _exact_sum(mean**2)
 
 
 def vote_gini(P: ArrayLike) -> Floats:
@@ -72,13 +78,17 @@ def mutual_information(P: ArrayLike) -> Floats:
     It is high where members are each sure and contradict each other, low where all hesitate alike.
     """
     members = np.asarray(P, dtype=np.float64)
-    within = sum(_on_grid(_entropies(member)) for member in members) / (_GRID * len(members))
+    within = sum(on_grid(_entropies(member)) for member in members) / (_GRID * len(members))
     return np.maximum(_entropies(_mean_probabilities(members)) - within, 0.0)
 
 
 def least_confidence(P: ArrayLike) -> Floats:
     """Return 1 - max_k pbar_k, (n,) in [0, 1 - 1/K]."""
-    score: Floats = 1 - _mean_probabilities(P).max(axis=1)
+    return _least_confidence_of(_mean_probabilities(P))
+
+
+def _least_confidence_of(mean: Floats) -> Floats:
+    score: Floats = 1 - mean.max(axis=1)
     return score
 
 
@@ -100,6 +110,11 @@ KINDS: Mapping[str, Callable[[ArrayLike], Floats]] = MappingProxyType(
     }
 )
 """Every difficulty score by name."""
+
+OF_MEAN: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
+    {"entropy": _entropy_of, "gini": _gini_of, "least_confidence": _least_confidence_of}
+)
+"""Scores that depend on the mean member (n, K) alone, as functions of it."""
 
 
 def difficulty(P: ArrayLike, kind: str = "entropy") -> Floats:
@@ -214,14 +229,20 @@ def _check_probabilities(P: Floats) -> None:
         )
 
 
-def _on_grid(values: Floats) -> Floats:
-    whole: Floats = np.rint(values * _GRID)
-    return whole
+def on_grid(values: Floats) -> Floats:
+    """Return values as whole multiples of 2^-44: their sums are exact, in any order and grouping."""
+    whole = np.multiply(values, _GRID)
+    return np.rint(whole, out=whole)
+
+
+def mean_on_grid(total: Floats, members: int) -> Floats:
+    """Return the mean member (n, K) from the sum of `members` members on the grid."""
+    return total / (_GRID * members)
 
 
 def _exact_sum(values: Floats) -> Floats:
     """Sum over the last axis on the grid, see the head of this module."""
-    total: Floats = _on_grid(values).sum(axis=-1) / _GRID
+    total: Floats = on_grid(values).sum(axis=-1) / _GRID
     return total
 
 
@@ -230,9 +251,8 @@ def _mean_probabilities(P: ArrayLike) -> Floats:
     members = np.asarray(P, dtype=np.float64)
     total = np.zeros(members.shape[1:])
     for member in members:
-        total += _on_grid(member)
-    total /= _GRID * len(members)
-    return total
+        total += on_grid(member)
+    return mean_on_grid(total, len(members))
 
 
 def _normalised(entropies: Floats, classes: int) -> Floats:
@@ -242,4 +262,4 @@ def _normalised(entropies: Floats, classes: int) -> Floats:
 
 def _entropies(probabilities: Floats) -> Floats:
     """Return -sum_k p_k ln p_k of each row, with 0 ln 0 = 0."""
-    return _exact_sum(entr(probabilities))
+    return _exact_sum(entropy_terms(probabilities))

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.special import entr
 
 from shiftcast.errors import UnknownNameError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.sampling import residual_variance, sampling_estimate
-from shiftcast.predictions import Estimate, Floats, Predictions
+from shiftcast.predictions import Estimate, Floats, Predictions, entropy_terms
 
 
 def max_confidence_score(predictions: Predictions) -> Floats:
@@ -22,7 +21,7 @@ def max_confidence_score(predictions: Predictions) -> Floats:
     in sorted order and the score rounded to 1e-9, so the order of classes makes and breaks no tie.
     """
     if predictions.kind == "probabilities":
-        return _rounded(predictions.probabilities.max(axis=1))
+        return _rounded(predictions.confidence)
     ordered = np.sort(predictions.logits, axis=1)
     top, second, others = ordered[:, -1:], ordered[:, -2:-1], ordered[:, :-1]
     remainder = np.log(np.exp(others - second).sum(axis=1))
@@ -31,7 +30,7 @@ def max_confidence_score(predictions: Predictions) -> Floats:
 
 def negative_entropy_score(predictions: Predictions) -> Floats:
     """Return sum_k p_k ln p_k of each image (n,), 0 ln 0 = 0, summed in sorted order, to 1e-9."""
-    terms = entr(np.sort(predictions.probabilities, axis=1))
+    terms = entropy_terms(np.sort(predictions.probabilities, axis=1))
     return _rounded(-terms.sum(axis=1))
 
 

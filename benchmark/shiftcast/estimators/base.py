@@ -7,7 +7,6 @@ hides target labels and holds what `fit` and `predict` are given against each ot
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
@@ -114,7 +113,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
                     f"{type(self).__name__}.predict: {key} of target {target.name!r} holds "
                     f"{len(getattr(target, key))} models, but the source's held {count}; give the same ones"
                 )
-        return self._predict(_unlabelled(target))
+        return self._predict(target.without_labels())
 
     def _check_requirements(self, method: str, predictions: Predictions) -> None:
         for need in sorted(self.requires - {"others"}):
@@ -142,13 +141,3 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     @abstractmethod
     def _predict(self, target: Predictions) -> Estimate:
         """Answer for a validated target without labels."""
-
-
-def _unlabelled(target: Predictions) -> Predictions:
-    """Return the target without labels; its arrays were validated once and need no second look."""
-    if target.labels is None:
-        return target
-    twin = copy.copy(target)
-    twin.__dict__["labels"] = None  # past the frozen dataclass's own door, on our copy only
-    twin.__dict__.pop("correct", None)  # a cached property would still tell
-    return twin

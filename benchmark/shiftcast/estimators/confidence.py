@@ -16,12 +16,6 @@ from shiftcast.estimators.sampling import sampling_estimate
 from shiftcast.predictions import Estimate, Floats, Predictions, softmax
 
 
-def confidence(predictions: Predictions) -> Floats:
-    """Return max_k p_k of each image (n,)."""
-    highest: Floats = predictions.probabilities.max(axis=1)
-    return highest
-
-
 class AverageConfidence(Estimator):
     """Mean confidence on the target (AC), optionally after temperature scaling on the source (AC-TS).
 
@@ -56,9 +50,9 @@ class AverageConfidence(Estimator):
 
     def _predict(self, target: Predictions) -> Estimate:
         if self.calibration:
-            confidences = softmax(scalable_logits(target) / self.temperature_).max(axis=1)
+            confidences = target.of_predicted(softmax(scalable_logits(target) / self.temperature_))
         else:
-            confidences = confidence(target)
+            confidences = target.confidence
         variance = float((confidences * (1 - confidences)).mean()) / len(target)
         return sampling_estimate(
             float(confidences.mean()), variance, self.level, temperature=self.temperature_
@@ -80,7 +74,7 @@ class DifferenceOfConfidences(SignalDifference):
     citation: ClassVar[str] = "Guillory et al. (2021), Predicting with Confidence on Unseen Distributions"
 
     def _signal(self, predictions: Predictions) -> Floats:
-        return confidence(predictions)
+        return predictions.confidence
 
 
 class ImportanceReweighting(PartitionEstimator):
@@ -109,4 +103,4 @@ class ImportanceReweighting(PartitionEstimator):
         self.level = level
 
     def _scores(self, predictions: Predictions) -> Floats:
-        return np.round(1 - confidence(predictions), 9)
+        return np.round(1 - predictions.confidence, 9)

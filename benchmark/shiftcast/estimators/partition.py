@@ -210,9 +210,7 @@ class AgreementShift(SignalDifference):
 
 def own_label_votes(predictions: Predictions) -> Floats:
     """Return v_i[yhat_i], the share of reference members that vote as the model does (n,)."""
-    shares = vote_shares(_reference(predictions))
-    own: Floats = shares[np.arange(len(predictions)), predictions.predicted]
-    return own
+    return predictions.of_predicted(vote_shares(_reference(predictions)))
 
 
 def _reference(predictions: Predictions) -> Floats:

@@ -254,7 +254,7 @@ def details(scores: SuiteScores, natural: bool, by: str) -> pd.DataFrame:
     # All parts at once: a loop over hundreds of small frames takes seconds.
     by_target = used.groupby([*key, *CELL, "target"])[["absolute", "error"]].mean()
     cells = by_target.groupby(level=[*key, *CELL]).mean()
-    table = rows.groupby(key).agg(selected=("selected", "any"))
+    table = rows.groupby(key)["selected"].any().to_frame()
     table[["mae", "bias"]] = cells.groupby(level=key).mean()
     table["rows"] = used.groupby(key).size()
     table["cells"] = _complete_by(key, rows.drop_duplicates(["part", *ROW]), used)

@@ -12,7 +12,7 @@ from shiftcast.scores import SuiteScores
 from shiftcast.statistics import probit
 
 FEWEST = 20
-"""Images that an accuracy in a bin needs to be drawn."""
+"""Images that an accuracy in a bin needs to be drawn or printed."""
 
 
 def confusion_figures(scores: SuiteScores, tables: ConfusionTables) -> dict[str, Picture]:

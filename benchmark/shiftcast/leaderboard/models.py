@@ -69,27 +69,31 @@ def run_accuracies(scores: SuiteScores, sets: Sequence[str]) -> pd.DataFrame:
         Columns `architecture`, `recipe`, `seed`, `accuracy`, and `n` and `effective` of the smallest
         set: severities show the same base images, so their counts do not add up.
     """
+    accuracy, n, effective = (_of_sets(wide, sets) for wide in _accuracies(scores))
+    smallest = {"n": n.min(axis=1).astype(int), "effective": effective.min(axis=1)}
+    return accuracy.mean(axis=1).to_frame("accuracy").assign(**smallest).reset_index()
+
+
+@lru_cache(maxsize=16)
+def _accuracies(scores: SuiteScores) -> tuple[pd.DataFrame, ...]:
+    """Return accuracy, `n` and `effective` of scored runs (rows) on labelled sets (columns)."""
     rows = scores.accuracies
-    rows = rows[(rows["role"] == "scored") & rows["set"].isin(list(sets)) & rows["right"].notna()]
-    rows = rows.sort_values([*RUN, "set"])
+    rows = rows[(rows["role"] == "scored") & rows["right"].notna()]
     rows = rows.assign(accuracy=rows["right"].astype(float) / rows["n"].astype(float))
-    grouped = rows.groupby(RUN)
-    frame = grouped.agg(
-        accuracy=("accuracy", "mean"), n=("n", "min"), effective=("effective", "min"), sets=("set", "nunique")
-    ).reset_index()
-    return frame[frame["sets"] == len(set(sets))].drop(columns="sets").reset_index(drop=True)
+    return tuple(rows.pivot(index=RUN, columns="set", values=name) for name in ("accuracy", "n", "effective"))
+
+
+def _of_sets(wide: pd.DataFrame, sets: Sequence[str]) -> pd.DataFrame:
+    """Return the columns `sets`, in order of name, of the runs that have a value in each."""
+    return wide.reindex(columns=sorted(set(sets))).dropna()
 
 
 def _summary(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean over seeds with Wilson's interval for n images at that mean, and the seeds' spread."""
     grouped = runs.groupby(MODEL)
-    frame = grouped.agg(
-        runs=("seed", "size"),
-        n=("n", "min"),
-        effective=("effective", "mean"),
-        accuracy=("accuracy", "mean"),
-        sd=("accuracy", "std"),
-    ).reset_index()
+    counts = {"runs": grouped.size(), "n": grouped["n"].min(), "effective": grouped["effective"].mean()}
+    accuracy = grouped["accuracy"]
+    frame = pd.DataFrame({**counts, "accuracy": accuracy.mean(), "sd": accuracy.std()}).reset_index()
     # Seeds share their images, so they do not narrow an interval over images.
     sizes = [round(size) for size in frame["effective"]]
     ends = [wilson(round(a * n), n) for a, n in zip(frame["accuracy"], sizes, strict=True)]
@@ -123,24 +127,24 @@ def robustness(source: pd.DataFrame, target: pd.DataFrame) -> pd.DataFrame:
 
 def _predicted(scores: SuiteScores, sets: Sequence[str]) -> pd.DataFrame:
     """Return the headline estimator's mean prediction for each run that it predicts on all of `sets`."""
+    return _of_sets(_headline(scores), sets).mean(axis=1).to_frame("predicted").reset_index()
+
+
+@lru_cache(maxsize=16)
+def _headline(scores: SuiteScores) -> pd.DataFrame:
+    """Return what the headline estimator predicts for runs (rows) on targets (columns)."""
     rows = scores.table
-    chosen = (rows["protocol"] == "official") & (rows["estimator"] == scores.suite.headline)
-    rows = kept(rows[chosen & rows["target"].isin(list(sets))].astype({"abstains": bool}))
-    rows = rows.sort_values([*RUN, "target"])
-    frame = rows.groupby(RUN).agg(predicted=("predicted", "mean"), sets=("target", "nunique")).reset_index()
-    return frame[frame["sets"] == len(set(sets))].drop(columns="sets")
+    rows = rows[(rows["protocol"] == "official") & (rows["estimator"] == scores.suite.headline)]
+    rows = kept(rows.astype({"abstains": bool}))
+    return rows.pivot(index=RUN, columns="target", values="predicted").astype(float)
 
 
 def _by_model(runs: pd.DataFrame, column: str, expected: pd.DataFrame) -> list[float]:
     """Means over seeds in the order of `expected`; NaN where not all of its runs have a value."""
-    means = runs.groupby(MODEL)[column].agg(["mean", "size"]).to_dict("index")
-    values = []
-    for key, count in zip(
-        zip(*(expected[name] for name in MODEL), strict=True), expected["runs"], strict=True
-    ):
-        found = means.get(key)
-        values.append(float(found["mean"]) if found and found["size"] == count else float("nan"))
-    return values
+    grouped = runs.groupby(MODEL)[column]
+    means, counts = grouped.mean().to_dict(), grouped.size().to_dict()
+    keys = zip(*(expected[name] for name in [*MODEL, "runs"]), strict=True)
+    return [float(means[a, r]) if counts.get((a, r)) == count else float("nan") for a, r, count in keys]
 
 
 @lru_cache(maxsize=16)
@@ -301,31 +305,18 @@ def withheld(scores: SuiteScores) -> pd.DataFrame:
         headline estimator's means over seeds (NaN where it abstains or lacks a run); `lowest` and
         `highest` are the ends of the other estimators' means, `others` how many there are.
     """
-    table = scores.table.astype({"abstains": bool}).sort_values(["estimator", *RUN])
-    rows = table[(table["protocol"] == "official") & table["actual"].isna()]
+    table, key = scores.table, ["target", *MODEL]
+    rows = table[(table["protocol"] == "official") & table["actual"].isna()].astype({"abstains": bool})
+    everyone = rows.groupby(key)
+    frame = pd.DataFrame({"runs": everyone["seed"].nunique(), "n": everyone["n"].first()})
+    used = kept(rows.sort_values(["estimator", *RUN])).groupby([*key, "estimator"])
+    means = used[["predicted", "low", "high"]].mean().assign(seeds=used["seed"].nunique()).reset_index()
+    means = means[means["seeds"] == frame["runs"].reindex(pd.MultiIndex.from_frame(means[key])).to_numpy()]
+    headline = means["estimator"] == scores.suite.headline
+    frame[["predicted", "low", "high"]] = means[headline].set_index(key)[["predicted", "low", "high"]]
+    others = means[~headline].groupby(key)["predicted"]
+    frame["lowest"], frame["highest"], frame["others"] = others.min(), others.max(), others.size()
     order = {target.id: position for position, target in enumerate(scores.targets)}
-    records = [
-        {"target": key[0], "architecture": key[1], "recipe": key[2], **_withheld_columns(scores, own)}
-        for key, own in rows.groupby(["target", *MODEL])
-    ]
-    records.sort(
-        key=lambda r: (order.get(r["target"], len(order)), r["target"], r["architecture"], r["recipe"])
-    )
-    return pd.DataFrame(records, columns=list(WITHHELD_COLUMNS))
-
-
-def _withheld_columns(scores: SuiteScores, own: pd.DataFrame) -> dict[str, Any]:
-    runs, used = own["seed"].nunique(), kept(own)
-    whole = used[used.groupby("estimator")["seed"].transform("nunique") == runs]
-    means = whole.groupby("estimator")[["predicted", "low", "high"]].mean()
-    headline = scores.suite.headline
-    others = means.drop(index=headline, errors="ignore")["predicted"]
-    mine = means.to_dict("index").get(headline, {})
-    return {
-        "runs": runs,
-        "n": int(own["n"].iloc[0]),
-        **{name: float(mine.get(name, float("nan"))) for name in ("predicted", "low", "high")},
-        "lowest": float(others.min()),
-        "highest": float(others.max()),
-        "others": len(others),
-    }
+    frame = frame.fillna({"others": 0}).astype({"others": int}).reset_index()
+    frame = frame.assign(place=[order.get(target, len(order)) for target in frame["target"]])
+    return frame.sort_values(["place", *key])[list(WITHHELD_COLUMNS)].reset_index(drop=True)

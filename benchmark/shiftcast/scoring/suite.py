@@ -1,0 +1,146 @@
+"""Every table of a suite, from its stored runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from shiftcast.analysis.report import confusion_tables
+from shiftcast.cards import Suite
+from shiftcast.errors import InvalidInputError, RunError
+from shiftcast.estimators import Estimator, official_estimators
+from shiftcast.pool import Pool, read_pool
+from shiftcast.predictions import Integers
+from shiftcast.scores import VIEW_COLUMNS, SuiteScores
+from shiftcast.scoring.rows import score_pool
+from shiftcast.status import results_folder
+from shiftcast.workspace import Workspace
+
+
+def score_suite(
+    workspace: Workspace,
+    suite: Suite,
+    results: Path,
+    edition: str = "",
+    estimators: Mapping[str, Estimator] | None = None,
+) -> SuiteScores:
+    """Score every complete run of a suite.
+
+    Parameters
+    ----------
+    workspace, suite
+        Where the cards are, and what is scored.
+    results
+        The folder that holds `SUITE/` or `SUITE@EDITION/`.
+    edition
+        Which arrays the runs were made on; empty for those that the suite names.
+    estimators
+        Named, unfitted estimators; the official ones when omitted.
+    """
+    chosen = official_estimators() if estimators is None else estimators
+    folder = results_folder(results, suite, edition)
+    pool, runs = read_pool(workspace, suite, folder)
+    table, skipped = score_pool(pool, chosen)
+    pool.forget()
+    present = pool.targets if pool.scored else []
+    return SuiteScores(
+        suite=suite,
+        edition=edition,
+        targets=present,
+        natural={t.id: workspace.natural(t) for t in suite.unfolded_targets()},
+        runs=pd.DataFrame(runs).astype({"parameters": "Int64", "epochs": "Int64"}),
+        accuracies=_accuracies(pool),
+        table=table,
+        skipped=skipped,
+        ensemble=_ensemble(workspace, suite),
+        dataset_notes=_dataset_notes(workspace, pool),
+        confusion=confusion_tables(pool, table, folder),
+        views=_views(workspace, pool),
+    )
+
+
+def _accuracies(pool: Pool) -> pd.DataFrame:
+    rows = []
+    for role, runs in (("scored", pool.scored), ("reference", list(pool.reference.values()))):
+        for run in runs:
+            for name, stored in run.sets.items():
+                ranks = stored.true_rank
+                right = pd.NA if ranks is None else int((ranks == 0).sum())
+                rows.append(
+                    {
+                        **run.key.model_dump(),
+                        "role": role,
+                        "set": name,
+                        "right": right,
+                        "n": len(stored.logits),
+                        "effective": run.effective(name),
+                    }
+                )
+    columns = ["architecture", "recipe", "seed", "role", "set", "right", "n", "effective"]
+    return pd.DataFrame(rows, columns=columns).astype({"right": "Int64"})
+
+
+def _views(workspace: Workspace, pool: Pool) -> pd.DataFrame:
+    """Count right answers on the parts of sets that dataset cards ask for."""
+    rows = []
+    names = [pool.suite.source.test, *(t.id for t in pool.targets if not t.derived)] if pool.scored else []
+    for name in names:
+        card, labels = workspace.dataset(name), pool.labels_of(name)
+        if labels is None:
+            continue
+        for key, view in card.views.items():
+            shown = ~np.isin(labels, [card.classes.index(one) for one in view.without_classes])
+            shown[[position for position in view.without_images if position < len(shown)]] = False
+            for run in pool.scored:
+                used = run.record.datasets.get(name)
+                if name not in run.sets or (view.edition and (used is None or used.edition != view.edition)):
+                    continue
+                right = int((cast("Integers", run.sets[name].true_rank)[shown] == 0).sum())
+                counts = {"right": right, "n": int(shown.sum())}
+                rows.append({**run.key.model_dump(), "set": name, "view": key, "title": view.title, **counts})
+    return pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
+
+
+def _ensemble(workspace: Workspace, suite: Suite) -> pd.DataFrame:
+    roles = [("member", suite.reference.members), ("reserve", suite.reference.reserves)]
+    return pd.DataFrame(
+        [
+            {"architecture": name, "family": workspace.architecture(name).family, "role": role}
+            for role, names in roles
+            for name in names
+        ]
+    )
+
+
+def _dataset_notes(workspace: Workspace, pool: Pool) -> dict[str, str]:
+    notes = {}
+    for run in pool.scored:
+        for name, used in run.record.datasets.items():
+            if used.edition in ("publisher", "") or used.edition.startswith("generator-"):
+                continue
+            known = (
+                workspace.datasets[name].editions.get(used.edition) if name in workspace.datasets else None
+            )
+            notes[name] = f"{used.edition}: {known.description if known else 'arrays that no card describes'}"
+    return dict(sorted(notes.items()))
+
+
+def score_results(workspace: Workspace, results: Path) -> list[SuiteScores]:
+    """Score every suite that has a folder in `results`, in order of name."""
+    scores = []
+    for folder in sorted(path for path in results.glob("*") if path.is_dir()):
+        name, _, edition = folder.name.partition("@")
+        if name in workspace.suites:
+            scores.append(score_suite(workspace, workspace.suites[name], results, edition))
+        elif any(folder.glob("*/*/seed-*/run.json")):
+            raise RunError(
+                f"{folder}: holds runs of a suite {name!r}, which has no file in "
+                f"{workspace.root / 'benchmark/suites'}; add the suite or move the folder away"
+            )
+    if not scores:
+        raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")
+    return scores
