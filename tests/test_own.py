@@ -24,7 +24,7 @@ def test_estimates_come_from_a_models_own_outputs_alone(tmp_path):
     shifted = arrays(seed=1, signal=1.0)
     target = read_predictions(saved(tmp_path, "prod.npz", logits=shifted["logits"]), labelled=False)
     rows = {row["estimator"]: row for row in estimate_accuracy(source, target)}
-    assert list(rows) == ["NoShift", "AC", "AC-TS", "DoC", "IM", "ATC-MC", "ATC-NE"]
+    assert list(rows) == ["NoShift", "AC", "AC-TS", "DoC", "IM", "ATC-MC", "ATC-NE", "COT", "COTT"]
     assert rows["NoShift"]["accuracy"] == pytest.approx(source.accuracy, abs=1e-6)
     assert rows["DoC"]["accuracy"] < source.accuracy
     assert all(row["low"] <= row["accuracy"] <= row["high"] for row in rows.values())

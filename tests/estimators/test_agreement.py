@@ -1,4 +1,4 @@
-"""GDE and ALine-S against slow loops and numpy's own line."""
+"""GDE, ALine-S and ALine-D against slow loops and numpy's own line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm
 
 from shiftcast.errors import RequirementError
-from shiftcast.estimators import GDE, ALineS
+from shiftcast.estimators import GDE, ALineD, ALineS
 from shiftcast.estimators.agreement import pairwise_agreement
 from shiftcast.predictions import Predictions
 from shiftcast.testing import make_predictions
@@ -99,3 +99,35 @@ def test_aline_needs_peers_that_differ() -> None:
     same = two_class([0, 1, 0], [0, 1, 1], peers=[[0, 1, 0], [0, 1, 0]])
     with pytest.raises(RequirementError, match="all 3 pairs agree equally often"):
         ALineS().fit(same)
+
+
+def test_aline_d_solves_the_least_squares_of_all_pairs() -> None:
+    source, target = make_predictions(300, seed=1), make_predictions(200, seed=2, shift=0.8)
+
+    def agreements(p: Predictions) -> dict[tuple[int, int], float]:
+        everyone = [*p.peers, p.predicted]
+        return {
+            (j, k): float(
+                norm.ppf(np.clip(np.mean(everyone[j] == everyone[k]), 0.5 / len(p), 1 - 0.5 / len(p)))
+            )
+            for j, k in combinations(range(len(everyone)), 2)
+        }
+
+    before, after = agreements(source), agreements(target)
+    slope = np.polyfit(list(before.values()), list(after.values()), 1)[0]
+    known = [norm.ppf(np.mean(one == source.labels)) for one in [*source.peers, source.predicted]]
+    rows, answers = [], []
+    for j, k in before:
+        row = np.zeros(len(known))
+        row[j] = row[k] = 0.5
+        rows.append(row)
+        answers.append(after[j, k] + slope * ((known[j] + known[k]) / 2 - before[j, k]))
+    rows, answers = np.array(rows), np.array(answers)
+    expected = norm.cdf(np.linalg.solve(rows.T @ rows, rows.T @ answers)[-1])
+    assert ALineD().fit(source).predict(target).accuracy == pytest.approx(expected, abs=1e-6)
+
+
+def test_aline_d_differs_from_aline_s() -> None:
+    source, target = make_predictions(300, seed=1), make_predictions(200, seed=2, shift=0.8)
+    first, second = (one.fit(source).predict(target).accuracy for one in (ALineS(), ALineD()))
+    assert first != second

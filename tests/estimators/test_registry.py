@@ -19,8 +19,12 @@ def register(monkeypatch: pytest.MonkeyPatch, **entries: str) -> None:
 
 
 def test_board_order() -> None:
-    names = "NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE GDE ALine-S ConfusionPartition AgreementShift"
-    assert list(official_estimators()) == [*names.split(), "OwnLabelPartition"]
+    names = """
+        NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE COT COTT GDE ALine-S ALine-D ConfusionPartition
+        AgreementShift OwnLabelPartition OwnLabelPartition-mean NuclearNorm MaNo MDE SoftmaxCorr Entropy
+        MutualInformation
+    """
+    assert list(official_estimators()) == names.split()
 
 
 def test_every_call_gives_fresh_instances() -> None:

@@ -4,32 +4,55 @@ Pure numpy/scipy. What an estimator sees and answers is in `shiftcast.prediction
 answers are is `shiftcast.scoring`'s business.
 """
 
-from shiftcast.estimators.agreement import GDE, ALineS
+from shiftcast.estimators.agreement import GDE, ALineD, ALineS
 from shiftcast.estimators.atc import ATC
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
+from shiftcast.estimators.cot import COT, COTT
+from shiftcast.estimators.coupling import Transport, transport
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
 from shiftcast.estimators.registry import get_estimator, official_estimators, outside_estimators
+from shiftcast.estimators.scores import (
+    MDE,
+    Entropy,
+    MaNo,
+    MappedScore,
+    MutualInformation,
+    NuclearNorm,
+    SoftmaxCorr,
+)
 
 __all__ = [
     "ATC",
+    "COT",
+    "COTT",
     "GDE",
+    "MDE",
+    "ALineD",
     "ALineS",
     "AgreementShift",
     "AverageConfidence",
     "ConfusionPartition",
     "DifferenceOfConfidences",
     "DropDecomposition",
+    "Entropy",
     "Estimator",
     "ImportanceReweighting",
+    "MaNo",
+    "MappedScore",
     "MeanShift",
+    "MutualInformation",
     "NoShift",
+    "NuclearNorm",
     "OwnLabelPartition",
+    "SoftmaxCorr",
     "Track",
+    "Transport",
     "decompose_drop",
     "get_estimator",
     "official_estimators",
     "outside_estimators",
+    "transport",
 ]

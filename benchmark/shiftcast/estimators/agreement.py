@@ -1,4 +1,4 @@
-"""Estimators that compare the scored model with other models: siblings (GDE) and peers (ALine-S)."""
+"""Estimators that compare the scored model with other models: siblings (GDE) and peers (ALine-S, ALine-D)."""
 
 from __future__ import annotations
 
@@ -111,22 +111,23 @@ class ALineS(Estimator):
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
         if self.source_models_["peers"] < MINIMUM_PEERS:
             raise RequirementError(
-                f"ALineS.fit: needs at least {MINIMUM_PEERS} peers for a line through pairs, "
+                f"{type(self).__name__}.fit: needs at least {MINIMUM_PEERS} peers for a line through pairs, "
                 f"got {self.source_models_['peers']}"
             )
         self.source_count_ = len(source)
         self.source_agreement_ = probit(pairwise_agreement(_with_peers(source)), len(source))
         if self.source_agreement_.min() == self.source_agreement_.max():
             raise RequirementError(
-                "ALineS.fit: needs peers whose agreement on the source differs from pair to pair; "
-                f"all {len(self.source_agreement_)} pairs agree equally often"
+                f"{type(self).__name__}.fit: needs peers whose agreement on the source differs from pair to "
+                f"pair; all {len(self.source_agreement_)} pairs agree equally often"
             )
 
     def _predict(self, target: Predictions) -> Estimate:
         m = len(target)
-        line = fit_line(self.source_agreement_, probit(pairwise_agreement(_with_peers(target)), m))
+        agreement = probit(pairwise_agreement(_with_peers(target)), m)
+        line = fit_line(self.source_agreement_, agreement)
         abscissa = float(probit(self.source_accuracy_, self.source_count_))
-        estimate = float(inverse_probit(line(abscissa)))
+        estimate = self._estimate(line, agreement)
         spread = _clipped(estimate, m)
         variance = _line_variance(line, abscissa, self.source_count_) + spread * (1 - spread) / m
         return sampling_estimate(
@@ -140,6 +141,39 @@ class ALineS(Estimator):
             abstains=line.r2 < ABSTAINS_BELOW,
             peers=self.source_models_["peers"],
         )
+
+    def _estimate(self, line: Line, agreement: Floats) -> float:  # noqa: ARG002
+        """Return the estimate from the line and the probits of target agreement of all pairs."""
+        return float(inverse_probit(line(float(probit(self.source_accuracy_, self.source_count_)))))
+
+
+class ALineD(ALineS):
+    """Agreement-on-the-line, solved for every model's target accuracy at once (ALine-D).
+
+    With the slope a of ALine-S, least squares over all pairs j, k of peers and the scored model in
+    the probits w_j of target accuracies: (w_j + w_k) / 2 = probit(agreement on target) +
+    a [(probit acc_j + probit acc_k) / 2 - probit(agreement on source)]. The estimate is Phi(w) of
+    the scored model. Clipping, interval and diagnostics are those of ALine-S.
+
+    Parameters
+    ----------
+    level
+        Nominal level of the sampling interval.
+    """
+
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:
+        super()._fit(source, others)
+        right = (_with_peers(source) == source.labels).mean(axis=1)
+        self.source_probits_ = probit(right, len(source))
+
+    def _estimate(self, line: Line, agreement: Floats) -> float:
+        models = len(self.source_probits_)
+        first, second = np.triu_indices(models, k=1)
+        halves = np.zeros((len(first), models))
+        halves[np.arange(len(first)), first] = halves[np.arange(len(first)), second] = 0.5
+        known = halves @ self.source_probits_ - self.source_agreement_
+        solved = np.linalg.lstsq(halves, agreement + line.slope * known, rcond=None)[0]
+        return float(inverse_probit(solved[-1]))
 
 
 def _line_variance(line: Line, abscissa: float, n: int) -> float:

@@ -39,8 +39,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         Datasets on which the estimator, or a default of it, was chosen; the board greys them.
     citation
         The publication that the formula comes from.
+    others_from
+        Which labelled targets of other groups the board gives to `fit`: "alike" (of the target's own
+        kind, natural or synthetic, where there are enough) or "synthetic" (made from source images).
     exact_on_source
         Whether the source predicted from itself gives its accuracy exactly.
+    reads_offsets
+        Whether adding a constant to all logits of an image may change the answer.
 
     Parameters
     ----------
@@ -52,7 +57,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     requires: ClassVar[frozenset[str]] = frozenset({"logits"})
     selected_on: ClassVar[tuple[str, ...]] = ()
     citation: ClassVar[str] = ""
+    others_from: ClassVar[Literal["alike", "synthetic"]] = "alike"
     exact_on_source: ClassVar[bool] = False
+    reads_offsets: ClassVar[bool] = False
 
     level: float = 0.95
 

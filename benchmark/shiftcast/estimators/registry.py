@@ -5,12 +5,14 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.estimators.agreement import GDE, ALineS
+from shiftcast.estimators.agreement import GDE, ALineD, ALineS
 from shiftcast.estimators.atc import ATC
 from shiftcast.estimators.base import Estimator
 from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
+from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
+from shiftcast.estimators.scores import MDE, Entropy, MaNo, MutualInformation, NuclearNorm, SoftmaxCorr
 
 ENTRY_POINT_GROUP = "shiftcast.estimators"
 
@@ -26,11 +28,21 @@ def official_estimators() -> dict[str, Estimator]:
         "IM": ImportanceReweighting(),
         "ATC-MC": ATC(),
         "ATC-NE": ATC(score="negative_entropy"),
+        "COT": COT(),
+        "COTT": COTT(),
         "GDE": GDE(),
         "ALine-S": ALineS(),
+        "ALine-D": ALineD(),
         "ConfusionPartition": ConfusionPartition(),
         "AgreementShift": AgreementShift(),
         "OwnLabelPartition": OwnLabelPartition(),
+        "OwnLabelPartition-mean": OwnLabelPartition(score="mean"),
+        "NuclearNorm": NuclearNorm(),
+        "MaNo": MaNo(),
+        "MDE": MDE(),
+        "SoftmaxCorr": SoftmaxCorr(),
+        "Entropy": Entropy(),
+        "MutualInformation": MutualInformation(),
     }
 
 

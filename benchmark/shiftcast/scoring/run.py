@@ -60,10 +60,12 @@ class RunView:
 
     def _read(self, name: str, group: str, rows: Integers, part: str) -> Predictions:
         members = self.members
+        logits = self.run.sets[name].logits[rows].astype(np.float64)
+        logits.flags.writeable = False  # so that what is computed from it is remembered
         return Predictions(
             name=name,
             group=group,
-            logits=self.run.sets[name].logits[rows].astype(np.float64),
+            logits=logits,
             reference=self.pool.ensemble(members, name, rows, part) if members else None,
             peers=self._classes(self.peers, name, rows, part),
             siblings=self._classes(self.siblings, name, rows, part),
@@ -75,13 +77,13 @@ class RunView:
             return None
         return np.stack([self.pool.predicted(run, name, rows, part) for run in runs])
 
-    def others(self, target: Target, part: str) -> tuple[list[Predictions], str]:
+    def others(self, target: Target, part: str, synthetic: bool) -> tuple[list[Predictions], str]:
         """Return labelled predictions on targets of other groups, and a note on what they are.
 
-        A natural target learns from other natural groups where there are at least three of them,
-        else from the synthetic ones.
+        All synthetic ones where asked for. Else a natural target learns from other natural groups
+        where there are at least three of them, or from the synthetic ones, and the note says so.
         """
-        natural = self.pool.workspace.natural(target)
+        natural = self.pool.workspace.natural(target) and not synthetic
         labelled = [
             t
             for t in self.pool.targets
@@ -135,7 +137,8 @@ class Scorer:
         kind = (target.group, str(self.view.pool.workspace.natural(target))) if learns_from_others else ()
         key = (name, part, *kind)
         if key not in self._fitted:
-            others, note = self.view.others(target, part) if learns_from_others else ([], "")
+            synthetic = estimator.others_from == "synthetic"
+            others, note = self.view.others(target, part, synthetic) if learns_from_others else ([], "")
             self._fitted[key] = clone(estimator).fit(self.view.source(part), others), note
         return self._fitted[key]
 
