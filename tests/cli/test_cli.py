@@ -32,7 +32,7 @@ def files(tmp_path):
 
 def test_help_names_every_command():
     text = CliRunner().invoke(app, ["--help"]).output
-    for command in ("run", "tune", "leaderboard", "difficulty", "estimate", "list"):
+    for command in ("run", "tune", "leaderboard", "score", "difficulty", "estimate", "list"):
         assert command in text
 
 

@@ -7,19 +7,19 @@ architectures; predictions, bins and thresholds stay fixed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shiftcast.analysis.confusion import Confusion, resampling_seed
+from shiftcast.analysis.confusion import Confusion
 from shiftcast.predictions import Floats
 from shiftcast.statistics import (
     DRAWS,
     draw_weights,
     fit_line,
-    group_sums,
     inverse_probit,
     percentile_interval,
     probit,
@@ -57,6 +57,7 @@ class Resampled:
 
     def __init__(self, confusion: Confusion, draws: int = DRAWS) -> None:
         self.confusion, self.draws = confusion, draws
+        self.accuracies = cache(self._accuracies)
         runs = confusion.pool.scored
         self.architectures = sorted({run.key.architecture for run in runs})
         column = [self.architectures.index(run.key.architecture) for run in runs]
@@ -74,13 +75,10 @@ class Resampled:
 
     def totals(self, name: str, values: Floats) -> Floats:
         """Return sums (draws, C) of per-image values (n, C) of a set under resampling of images."""
-        sums = group_sums(self.confusion.groups(name), values)
-        weights = draw_weights(len(sums), self.draws, resampling_seed(name))
-        result: Floats = weights @ sums
-        return result
+        return self.confusion.resampled(name, values, self.draws)
 
-    def accuracies(self, name: str) -> Floats:
-        """Return resampled accuracies (draws, R) on a labelled set that is not derived."""
+    def _accuracies(self, name: str) -> Floats:
+        """Return resampled accuracies (draws, R) on a labelled set."""
         right = self.confusion.right(name)
         totals = self.totals(name, np.column_stack([np.ones(len(right)), right]))
         shares: Floats = totals[:, 1:] / totals[:, :1]
@@ -167,23 +165,56 @@ def paired_errors(resampled: Resampled, predicted: Mapping[tuple[str, str], Floa
     predicted
         Official predictions (R,) by (estimator, target).
     """
-    confusion, weights, equal = resampled.confusion, resampled.weights, resampled.equal
     rows = []
-    for name in confusion.natural:
-        actual, drawn = confusion.right(name).mean(axis=0), resampled.accuracies(name)
+    for name in resampled.confusion.natural:
         for rival in RIVALS:
             if (PARTITION, name) not in predicted or (rival, name) not in predicted:
                 continue
-            mae, other = (
-                100 * float((equal * np.abs(predicted[who, name] - actual)).sum() / equal.sum())
-                for who in (PARTITION, rival)
-            )
-            differences = np.abs(predicted[PARTITION, name] - drawn) - np.abs(predicted[rival, name] - drawn)
-            draws = 100 * (weights * differences).sum(axis=1) / weights.sum(axis=1)
-            # Noise lengthens short errors: draws are moved to where the observed difference is.
-            low, high = percentile_interval(draws - draws.mean() + mae - other)
-            rows.append((name, rival, mae, other, mae - other, low, high))
+            pair = paired_difference(resampled, [[name]], predicted, PARTITION, rival)
+            rows.append((name, rival, *pair))
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+
+
+def paired_difference(
+    resampled: Resampled,
+    groups: Sequence[Sequence[str]],
+    predicted: Mapping[tuple[str, str], Floats],
+    first: str,
+    second: str,
+) -> tuple[float, float, float, float, float]:
+    """Return the mean absolute errors of two estimators, their difference and its interval, in pp.
+
+    Parameters
+    ----------
+    resampled
+        Bootstrap draws: of images, shared by all sets made from the same ones, and of architectures.
+    groups
+        Labelled sets of each group: errors are averaged within groups, then over groups.
+    predicted
+        Official predictions (R,) by (estimator, target).
+    first, second
+        Names of the estimators.
+
+    Returns
+    -------
+    tuple
+        MAE of the first and of the second, first minus second, low, high.
+    """
+    equal, weights = resampled.equal, resampled.weights
+    errors, draws = np.zeros(2), np.zeros(resampled.draws)
+    for group in groups:
+        for name in group:
+            share = 1 / (len(groups) * len(group))
+            guesses = [predicted[who, name] for who in (first, second)]
+            actual, drawn = resampled.confusion.right(name).mean(axis=0), resampled.accuracies(name)
+            gaps = np.abs(np.stack(guesses) - actual)
+            errors += 100 * share * (equal * gaps).sum(axis=1) / equal.sum()
+            differences = np.abs(guesses[0] - drawn) - np.abs(guesses[1] - drawn)
+            draws += 100 * share * (weights * differences).sum(axis=1) / weights.sum(axis=1)
+    mae, other = errors.tolist()
+    # Noise lengthens short errors: draws are moved to where the observed difference is.
+    low, high = percentile_interval(draws - draws.mean() + mae - other)
+    return mae, other, mae - other, low, high
 
 
 def drop_shares(resampled: Resampled) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from shiftcast.difficulty import difficulty, largest_score
 from shiftcast.files import sha256
 from shiftcast.pool import Pool, StoredRun
 from shiftcast.predictions import Floats, Integers
-from shiftcast.statistics import image_groups
+from shiftcast.statistics import DRAWS, draw_weights, group_sums, image_groups
 
 HIGH = 0.9
 """Images above this quantile of the in-distribution score are of high confusion."""
@@ -109,6 +109,17 @@ class Confusion:
             return self.groups(self.source)[base]
         n = len(self.reference[0].sets[name].logits)
         return image_groups(n, resampling_seed(name), self.clusters(name))
+
+    def resampled(self, name: str, values: Floats, draws: int = DRAWS) -> Floats:
+        """Return sums (draws, C) of per-image values (n, C) of a set when images are drawn anew.
+
+        Derived sets share the draws of the in-distribution images that they are made from.
+        """
+        drawn_from = name if self.base(name) is None else self.source
+        count = int(self.groups(drawn_from).max()) + 1
+        weights = draw_weights(count, draws, resampling_seed(drawn_from))
+        totals: Floats = weights @ group_sums(self.groups(name), values, count)
+        return totals
 
     def _base(self, name: str) -> Integers | None:
         """Positions of the in-distribution images that a derived set is made from (n,)."""

@@ -7,11 +7,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from shiftcast.analysis.confusion import Confusion, resampling_seed
+from shiftcast.analysis.confusion import Confusion
 from shiftcast.difficulty import KINDS, MINIMUM_MEMBERS
 from shiftcast.estimators.bins import bin_index
-from shiftcast.predictions import Floats
-from shiftcast.statistics import DRAWS, draw_weights, group_sums, percentile_interval, spearman
+from shiftcast.statistics import group_sums, percentile_interval, spearman
 
 HISTOGRAM_BINS = 20
 ACCURACY_BINS = 10
@@ -30,17 +29,17 @@ def describe_sets(confusion: Confusion) -> pd.DataFrame:
     source = confusion.source
     targets = {target.id: target for target in confusion.pool.suite.unfolded_targets()}
     whole = confusion.scores(source)
-    at_home = _draws(confusion, source, np.column_stack([np.ones(len(whole)), whole]))
+    at_home = confusion.resampled(source, np.column_stack([np.ones(len(whole)), whole]))
     rows = []
     for name in confusion.sets:
         scores, high = confusion.scores(name), confusion.high(name)
         base = confusion.base(name)
-        totals = _draws(confusion, name, np.column_stack([np.ones(len(scores)), scores, high]))
+        totals = confusion.resampled(name, np.column_stack([np.ones(len(scores)), scores, high]))
         means, above = totals[:, 1] / totals[:, 0], totals[:, 2] / totals[:, 0]
         known, other = whole, at_home
         if base is not None:
             known = whole[base]
-            other = _draws(confusion, name, np.column_stack([np.ones(len(known)), known]))
+            other = confusion.resampled(name, np.column_stack([np.ones(len(known)), known]))
         differences = means - other[:, 1] / other[:, 0]
         clusters = confusion.clusters(name)
         target = targets.get(name)
@@ -61,15 +60,6 @@ def describe_sets(confusion: Confusion) -> pd.DataFrame:
             )
         )
     return pd.DataFrame(rows, columns=list(SET_COLUMNS)).astype({"clusters": "Int64"})
-
-
-def _draws(confusion: Confusion, name: str, values: Floats) -> Floats:
-    """Return bootstrap totals (draws, C) of a set's per-image values."""
-    drawn_from = confusion.source if confusion.base(name) is not None else name
-    count = int(confusion.groups(drawn_from).max()) + 1
-    weights = draw_weights(count, DRAWS, resampling_seed(drawn_from))
-    totals: Floats = weights @ group_sums(confusion.groups(name), values, count)
-    return totals
 
 
 def histogram(confusion: Confusion) -> pd.DataFrame:

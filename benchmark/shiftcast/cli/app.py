@@ -1,4 +1,4 @@
-"""The commands: `run`, `tune`, `leaderboard`, `difficulty`, `estimate` and `list`."""
+"""The commands: `run`, `tune`, `leaderboard`, `score`, `difficulty`, `estimate` and `list`."""
 
 from __future__ import annotations
 
@@ -152,6 +152,25 @@ def leaderboard(
     workspace = _workspace(context)
     folder, place = results or workspace.results(), out or workspace.home
     (check_leaderboard if check else write_leaderboard)(workspace, folder, place)
+
+
+@app.command()
+def score(
+    context: typer.Context,
+    estimator: Annotated[str, typer.Argument(help="FILE.py:Class or package.module:Class.")],
+    suite: Annotated[
+        str | None, typer.Argument(help="Name of a suite [default: that with the most runs].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    contract: Annotated[
+        bool, typer.Option("--check/--no-check", help="First hold it against the contract of estimators.")
+    ] = True,
+    results: Results = None,
+) -> None:
+    """Run your own estimator on all stored predictions and compare it with ours (no images, no torch)."""
+    from shiftcast.cli.score import score_estimator
+
+    score_estimator(_workspace(context), estimator, suite, results, as_json, contract)
 
 
 @app.command()

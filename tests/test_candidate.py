@@ -1,0 +1,159 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from shiftcast.errors import InvalidInputError
+from shiftcast.estimators import NoShift
+from shiftcast.scoring import score_suite
+from shiftcast.scoring.candidate import default_suite, load_estimator, score_candidate
+
+OWN = """
+from shiftcast.estimators import Estimator, NoShift
+from shiftcast.predictions import Estimate
+
+class Shy(NoShift):
+    \"\"\"NoShift minus a tenth.\"\"\"
+    def _predict(self, target):
+        plain = super()._predict(target)
+        return Estimate(plain.accuracy - 0.1, plain.low - 0.1, plain.high, plain.level)
+
+class NeedsMuch(NoShift):
+    requires = frozenset({"logits", "features"})
+
+class Fails(NoShift):
+    def _fit(self, source, others):
+        raise KeyError("nobody thought of this")
+
+class Trackless(Estimator):
+    def _fit(self, source, others): ...
+    def _predict(self, target): ...
+
+class Demanding(NoShift):
+    def __init__(self, must, level=0.95):
+        self.must, self.level = must, level
+
+class Absolute(NoShift):
+    \"\"\"Always one half.\"\"\"
+    def _predict(self, target):
+        return Estimate(0.5, 0.4, 0.6, self.level)
+
+def made():
+    return Shy(level=0.8)
+
+number = 3
+"""
+
+COMMAND = """
+import sys
+from shiftcast.cli import main
+try:
+    main()
+finally:
+    assert "torch" not in sys.modules
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_a_class_a_function_and_an_installed_module_are_found(file):
+    assert type(load_estimator(f"{file}:Shy")).__name__ == "Shy"
+    assert load_estimator(f"{file}:made").level == 0.8
+    assert isinstance(load_estimator("shiftcast.estimators:NoShift"), NoShift)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("{file}", "expected FILE.py:Class"),
+        ("{file}:Shi", "holds nothing called 'Shi'; it has Shy, NeedsMuch, Fails"),
+        ("{file}:number", "expected a subclass of shiftcast.estimators.Estimator, got int"),
+        ("{file}:Trackless", "must say which track"),
+        ("{file}:Demanding", "could not be made without arguments"),
+        ("{folder}/none.py:A", "there is no such file"),
+        ("no.such.module:A", "could not be loaded: ModuleNotFoundError"),
+        (
+            "{folder}/broken.py:A",
+            r"loaded: ZeroDivisionError: division by zero \(broken.py, line 2\)",
+        ),
+    ],
+)
+def test_what_is_no_estimator_is_refused(file, where, message):
+    (file.parent / "broken.py").write_text("a = 1\nb = a / 0\n")
+    with pytest.raises(InvalidInputError, match=message):
+        load_estimator(where.format(file=file, folder=file.parent))
+
+
+def test_its_rows_are_those_of_the_harness_and_differences_are_paired(workspace, make_results, file):
+    results, suite = make_results(), workspace.suite("tiny")
+    found = score_candidate(workspace, suite, results, load_estimator(f"{file}:Shy"), "Shy")
+    ours = score_suite(workspace, suite, results).table
+    key = ["architecture", "seed", "target", "protocol"]
+    mine = found.table[found.table["estimator"] == "Shy"].set_index(key)["predicted"].sort_index()
+    plain = ours[ours["estimator"] == "NoShift"].set_index(key)["predicted"].sort_index()
+    assert np.allclose(mine, np.maximum(plain - 0.1, 0))
+    official = found.table[found.table["protocol"] == "official"]
+    gaps = (official["predicted"] - official["actual"]).abs() * 100
+    mae = gaps.groupby([official["estimator"], official["group"]]).mean().groupby("estimator").mean()
+    row = found.pairs.set_index(["kind", "rival"]).loc["synthetic", "NoShift"]
+    assert row["mae"] == pytest.approx(mae["Shy"])
+    assert row["rival_mae"] == pytest.approx(mae["NoShift"])
+    assert row["difference"] == pytest.approx(row["mae"] - row["rival_mae"])
+    assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_a_name_of_ours_is_told_apart(workspace, make_results):
+    found = score_candidate(workspace, workspace.suite("tiny"), make_results(), NoShift(), "NoShift")
+    assert found.name == "NoShift (yours)"
+    same = found.pairs[found.pairs["rival"] == "NoShift"].iloc[0]
+    assert same["difference"] == same["low"] == same["high"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Fails", r"Fails: its code failed: KeyError: 'nobody thought of this' \(own.py, line \d+\)"),
+        ("NeedsMuch", "NeedsMuch: gave no row on tiny: .*features"),
+    ],
+)
+def test_code_that_fails_is_named(workspace, make_results, file, name, message):
+    with pytest.raises(InvalidInputError, match=message):
+        score_candidate(
+            workspace, workspace.suite("tiny"), make_results(), load_estimator(f"{file}:{name}"), name
+        )
+
+
+def test_the_suite_with_the_most_runs_is_the_default(workspace, make_results, tmp_path):
+    assert default_suite(workspace, make_results()).name == "tiny"
+    with pytest.raises(InvalidInputError, match="holds no results"):
+        default_suite(workspace, tmp_path / "empty")
+
+
+def test_the_command_prints_a_row_and_differences(workspace, make_results, file):
+    results = make_results()
+
+    def score(*arguments):
+        return subprocess.run(
+            [
+                *(sys.executable, "-c", COMMAND),
+                *("--workspace", str(workspace.root), "score", *arguments, "--results", str(results)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    said = score(f"{file}:Absolute")
+    assert said.returncode == 0, said.stderr
+    assert "breaks the contract" in said.stdout  # it says exact_on_source, as NoShift does, and is not
+    assert "Synthetic shifts (3): MAE" in said.stdout
+    answer = json.loads(score(f"{file}:Shy", "tiny", "--json", "--no-check").stdout)
+    assert answer["figures"]["synthetic"]["rows"] == 36
+    assert {row["rival"] for row in answer["differences"]} >= {"NoShift", "COT", "NuclearNorm"}
