@@ -181,15 +181,22 @@ def _check_declaration(estimator: Estimator) -> None:
 
 
 def _check_parameters(estimator: Estimator) -> None:
-    before = estimator.get_params()
+    before = _arguments(estimator)
     twin: Estimator = clone(estimator)
-    _hold(twin.get_params() == before, "clone must give back the constructor arguments unchanged")
+    _hold(_arguments(twin) == before, "clone must give back the constructor arguments unchanged")
     attributes = set(vars(twin))
     case = _case()
     _hold(twin.fit(case.source, case.others) is twin, "fit must return the estimator itself")
-    _hold(twin.get_params() == before, "fit must leave the constructor arguments unchanged")
+    _hold(_arguments(twin) == before, "fit must leave the constructor arguments unchanged")
     strangers = {key for key in set(vars(twin)) - attributes if not key.endswith("_")}
     _hold(not strangers, f"attributes learned in fit must end in '_', but there are {sorted(strangers)}")
+
+
+def _arguments(estimator: Estimator) -> dict[str, Any]:
+    """Return the constructor arguments, of nested estimators too; the nested ones by their class."""
+    found: dict[str, Any] = estimator.get_params(deep=True)
+    plain = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in found.items()}
+    return {key: type(value) if hasattr(value, "get_params") else value for key, value in plain.items()}
 
 
 def _check_refusals(estimator: Estimator) -> None:

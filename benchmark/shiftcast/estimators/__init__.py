@@ -8,6 +8,7 @@ from shiftcast.estimators.agreement import GDE, ALineD, ALineS
 from shiftcast.estimators.atc import ATC
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.baselines import MeanShift, NoShift
+from shiftcast.estimators.calibrated import Calibrated
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.coupling import Transport, transport
@@ -34,6 +35,7 @@ __all__ = [
     "ALineS",
     "AgreementShift",
     "AverageConfidence",
+    "Calibrated",
     "ConfusionPartition",
     "DifferenceOfConfidences",
     "DropDecomposition",

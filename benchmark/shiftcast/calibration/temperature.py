@@ -1,4 +1,4 @@
-"""Temperature scaling on labelled source predictions (Guo et al. 2017). Nothing else is calibrated."""
+"""The temperature that makes labelled source predictions most likely (Guo et al. 2017)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,53 @@
+"""Any estimator on calibrated predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from sklearn.base import clone
+
+from shiftcast.calibration import Calibrator
+from shiftcast.estimators.base import Estimator
+from shiftcast.predictions import Estimate, Predictions
+
+
+def _declared(name: str) -> Any:
+    """Return a property that says of a wrapper what its estimator declares."""
+    return property(lambda self: getattr(self.estimator, name))
+
+
+class Calibrated(Estimator):
+    """An estimator that sees predictions through a calibrator fitted on the same source.
+
+    Track, requirements and interval are the estimator's own.
+
+    Parameters
+    ----------
+    estimator
+        Any estimator; it is cloned.
+    calibrator
+        Any calibrator; it is cloned and fitted on the source that `fit` is given.
+    """
+
+    track: ClassVar[Any] = _declared("track")
+    requires: ClassVar[Any] = _declared("requires")
+    selected_on: ClassVar[Any] = _declared("selected_on")
+    citation: ClassVar[Any] = _declared("citation")
+    others_from: ClassVar[Any] = _declared("others_from")
+    exact_on_source: ClassVar[Any] = _declared("exact_on_source")
+    reads_offsets: ClassVar[Any] = _declared("reads_offsets")
+    level: Any = _declared("level")
+
+    def __init__(self, estimator: Estimator, calibrator: Calibrator) -> None:
+        self.estimator = estimator
+        self.calibrator = calibrator
+
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:
+        self.calibrator_ = clone(self.calibrator).fit(source)
+        seen = [self.calibrator_.transform(other) for other in others]
+        self.estimator_ = clone(self.estimator).fit(self.calibrator_.transform(source), seen)
+
+    def _predict(self, target: Predictions) -> Estimate:
+        answer: Estimate = self.estimator_.predict(self.calibrator_.transform(target))
+        return answer
