@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pandas as pd
 
 from shiftcast.analysis.confusion import Confusion
-from shiftcast.difficulty import KINDS, MINIMUM_MEMBERS
+from shiftcast.difficulty import half_splits, split_half_reliability
 from shiftcast.estimators.bins import bin_index
-from shiftcast.statistics import group_sums, percentile_interval, spearman
+from shiftcast.statistics import group_sums, percentile_interval
 
 HISTOGRAM_BINS = 20
 ACCURACY_BINS = 10
@@ -106,17 +104,9 @@ def reliability(confusion: Confusion) -> pd.DataFrame:
     Mean Spearman correlation over the splits into two runs of neighbours (members in the suite's
     order, taken as a ring): each member sits in either half equally often.
     """
-    count = len(confusion.members)
-    half = count // 2
-    starts = half if count % 2 == 0 else count  # later starts of an even ring only swap the halves
-    score = KINDS[confusion.kind]
-    rows = []
-    for name in confusion.sets if half >= MINIMUM_MEMBERS else []:
-        ensemble = confusion.ensemble(name)
-        values = []
-        for start in range(starts):
-            ring = list(itertools.islice(itertools.cycle(range(count)), start, start + 2 * half))
-            first, second = (np.round(score(ensemble[part]), 9) for part in (ring[:half], ring[half:]))
-            values.append(spearman(first, second))
-        rows.append((name, float(np.mean(values)), starts))
+    splits = len(half_splits(len(confusion.members)))
+    rows = [
+        (name, split_half_reliability(confusion.ensemble(name), confusion.kind), splits)
+        for name in (confusion.sets if splits else [])
+    ]
     return pd.DataFrame(rows, columns=["set", "spearman", "splits"])

@@ -176,7 +176,15 @@ def score(
 @app.command()
 def difficulty(
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="Name of a suite that has been run.")],
+    suite: Annotated[
+        str | None, typer.Argument(help="Name of a suite that has been run; none with --ensemble.")
+    ] = None,
+    ensemble: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="Your own ensemble instead: .npy, or .npz with probs or logits (M, n, K)."
+        ),
+    ] = None,
     kind: Annotated[
         str, typer.Option(help="Score that percentiles are of; see: shiftcast list difficulty")
     ] = "entropy",
@@ -192,9 +200,15 @@ def difficulty(
     edition: Annotated[str, typer.Option(help="Edition of the datasets, as in SUITE@EDITION.")] = "",
     results: Results = None,
 ) -> None:
-    """Write how confusing every image of a suite is to its reference ensemble (no images, no torch)."""
-    from shiftcast.cli.difficulty import write_difficulty
+    """Write how confusing every image is to an ensemble: a suite's, or your own (no images, no torch)."""
+    from shiftcast.cli.difficulty import write_difficulty, write_own_difficulty
 
+    if (suite is None) == (ensemble is None):
+        raise typer.BadParameter("name a suite, or give your own ensemble with --ensemble FILE")
+    if ensemble is not None:
+        write_own_difficulty(ensemble, kind, out or ensemble.with_suffix(".difficulty.csv"))
+        return
+    assert suite is not None  # noqa: S101  for the type checker
     workspace = _workspace(context)
     chosen = workspace.suite(suite)
     folder, place = results or workspace.results(chosen), out or workspace.outputs(chosen) / "difficulty.csv"

@@ -13,7 +13,9 @@ from shiftcast.analysis.confusion import Confusion, image_table
 from shiftcast.analysis.human import human_figures, require_files
 from shiftcast.analysis.report import HUMAN
 from shiftcast.cards import Suite
-from shiftcast.difficulty import KINDS
+from shiftcast.difficulty import KINDS, MORE_KINDS, half_splits, split_half_reliability
+from shiftcast.difficulty import difficulty as scores
+from shiftcast.ensemble_file import read_ensemble
 from shiftcast.errors import InvalidInputError
 from shiftcast.files import write_atomic
 from shiftcast.pool import read_pool
@@ -71,6 +73,37 @@ def write_difficulty(
         text = json.dumps(figures, indent=1, sort_keys=True, allow_nan=False)
         write_atomic(folder / HUMAN, text + "\n")
         typer.echo(f"wrote {folder / HUMAN}; shiftcast leaderboard shows it")
+
+
+def write_own_difficulty(path: Path, kind: str, out: Path) -> None:
+    """Write the score of every image by a person's own ensemble, and print how they are spread.
+
+    Parameters
+    ----------
+    path
+        `.npy` or `.npz` file, see `read_ensemble`.
+    kind
+        The score that the printed percentiles are of; all are written.
+    out
+        CSV file to write.
+    """
+    kinds = {**KINDS, **MORE_KINDS}
+    lookup("difficulty score", kind, kinds)
+    members = read_ensemble(path)
+    table = pd.DataFrame({name: scores(members, name) for name in [kind, *(k for k in kinds if k != kind)]})
+    table.insert(0, "image", range(len(table)))
+    table["ensemble_class"] = members.mean(axis=0).argmax(axis=1)
+    write_atomic(out, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    low, middle, high = table[kind].quantile([0.1, 0.5, 0.9])
+    typer.echo(
+        f"{len(members)} members, {len(table):,} images, {members.shape[2]} classes; {kind}: mean "
+        f"{table[kind].mean():.3f}, 10 % {low:.3f}, median {middle:.3f}, 90 % {high:.3f}"
+    )
+    if half_splits(len(members)) and len(table) > 1:
+        typer.echo(f"split-half reliability (Spearman): {split_half_reliability(members, kind):.3f}")
+    else:
+        typer.echo("split-half reliability: needs at least six members and two images")
+    typer.echo(f"wrote {out} ({len(table):,} images, {len(kinds)} scores)")
 
 
 def _summary(table: pd.DataFrame, kind: str, confusion: Confusion) -> str:

@@ -101,8 +101,9 @@ def estimators() -> Rows:
 
 def difficulty() -> Rows:
     """Return a row per difficulty score."""
-    from shiftcast.difficulty import KINDS
+    from shiftcast.difficulty import KINDS, MORE_KINDS
 
     return [
-        {"score": name, "is": (kind.__doc__ or "").strip().splitlines()[0]} for name, kind in KINDS.items()
+        {"score": name, "is": (kind.__doc__ or "").strip().splitlines()[0]}
+        for name, kind in {**KINDS, **MORE_KINDS}.items()
     ]

@@ -26,6 +26,8 @@ MINIMUM_MEMBERS = 3
 DECIMALS = 9
 """Scores are rounded to 1e-9, so that bins and ties do not hang on a platform's last bit."""
 
+KL_FLOOR = 1e-12
+
 _GRID = 2.0**44
 
 
@@ -111,6 +113,41 @@ KINDS: Mapping[str, Callable[[ArrayLike], Floats]] = MappingProxyType(
 )
 """Every difficulty score by name."""
 
+
+def member_entropy(P: ArrayLike) -> Floats:
+    """Return the mean entropy of the members, 1/M sum_m H(P_m) / ln K, (n,) in [0, 1].
+
+    What is left of the mean member's entropy when disagreement is taken away: with the mutual
+    information it adds up to it (in units of ln K).
+    """
+    members = np.asarray(P, dtype=np.float64)
+    total: Floats = np.sum([on_grid(_entropies(member)) for member in members], axis=0)
+    return _normalised(total / (_GRID * len(members)), members.shape[2])
+
+
+def pairwise_kl(P: ArrayLike) -> Floats:
+    """Return the mean Kullback-Leibler divergence over ordered pairs of members, (n,) >= 0, in nats.
+
+    Probabilities below 1e-12 count as 1e-12 in logarithms. It has no upper end, so it makes no bins
+    of equal width.
+    """
+    members = np.asarray(P, dtype=np.float64)
+    count = len(members)
+    own, shares, logs = np.zeros(members.shape[1]), np.zeros(members.shape[1:]), np.zeros(members.shape[1:])
+    for member in members:
+        log = np.log(np.maximum(member, KL_FLOOR))
+        own += on_grid(_exact_sum(member * log))
+        shares += on_grid(member)
+        logs += on_grid(log)
+    crossed = _exact_sum(shares / _GRID * (logs / _GRID))
+    return np.maximum((count * own / _GRID - crossed) / (count * (count - 1)), 0.0)
+
+
+MORE_KINDS: Mapping[str, Callable[[ArrayLike], Floats]] = MappingProxyType(
+    {"member_entropy": member_entropy, "pairwise_kl": pairwise_kl}
+)
+"""Two more scores, to look at: one blind to disagreement, one without an upper end."""
+
 OF_MEAN: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
     {"entropy": _entropy_of, "gini": _gini_of, "least_confidence": _least_confidence_of}
 )
@@ -129,7 +166,7 @@ def difficulty(P: ArrayLike, kind: str = "entropy") -> Floats:
     P
         Member probabilities (M, n, K), M >= 3, each row summing to one.
     kind
-        A name in `KINDS`.
+        A name in `KINDS` or `MORE_KINDS`.
 
     Returns
     -------
@@ -145,8 +182,7 @@ def difficulty(P: ArrayLike, kind: str = "entropy") -> Floats:
     InvalidInputError
         If `P` is not three-dimensional, has fewer than three members, or is not of probabilities.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("difficulty kind", str(kind), KINDS)
+    _known(kind)
     members = np.asarray(P, dtype=np.float64)
     return remembered(members, f"difficulty {kind}", lambda: _difficulty(members, kind))
 
@@ -155,7 +191,7 @@ def _difficulty(members: Floats, kind: str) -> Floats:
     check_members(members)
     _check_probabilities(members)
     # rows may sum to a little more than one (float16 storage), which must not leave the natural range
-    scores = np.clip(KINDS[kind](members), 0.0, largest_score(kind, members.shape[2]))
+    scores = np.clip(_known(kind)(members), 0.0, largest_score(kind, members.shape[2]))
     rounded: Floats = np.round(scores, DECIMALS)
     return rounded
 
@@ -163,13 +199,22 @@ def _difficulty(members: Floats, kind: str) -> Floats:
 def largest_score(kind: str, classes: int) -> float:
     """Return the upper end of the natural range of a score over K classes.
 
-    1 for the two normalised entropies, ln K for the mutual information, 1 - 1/K for the others.
+    1 for the normalised entropies, ln K for the mutual information, infinity for the pairwise
+    divergence, 1 - 1/K for the others.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("difficulty kind", str(kind), KINDS)
-    if kind in ("entropy", "vote_entropy"):
+    _known(kind)
+    if kind in ("entropy", "vote_entropy", "member_entropy"):
         return 1.0
+    if kind == "pairwise_kl":
+        return float("inf")
     return float(np.log(classes)) if kind == "mutual_information" else 1 - 1 / classes
+
+
+def _known(kind: str) -> Callable[[ArrayLike], Floats]:
+    known = {**KINDS, **MORE_KINDS}
+    if kind not in known:
+        raise UnknownNameError("difficulty kind", str(kind), known)
+    return known[kind]
 
 
 def vote_shares(P: ArrayLike) -> Floats:

@@ -134,7 +134,12 @@ class ConfusionPartition(PartitionEstimator):
         return difficulty(_reference(predictions), self.kind)
 
     def _largest_score(self) -> float:
-        return largest_score(self.kind, self.classes_)
+        largest = largest_score(self.kind, self.classes_)
+        if not np.isfinite(largest):
+            raise InvalidInputError(
+                f"ConfusionPartition: kind {self.kind!r} has no upper end, so it makes no bins of equal width"
+            )
+        return largest
 
 
 class OwnLabelPartition(PartitionEstimator):
