@@ -1,8 +1,14 @@
-import numpy as np
-import pytest
+import json
 
-from shiftcast.errors import InvalidInputError
-from shiftcast.own import estimate_accuracy, read_predictions, summary
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from shiftcast.cli.app import app
+from shiftcast.errors import InvalidInputError, UnknownNameError
+from shiftcast.own import by_predicted_class, by_slice, choose_estimators, estimate_accuracy, summary
+from shiftcast.own_files import attach, read_set
 
 
 def arrays(n=400, classes=5, seed=0, signal=2.0):
@@ -19,16 +25,23 @@ def saved(tmp_path, name="a.npz", **values):
     return path
 
 
+def read_predictions(path, labelled):
+    return read_set(path, labelled).predictions
+
+
 def test_estimates_come_from_a_models_own_outputs_alone(tmp_path):
     source = read_predictions(saved(tmp_path, "val.npz", **arrays()), labelled=True)
     shifted = arrays(seed=1, signal=1.0)
     target = read_predictions(saved(tmp_path, "prod.npz", logits=shifted["logits"]), labelled=False)
     rows = {row["estimator"]: row for row in estimate_accuracy(source, target)}
-    assert list(rows) == ["NoShift", "AC", "AC-TS", "DoC", "IM", "ATC-MC", "ATC-NE", "COT", "COTT"]
+    answered = [name for name, row in rows.items() if "accuracy" in row]
+    assert answered == ["NoShift", "AC", "AC-TS", "DoC", "IM", "ATC-MC", "ATC-NE", "COT", "COTT"]
+    assert rows["GDE"]["skipped"] == "needs siblings: give them with --siblings FILE.npz"
+    assert rows["MeanShift"]["skipped"].startswith("needs labelled sets under other shifts")
     assert rows["NoShift"]["accuracy"] == pytest.approx(source.accuracy, abs=1e-6)
     assert rows["DoC"]["accuracy"] < source.accuracy
-    assert all(row["low"] <= row["accuracy"] <= row["high"] for row in rows.values())
-    assert all(row["interval"] == "sampling" for row in rows.values())
+    assert all(rows[name]["low"] <= rows[name]["accuracy"] <= rows[name]["high"] for name in answered)
+    assert all(rows[name]["interval"] == "sampling" for name in answered)
 
 
 def test_labels_of_the_target_are_reported_and_never_used(tmp_path):
@@ -112,3 +125,158 @@ def test_source_and_target_must_be_alike(tmp_path):
     probabilities = read_predictions(saved(tmp_path, "c.npz", probs=np.full((3, 5), 0.2)), labelled=False)
     with pytest.raises(InvalidInputError, match="in the same form"):
         estimate_accuracy(source, probabilities)
+
+
+NAMES = ("cat", "dog", "eel", "fox", "ant")
+"""In an order of their own: classes are never sorted."""
+
+
+def table(path, values, labelled=True, **columns):
+    frame = pd.DataFrame(values["logits"], columns=[f"logit_{name}" for name in NAMES])
+    if labelled:
+        frame["label"] = [NAMES[k] for k in values["labels"]]
+    for name, column in columns.items():
+        frame[name] = column
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_a_table_gives_what_the_arrays_give_with_classes_in_the_order_of_its_columns(tmp_path):
+    values = arrays()
+    plain = read_set(saved(tmp_path, "a.npz", **values), labelled=True)
+    named = read_set(table(tmp_path / "a.csv", values), labelled=True)
+    assert named.classes == NAMES
+    assert np.array_equal(named.predictions.labels, plain.predictions.labels)
+    assert np.allclose(named.predictions.logits, plain.predictions.logits)
+    by_position = pd.read_csv(tmp_path / "a.csv").assign(label=values["labels"])
+    by_position.to_csv(tmp_path / "b.csv", index=False)
+    assert np.array_equal(read_set(tmp_path / "b.csv", labelled=True).predictions.labels, values["labels"])
+
+
+def test_classes_called_by_numbers_are_names_and_not_positions(tmp_path):
+    frame = pd.DataFrame(2 * np.eye(3), columns=["logit_3", "logit_1", "logit_2"]).assign(label=[3, 1, 2])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert read_set(tmp_path / "a.csv", labelled=True).predictions.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.assign(label="cow"), "row 0 holds 'cow', which is none of the classes.*cat, dog"),
+        (lambda f: f.assign(label=[None, *f["label"][1:]]), "column label: row 0 is empty"),
+        (lambda f: f.drop(columns="label"), "a column 'label' in tables"),
+        (lambda f: f.rename(columns=lambda c: c.replace("logit_", "")), "a column logit_CLASS or prob_CLASS"),
+        (lambda f: f.assign(prob_cat=0.5), "not both kinds"),
+        (lambda f: f.assign(logit_cat="a"), "expected numbers"),
+        (lambda f: f.rename(columns=lambda c: c.replace("logit_", "prob_")), "expected probabilities"),
+    ],
+)
+def test_bad_tables_are_refused_by_name(tmp_path, change, message):
+    path = table(tmp_path / "a.csv", arrays())
+    change(pd.read_csv(path)).to_csv(path, index=False)
+    with pytest.raises(InvalidInputError, match=message):
+        read_set(path, labelled=True)
+
+
+def test_plain_arrays_take_their_labels_from_another_file(tmp_path):
+    values = arrays()
+    np.save(tmp_path / "z.npy", values["logits"])
+    np.save(tmp_path / "y.npy", values["labels"])
+    read = read_set(tmp_path / "z.npy", labelled=True, labels=tmp_path / "y.npy").predictions
+    assert read.kind == "logits"
+    assert np.array_equal(read.labels, values["labels"])
+    np.save(tmp_path / "p.npy", np.full((4, 5), 0.2))
+    assert read_set(tmp_path / "p.npy", labelled=False).predictions.kind == "probabilities"
+    with pytest.raises(InvalidInputError, match="--labels"):
+        read_set(tmp_path / "z.npy", labelled=True)
+    with pytest.raises(InvalidInputError, match="holds labels already"):
+        read_set(saved(tmp_path, **values), labelled=True, labels=tmp_path / "y.npy")
+
+
+def test_probabilities_called_logits_are_told_apart(tmp_path):
+    with pytest.raises(InvalidInputError, match="what is called logits holds probabilities"):
+        read_set(saved(tmp_path, logits=np.full((4, 5), 0.2)), labelled=False)
+
+
+def test_other_models_open_other_estimators(tmp_path):
+    source, target = (read_predictions(saved(tmp_path, f"{s}.npz", **arrays(seed=s)), True) for s in (0, 1))
+    random = np.random.default_rng(0)
+    shares = {k: random.dirichlet(np.ones(5), (3, 400)) for k in ("source", "target")}
+    np.savez(tmp_path / "e.npz", **shares)
+    np.savez(tmp_path / "p.npz", **{k: random.integers(0, 5, (4, 400)) for k in ("source", "target")})
+    for key, file in (("reference", "e.npz"), ("peers", "p.npz"), ("siblings", "p.npz")):
+        source, target = attach(source, target, key, tmp_path / file)
+    rows = {row["estimator"]: row for row in estimate_accuracy(source, target)}
+    for name in ("ConfusionPartition", "AgreementShift", "GDE", "ALine-S", "ALine-D"):
+        assert "accuracy" in rows[name], rows[name]
+    np.savez(tmp_path / "short.npz", source=shares["source"][:, :9], target=shares["target"])
+    with pytest.raises(InvalidInputError, match=r"short.npz: 0.npz: reference holds 9 images"):
+        attach(source, target, "reference", tmp_path / "short.npz")
+    with pytest.raises(InvalidInputError, match="it holds logits, labels"):
+        attach(source, target, "peers", tmp_path / "0.npz")
+
+
+def test_estimators_are_chosen_by_name():
+    assert list(choose_estimators("COT, NoShift")) == ["COT", "NoShift"]
+    with pytest.raises(UnknownNameError, match="did you mean NoShift"):
+        choose_estimators("NoShfit")
+    with pytest.raises(InvalidInputError, match="names with commas"):
+        choose_estimators(" , ")
+
+
+def test_classes_and_slices_are_estimated_apart(tmp_path):
+    source = read_predictions(saved(tmp_path, "a.npz", **arrays()), labelled=True)
+    values = arrays(seed=1)
+    place = np.repeat(["north", "south"], [300, 100])
+    target = read_set(table(tmp_path / "t.csv", values, labelled=False, place=place), labelled=False)
+    chosen = choose_estimators("NoShift,ATC-NE")
+    classes = by_predicted_class(source, target.predictions, NAMES, chosen)
+    assert [row["class"] for row in classes] == list(NAMES)
+    assert sum(row["images"] for row in classes) == 400
+    for k, row in enumerate(classes):
+        precision = source.correct[source.predicted == k].mean()
+        assert row["estimates"][0]["accuracy"] == pytest.approx(precision, abs=1e-6)
+    slices = by_slice(source, target, "place", chosen)
+    assert [(row["slice"], row["images"]) for row in slices] == [("north", 300), ("south", 100)]
+    north = target.predictions.select(np.arange(300))
+    assert slices[0]["estimates"] == estimate_accuracy(source, north, chosen)
+    with pytest.raises(InvalidInputError, match="has no column 'town'; it has place"):
+        by_slice(source, target, "town", chosen)
+    few = by_predicted_class(source.select(np.arange(30)), target.predictions, NAMES, chosen)
+    assert "needs 20 source images" in few[0]["skipped"]
+
+
+def test_the_command_writes_everything_to_a_file(tmp_path):
+    source = table(tmp_path / "val.csv", arrays())
+    target = table(tmp_path / "prod.csv", arrays(seed=1), labelled=False, site=np.arange(400) % 3)
+    out = tmp_path / "answer.json"
+    arguments = [
+        "estimate",
+        "--source",
+        source,
+        "--target",
+        target,
+        "--slice",
+        "site",
+        "--classes",
+        "--out",
+        out,
+    ]
+    result = CliRunner().invoke(app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    assert "By predicted class" in result.output
+    answer = json.loads(out.read_text())
+    assert answer["class_names"] == list(NAMES)
+    assert len(answer["by_slice"]) == 3
+    assert {row["estimator"] for row in answer["estimates"]} >= {"COT", "GDE", "NuclearNorm"}
+
+
+def test_classes_in_another_order_are_refused(tmp_path):
+    source = table(tmp_path / "val.csv", arrays())
+    other = pd.read_csv(table(tmp_path / "prod.csv", arrays(seed=1), labelled=False))
+    other[other.columns[::-1]].to_csv(tmp_path / "prod.csv", index=False)
+    result = CliRunner().invoke(
+        app, ["estimate", "--source", str(source), "--target", str(tmp_path / "prod.csv")]
+    )
+    assert isinstance(result.exception, InvalidInputError)
+    assert "give both alike" in str(result.exception)

@@ -1,73 +1,50 @@
 """Estimates for a person's own predictions: labelled validation outputs and unlabelled production outputs.
 
-Reads `.npz` files; needs no workspace and no torch.
+Needs no workspace and no torch; files are `own_files`'s business.
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from sklearn.base import clone
 
-from shiftcast.errors import InvalidInputError
-from shiftcast.estimators import official_estimators
-from shiftcast.predictions import Kind, Predictions
+from shiftcast.errors import InvalidInputError, UnknownNameError
+from shiftcast.estimators import Estimator, official_estimators, outside_estimators
+from shiftcast.own_files import OwnSet
+from shiftcast.predictions import Integers, Predictions
 
-KEYS: dict[str, Kind] = {"logits": "logits", "probs": "probabilities"}
+FEWEST_IMAGES = 20
+"""Labelled source images that a predicted class needs for an estimate of its own."""
+EVERY = "all"
 
 
-def read_predictions(path: Path, labelled: bool) -> Predictions:
-    """Read a person's `.npz` file with `logits` or `probs` (n, K) and, for a source, `labels` (n,).
-
-    Parameters
-    ----------
-    path
-        The file.
-    labelled
-        Whether labels must be there.
+def choose_estimators(names: str = EVERY) -> dict[str, Estimator]:
+    """Return fresh estimators by name: all of them, or those of a comma-separated list.
 
     Raises
     ------
-    InvalidInputError
-        If the file cannot be read, or its arrays are not such predictions.
+    UnknownNameError
+        If one does not exist.
     """
-    arrays = _load(path)
-    present = [key for key in KEYS if key in arrays]
-    if len(present) != 1:
-        raise InvalidInputError(
-            f"{path}: expected one array named 'logits' or 'probs' (n, K); "
-            f"it holds {', '.join(arrays) or 'none of these'}"
-        )
-    if labelled and "labels" not in arrays:
-        raise InvalidInputError(
-            f"{path}: the source needs 'labels' (n,), integers from 0; it holds {', '.join(arrays)}"
-        )
-    key = present[0]
-    return Predictions(name=path.name, logits=arrays[key], kind=KEYS[key], labels=arrays.get("labels"))
+    known = {**official_estimators(), **outside_estimators()}
+    if names == EVERY:
+        return known
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in known:
+            raise UnknownNameError("estimator", name, known)
+    if not wanted:
+        raise InvalidInputError(f"estimators: expected {EVERY!r} or names with commas, got {names!r}")
+    return {name: known[name] for name in wanted}
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    if path.is_dir():
-        raise InvalidInputError(f"{path}: is a folder; name an .npz file")
-    if not path.is_file():
-        raise InvalidInputError(f"{path}: there is no such file")
-    if not zipfile.is_zipfile(path):
-        raise InvalidInputError(
-            f"{path}: is not an .npz file; write one with numpy.savez(path, logits=..., labels=...)"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files if key in ("logits", "probs", "labels")}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InvalidInputError(f"{path}: cannot be read as an .npz file: {error}") from error
-
-
-def estimate_accuracy(source: Predictions, target: Predictions) -> list[dict[str, Any]]:
-    """Return one row per T1 estimator, the estimators that need a model's own outputs alone.
+def estimate_accuracy(
+    source: Predictions, target: Predictions, estimators: Mapping[str, Estimator] | None = None
+) -> list[dict[str, Any]]:
+    """Return one row per estimator.
 
     Parameters
     ----------
@@ -75,12 +52,14 @@ def estimate_accuracy(source: Predictions, target: Predictions) -> list[dict[str
         Labelled predictions, in distribution.
     target
         Predictions on other images, of the same kind and with the same classes. Labels are ignored.
+    estimators
+        Named, unfitted estimators; all when omitted.
 
     Returns
     -------
     list of dict
-        `estimator`, `accuracy`, `low`, `high`, `level`, `interval` ("sampling"), `diagnostics`; or
-        `estimator` and `skipped` with the reason.
+        `estimator`, `track`, `accuracy`, `low`, `high`, `level`, `interval` ("sampling"),
+        `diagnostics`; or `estimator`, `track` and `skipped` with the reason.
 
     Raises
     ------
@@ -97,30 +76,97 @@ def estimate_accuracy(source: Predictions, target: Predictions) -> list[dict[str
             f"source {source.name!r} has {source.classes} classes, "
             f"but target {target.name!r} has {target.classes}"
         )
-    rows: list[dict[str, Any]] = []
-    for name, estimator in official_estimators().items():
-        if estimator.track != "T1":
+    chosen = choose_estimators() if estimators is None else estimators
+    return [_row(name, estimator, source, target) for name, estimator in chosen.items()]
+
+
+def _row(name: str, estimator: Estimator, source: Predictions, target: Predictions) -> dict[str, Any]:
+    head = {"estimator": name, "track": estimator.track}
+    try:
+        found = clone(estimator).fit(source).predict(target.without_labels())
+    except InvalidInputError as error:
+        return {**head, "skipped": _reason(estimator, error)}
+    return {
+        **head,
+        "accuracy": found.accuracy,
+        "low": found.low,
+        "high": found.high,
+        "level": found.level,
+        "interval": "sampling",
+        "diagnostics": dict(found.diagnostics),
+    }
+
+
+OPTIONS = {"reference": "--ensemble", "peers": "--peers", "siblings": "--siblings"}
+
+
+def _reason(estimator: Estimator, error: InvalidInputError) -> str:
+    said = str(error)
+    for need, option in OPTIONS.items():
+        if need in estimator.requires and f"needs {need}, but" in said:
+            return f"needs {need}: give them with {option} FILE.npz"
+    if "others" in estimator.requires and "(others)" in said:
+        return "needs labelled sets under other shifts, which only the benchmark has"
+    return said
+
+
+def by_predicted_class(
+    source: Predictions, target: Predictions, names: Sequence[str], estimators: Mapping[str, Estimator]
+) -> list[dict[str, Any]]:
+    """Return estimates for the target images that the model puts into each class.
+
+    Each estimator is fitted on the source images of the same predicted class, so an answer is that
+    class's precision under shift. Estimators that need classes to be mixed, or models beside the
+    scored one, answer as they can.
+
+    Returns
+    -------
+    list of dict
+        `class`, `images`, `source_images`, `source_accuracy`, `estimates` as in `estimate_accuracy`;
+        `skipped` in place of the last where the source has fewer than 20 images.
+    """
+    rows = []
+    for k in range(source.classes):
+        own, there = np.flatnonzero(source.predicted == k), np.flatnonzero(target.predicted == k)
+        head: dict[str, Any] = {
+            "class": names[k] if names else k,
+            "images": len(there),
+            "source_images": len(own),
+        }
+        if len(own) < FEWEST_IMAGES or not len(there):
+            few = f"needs {FEWEST_IMAGES} source images put into the class and one target image"
+            rows.append({**head, "skipped": few})
             continue
-        try:
-            found = estimator.fit(source).predict(target.without_labels())
-        except InvalidInputError as error:
-            rows.append({"estimator": name, "skipped": str(error)})
-            continue
-        rows.append(
-            {
-                "estimator": name,
-                "accuracy": found.accuracy,
-                "low": found.low,
-                "high": found.high,
-                "level": found.level,
-                "interval": "sampling",
-                "diagnostics": dict(found.diagnostics),
-            }
-        )
+        part = source.select(own)
+        found = estimate_accuracy(part, target.select(there), estimators)
+        rows.append({**head, "source_accuracy": round(part.accuracy, 6), "estimates": found})
     return rows
 
 
-def summary(source: Predictions, target: Predictions, rows: list[dict[str, Any]]) -> Mapping[str, Any]:
+def by_slice(
+    source: Predictions, target: OwnSet, column: str, estimators: Mapping[str, Estimator]
+) -> list[dict[str, Any]]:
+    """Return estimates for the target images with each value of a column, largest slice first.
+
+    Raises
+    ------
+    InvalidInputError
+        If the target has no such column.
+    """
+    if column not in target.columns:
+        known = ", ".join(map(str, target.columns.columns)) or "none (slices need a .csv or .parquet target)"
+        raise InvalidInputError(f"{target.predictions.name}: has no column {column!r}; it has {known}")
+    values = target.columns[column].astype(str).to_numpy()
+    names, counts = np.unique(values, return_counts=True)
+    rows = []
+    for place in np.argsort(-counts, kind="stable"):
+        index: Integers = np.flatnonzero(values == names[place])
+        found = estimate_accuracy(source, target.predictions.select(index), estimators)
+        rows.append({"slice": str(names[place]), "images": len(index), "estimates": found})
+    return rows
+
+
+def summary(source: Predictions, target: Predictions, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the whole answer as one JSON-serialisable mapping."""
     answer: dict[str, Any] = {
         "source": {"name": source.name, "images": len(source), "accuracy": round(source.accuracy, 6)},

@@ -217,23 +217,39 @@ def difficulty(
 
 @app.command()
 def estimate(
-    source: Annotated[Path, typer.Option(help=".npz with logits or probs (n, K) and labels (n,).")],
-    target: Annotated[Path, typer.Option(help=".npz with logits or probs (m, K).")],
+    source: Annotated[
+        Path, typer.Option(help="Labelled predictions: .npz, .npy (with --labels), .csv or .parquet.")
+    ],
+    target: Annotated[Path, typer.Option(help="Predictions without labels, in the same form.")],
+    labels: Annotated[
+        Path | None, typer.Option(dir_okay=False, help=".npy with the source's labels (n,).")
+    ] = None,
+    estimators: Annotated[str, typer.Option(help="'all', or names with commas.")] = "all",
+    ensemble: Annotated[
+        Path | None, typer.Option(help=".npz: probabilities of other models, source (M, n, K) and target.")
+    ] = None,
+    peers: Annotated[
+        Path | None, typer.Option(help=".npz: predicted classes of other models, source (Z, n) and target.")
+    ] = None,
+    siblings: Annotated[
+        Path | None, typer.Option(help=".npz: the same of your architecture with other seeds.")
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option("--slice", help="Column of the target table to cut it along.")
+    ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Also estimate each predicted class's accuracy.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the whole answer to this JSON file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Estimate the accuracy on unlabelled predictions from labelled ones."""
-    import json
+    """Estimate the accuracy on unlabelled predictions from labelled ones (no torch, no workspace)."""
+    from shiftcast.cli.estimate import estimate_own
 
-    from shiftcast.own import estimate_accuracy, read_predictions, summary
-
-    known, unknown = read_predictions(source, labelled=True), read_predictions(target, labelled=False)
-    answer = summary(known, unknown, estimate_accuracy(known, unknown))
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2, sort_keys=True))
-    else:
-        from shiftcast.cli.report import print_estimates
-
-        print_estimates(answer)
+    others = {"reference": ensemble, "peers": peers, "siblings": siblings}
+    estimate_own(source, target, labels, estimators, others, slices, classes, out, as_json)
 
 
 @app.command(name="list")

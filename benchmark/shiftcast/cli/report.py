@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from shiftcast.cards import Suite
 from shiftcast.engines.local import Summary
@@ -67,33 +64,4 @@ def check_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
         )
     Console().print(
         f"{out / 'leaderboard.md'} is what {results} says", highlight=False, markup=False, soft_wrap=True
-    )
-
-
-def print_estimates(answer: Mapping[str, Any]) -> None:
-    """Print the estimates for a person's own predictions as a table."""
-    source, target = answer["source"], answer["target"]
-    table = Table(title=f"Estimated accuracy on {target['name']} ({target['images']:,} images)")
-    table.add_column("estimator")
-    for heading in ("accuracy %", "sampling interval %", "change pp"):
-        table.add_column(heading, justify="right")
-    for row in answer["estimates"]:
-        if "skipped" in row:
-            table.add_row(row["estimator"], "skipped", row["skipped"], "")
-            continue
-        interval = f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"
-        change = 100 * (row["accuracy"] - source["accuracy"])
-        table.add_row(row["estimator"], f"{100 * row['accuracy']:.2f}", interval, f"{change:+.2f}")
-    console = Console()
-    console.print(table)
-    if "accuracy" in target:
-        console.print(
-            f"Actual accuracy, from the labels in {target['name']}: {100 * target['accuracy']:.2f} %"
-        )
-    console.print(
-        f"Source {source['name']}: {100 * source['accuracy']:.2f} % right on {source['images']:,} images.\n"
-        "The intervals cover sampling alone. They do not cover what an estimator gets wrong under shift, "
-        "which is often larger; see the leaderboard.",
-        highlight=False,
-        markup=False,
     )

@@ -1,0 +1,214 @@
+"""A person's own files: predictions as `.npz`, `.npy`, `.csv` or `.parquet`, and other models' beside them.
+
+Nothing is unpickled, nothing is sorted: classes are in the order in which the file has them.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shiftcast.errors import InvalidInputError
+from shiftcast.predictions import SUM_TOLERANCE, Integers, Kind, Predictions
+
+KEYS: dict[str, Kind] = {"logits": "logits", "probs": "probabilities"}
+PREFIXES: dict[str, Kind] = {"logit_": "logits", "prob_": "probabilities"}
+LABEL = "label"
+
+
+@dataclass(frozen=True, eq=False)
+class OwnSet:
+    """Predictions read from a file.
+
+    Parameters
+    ----------
+    predictions
+        The predictions, with labels where the file has them.
+    classes
+        Names of the classes, in the file's order; empty where it does not name them.
+    columns
+        Other columns of a table, one row an image; slices are cut along them.
+    """
+
+    predictions: Predictions
+    classes: tuple[str, ...] = ()
+    columns: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
+    """Read a person's predictions.
+
+    Parameters
+    ----------
+    path
+        `.npz` with `logits` or `probs` (n, K) and perhaps `labels` (n,); `.npy` (n, K), taken for
+        probabilities where every row is one; `.csv` or `.parquet` with a column `logit_CLASS` or
+        `prob_CLASS` for each class, and perhaps `label` and others.
+    labelled
+        Whether labels must be there.
+    labels
+        `.npy` of integers (n,), for files that hold none.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be read, or its content is not such predictions.
+    """
+    if path.is_dir():
+        raise InvalidInputError(f"{path}: is a folder; name a .npz, .npy, .csv or .parquet file")
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: there is no such file")
+    readers = {".npy": _read_array, ".csv": _read_table, ".parquet": _read_table}
+    own = readers.get(path.suffix.lower(), _read_archive)(path)
+    if labels is not None:
+        if own.predictions.labels is not None:
+            raise InvalidInputError(f"{path}: holds labels already; leave {labels} away")
+        own = replace(own, predictions=own.predictions.with_labels(_load_array(labels)))
+    if labelled and own.predictions.labels is None:
+        raise InvalidInputError(
+            f"{path}: the source needs 'labels' (n,), integers from 0 (a column 'label' in tables, or "
+            "--labels FILE.npy)"
+        )
+    return own
+
+
+def _predictions(path: Path, outputs: NDArray[Any], kind: Kind, labels: Any = None) -> Predictions:
+    if kind == "logits" and _look_like_probabilities(outputs):
+        raise InvalidInputError(
+            f"{path}: what is called logits holds probabilities (every row is in [0, 1] and sums to one); "
+            "call it probs (in tables prob_CLASS)"
+        )
+    return Predictions(name=path.name, logits=outputs, kind=kind, labels=labels)
+
+
+def _look_like_probabilities(array: NDArray[Any]) -> bool:
+    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
+        return False
+    inside = bool(((array >= 0) & (array <= 1 + SUM_TOLERANCE)).all())
+    return inside and bool(np.abs(array.sum(axis=1) - 1).max() <= SUM_TOLERANCE)
+
+
+def _read_archive(path: Path) -> OwnSet:
+    if not zipfile.is_zipfile(path):
+        raise InvalidInputError(
+            f"{path}: is not an .npz file; write one with numpy.savez(path, logits=..., labels=...)"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files if key in (*KEYS, "labels")}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InvalidInputError(f"{path}: cannot be read as an .npz file: {error}") from error
+    present = [key for key in KEYS if key in arrays]
+    if len(present) != 1:
+        raise InvalidInputError(
+            f"{path}: expected one array named 'logits' or 'probs' (n, K); "
+            f"it holds {', '.join(arrays) or 'none of these'}"
+        )
+    key = present[0]
+    return OwnSet(_predictions(path, arrays[key], KEYS[key], arrays.get("labels")))
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: there is no such file")
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidInputError(f"{path}: cannot be read as an .npy file: {error}") from error
+    return array
+
+
+def _read_array(path: Path) -> OwnSet:
+    array = _load_array(path)
+    kind: Kind = "probabilities" if _look_like_probabilities(array) else "logits"
+    return OwnSet(Predictions(name=path.name, logits=array, kind=kind))
+
+
+def _read_table(path: Path) -> OwnSet:
+    try:
+        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+    except ImportError as error:
+        raise InvalidInputError(
+            f"{path}: reading Parquet files needs pyarrow; install it with: pip install pyarrow"
+        ) from error
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        raise InvalidInputError(f"{path}: cannot be read as a table: {error}") from error
+    found = {p: [c for c in table.columns if str(c).startswith(p)] for p in PREFIXES}
+    present = [prefix for prefix, columns in found.items() if columns]
+    if len(present) != 1:
+        raise InvalidInputError(
+            f"{path}: expected a column logit_CLASS or prob_CLASS for each class (not both kinds); "
+            f"its columns are {', '.join(map(str, table.columns[:12]))}"
+        )
+    prefix = present[0]
+    columns = found[prefix]
+    classes = tuple(str(column).removeprefix(prefix) for column in columns)
+    try:
+        outputs = table[columns].to_numpy(dtype=np.float64)
+    except ValueError as error:
+        raise InvalidInputError(f"{path}: columns {prefix}…: expected numbers: {error}") from error
+    labels = _labels(path, table[LABEL], classes) if LABEL in table else None
+    rest = table.drop(columns=[*columns, *([LABEL] if LABEL in table else [])])
+    return OwnSet(_predictions(path, outputs, PREFIXES[prefix], labels), classes, rest)
+
+
+def _labels(path: Path, column: pd.Series[Any], classes: Sequence[str]) -> Integers:
+    """Return class positions: labels are class names, as in the columns, or positions from 0."""
+    place = {name: position for position, name in enumerate(classes)}
+    if column.isna().any():
+        row = int(np.flatnonzero(column.isna())[0])
+        raise InvalidInputError(f"{path}: column label: row {row} is empty")
+    names = column.astype(str)
+    unknown = ~names.isin(list(place))
+    if not unknown.any():
+        return np.array([place[name] for name in names], dtype=np.int64)
+    if pd.api.types.is_integer_dtype(column) and column.between(0, len(classes) - 1).all():
+        return np.asarray(column, dtype=np.int64)
+    row = int(np.flatnonzero(unknown)[0])
+    raise InvalidInputError(
+        f"{path}: column label: row {row} holds {column.iloc[row]!r}, which is none of the classes that the "
+        f"columns name: {', '.join(classes[:12])}"
+    )
+
+
+def attach(source: Predictions, target: Predictions, key: str, path: Path) -> tuple[Predictions, Predictions]:
+    """Add other models' outputs to source and target.
+
+    Parameters
+    ----------
+    source, target
+        The predictions.
+    key
+        "reference" (probabilities (M, n, K)), "peers" or "siblings" (predicted classes (Z, n)).
+    path
+        `.npz` with the arrays `source` and `target`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be read, lacks an array, or one does not fit.
+    """
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        raise InvalidInputError(f"{path}: expected an .npz file with the arrays 'source' and 'target'")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InvalidInputError(f"{path}: cannot be read as an .npz file: {error}") from error
+    if {"source", "target"} - set(arrays):
+        raise InvalidInputError(
+            f"{path}: expected the arrays 'source' and 'target'; it holds {', '.join(arrays) or 'nothing'}"
+        )
+    try:
+        first: dict[str, Any] = {key: arrays["source"]}
+        second: dict[str, Any] = {key: arrays["target"]}
+        return replace(source, **first), replace(target, **second)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
