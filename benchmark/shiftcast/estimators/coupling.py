@@ -33,6 +33,9 @@ STEEPNESS = 1e-11
 """How far a class may be from its share where prices must be steady."""
 ROUGH = 1e-4
 """How far it may be elsewhere: what is left of it is settled exactly."""
+COARSE = 3e-3
+FEW = 1000
+"""Images that are enough above the coarse smoothing."""
 BLOCK = 1 << 21
 """Numbers that are in work at once."""
 
@@ -99,7 +102,7 @@ class _Smoothed:
 
     def __init__(self, columns: Floats, shares: Floats) -> None:
         self.columns, self.shares = columns, shares
-        self.classes, self.images = columns.shape
+        self.classes, self.images = len(columns), int(columns.shape[1])
         self.prices = np.zeros(self.classes)
         self.eps = START * FALL
 
@@ -107,60 +110,97 @@ class _Smoothed:
         """Return the prices at a smoothing, by way of every larger one that is still to come."""
         while self.eps > eps * (1 + 1e-9):
             self.eps = max(self.eps / FALL, eps)
-            self._newton(STEEPNESS if self.eps == SMOOTH else ROUGH)
+            self._newton(self._enough())
         return self.prices.copy()
+
+    def _enough(self) -> float:
+        """How far a class may be from its share at the present smoothing."""
+        if self.classes > EXACT_CLASSES:  # what is not in its place counts into the gap
+            return (100 * ROUGH if self.eps > SMOOTH else LARGE_GAP) / self.classes
+        return STEEPNESS if self.eps == SMOOTH else ROUGH
 
     def _newton(self, enough: float) -> None:
         """Move the prices until no class is farther than `enough` from its share."""
-        value, masses, hessian = self._passes(self.prices)
+        value, masses = self._passes(self.prices)
         damping = 0.0
         for _ in range(STEPS):
             gradient = self.shares - masses
             if np.abs(gradient).max() <= enough:
                 return
+            hessian = self._curvature(self.prices, masses)
             scale = float(np.trace(hessian)) / self.classes
-            lifted = hessian + (scale / self.classes) + (damping + 1e-10) * scale * np.eye(self.classes)
-            step = -np.linalg.solve(lifted, gradient)
-            length, slope = 1.0, float(gradient @ step)
-            while length > 1e-4:
-                tried = self.prices + length * step
-                new = self._passes(tried)
-                if new[0] <= value + 0.25 * length * slope + 1e-15:
+            while True:
+                lift = (damping + 1e-10) * scale * np.eye(self.classes)
+                step = -np.asarray(
+                    np.linalg.solve(hessian + scale / self.classes + lift, gradient), dtype=np.float64
+                )
+                length, slope = 1.0, float(gradient @ step)
+                found = self._shorter(value, step, slope)
+                if found is not None or damping > 1e3:
                     break
-                length /= 2
-            else:
-                if damping > 1e3:
-                    return
                 damping = max(10 * damping, 1e-3)
-                continue
-            damping = damping / 10 if length == 1.0 else max(damping, 1e-6)
-            stalled = value - new[0] <= 1e-15 and np.abs(self.shares - new[1]).max() >= np.abs(gradient).max()
-            if stalled:
+            if found is None:
                 return
-            self.prices, (value, masses, hessian) = tried, new
+            length, new_value, new_masses = found
+            damping = damping / 10 if length == 1.0 else max(damping, 1e-6)
+            worse = np.abs(self.shares - new_masses).max() >= np.abs(gradient).max()
+            if value - new_value <= 1e-15 and worse:
+                return
+            self.prices, value, masses = self.prices + length * step, new_value, new_masses
 
-    def _passes(self, prices: Floats) -> tuple[float, Floats, Floats]:
-        """Return the smoothed dual, the mass of each class and the second derivative, in one pass."""
+    def _shorter(self, value: float, step: Floats, slope: float) -> tuple[float, float, Floats] | None:
+        """Return the first of shorter and shorter steps that lowers the dual enough, and what it gives."""
+        length = 1.0
+        while length > 1e-4:
+            new_value, masses = self._passes(self.prices + length * step)
+            if new_value <= value + 0.25 * length * slope + 1e-15:
+                return length, new_value, masses
+            length /= 2
+        return None
+
+    def _soft(self, block: Floats, prices: Floats) -> tuple[Floats, float]:
+        """Return the smoothed choice of classes (K, b) of a block, and the sum of its smoothed maxima."""
+        reduced = block - prices[:, None]
+        highest = reduced.max(axis=0)
+        reduced -= highest
+        reduced /= self.eps
+        np.exp(reduced, out=reduced)
+        sums = reduced.sum(axis=0)
+        reduced /= sums
+        return reduced, float(highest.sum()) + self.eps * float(np.log(sums).sum())
+
+    def _passes(self, prices: Floats) -> tuple[float, Floats]:
+        """Return the smoothed dual and the mass of each class, in one pass over the images."""
         total, masses = 0.0, np.zeros(self.classes)
+        for block in self._blocks():
+            soft, part = self._soft(block, prices)
+            total += part
+            masses += soft.sum(axis=1)
+        images = self._present().shape[1]
+        value: float = total / images + float(self.shares @ prices)
+        return value, masses / images
+
+    def _curvature(self, prices: Floats, masses: Floats) -> Floats:
+        """Return the second derivative of the smoothed dual (K, K)."""
         gram = np.zeros((self.classes, self.classes))
         for block in self._blocks():
-            reduced = block - prices[:, None]
-            highest = reduced.max(axis=0)
-            reduced -= highest
-            reduced /= self.eps
-            np.exp(reduced, out=reduced)
-            sums = reduced.sum(axis=0)
-            total += float(highest.sum() + self.eps * np.log(sums).sum())
-            reduced /= sums
-            masses += reduced.sum(axis=1)
-            gram += reduced @ reduced.T
-        masses /= self.images
-        hessian = (np.diag(masses) - gram / self.images) / self.eps
-        return total / self.images + float(self.shares @ prices), masses, hessian
+            soft, _ = self._soft(block, prices)
+            if self.classes > EXACT_CLASSES:  # half the time, and only the direction depends on it
+                narrow = soft.astype(np.float32)
+                gram += narrow @ narrow.T
+            else:
+                gram += soft @ soft.T
+        hessian: Floats = (np.diag(masses) - gram / self._present().shape[1]) / self.eps
+        return hessian
 
     def _blocks(self) -> list[Floats]:
-        width = max(BLOCK // self.classes, 1)
-        return [self.columns[:, start : start + width] for start in range(0, self.images, width)]
+        columns, width = self._present(), max(BLOCK // self.classes, 1)
+        return [columns[:, start : start + width] for start in range(0, columns.shape[1], width)]
+
+    def _present(self) -> Floats:
+        """Return the images in use: some of them while the prices are still far from where they will be."""
+        step = self.images // max(FEW, 10 * self.classes)
+        return self.columns[:, ::step] if self.eps > COARSE and step > 1 else self.columns
 
     def gains(self, prices: Floats) -> Floats:
         """Return max_k (p_ik - u_k) of each image (m,)."""
@@ -177,7 +217,7 @@ class _Smoothed:
         Classes that received too much are scaled down, and what is then left of images and classes
         is joined in proportion (Altschuler, Weed & Rigollet 2017).
         """
-        _, masses, _ = self._passes(self.prices)
+        _, masses = self._passes(self.prices)
         factors = np.minimum(self.shares / np.maximum(masses, 1e-300), 1.0)
         kept, lacking, value, joined = 0.0, self.shares - masses * factors, 0.0, np.zeros(self.classes)
         for block in self._blocks():
@@ -211,7 +251,7 @@ def _exact(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
     cell go there, those with several make a linear programme, and cells that would be worth more at
     its prices are opened until there are none: then no coupling whatever is worth more.
     """
-    prices = problem.solve(SMOOTH / FALL**3)
+    prices = problem.solve(SMOOTH / FALL**2)
     columns, everyone = problem.columns, np.arange(problem.images)
     worth = columns - prices[:, None]
     home = worth.argmax(axis=0)
