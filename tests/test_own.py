@@ -154,7 +154,9 @@ def test_a_table_gives_what_the_arrays_give_with_classes_in_the_order_of_its_col
 
 
 def test_classes_called_by_numbers_are_names_and_not_positions(tmp_path):
-    frame = pd.DataFrame(2 * np.eye(3), columns=["logit_3", "logit_1", "logit_2"]).assign(label=[3, 1, 2])
+    frame = pd.DataFrame(2 * np.eye(3), columns=["logit_13", "logit_11", "logit_12"]).assign(
+        label=[13, 11, 12]
+    )
     frame.to_csv(tmp_path / "a.csv", index=False)
     assert read_set(tmp_path / "a.csv", labelled=True).predictions.labels.tolist() == [0, 1, 2]
 
@@ -244,6 +246,34 @@ def test_classes_and_slices_are_estimated_apart(tmp_path):
         by_slice(source, target, "town", chosen)
     few = by_predicted_class(source.select(np.arange(30)), target.predictions, NAMES, chosen)
     assert "needs 20 source images" in few[0]["skipped"]
+
+
+def test_empty_cells_are_a_slice_of_their_own_and_labels_give_its_actual_accuracy(tmp_path):
+    source = read_predictions(saved(tmp_path, "a.npz", **arrays()), labelled=True)
+    place = np.array(["x", None], dtype=object)[np.arange(400) % 2]
+    target = read_set(table(tmp_path / "t.csv", arrays(seed=1), place=place), labelled=False)
+    rows = by_slice(source, target, "place", choose_estimators("NoShift"))
+    assert {row["slice"] for row in rows} == {"(empty)", "x"}
+    for row in rows:
+        chosen = np.arange(row["slice"] == "(empty)", 400, 2)
+        assert row["actual"] == pytest.approx(target.predictions.correct[chosen].mean(), abs=1e-6)
+
+
+def test_numbers_that_could_be_names_or_positions_are_refused(tmp_path):
+    for labels in ([0, 1, 2], [1, 2, 2]):  # whatever values occur, the answer is the same
+        frame = pd.DataFrame(2 * np.eye(3), columns=["logit_1", "logit_2", "logit_3"]).assign(label=labels)
+        frame.to_csv(tmp_path / "a.csv", index=False)
+        with pytest.raises(InvalidInputError, match=r"could be class names .1, 2, 3, ….* or positions"):
+            read_set(tmp_path / "a.csv", labelled=True)
+
+
+def test_nothing_estimated_is_an_error_and_names_may_be_in_any_case(tmp_path):
+    source = saved(tmp_path, "a.npz", **arrays())
+    target = saved(tmp_path, "b.npz", logits=arrays(seed=1)["logits"])
+    files = ["estimate", "--source", str(source), "--target", str(target), "--estimators"]
+    result = CliRunner().invoke(app, [*files, "gde"])
+    assert "no estimator could answer: GDE: needs siblings" in str(result.exception)
+    assert CliRunner().invoke(app, [*files, "atc-ne,Noshift"]).exit_code == 0
 
 
 def test_the_command_writes_everything_to_a_file(tmp_path):

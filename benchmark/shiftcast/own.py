@@ -32,7 +32,9 @@ def choose_estimators(names: str = EVERY) -> dict[str, Estimator]:
     known = {**official_estimators(), **outside_estimators()}
     if names == EVERY:
         return known
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    spelt = {name.lower(): name for name in known}
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = [spelt.get(name.lower(), name) for name in asked]
     for name in wanted:
         if name not in known:
             raise UnknownNameError("estimator", name, known)
@@ -156,13 +158,18 @@ def by_slice(
     if column not in target.columns:
         known = ", ".join(map(str, target.columns.columns)) or "none (slices need a .csv or .parquet target)"
         raise InvalidInputError(f"{target.predictions.name}: has no column {column!r}; it has {known}")
-    values = target.columns[column].astype(str).to_numpy()
+    cells = target.columns[column]
+    values = np.where(cells.isna(), "(empty)", cells.astype(str)).astype(str)
     names, counts = np.unique(values, return_counts=True)
     rows = []
     for place in np.argsort(-counts, kind="stable"):
         index: Integers = np.flatnonzero(values == names[place])
-        found = estimate_accuracy(source, target.predictions.select(index), estimators)
-        rows.append({"slice": str(names[place]), "images": len(index), "estimates": found})
+        part = target.predictions.select(index)
+        found = estimate_accuracy(source, part, estimators)
+        head: dict[str, Any] = {"slice": str(names[place]), "images": len(index)}
+        if part.labels is not None:
+            head["actual"] = round(part.accuracy, 6)
+        rows.append({**head, "estimates": found})
     return rows
 
 

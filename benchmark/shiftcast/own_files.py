@@ -165,6 +165,7 @@ def _labels(path: Path, column: pd.Series[Any], classes: Sequence[str]) -> Integ
     if column.isna().any():
         row = int(np.flatnonzero(column.isna())[0])
         raise InvalidInputError(f"{path}: column label: row {row} is empty")
+    _refuse_ambiguous(path, column, classes)
     names = column.astype(str)
     unknown = ~names.isin(list(place))
     if not unknown.any():
@@ -176,6 +177,17 @@ def _labels(path: Path, column: pd.Series[Any], classes: Sequence[str]) -> Integ
         f"{path}: column label: row {row} holds {column.iloc[row]!r}, which is none of the classes that the "
         f"columns name: {', '.join(classes[:12])}"
     )
+
+
+def _refuse_ambiguous(path: Path, column: pd.Series[Any], classes: Sequence[str]) -> None:
+    """Refuse labels that could be positions where the classes are called by other numbers."""
+    positions = {str(k) for k in range(len(classes))}
+    numbers = all(name.lstrip("-").isdigit() for name in classes)
+    if numbers and positions != set(classes) and set(column.astype(str)) <= positions:
+        raise InvalidInputError(
+            f"{path}: column label: its numbers could be class names ({', '.join(classes[:6])}, …) or "
+            "positions from 0; name the classes by words, or by 0, 1, 2, …"
+        )
 
 
 def attach(source: Predictions, target: Predictions, key: str, path: Path) -> tuple[Predictions, Predictions]:

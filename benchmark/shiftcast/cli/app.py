@@ -189,7 +189,10 @@ def difficulty(
         str, typer.Option(help="Score that percentiles are of; see: shiftcast list difficulty")
     ] = "entropy",
     out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="CSV file [default: outputs/SUITE/difficulty.csv].")
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="CSV file [default: outputs/SUITE/difficulty.csv, or beside your FILE]."
+        ),
     ] = None,
     human: Annotated[
         Path | None,
