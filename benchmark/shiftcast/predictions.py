@@ -86,6 +86,9 @@ class Predictions:
         Predicted classes (S, n) of the same architecture and recipe with other seeds.
     features
         Penultimate features (n, d).
+    feature_scores
+        Numbers computed from the features of the whole set where those are not at hand, by the name of
+        the estimator that reads them.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class Predictions:
     peers: Integers | None = field(default=None, repr=False)
     siblings: Integers | None = field(default=None, repr=False)
     features: Floats | None = field(default=None, repr=False)
+    feature_scores: Mapping[str, float] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Validate every array and store it in its canonical type."""
@@ -182,6 +186,12 @@ class Predictions:
         """Return the same predictions with the labels taken away; what is known of the outputs is shared."""
         return self if self.labels is None else self._relabelled(None)
 
+    def with_feature_scores(self, scores: Mapping[str, float] | None) -> Predictions:
+        """Return the same predictions with numbers computed from their features."""
+        other = copy.copy(self)
+        other._set("feature_scores", scores)
+        return other
+
     def _relabelled(self, labels: Integers | None) -> Predictions:
         other = copy.copy(self)  # the arrays were validated once and need no second look
         for told in ("correct", "accuracy"):  # cached, and would still tell of the old labels
@@ -203,6 +213,7 @@ class Predictions:
             peers=rows(self.peers, 1),
             siblings=rows(self.siblings, 1),
             features=rows(self.features, 0),
+            feature_scores=None,  # they are of the whole set
         )
 
 

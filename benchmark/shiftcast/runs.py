@@ -110,6 +110,8 @@ class RunRecord(StrictModel):
     git: Git | None
     source_hash: str
     predictions_sha256: str
+    feature_scores: dict[str, dict[str, dict[str, float]]] = {}
+    """Scores of penultimate features: by set, by "fitted part/predicted part" of the source, by estimator."""
     measured: Measured
 
     def equal(self, other: RunRecord) -> bool:

@@ -73,3 +73,24 @@ def test_bfloat16_gives_float32_logits_near_those_of_float32(model, sets):
     full = evaluate(model, CARD, sets, MEAN, STD, "cpu")["c"]
     assert half.dtype == np.float32
     np.testing.assert_allclose(half, full, atol=0.05)
+
+
+@pytest.mark.parametrize("batch_size", [1, 13, 44, 512])
+def test_features_are_passed_on_set_by_set(model, sets, batch_size):
+    passed = {}
+    found = evaluate(
+        model,
+        CARD,
+        sets,
+        MEAN,
+        STD,
+        "cpu",
+        batch_size=batch_size,
+        on_features=lambda name, logits, features: passed.update({name: (logits, features)}),
+    )
+    assert list(passed) == list(sets)
+    head = model.get_classifier()
+    for name, (logits, features) in passed.items():
+        np.testing.assert_array_equal(logits, found[name])
+        with torch.no_grad():
+            np.testing.assert_allclose(head(torch.from_numpy(features.copy())), logits, atol=1e-4)

@@ -178,9 +178,11 @@ def _needed(
 
 
 def lacking_sets(record: RunRecord, data: SuiteData) -> list[str]:
-    """Return the sets that a run has not been evaluated on, or only on other arrays."""
+    """Return the sets that a run has not been evaluated on, only on other arrays, or without its features."""
     return [
         name
         for name in data.sets
-        if name not in record.targets or record.datasets[name].fingerprint != data.used[name].fingerprint
+        if name not in record.targets
+        or record.datasets[name].fingerprint != data.used[name].fingerprint
+        or name not in record.feature_scores
     ]

@@ -49,6 +49,11 @@ class RunView:
         """Predictions on a target's images made from one part of the source."""
         return self._predictions(target.id, target.group, self.pool.rows(target, part), part, labelled)
 
+    def with_feature_scores(self, predictions: Predictions, fitted: str, part: str) -> Predictions:
+        """Return predictions with the scores of their features against the part that is fitted on."""
+        known = self.run.record.feature_scores.get(predictions.name, {})
+        return predictions.with_feature_scores(known.get(f"{fitted}/{part}"))
+
     def _predictions(self, name: str, group: str, rows: Integers, part: str, labelled: bool) -> Predictions:
         key = (name, part, labelled)
         if key not in self._known and labelled:
@@ -126,6 +131,8 @@ class Scorer:
         for fold in folds:
             fitted, note = self._fit(name, target, fold.fit)
             rows = self.view.target(target, fold.predict)
+            if "features" in fitted.requires:
+                rows = self.view.with_feature_scores(rows, fold.fit, fold.predict)
             estimates.append(fitted.predict(rows))
             counts.append(len(rows))
         return estimates, counts, note
@@ -139,7 +146,11 @@ class Scorer:
         if key not in self._fitted:
             synthetic = estimator.others_from == "synthetic"
             others, note = self.view.others(target, part, synthetic) if learns_from_others else ([], "")
-            self._fitted[key] = clone(estimator).fit(self.view.source(part), others), note
+            source = self.view.source(part)
+            if "features" in estimator.requires:
+                both = [self.view.with_feature_scores(one, part, part) for one in (source, *others)]
+                source, others = both[0], both[1:]
+            self._fitted[key] = clone(estimator).fit(source, others), note
         return self._fitted[key]
 
 

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shiftcast.cards import ArchitectureCard
-from shiftcast.training.models import logits_of
+from shiftcast.training.models import outputs_of
 from shiftcast.training.resident import Channels, Images, normalise
+
+Outputs = NDArray[np.float32]
 
 
 def evaluate(
@@ -23,6 +25,7 @@ def evaluate(
     device: str | torch.device,
     batch_size: int = 512,
     on_progress: Callable[[int, int], None] | None = None,
+    on_features: Callable[[str, Outputs, Outputs], None] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Return a network's logits on every set.
 
@@ -45,6 +48,9 @@ def evaluate(
         Images a batch; batches run across the borders between sets.
     on_progress
         Called after each batch with the images done and in all.
+    on_features
+        Called with each set's name, logits (n, K) and penultimate features (n, d) as soon as all its
+        images are done; features are not kept.
 
     Returns
     -------
@@ -53,18 +59,43 @@ def evaluate(
     """
     total = sum(map(len, sets.values()))
     parts = []
+    waiting = _Waiting(sets, on_features) if on_features is not None else None
     done = 0
     model.eval()
     with torch.inference_mode():
         for images in _batches(list(sets.values()), batch_size):
             pixels = torch.from_numpy(images).to(device)
-            parts.append(logits_of(model, card, normalise(pixels, mean, std)))
+            logits, features = outputs_of(model, card, normalise(pixels, mean, std))
+            parts.append(logits)
+            if waiting is not None:
+                waiting.add(logits.cpu().numpy(), features.cpu().numpy())
             done += len(images)
             if on_progress is not None:
                 on_progress(done, total)
-    logits = torch.cat(parts).cpu().numpy()
+    outputs = torch.cat(parts).cpu().numpy()
     borders = np.cumsum([len(images) for images in sets.values()])[:-1]
-    return dict(zip(sets, np.split(logits, borders), strict=True))
+    return dict(zip(sets, np.split(outputs, borders), strict=True))
+
+
+class _Waiting:
+    """Outputs of batches, waiting for the rest of the set that they belong to."""
+
+    def __init__(self, sets: Mapping[str, Images], pass_on: Callable[[str, Outputs, Outputs], None]) -> None:
+        self.sizes = {name: len(images) for name, images in sets.items()}
+        self.pass_on = pass_on
+        self.held: list[tuple[Outputs, Outputs]] = []
+
+    def add(self, logits: Outputs, features: Outputs) -> None:
+        """Take a batch, and pass on what is complete."""
+        self.held.append((logits, features))
+        while self.sizes:
+            name, size = next(iter(self.sizes.items()))
+            if sum(len(one) for one, _ in self.held) < size:
+                return
+            both = [np.concatenate(parts) for parts in zip(*self.held, strict=True)]
+            self.pass_on(name, both[0][:size], both[1][:size])
+            self.held = [(both[0][size:], both[1][size:])]
+            del self.sizes[name]
 
 
 def _batches(sets: list[Images], batch_size: int) -> Iterator[Images]:

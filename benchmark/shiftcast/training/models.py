@@ -54,7 +54,12 @@ def build_model(card: ArchitectureCard, classes: int, device: str | torch.device
 
 
 def logits_of(model: nn.Module, card: ArchitectureCard, images: Tensor) -> Tensor:
-    """Return the logits of normalised images.
+    """Return the logits of normalised images, float32 (n, K); see `outputs_of`."""
+    return outputs_of(model, card, images)[0]
+
+
+def outputs_of(model: nn.Module, card: ArchitectureCard, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits of normalised images, and the features that the head reads.
 
     The trunk runs in the card's precision; the head always in float32, since bfloat16 would round
     the logits to three digits.
@@ -70,16 +75,17 @@ def logits_of(model: nn.Module, card: ArchitectureCard, images: Tensor) -> Tenso
 
     Returns
     -------
-    Tensor
-        float32 (n, K).
+    tuple of Tensor
+        Logits, float32 (n, K), and penultimate features, float32 (n, d).
     """
     net: Any = model
     device = images.device.type
     with torch.autocast(device, torch.bfloat16, enabled=card.precision == "bfloat16"):
         pooled = net.forward_head(_features(model, card, images), pre_logits=True)
     with torch.autocast(device, enabled=False):
-        logits: Tensor = net.get_classifier()(pooled.float())
-    return logits
+        features = pooled.float()
+        logits: Tensor = net.get_classifier()(features)
+    return logits, features.flatten(1)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -34,6 +34,7 @@ from shiftcast.runs import (
     store_logits,
 )
 from shiftcast.training.evaluate import evaluate
+from shiftcast.training.features import FeatureScores
 from shiftcast.training.loop import Progress, derive_seeds, load_checkpoint, seeded_model, train
 from shiftcast.training.models import count_parameters
 from shiftcast.training.resident import ResidentImages
@@ -127,7 +128,8 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
     epochs = train(model, job.card, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress)
     trained = time.perf_counter()
     sets = {name: entry.images for name, entry in job.data.sets.items()}
-    logits = evaluate(model, job.card, sets, mean, std, job.device)
+    scores = FeatureScores(job.suite, cast("Integers", job.data.sets[job.suite.source.test].labels))
+    logits = evaluate(model, job.card, sets, mean, std, job.device, on_features=scores.add)
     stored = {
         name: replace(
             store_logits(f"{job.key} on {name}", logits[name].astype(np.float64), entry.labels),
@@ -142,7 +144,7 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
         images_per_second=round(seen / max(trained - start, 1e-9), 1),
         peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     )
-    return _write(job, folder, stored, epochs, count_parameters(model), measured)
+    return _write(job, folder, stored, epochs, count_parameters(model), scores.found, measured)
 
 
 def classes_of(job: Job) -> int:
@@ -156,6 +158,7 @@ def _write(
     stored: Mapping[str, StoredSet],
     epochs: list[Epoch],
     parameters: int,
+    scores: dict[str, dict[str, dict[str, float]]],
     measured: Measured,
 ) -> RunRecord:
     predictions = encode_predictions(stored)
@@ -188,6 +191,7 @@ def _write(
         git=git_state(),
         source_hash=source_hash(),
         predictions_sha256=sha256(predictions),
+        feature_scores=scores,
         measured=measured,
     )
     folder.write(record, predictions)
