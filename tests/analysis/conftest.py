@@ -58,7 +58,7 @@ class World:
 
     def run(self, key: RunKey, number: int, skill: float) -> StoredRun:
         family = self.workspace.architecture(key.architecture).family
-        record = SimpleNamespace(predictions_sha256=f"{number:064x}")
+        record = SimpleNamespace(feature_scores={}, predictions_sha256=f"{number:064x}")
         sets = {name: self.outputs(name, number, skill, SHIFTS[name]) for name in SIZES}
         for target in self.suite.unfolded_targets():
             if target.derived:

@@ -88,7 +88,10 @@ def test_a_suite_trains_scores_and_is_left_alone_when_complete(workspace, tmp_pa
     ]
     scores = score_suite(workspace, workspace.suite("tiny"), results)
     assert set(scores.runs["status"]) == {"ok"}
-    assert scores.table["estimator"].nunique() == len(official_estimators())
+    assert set(scores.table["estimator"]) == set(official_estimators()) - {"FrechetDistance"}
+    # sets are too small for the one; some of these networks put all images into one class
+    assert {"FrechetDistance"} <= set(scores.skipped["estimator"]) <= {"Dispersion", "FrechetDistance"}
+    assert scores.skipped["reason"].str.contains("fewer than 400 different images").all()
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
     again, recorder = run(workspace, results)
     assert recorder.planned == (10, 10)
@@ -139,6 +142,7 @@ def test_damaged_runs_are_made_again_and_stale_ones_only_on_request(workspace, t
 def test_a_new_target_needs_no_new_training(workspace, tmp_path):
     results = tmp_path / "results"
     run(workspace, results, only=("test_vit",))
+    trained = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read_record().measured
     suite = workspace.root / "benchmark" / "suites" / "tiny.toml"
     suite.write_text(suite.read_text().replace("severities = [2, 5]", "severities = [2, 4, 5]"))
     grown = type(workspace)(workspace.root, workspace.home)
@@ -147,6 +151,20 @@ def test_a_new_target_needs_no_new_training(workspace, tmp_path):
     assert recorder.steps == 0
     record = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read_record()
     assert "digits-shifted/contrast-4" in record.targets
+    assert record.measured.train_seconds == trained.train_seconds  # not the time of finding it trained
+
+
+def test_runs_from_before_features_were_scored_are_evaluated_again(workspace, tmp_path):
+    results = tmp_path / "results"
+    run(workspace, results, only=("test_vit",))
+    folder = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0")
+    record = folder.read_record()
+    assert record.feature_scores.keys() == record.targets.keys()
+    folder.write(record.model_copy(update={"feature_scores": {}}), folder.predictions_path.read_bytes())
+    summary, recorder = run(workspace, results, only=("test_vit",))
+    assert [str(key) for key in summary.done] == ["test_vit/tiny/seed-0"]
+    assert recorder.steps == 0
+    assert folder.read_record().equal(record)
 
 
 def test_a_training_that_diverges_is_reported_and_the_suite_goes_on(workspace, tmp_path):

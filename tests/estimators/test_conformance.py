@@ -59,6 +59,8 @@ CONTRACT = {
     "SoftmaxCorr": ("T4", {"others"}, False, ()),
     "Entropy": ("T4", {"others"}, False, ()),
     "MutualInformation": ("T4", {"others"}, False, ()),
+    "Dispersion": ("T4", {"features", "others"}, False, ()),
+    "FrechetDistance": ("T4", {"features", "others"}, False, ()),
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from shiftcast.cards import Suite
 from shiftcast.scores import SuiteScores
+from shiftcast.scoring.conformal import with_conformal
 
 ESTIMATORS = {
     "NoShift": ("T1", "", 0.10),
@@ -123,7 +124,7 @@ def build(
         natural=is_natural,
         runs=pd.DataFrame(runs).astype({"parameters": "Int64", "epochs": "Int64"}),
         accuracies=pd.DataFrame(accuracies).astype({"right": "Int64"}),
-        table=pd.DataFrame(table),
+        table=with_conformal(pd.DataFrame(table)),
         skipped=pd.DataFrame(columns=["estimator", "reason", "rows"]),
         ensemble=pd.DataFrame(
             [

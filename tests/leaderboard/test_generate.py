@@ -2,12 +2,16 @@
 
 import dataclasses
 import io
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from shiftcast.leaderboard.generate import check, generate, tidy_csv, write
+from shiftcast.residuals import FILE as RESIDUALS
+from shiftcast.residuals import board_errors
 
 PAGE = Path("leaderboard.md")
 FIGURES = Path("results/sample/figures")
@@ -33,8 +37,26 @@ def written(files, tmp_path):
 
 def test_pictures_lie_beside_their_suites_runs(files):
     names = ("estimators", "ood-vs-id", "predicted-vs-actual")
-    assert set(files) == {PAGE, *(FIGURES / f"{name}.svg" for name in names)}
+    assert set(files) == {PAGE, RESIDUALS, *(FIGURES / f"{name}.svg" for name in names)}
     assert all(f"({(FIGURES / f'{name}.svg').as_posix()})" in files[PAGE] for name in names)
+
+
+def test_residuals_are_those_of_the_rows(files, scores, tmp_path):
+    content = json.loads(files[RESIDUALS])
+    own = content["suites"]["sample"]["natural"]["ATC"]
+    row = scores.table.query("estimator == 'ATC' and target == 'photos'").iloc[0]
+    wanted = norm.ppf(row["actual"]) - norm.ppf(row["predicted"])
+    assert own["residuals"]["photos"][0] == pytest.approx(wanted, abs=1e-4)
+    assert set(own["residuals"]) == {"photos", "sketches"}  # no labels, no residuals
+    assert len(own["residuals"]["photos"]) == 10
+    path = tmp_path / "residuals.json"
+    path.write_text(files[RESIDUALS])
+    assert board_errors(path)["ATC"].residuals == own["residuals"]
+    assert board_errors(path)["ATC"].level is None
+
+
+def test_other_folders_get_no_residuals(scores, tmp_path):
+    assert RESIDUALS not in generate([scores], tmp_path / "results", tmp_path / "elsewhere")
 
 
 def test_pictures_of_outputs_lie_beside_the_page(small, tmp_path):

@@ -11,6 +11,7 @@ from shiftcast.estimators.base import Estimator
 from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
+from shiftcast.estimators.features import Dispersion, FrechetDistance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
 from shiftcast.estimators.scores import MDE, Entropy, MaNo, MutualInformation, NuclearNorm, SoftmaxCorr
 
@@ -43,6 +44,8 @@ def official_estimators() -> dict[str, Estimator]:
         "SoftmaxCorr": SoftmaxCorr(),
         "Entropy": Entropy(),
         "MutualInformation": MutualInformation(),
+        "Dispersion": Dispersion(),
+        "FrechetDistance": FrechetDistance(),
     }
 
 

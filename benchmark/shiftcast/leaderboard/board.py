@@ -31,6 +31,7 @@ FEWEST_RUNS = 3
 BOARD_COLUMNS = (
     *("track", "rank", "estimator", "mae", "bias", "rmse", "worst", "worst_cell", "skill", "tau", "tau_id"),
     *("coverage", "width", "nominal", "floor", "mae_shared", "abstained", "cells", "all_cells"),
+    *("conformal_coverage", "conformal_width", "conformal_nominal", "conformal_cells"),
     *("groups", "architectures", "rows", "selected", "seconds"),
 )
 DETAIL_COLUMNS = ("part", "track", "estimator", "mae", "bias", "rows", "cells", "all_cells", "selected")
@@ -53,27 +54,39 @@ def kind_rows(scores: SuiteScores, natural: bool, protocol: str = "official") ->
     -------
     pd.DataFrame
         The rows of `scores.table` in a fixed order, with the columns `error`, `absolute`, `width`
-        and `floor` (pp), `squared` (pp^2), `covered` (0 or 1; NaN without an interval),
+        and `floor` (pp), `squared` (pp^2), `covered` (0 or 1; NaN without an interval), the same two
+        of the conformal interval (`conformal_covered`, `conformal_width`),
         `id_accuracy` and `selected` (whether the estimator was chosen on the row's dataset).
     """
     table = scores.table
     kind = table["natural"].astype(bool) == natural
     chosen = table[kind & (table["protocol"] == protocol) & table["actual"].notna()]
     rows = chosen.sort_values(["estimator", *ROW]).reset_index(drop=True)
-    actual, low, high = (rows[name].astype(float) for name in ("actual", "low", "high"))
+    actual = rows["actual"].astype(float)
     error = 100 * (rows["predicted"].astype(float) - actual)
-    inside = ((low <= actual) & (actual <= high)).astype(float)
+    covered, width = _interval(rows, "")
+    conformal = dict(
+        zip(("conformal_covered", "conformal_width"), _interval(rows, "conformal_"), strict=True)
+    )
     return rows.assign(
         abstains=rows["abstains"].astype(bool),
         error=error,
         absolute=error.abs(),
         squared=error**2,
-        covered=inside.where(low.notna() & high.notna()),
-        width=100 * (high - low),
+        covered=covered,
+        width=width,
+        **conformal,
         floor=196 * np.sqrt(actual * (1 - actual) / rows["effective"].astype(float)),
         id_accuracy=_id_accuracy(scores, rows),
         selected=_selected(scores, rows),
     )
+
+
+def _interval(rows: pd.DataFrame, prefix: str) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Return whether the actual accuracy lies within an interval, and its width in pp; NaN without one."""
+    actual, low, high = (rows[name].astype(float) for name in ("actual", f"{prefix}low", f"{prefix}high"))
+    inside = ((low <= actual) & (actual <= high)).astype(float)
+    return inside.where(low.notna() & high.notna()), 100 * (high - low)
 
 
 def _id_accuracy(scores: SuiteScores, rows: pd.DataFrame) -> list[float]:
@@ -141,6 +154,13 @@ def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
     for column, name in (("mae", "absolute"), ("bias", "error"), ("floor", "floor"), ("width", "width")):
         board[column] = means[name]
     board["rmse"], board["coverage"] = means["squared"] ** 0.5, means["covered"]
+    stated = used[used["conformal_level"].notna()]
+    wide = board_means(stated, ["conformal_covered", "conformal_width"])
+    board["conformal_coverage"], board["conformal_width"] = wide["conformal_covered"], wide["conformal_width"]
+    board["conformal_cells"] = _complete_by(keys, rows.drop_duplicates(ROW), stated)
+    board["conformal_nominal"] = {
+        name: _levels(own_rows["conformal_level"]) for name, own_rows in stated.groupby("estimator")
+    }
     best = means[list(_BASELINE)].min(axis=1)
     board["skill"] = (1 - board["mae"] / best).where(best > 0)
     board["mae_shared"] = board_means(shared, ["absolute"])["absolute"]
@@ -153,7 +173,8 @@ def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
     board["worst_cell"] = {name: worst_cell(errors) for name, errors in worst.items()}
     board["nominal"] = {name: _levels(rows["nominal"]) for name, rows in own}
     filled = board.fillna(
-        {"groups": 0, "architectures": 0, "rows": 0, "cells": 0, "worst_cell": "", "nominal": ""}
+        dict.fromkeys(("groups", "architectures", "rows", "cells", "conformal_cells"), 0)
+        | dict.fromkeys(("worst_cell", "nominal", "conformal_nominal"), "")
     )
     return _ranked(filled.reset_index())
 

@@ -11,6 +11,8 @@ from shiftcast.leaderboard.confusion import MARKER, render_confusion
 from shiftcast.leaderboard.confusion_figures import confusion_figures
 from shiftcast.leaderboard.figures import Picture, figure_hash, figures
 from shiftcast.leaderboard.markdown import render
+from shiftcast.leaderboard.residuals import residuals_text
+from shiftcast.residuals import FILE as RESIDUALS
 from shiftcast.scores import SuiteScores
 from shiftcast.status import results_folder
 
@@ -30,7 +32,8 @@ def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> Fil
         Scores of each suite and edition; sections come in order of name.
     results
         The folder that the scores were read from. Pictures go beside a suite's runs when it lies
-        below `out`, else (another place, or a scratch suite's own outputs) to `figures/`.
+        below `out`, else (another place, or a scratch suite's own outputs) to `figures/`. The file of
+        residuals is made where it is `out`'s own `results/`.
     out
         The folder that `leaderboard.md` is for.
     """
@@ -45,6 +48,9 @@ def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> Fil
         page, own = _confusion(scores, folder)
         files |= own
         pages.append(page.as_posix() if own else "")
+    lasting = any(not scores.suite.scratch for scores in ordered)
+    if lasting and results.resolve() == (out / "results").resolve():
+        files[RESIDUALS] = residuals_text(ordered)
     return {PAGE: render(ordered, links, pages), **files}
 
 
@@ -78,7 +84,7 @@ def write(files: Mapping[Path, File], root: Path) -> None:
 def check(files: Mapping[Path, File], root: Path) -> list[str]:
     """Return the lines that say how the files below `root` differ; empty when they do not.
 
-    Markdown is compared by its text, pictures by the hash of their data.
+    Text is compared as it is, pictures by the hash of their data.
     """
     lines: list[str] = []
     for path, file in sorted(files.items()):

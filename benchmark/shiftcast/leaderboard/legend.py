@@ -28,9 +28,14 @@ LEGEND = f"""## How to read the tables
   0 no better than that baseline, below 0 worse.
 - **τ**: Kendall's rank correlation of predicted with actual accuracy across runs; **τ of ID**: that of plain
   in-distribution accuracy.
-- **coverage**: how often the stated sampling interval holds the actual accuracy, with the level it promises;
-  **width**: the interval's mean width in pp. Sampling intervals leave out what an estimator gets wrong under
-  shift.
+- **sampling coverage**: how often the stated sampling interval holds the actual accuracy, with the level it
+  promises; **width**: the interval's mean width in pp. Sampling intervals leave out what an estimator gets
+  wrong under shift.
+- **conformal coverage**: the same for the interval that adds what the estimator got wrong elsewhere: the
+  largest of its errors on other shifts of the same kind, by other architectures, up to the level
+  (group-weighted split conformal on the probit scale). G other shifts support levels up to G/(G + 1), so 80 %
+  needs 4, 90 % needs 9, 95 % needs 19; where fewer are known, no level is stated. It holds for a shift that
+  is drawn like the others. Errors on corruptions promise nothing about natural shifts and are not used there.
 - **sampling noise**: mean of 1.96 sqrt(a(1 - a)/m) for actual accuracy a on m images, in pp. Where several
   images show one object, m is the number of independent images that would be as uncertain.
 - **abstains**: share of rows on which the estimator declines; they are in no other figure. **cells**:

@@ -149,8 +149,9 @@ def _name(row: Row) -> str:
 
 def _board_table(board: pd.DataFrame) -> str:
     headings = {"track": "left", "#": "right", "estimator": "left"}
-    figures = ("MAE", "bias", "RMSE", "worst", "skill", "τ", "τ of ID", "coverage %", "width", "abstains %")
-    headings |= dict.fromkeys((*figures, "cells"), "right")
+    headings |= dict.fromkeys(("MAE", "bias", "RMSE", "worst", "skill", "τ", "τ of ID"), "right")
+    headings |= dict.fromkeys(("sampling coverage %", "sampling width"), "right")
+    headings |= dict.fromkeys(("conformal coverage %", "conformal width", "abstains %", "cells"), "right")
     shared = board["mae_shared"].notna().any()
     cells = [
         [
@@ -159,8 +160,9 @@ def _board_table(board: pd.DataFrame) -> str:
             _name(row),
             *(points(row["mae"]), signed(row["bias"]), points(row["rmse"]), points(row["worst"])),
             *(ratio(row["skill"]), ratio(row["tau"]), ratio(row["tau_id"])),
-            _coverage(row),
-            *(points(row["width"]), percent(row["abstained"]), f"{row['cells']}/{row['all_cells']}"),
+            *(_coverage(row), points(row["width"])),
+            *(_coverage(row, "conformal_"), points(row["conformal_width"])),
+            *(percent(row["abstained"]), f"{row['cells']}/{row['all_cells']}"),
             *([points(row["mae_shared"])] if shared else []),
         ]
         for row in board.to_dict("records")
@@ -168,9 +170,9 @@ def _board_table(board: pd.DataFrame) -> str:
     return table(headings | ({"MAE shared": "right"} if shared else {}), cells)
 
 
-def _coverage(row: Row) -> str:
-    covered = percent(row["coverage"])
-    return covered if covered == BLANK else f"{covered} of {row['nominal']}"
+def _coverage(row: Row, prefix: str = "") -> str:
+    covered = percent(row[f"{prefix}coverage"])
+    return covered if covered == BLANK else f"{covered} of {row[f'{prefix}nominal']}"
 
 
 def _marked(rows: pd.DataFrame) -> list[str]:
@@ -181,17 +183,23 @@ def _marked(rows: pd.DataFrame) -> list[str]:
 
 def _evidence_table(board: pd.DataFrame) -> str:
     headings = {"estimator": "left"} | dict.fromkeys(
-        ("shifts", "architectures", "rows", "sampling noise"), "right"
+        ("shifts", "architectures", "rows", "sampling noise", "cells with a conformal level"), "right"
     )
     cells = [
         [
             _name(row),
             *(f"{row['groups']:,}", f"{row['architectures']:,}", f"{row['rows']:,}", points(row["floor"])),
+            _conformal_cells(row),
             escape(row["worst_cell"]) or BLANK,
         ]
         for row in board.to_dict("records")
     ]
     return table(headings | {"worst cell": "left"}, cells)
+
+
+def _conformal_cells(row: Row) -> str:
+    cells = f"{int(row['conformal_cells'])}/{row['all_cells']}"
+    return f"{cells} at {row['conformal_nominal']} %" if row["conformal_nominal"] else cells
 
 
 # Models
@@ -291,6 +299,13 @@ def _confusion(scores: SuiteScores, page: str) -> list[str]:
     return ["### Confusion", text]
 
 
+def _conformal(row: Row) -> str:
+    if pd.isna(row["conformal_level"]):
+        return BLANK
+    ends = f"{percent(row['conformal_low'])} to {percent(row['conformal_high'])}"
+    return f"{ends} ({100 * row['conformal_level']:g})"
+
+
 def _withheld(scores: SuiteScores) -> list[str]:
     frame = withheld(scores)
     if frame.empty:
@@ -301,6 +316,7 @@ def _withheld(scores: SuiteScores) -> list[str]:
         "model": "left",
         "images": "right",
         "predicted % [sampling interval]": "right",
+        "conformal interval % (level)": "right",
     }
     headings |= {"other estimators %": "right", "actual": "left"}
     cells = [
@@ -309,6 +325,7 @@ def _withheld(scores: SuiteScores) -> list[str]:
             model_name(row, several),
             f"{row['n']:,}",
             interval(row["predicted"], row["low"], row["high"]),
+            _conformal(row),
             f"{percent(row['lowest'])} to {percent(row['highest'])} ({row['others']})"
             if row["others"]
             else BLANK,

@@ -34,6 +34,7 @@ GROUP_COLUMNS = (
 )
 WITHHELD_COLUMNS = (
     *("architecture", "recipe", "target", "runs", "n", "predicted", "low", "high"),
+    *("conformal_low", "conformal_high", "conformal_level"),
     *("lowest", "highest", "others"),
 )
 
@@ -295,14 +296,18 @@ def _ranked(records: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return order[list(MODEL_COLUMNS)].reset_index(drop=True)
 
 
+_ENDS = ("predicted", "low", "high", "conformal_low", "conformal_high")
+
+
 def withheld(scores: SuiteScores) -> pd.DataFrame:
     """Return what is predicted for targets whose labels are withheld.
 
     Returns
     -------
     pd.DataFrame
-        One row per target and model; see `WITHHELD_COLUMNS`. `predicted`, `low` and `high` are the
-        headline estimator's means over seeds (NaN where it abstains or lacks a run); `lowest` and
+        One row per target and model; see `WITHHELD_COLUMNS`. `predicted` and the ends of its two
+        intervals are the headline estimator's means over seeds (NaN where it abstains or lacks a run,
+        and for the conformal one where too few other shifts are known); `lowest` and
         `highest` are the ends of the other estimators' means, `others` how many there are.
     """
     table, key = scores.table, ["target", *MODEL]
@@ -310,10 +315,11 @@ def withheld(scores: SuiteScores) -> pd.DataFrame:
     everyone = rows.groupby(key)
     frame = pd.DataFrame({"runs": everyone["seed"].nunique(), "n": everyone["n"].first()})
     used = kept(rows.sort_values(["estimator", *RUN])).groupby([*key, "estimator"])
-    means = used[["predicted", "low", "high"]].mean().assign(seeds=used["seed"].nunique()).reset_index()
+    means = used[[*_ENDS, "conformal_level"]].mean().assign(seeds=used["seed"].nunique()).reset_index()
     means = means[means["seeds"] == frame["runs"].reindex(pd.MultiIndex.from_frame(means[key])).to_numpy()]
     headline = means["estimator"] == scores.suite.headline
-    frame[["predicted", "low", "high"]] = means[headline].set_index(key)[["predicted", "low", "high"]]
+    wanted = [*_ENDS, "conformal_level"]
+    frame[wanted] = means[headline].set_index(key)[wanted]
     others = means[~headline].groupby(key)["predicted"]
     frame["lowest"], frame["highest"], frame["others"] = others.min(), others.max(), others.size()
     order = {target.id: position for position, target in enumerate(scores.targets)}

@@ -19,6 +19,7 @@ from sklearn.base import clone
 from shiftcast.cards import Target
 from shiftcast.errors import RequirementError
 from shiftcast.estimators import Estimator
+from shiftcast.estimators.features import SAMPLE
 from shiftcast.pool import Pool, StoredRun
 from shiftcast.predictions import Estimate, Integers, Predictions
 from shiftcast.runs import StoredSet
@@ -239,6 +240,10 @@ def _reason(estimator: Estimator, view: RunView, error: RequirementError) -> str
         return "the reference ensemble is incomplete"
     if "siblings" in estimator.requires and not view.siblings:
         return "the run has no sibling (same architecture and recipe, other seed)"
+    if "features" in estimator.requires:
+        if not view.run.record.feature_scores:
+            return "the run was evaluated before features were scored"
+        return f"a set, or half of one, has fewer than {SAMPLE} different images or one predicted class"
     return str(error)
 
 

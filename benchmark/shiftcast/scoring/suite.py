@@ -16,6 +16,7 @@ from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.pool import Pool, read_pool
 from shiftcast.predictions import Integers
 from shiftcast.scores import VIEW_COLUMNS, SuiteScores
+from shiftcast.scoring.conformal import with_conformal
 from shiftcast.scoring.rows import score_pool
 from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace
@@ -46,6 +47,7 @@ def score_suite(
     pool, runs = read_pool(workspace, suite, folder)
     table, skipped = score_pool(pool, chosen)
     pool.forget()
+    table = with_conformal(table)
     present = pool.targets if pool.scored else []
     return SuiteScores(
         suite=suite,

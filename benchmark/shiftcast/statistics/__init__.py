@@ -1,5 +1,11 @@
 """Intervals, line fits and ranks over accuracies: pure numpy/scipy, no predictions and no files."""
 
+from shiftcast.statistics.conformal import (
+    conformal_interval,
+    conformal_reach,
+    probit_residuals,
+    supported_level,
+)
 from shiftcast.statistics.intervals import normal_quantile, wilson
 from shiftcast.statistics.lines import (
     Line,
@@ -23,6 +29,8 @@ from shiftcast.statistics.resampling import (
 __all__ = [
     "DRAWS",
     "Line",
+    "conformal_interval",
+    "conformal_reach",
     "draw_weights",
     "effective_count",
     "effective_robustness",
@@ -34,7 +42,9 @@ __all__ = [
     "normal_quantile",
     "percentile_interval",
     "probit",
+    "probit_residuals",
     "ranks",
     "spearman",
+    "supported_level",
     "wilson",
 ]

@@ -30,22 +30,22 @@ class Line:
         return self.slope * np.asarray(x, dtype=np.float64) + self.intercept
 
 
-def probit(share: ArrayLike, n: int) -> Floats:
+def probit(share: ArrayLike, n: ArrayLike) -> Floats:
     """Return Phi^-1(share), the share of n images first clipped to [0.5/n, 1 - 0.5/n].
 
-    The clip keeps shares of exactly 0 and 1 finite.
+    The clip keeps shares of exactly 0 and 1 finite. `n` is one number or one for each share.
 
     Raises
     ------
     InvalidInputError
         If n < 1, or a share is not a number in [0, 1].
     """
-    shares = np.asarray(share, dtype=np.float64)
-    if n < 1:
-        raise InvalidInputError(f"probit: expected n >= 1 images, got {n}")
+    shares, images = np.asarray(share, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    if not bool(np.all(images >= 1)):
+        raise InvalidInputError(f"probit: expected n >= 1 images, got {np.min(images):g}")
     if not bool(np.all((shares >= 0) & (shares <= 1))):
         raise InvalidInputError("probit: expected shares in [0, 1]")
-    result: Floats = ndtri(np.clip(shares, 0.5 / n, 1 - 0.5 / n))
+    result: Floats = ndtri(np.clip(shares, 0.5 / images, 1 - 0.5 / images))
     return result
 
 

@@ -17,7 +17,7 @@ import torch
 
 from shiftcast.cards import ArchitectureCard, Recipe, RunKey, Suite, card_hash, recipe_hash
 from shiftcast.data.loading import SuiteData
-from shiftcast.errors import TrainingError
+from shiftcast.errors import RunError, TrainingError
 from shiftcast.files import hash_of, sha256, source_hash
 from shiftcast.predictions import Integers
 from shiftcast.runs import (
@@ -124,6 +124,7 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
     resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
     mean, std = resident.statistics
     model = seeded_model(job.card, classes_of(job), job.seeds.weights).to(job.device)
+    earlier = _earlier(folder) if has_final_checkpoint(job) else None
     start = time.perf_counter()
     epochs = train(model, job.card, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress)
     trained = time.perf_counter()
@@ -139,12 +140,22 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
     }
     seen = len(images.images) * job.recipe.epochs
     measured = Measured(
-        train_seconds=round(trained - start, 3),
+        train_seconds=earlier.train_seconds if earlier else round(trained - start, 3),
         evaluate_seconds=round(time.perf_counter() - trained, 3),
-        images_per_second=round(seen / max(trained - start, 1e-9), 1),
+        images_per_second=earlier.images_per_second
+        if earlier
+        else round(seen / max(trained - start, 1e-9), 1),
         peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     )
     return _write(job, folder, stored, epochs, count_parameters(model), scores.found, measured)
+
+
+def _earlier(folder: RunFolder) -> Measured | None:
+    """Return what was measured when the run was trained, if it is only to be evaluated again."""
+    try:
+        return folder.read_record().measured
+    except RunError:
+        return None
 
 
 def classes_of(job: Job) -> int:

@@ -1,0 +1,68 @@
+"""The file of residuals: what each estimator got wrong, for intervals around other people's answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from shiftcast.leaderboard.board import estimator_board
+from shiftcast.residuals import SCHEMA
+from shiftcast.scores import SuiteScores
+from shiftcast.scoring.conformal import residuals_of
+
+DIGITS = 4
+
+
+def residuals_text(all_scores: Sequence[SuiteScores]) -> str:
+    """Return `results/residuals.json`: probit residuals by suite, kind of shift, estimator and shift."""
+    suites = {
+        scores.suite.name: {
+            "version": scores.suite.version,
+            "learned_on": scores.suite.title,
+            "architectures": int(scores.table["architecture"].nunique()),
+            **{kind: _kind(scores, natural) for kind, natural in (("natural", True), ("synthetic", False))},
+        }
+        for scores in sorted(all_scores, key=lambda scores: scores.suite.name)
+        if not scores.edition and not scores.suite.scratch and len(scores.table)
+    }
+    text = json.dumps({"schema": SCHEMA, "suites": suites}, indent=1, sort_keys=True, allow_nan=False)
+    return _shorter(text) + "\n"
+
+
+def _kind(scores: SuiteScores, natural: bool) -> dict[str, Any]:
+    found = {name: own for (name, kind), own in residuals_of(scores.table).items() if kind == natural}
+    if not found:
+        return {}
+    board = estimator_board(scores, natural).set_index("estimator")
+    return {
+        name: {
+            "coverage": _number(board.loc[name, "coverage"]),
+            "nominal": _number(scores.table.loc[scores.table["estimator"] == name, "nominal"].max()),
+            "residuals": {
+                shift: [round(float(v), DIGITS) + 0.0 for v in np.concatenate(list(own.values()))]
+                for shift, own in shifts.items()
+            },
+        }
+        for name, shifts in found.items()
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if value != value else round(float(value), DIGITS)
+
+
+def _shorter(text: str) -> str:
+    """Put every list of numbers on one line."""
+    lines: list[str] = []
+    inside = False
+    for line in text.split("\n"):
+        if inside:
+            lines[-1] += line.strip() if line.strip() in ("]", "],") else line.strip() + " "
+            inside = line.strip() not in ("]", "],")
+        else:
+            lines.append(line)
+            inside = line.endswith("[")
+    return "\n".join(line.replace(", ]", "]").replace(" ]", "]") for line in lines)

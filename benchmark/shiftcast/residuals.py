@@ -1,0 +1,109 @@
+"""What estimators got wrong on the benchmark, for intervals around answers about other people's models.
+
+`results/residuals.json` is made with the leaderboard from committed results and checked with it; the
+installed package carries a copy.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shiftcast.errors import InvalidInputError
+from shiftcast.statistics import conformal_interval, conformal_reach, supported_level
+from shiftcast.workspace import EMBEDDED, PACKAGE
+
+FILE = Path("results/residuals.json")
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class BoardErrors:
+    """The errors of one estimator on the benchmark's natural shifts.
+
+    Parameters
+    ----------
+    residuals
+        Probit residuals, actual minus predicted, by shift.
+    coverage
+        How often its sampling intervals held the actual accuracy there, in [0, 1]; None without any.
+    nominal
+        The level that those promise.
+    learned_on
+        What the errors are of, in words.
+    """
+
+    residuals: dict[str, list[float]]
+    coverage: float | None
+    nominal: float | None
+    learned_on: str
+
+    @property
+    def level(self) -> float | None:
+        """Return the level that an interval from these shifts supports; None below four."""
+        return supported_level(len(self.residuals))
+
+    def interval(self, accuracy: float, n: int) -> tuple[float, float, bool] | None:
+        """Return the conformal interval around a predicted accuracy on n images, and whether extended.
+
+        None where the shifts support no level.
+        """
+        if self.level is None:
+            return None
+        return conformal_interval(accuracy, n, conformal_reach(list(self.residuals.values()), self.level))
+
+
+def board_errors(path: Path | None = None) -> dict[str, BoardErrors]:
+    """Return the errors on natural shifts of every estimator of the board, by name.
+
+    Of several suites the one with the most natural shifts is read, then the one with the most rows.
+
+    Parameters
+    ----------
+    path
+        The file; that of this checkout or installation when omitted. Without one there are none.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is not what the leaderboard makes.
+    """
+    found = path or _here()
+    if found is None:
+        return {}
+    try:
+        content = json.loads(found.read_text())
+        if content["schema"] != SCHEMA:
+            raise InvalidInputError(f"{found}: schema is {content['schema']!r}, this version reads {SCHEMA}")
+        suites = [suite for suite in content["suites"].values() if suite["natural"]]
+        return _estimators(max(suites, key=_size)) if suites else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInputError(
+            f"{found}: cannot be read ({error!r}); make it again with: shiftcast leaderboard"
+        ) from error
+
+
+def _here() -> Path | None:
+    places = [PACKAGE.parents[1] / FILE, EMBEDDED / FILE]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _size(suite: dict[str, Any]) -> tuple[int, int]:
+    shifts = {shift for own in suite["natural"].values() for shift in own["residuals"]}
+    rows = sum(len(values) for own in suite["natural"].values() for values in own["residuals"].values())
+    return len(shifts), rows
+
+
+def _estimators(suite: dict[str, Any]) -> dict[str, BoardErrors]:
+    return {
+        name: BoardErrors(
+            residuals={shift: [float(v) for v in values] for shift, values in own["residuals"].items()},
+            coverage=own["coverage"],
+            nominal=own["nominal"],
+            learned_on=f"{suite['learned_on']}: {suite['architectures']} architectures, "
+            f"{len(own['residuals'])} natural shifts",
+        )
+        for name, own in suite["natural"].items()
+    }
