@@ -1,5 +1,6 @@
 """The wheel, in an environment of its own outside the repository, without torch."""
 
+import json
 import os
 import subprocess
 import sys
@@ -76,3 +77,40 @@ def test_training_without_torch_names_the_extra(bare):
     assert result.returncode == 2
     assert "pip install 'shiftcast[train]'" in result.stderr
     assert not (bare / "results").exists()
+
+
+@pytest.fixture(scope="module")
+def outside(bare, tmp_path_factory):
+    """Somebody else's package beside ours, installed as any is."""
+    out = tmp_path_factory.mktemp("outside")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(build, cwd=REPOSITORY / "tests" / "outside_package", check=True, capture_output=True)
+    pip = [bare / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, next(out.glob("*.whl"))], check=True, capture_output=True)
+    return bare
+
+
+def test_an_outside_package_adds_an_estimator(outside):
+    random = np.random.RandomState(0)
+    np.savez(outside / "val.npz", logits=random.normal(size=(50, 3)), labels=random.randint(3, size=50))
+    np.savez(outside / "prod.npz", logits=random.normal(size=(40, 3)))
+    options = ("--source", "val.npz", "--target", "prod.npz", "--estimators", "HalfWay,NoShift", "--json")
+    found = command(outside, "estimate", *options)
+    assert found.returncode == 0, found.stderr
+    rows = {row["estimator"]: row for row in json.loads(found.stdout)["estimates"]}
+    assert rows["HalfWay"]["track"] == "T1"
+    assert rows["HalfWay"]["accuracy"] != rows["NoShift"]["accuracy"]
+    assert "HalfWay" in command(outside, "list", "estimators").stdout
+
+
+def test_an_outside_package_checks_its_estimator(outside):
+    check = (
+        "from shiftcast.testing import check_estimator; from shiftcast_half_way import HalfWay; "
+        "check_estimator(HalfWay())"
+    )
+    python = outside / "venv" / "bin" / "python"
+    done = subprocess.run([python, "-c", check], cwd=outside, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    wrong = check.replace("HalfWay())", "HalfWay(share='x'))")
+    failed = subprocess.run([python, "-c", wrong], cwd=outside, capture_output=True, text=True, check=False)
+    assert "AssertionError: HalfWay: " in failed.stderr

@@ -22,7 +22,7 @@ def test_board_order() -> None:
     names = """
         NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE COT COTT GDE ALine-S ALine-D ConfusionPartition
         AgreementShift OwnLabelPartition OwnLabelPartition-mean NuclearNorm MaNo MDE SoftmaxCorr Entropy
-        MutualInformation
+        MutualInformation Dispersion FrechetDistance
     """
     assert list(official_estimators()) == names.split()
 

@@ -13,6 +13,7 @@ from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfi
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.coupling import Transport, transport
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
+from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
 from shiftcast.estimators.registry import get_estimator, official_estimators, outside_estimators
 from shiftcast.estimators.scores import (
@@ -38,9 +39,11 @@ __all__ = [
     "Calibrated",
     "ConfusionPartition",
     "DifferenceOfConfidences",
+    "Dispersion",
     "DropDecomposition",
     "Entropy",
     "Estimator",
+    "FrechetDistance",
     "ImportanceReweighting",
     "MaNo",
     "MappedScore",
@@ -53,6 +56,8 @@ __all__ = [
     "Track",
     "Transport",
     "decompose_drop",
+    "dispersion",
+    "frechet_distance",
     "get_estimator",
     "official_estimators",
     "outside_estimators",
