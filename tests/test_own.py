@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -7,8 +8,14 @@ from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError, UnknownNameError
+from shiftcast.estimators import ConfusionPartition, ImportanceReweighting, official_estimators
 from shiftcast.own import by_predicted_class, by_slice, choose_estimators, estimate_accuracy, summary
+from shiftcast.own_drop import predicted_drop
 from shiftcast.own_files import attach, read_set
+from shiftcast.own_notes import interval_notes
+from shiftcast.residuals import BoardErrors, board_errors
+from shiftcast.statistics import conformal_interval
+from shiftcast.testing import make_predictions
 
 
 def arrays(n=400, classes=5, seed=0, signal=2.0):
@@ -212,7 +219,9 @@ def test_other_models_open_other_estimators(tmp_path):
     for name in ("ConfusionPartition", "AgreementShift", "GDE", "ALine-S", "ALine-D"):
         assert "accuracy" in rows[name], rows[name]
     np.savez(tmp_path / "short.npz", source=shares["source"][:, :9], target=shares["target"])
-    with pytest.raises(InvalidInputError, match=r"short.npz: 0.npz: reference holds 9 images"):
+    with pytest.raises(
+        InvalidInputError, match=r"short.npz: source: expected probabilities .*here \(models, 400, 5\)"
+    ):
         attach(source, target, "reference", tmp_path / "short.npz")
     with pytest.raises(InvalidInputError, match="it holds logits, labels"):
         attach(source, target, "peers", tmp_path / "0.npz")
@@ -301,12 +310,193 @@ def test_the_command_writes_everything_to_a_file(tmp_path):
     assert {row["estimator"] for row in answer["estimates"]} >= {"COT", "GDE", "NuclearNorm"}
 
 
-def test_classes_in_another_order_are_refused(tmp_path):
+def test_classes_in_another_order_are_put_in_order_by_their_names(tmp_path):
     source = table(tmp_path / "val.csv", arrays())
-    other = pd.read_csv(table(tmp_path / "prod.csv", arrays(seed=1), labelled=False))
-    other[other.columns[::-1]].to_csv(tmp_path / "prod.csv", index=False)
-    result = CliRunner().invoke(
-        app, ["estimate", "--source", str(source), "--target", str(tmp_path / "prod.csv")]
+    plain = pd.read_csv(table(tmp_path / "prod.csv", arrays(seed=1)))
+    plain[plain.columns[::-1]].to_csv(tmp_path / "other.csv", index=False)
+
+    def answer(name):
+        files = ["--source", str(source), "--target", str(tmp_path / name), "--json"]
+        found = json.loads(CliRunner().invoke(app, ["estimate", *files]).stdout)
+        return found["estimates"], found["target"]["accuracy"]
+
+    assert answer("other.csv") == answer("prod.csv")
+    plain.rename(columns={"logit_cat": "logit_mouse"}).drop(columns="label").to_csv(
+        tmp_path / "foreign.csv", index=False
     )
+    files = ["--source", str(source), "--target", str(tmp_path / "foreign.csv")]
+    result = CliRunner().invoke(app, ["estimate", *files])
     assert isinstance(result.exception, InvalidInputError)
-    assert "give both alike" in str(result.exception)
+    assert "source and target name other classes" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"labels": np.arange(400) % 5 + 1}, "if they count from 1, subtract 1"),
+        ({"labels": np.zeros(400)}, r"convert them with \.astype\(int\)"),
+        ({"labels": np.full(400, "cat")}, "positions in a stated order of the classes, not their names"),
+        ({"logits": None, "probs": np.full((400, 5), 0.205)}, "If they were rounded, give more digits"),
+    ],
+)
+def test_refusals_of_arrays_say_what_to_do(tmp_path, values, message):
+    path = saved(tmp_path, **{k: v for k, v in (arrays() | values).items() if v is not None})
+    with pytest.raises(InvalidInputError, match=message):
+        read_set(path, labelled=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda f: f.rename(columns={"label": "labels"}), {}, "its column 'labels' is another one: call it"),
+        (lambda f: f, {"sep": ";"}, "its columns are separated by ';'; write it with commas"),
+        (
+            lambda f: f.assign(logit_cat=[*f["logit_cat"][:7], None, *f["logit_cat"][8:]]),
+            {},
+            "row 7 .from 0, below the head., column 'logit_cat' is empty",
+        ),
+        (lambda f: f[:0], {}, "holds no rows"),
+    ],
+)
+def test_refusals_of_tables_say_what_to_do(tmp_path, change, options, message):
+    path = table(tmp_path / "a.csv", arrays())
+    change(pd.read_csv(path)).to_csv(path, index=False, **options)
+    with pytest.raises(InvalidInputError, match=message):
+        read_set(path, labelled=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "message"),
+    [
+        ("reference", np.full((3, 400, 5), -1.0), "These look like logits: give their softmax"),
+        ("reference", np.full((3, 400, 5), 0.3), "those of model 0 for image 0 sum to 1.5"),
+        ("peers", np.zeros((3, 400, 5)), "source: expected predicted classes"),
+        ("peers", np.full((3, 400), 5), "source: expected values in 0..4"),
+        ("siblings", np.zeros((0, 400), int), "source: expected predicted classes"),
+    ],
+)
+def test_refusals_of_other_models_name_file_array_and_shape(tmp_path, key, values, message):
+    source, target = (read_predictions(saved(tmp_path, f"{s}.npz", **arrays(seed=s)), True) for s in (0, 1))
+    np.savez(tmp_path / "o.npz", source=values, target=values)
+    with pytest.raises(InvalidInputError, match=f"o.npz: {message}" if "source" in message else message):
+        attach(source, target, key, tmp_path / "o.npz")
+    fine = np.zeros((2, 400), int)
+    np.savez(tmp_path / "o.npz", source=fine, target=fine[:1])
+    with pytest.raises(InvalidInputError, match="source holds 2 models and target 1"):
+        attach(source, target, "peers", tmp_path / "o.npz")
+
+
+def test_a_class_stands_for_its_estimators():
+    assert list(choose_estimators("ATC")) == ["ATC-MC", "ATC-NE"]
+    assert list(choose_estimators("averageconfidence,doc")) == ["AC", "AC-TS", "DoC"]
+    assert list(choose_estimators("COT")) == ["COT"]
+
+
+def test_errors_on_the_board_make_wider_intervals(tmp_path):
+    source = read_predictions(saved(tmp_path, "a.npz", **arrays()), labelled=True)
+    target = read_predictions(saved(tmp_path, "b.npz", **arrays(seed=1, signal=1.0)), labelled=False)
+    shifts = {f"shift-{i}": [-0.1 * i, 0.05] for i in range(4)}
+    errors = {
+        "NoShift": BoardErrors(shifts, 0.25, 0.95, "a board"),
+        "AC": BoardErrors(dict(list(shifts.items())[:3]), 0.5, 0.95, "a board"),
+    }
+    rows = {row["estimator"]: row for row in estimate_accuracy(source, target, None, errors)}
+    low, high, extended = conformal_interval(rows["NoShift"]["accuracy"], 400, 0.3)
+    assert rows["NoShift"]["conformal"] == {
+        "low": low,
+        "high": high,
+        "extended": extended,
+        "level": 0.8,
+        "learned_on": "a board",
+    }
+    assert rows["NoShift"]["board_coverage"] == 0.25
+    assert rows["AC"]["conformal"] is None  # three shifts support no level
+    assert "conformal" not in rows["DoC"]
+    assert "Sampling error only: AC, DoC" in " ".join(
+        interval_notes([rows["NoShift"], rows["AC"], rows["DoC"]])
+    )
+
+
+def test_the_committed_errors_cover_every_estimator_that_others_can_run():
+    errors = board_errors()
+    runnable = {name for name, one in official_estimators().items() if "others" not in one.requires}
+    assert runnable <= set(errors)
+    assert all(errors[name].level in (0.8, 0.9, 0.95) for name in runnable)
+    assert "CIFAR-10" in errors["NoShift"].learned_on
+
+
+def test_damaged_errors_are_refused(tmp_path):
+    path = tmp_path / "residuals.json"
+    for text in ("{", "{}", '{"schema": 2, "suites": {}}', '{"schema": 1, "suites": {"a": {}}}'):
+        path.write_text(text)
+        with pytest.raises(InvalidInputError, match=r"residuals\.json: "):
+            board_errors(path)
+
+
+def test_a_predicted_drop_is_that_of_the_partition(tmp_path):
+    source = read_predictions(saved(tmp_path, "a.npz", **arrays()), labelled=True)
+    target = read_predictions(saved(tmp_path, "b.npz", **arrays(seed=1, signal=0.5)), labelled=False)
+    drop = predicted_drop(source, target)
+    wanted = ImportanceReweighting().fit(source).predict(target).accuracy
+    assert drop["predicted"] == pytest.approx(wanted, abs=1e-6)
+    assert sum(one["drop"] for one in drop["bins"]) == pytest.approx(source.accuracy - wanted, abs=1e-5)
+    assert sum(one["target_share"] for one in drop["bins"]) == pytest.approx(1, abs=1e-5)
+    edges = [one["from"] for one in drop["bins"]] + [drop["bins"][-1]["to"]]
+    assert edges == sorted(set(edges))
+    assert (edges[0], edges[-1]) == (0, 1)
+    for one in drop["bins"]:
+        inside = (1 - target.confidence >= one["from"]) & (1 - target.confidence < one["to"])
+        assert one["target_share"] == pytest.approx(inside.mean(), abs=1e-6)
+    hardest = target.confidence[drop["images"]]
+    assert (np.diff(hardest) >= 0).all()
+    assert drop["images_carrying"] == len(drop["images"]) > 0
+    assert predicted_drop(source, source)["images"] == []
+
+
+def test_with_an_ensemble_the_drop_is_that_of_confusion(tmp_path):
+    source, target = make_predictions(600, seed=1), make_predictions(500, seed=2, shift=1.0)
+    drop = predicted_drop(source, target)
+    assert drop["estimator"] == "ConfusionPartition"
+    assert drop["score"] == "confusion"
+    assert drop["predicted"] == ConfusionPartition().fit(source).predict(target).accuracy
+
+
+def test_the_page_needs_nothing_else_and_holds_the_answer(tmp_path):
+    source = table(tmp_path / "val.csv", arrays())
+    name = "<b>prod & co.csv"
+    target = table(tmp_path / name, arrays(seed=1, signal=1.0), labelled=False, site=np.arange(400) % 3)
+    files = ["--source", str(source), "--target", str(target)]
+    options = [
+        "--html",
+        str(tmp_path / "a.html"),
+        "--out",
+        str(tmp_path / "a.json"),
+        "--slice",
+        "site",
+        "--classes",
+    ]
+    result = CliRunner().invoke(app, ["estimate", *files, *options])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "a.html").read_text()
+    answer = json.loads((tmp_path / "a.json").read_text())
+    links = [value for key, value in re.findall(r'(src|href)="([^"]*)"', text) if not value.startswith("#")]
+    assert not links
+    assert "<script" not in text
+    assert "<b>prod" not in text
+    assert "&lt;b&gt;prod &amp; co.csv" in text
+    assert text.count("<svg ") == 1
+    for row in answer["estimates"]:
+        if "accuracy" in row:
+            assert f"<td>{row['estimator']}</td><td>{100 * row['accuracy']:.2f}</td>" in text
+    assert ", ".join(map(str, answer["drop"]["images"][:200])) in text
+    assert "By slice" in text
+    assert "By predicted class" in text
+
+
+def test_parquet_gives_what_csv_gives(tmp_path):
+    frame = pd.read_csv(table(tmp_path / "a.csv", arrays()))
+    frame.to_parquet(tmp_path / "a.parquet")
+    read, plain = (read_set(tmp_path / f"a.{kind}", labelled=True) for kind in ("parquet", "csv"))
+    assert read.classes == plain.classes
+    np.testing.assert_array_equal(read.predictions.logits, plain.predictions.logits)
+    np.testing.assert_array_equal(read.predictions.labels, plain.predictions.labels)

@@ -15,6 +15,7 @@ from shiftcast.errors import InvalidInputError, UnknownNameError
 from shiftcast.estimators import Estimator, official_estimators, outside_estimators
 from shiftcast.own_files import OwnSet
 from shiftcast.predictions import Integers, Predictions
+from shiftcast.residuals import BoardErrors
 
 FEWEST_IMAGES = 20
 """Labelled source images that a predicted class needs for an estimate of its own."""
@@ -24,6 +25,9 @@ EVERY = "all"
 def choose_estimators(names: str = EVERY) -> dict[str, Estimator]:
     """Return fresh estimators by name: all of them, or those of a comma-separated list.
 
+    Names may be in any case; the name of a class stands for all estimators of the class (ATC for
+    ATC-MC and ATC-NE).
+
     Raises
     ------
     UnknownNameError
@@ -32,9 +36,12 @@ def choose_estimators(names: str = EVERY) -> dict[str, Estimator]:
     known = {**official_estimators(), **outside_estimators()}
     if names == EVERY:
         return known
-    spelt = {name.lower(): name for name in known}
+    spelt: dict[str, list[str]] = {}
+    for name, estimator in known.items():
+        spelt.setdefault(type(estimator).__name__.lower(), []).append(name)
+    spelt |= {name.lower(): [name] for name in known}
     asked = [name.strip() for name in names.split(",") if name.strip()]
-    wanted = [spelt.get(name.lower(), name) for name in asked]
+    wanted = [name for one in asked for name in spelt.get(one.lower(), [one])]
     for name in wanted:
         if name not in known:
             raise UnknownNameError("estimator", name, known)
@@ -44,7 +51,10 @@ def choose_estimators(names: str = EVERY) -> dict[str, Estimator]:
 
 
 def estimate_accuracy(
-    source: Predictions, target: Predictions, estimators: Mapping[str, Estimator] | None = None
+    source: Predictions,
+    target: Predictions,
+    estimators: Mapping[str, Estimator] | None = None,
+    errors: Mapping[str, BoardErrors] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row per estimator.
 
@@ -56,12 +66,18 @@ def estimate_accuracy(
         Predictions on other images, of the same kind and with the same classes. Labels are ignored.
     estimators
         Named, unfitted estimators; all when omitted.
+    errors
+        What estimators got wrong on the benchmark, from `shiftcast.residuals.board_errors`; without
+        it there are sampling intervals alone.
 
     Returns
     -------
     list of dict
         `estimator`, `track`, `accuracy`, `low`, `high`, `level`, `interval` ("sampling"),
-        `diagnostics`; or `estimator`, `track` and `skipped` with the reason.
+        `diagnostics`; where errors are known, `conformal` (`low`, `high`, `level`, `extended`,
+        `learned_on`; None where too few shifts are known) and `board_coverage` (how often such
+        sampling intervals held on the benchmark's natural shifts); or `estimator`, `track` and
+        `skipped` with the reason.
 
     Raises
     ------
@@ -79,10 +95,13 @@ def estimate_accuracy(
             f"but target {target.name!r} has {target.classes}"
         )
     chosen = choose_estimators() if estimators is None else estimators
-    return [_row(name, estimator, source, target) for name, estimator in chosen.items()]
+    known = errors or {}
+    return [_row(name, estimator, source, target, known.get(name)) for name, estimator in chosen.items()]
 
 
-def _row(name: str, estimator: Estimator, source: Predictions, target: Predictions) -> dict[str, Any]:
+def _row(
+    name: str, estimator: Estimator, source: Predictions, target: Predictions, errors: BoardErrors | None
+) -> dict[str, Any]:
     head = {"estimator": name, "track": estimator.track}
     try:
         found = clone(estimator).fit(source).predict(target.without_labels())
@@ -96,7 +115,20 @@ def _row(name: str, estimator: Estimator, source: Predictions, target: Predictio
         "level": found.level,
         "interval": "sampling",
         "diagnostics": dict(found.diagnostics),
+        **({} if errors is None else _from_board(errors, found.accuracy, len(target))),
     }
+
+
+def _from_board(errors: BoardErrors, accuracy: float, images: int) -> dict[str, Any]:
+    ends = errors.interval(accuracy, images)
+    conformal = None
+    if ends is not None:
+        conformal = {
+            **dict(zip(("low", "high", "extended"), ends, strict=True)),
+            "level": errors.level,
+            "learned_on": errors.learned_on,
+        }
+    return {"conformal": conformal, "board_coverage": errors.coverage}
 
 
 OPTIONS = {"reference": "--ensemble", "peers": "--peers", "siblings": "--siblings"}

@@ -16,11 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import SUM_TOLERANCE, Integers, Kind, Predictions
+from shiftcast.predictions import SUM_TOLERANCE, Integers, Kind, Predictions, class_indices
 
 KEYS: dict[str, Kind] = {"logits": "logits", "probs": "probabilities"}
 PREFIXES: dict[str, Kind] = {"logit_": "logits", "prob_": "probabilities"}
 LABEL = "label"
+LABEL_LIKE = ("labels", "y", "y_true", "target", "class", "truth", "ground_truth")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +75,15 @@ def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
     if labelled and own.predictions.labels is None:
         raise InvalidInputError(
             f"{path}: the source needs 'labels' (n,), integers from 0 (a column 'label' in tables, or "
-            "--labels FILE.npy)"
+            f"--labels FILE.npy){_other_label(own)}"
         )
     return own
+
+
+def _other_label(own: OwnSet) -> str:
+    """Return a hint where a table has a column that may be what is missing."""
+    found = [name for name in own.columns.columns if str(name).lower() in LABEL_LIKE]
+    return f"; its column {str(found[0])!r} is another one: call it {LABEL!r} if it is meant" if found else ""
 
 
 def _predictions(path: Path, outputs: NDArray[Any], kind: Kind, labels: Any = None) -> Predictions:
@@ -136,10 +143,12 @@ def _read_table(path: Path) -> OwnSet:
         table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
     except ImportError as error:
         raise InvalidInputError(
-            f"{path}: reading Parquet files needs pyarrow; install it with: pip install pyarrow"
+            f"{path}: reading Parquet files needs pyarrow; install it with: pip install 'shiftcast[parquet]'"
         ) from error
     except (ValueError, OSError, pd.errors.ParserError) as error:
         raise InvalidInputError(f"{path}: cannot be read as a table: {error}") from error
+    if len(table.columns) == 1 and (other := next((c for c in ";\t|" if c in str(table.columns[0])), "")):
+        raise InvalidInputError(f"{path}: its columns are separated by {other!r}; write it with commas")
     found = {p: [c for c in table.columns if str(c).startswith(p)] for p in PREFIXES}
     present = [prefix for prefix, columns in found.items() if columns]
     if len(present) != 1:
@@ -148,12 +157,21 @@ def _read_table(path: Path) -> OwnSet:
             f"its columns are {', '.join(map(str, table.columns[:12]))}"
         )
     prefix = present[0]
+    if len(table) == 0:
+        raise InvalidInputError(f"{path}: holds no rows")
     columns = found[prefix]
     classes = tuple(str(column).removeprefix(prefix) for column in columns)
     try:
         outputs = table[columns].to_numpy(dtype=np.float64)
     except ValueError as error:
         raise InvalidInputError(f"{path}: columns {prefix}…: expected numbers: {error}") from error
+    empty = np.argwhere(~np.isfinite(outputs))
+    if len(empty):
+        row, column = empty[0].tolist()
+        raise InvalidInputError(
+            f"{path}: row {row} (from 0, below the head), column {columns[column]!r} is empty or not finite; "
+            f"{len(empty)} cells are"
+        )
     labels = _labels(path, table[LABEL], classes) if LABEL in table else None
     rest = table.drop(columns=[*columns, *([LABEL] if LABEL in table else [])])
     return OwnSet(_predictions(path, outputs, PREFIXES[prefix], labels), classes, rest)
@@ -190,6 +208,29 @@ def _refuse_ambiguous(path: Path, column: pd.Series[Any], classes: Sequence[str]
         )
 
 
+def in_order(target: OwnSet, classes: tuple[str, ...]) -> OwnSet:
+    """Return a set whose columns follow another order of the same class names.
+
+    Raises
+    ------
+    InvalidInputError
+        If it names other classes.
+    """
+    if not classes or not target.classes or classes == target.classes:
+        return target
+    own = target.predictions
+    if sorted(classes) != sorted(target.classes):
+        raise InvalidInputError(
+            f"source and target name other classes. Source: {', '.join(classes[:12])}; {own.name}: "
+            f"{', '.join(target.classes[:12])}"
+        )
+    columns = np.array([target.classes.index(name) for name in classes])
+    labels = None if own.labels is None else np.argsort(columns)[own.labels]
+    return replace(
+        target, predictions=replace(own, logits=own.logits[:, columns], labels=labels), classes=classes
+    )
+
+
 def attach(source: Predictions, target: Predictions, key: str, path: Path) -> tuple[Predictions, Predictions]:
     """Add other models' outputs to source and target.
 
@@ -218,9 +259,40 @@ def attach(source: Predictions, target: Predictions, key: str, path: Path) -> tu
         raise InvalidInputError(
             f"{path}: expected the arrays 'source' and 'target'; it holds {', '.join(arrays) or 'nothing'}"
         )
-    try:
-        first: dict[str, Any] = {key: arrays["source"]}
-        second: dict[str, Any] = {key: arrays["target"]}
-        return replace(source, **first), replace(target, **second)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error}") from error
+    both = []
+    for name, predictions in (("source", source), ("target", target)):
+        value: dict[str, Any] = {key: _of_other_models(f"{path}: {name}", key, arrays[name], predictions)}
+        both.append(replace(predictions, **value))
+    if len(arrays["source"]) != len(arrays["target"]):
+        raise InvalidInputError(
+            f"{path}: source holds {len(arrays['source'])} models and target {len(arrays['target'])}; "
+            "give the same ones in the same order"
+        )
+    return both[0], both[1]
+
+
+def _of_other_models(what: str, key: str, array: NDArray[Any], own: Predictions) -> NDArray[Any]:
+    """Return other models' outputs on the images of `own`, or refuse them in the file's own words."""
+    classes = key != "reference"
+    wanted = (len(own),) if classes else (len(own), own.classes)
+    form = "predicted classes (models, images)" if classes else "probabilities (models, images, classes)"
+    if array.ndim != len(wanted) + 1 or array.shape[1:] != wanted or not len(array):
+        raise InvalidInputError(
+            f"{what}: expected {form}, here (models, {', '.join(map(str, wanted))}) as {own.name} has them; "
+            f"got shape {array.shape}"
+        )
+    if classes:
+        return class_indices(what, array, array.shape, own.classes)
+    if array.dtype.kind not in "fiu":
+        raise InvalidInputError(f"{what}: expected numbers, got dtype {array.dtype}")
+    sums = array.sum(axis=2, dtype=np.float64)
+    bad = ~(np.abs(sums - 1) <= SUM_TOLERANCE) | ~(array >= 0).all(axis=2)
+    if bad.any():
+        model, image = np.argwhere(bad)[0].tolist()
+        logits = " These look like logits: give their softmax over the last axis." if array.min() < 0 else ""
+        raise InvalidInputError(
+            f"{what}: expected probabilities, but those of model {model} for image {image} sum to "
+            f"{sums[model, image]:.6g} and span {array[model, image].min():.4g} to "
+            f"{array[model, image].max():.4g}.{logits}"
+        )
+    return array

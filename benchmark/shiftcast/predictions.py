@@ -264,7 +264,9 @@ def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: 
     """
     array = np.asarray(value)
     if not np.issubdtype(array.dtype, np.integer):
-        raise InvalidInputError(f"{what}: expected integers in 0..{classes - 1}, got dtype {array.dtype}")
+        raise InvalidInputError(
+            f"{what}: expected integers in 0..{classes - 1}, got dtype {array.dtype}{_integer_hint(array)}"
+        )
     if array.shape != shape:
         expected = "(…, n)" if -1 in shape else str(shape)
         raise InvalidInputError(f"{what}: expected shape {expected}, got {array.shape}")
@@ -272,9 +274,23 @@ def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: 
         where = int(np.flatnonzero((array < 0) | (array >= classes))[0])
         raise InvalidInputError(
             f"{what}: expected values in 0..{classes - 1} ({classes} classes), "
-            f"got {int(array.ravel()[where])} at position {where}"
+            f"got {int(array.ravel()[where])} at position {where}{_range_hint(array, classes)}"
         )
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _integer_hint(array: NDArray[Any]) -> str:
+    if array.dtype.kind == "f" and array.size and bool((array == np.floor(array)).all()):
+        return "; convert them with .astype(int)"
+    if array.dtype.kind in "OSU":
+        return "; give positions in a stated order of the classes, not their names"
+    return ""
+
+
+def _range_hint(array: NDArray[Any], classes: int) -> str:
+    if array.min() == 1 and array.max() == classes:
+        return "; if they count from 1, subtract 1"
+    return ""
 
 
 def _finite(what: str, value: ArrayLike, shape: str, ndim: int) -> Floats:
@@ -303,12 +319,18 @@ def _probabilities(what: str, array: Floats) -> Floats:
         raise InvalidInputError(
             f"{what}: expected probabilities (each row in [0, 1], summing to one); values span "
             f"{array.min():.4g} to {array.max():.4g} and row {worst} sums to {sums.flat[worst]:.6g}. "
-            "Logits belong under logits (in an .npz file, the array named 'logits')"
+            + _probability_hint(array, abs(float(sums.flat[worst]) - 1))
         )
     if abs(sums.flat[worst] - 1) <= ROUNDING:
         return array
     result: Floats = array / sums
     return result
+
+
+def _probability_hint(array: Floats, off: float) -> str:
+    if array.min() >= 0 and array.max() <= 1 and off < 0.05:
+        return "If they were rounded, give more digits"
+    return "Logits belong under logits (in an .npz file, the array named 'logits')"
 
 
 def _outputs(name: str, kind: Kind, value: ArrayLike) -> Floats:

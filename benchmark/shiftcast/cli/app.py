@@ -246,13 +246,16 @@ def estimate(
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write the whole answer to this JSON file.")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write a page with figures to this HTML file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Estimate the accuracy on unlabelled predictions from labelled ones (no torch, no workspace)."""
     from shiftcast.cli.estimate import estimate_own
 
     others = {"reference": ensemble, "peers": peers, "siblings": siblings}
-    estimate_own(source, target, labels, estimators, others, slices, classes, out, as_json)
+    estimate_own(source, target, labels, estimators, others, slices, classes, out, html, as_json)
 
 
 @app.command(name="list")

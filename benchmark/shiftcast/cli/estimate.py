@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from shiftcast.errors import InvalidInputError
+from shiftcast.estimators import Estimator
 from shiftcast.files import write_atomic
 from shiftcast.own import (
     by_predicted_class,
@@ -21,7 +23,11 @@ from shiftcast.own import (
     estimate_accuracy,
     summary,
 )
-from shiftcast.own_files import OwnSet, attach, read_set
+from shiftcast.own_drop import predicted_drop
+from shiftcast.own_files import OwnSet, attach, in_order, read_set
+from shiftcast.own_notes import interval_notes
+from shiftcast.predictions import Predictions
+from shiftcast.residuals import board_errors
 
 SHOWN = 4
 """Estimators that tables of classes and slices have room for; JSON holds all."""
@@ -37,62 +43,78 @@ def estimate_own(
     column: str | None,
     classes: bool,
     out: Path | None,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Read, estimate, and print a table or JSON; arguments are the command's options."""
     chosen = choose_estimators(names)
     known, unknown = read_set(source, labelled=True, labels=labels), read_set(target, labelled=False)
-    _same_classes(known, unknown)
+    unknown = in_order(unknown, known.classes)
     first, second = known.predictions, unknown.predictions
     for key, path in others.items():
         if path is not None:
             first, second = attach(first, second, key, path)
-    answer = summary(first, second, estimate_accuracy(first, second, chosen))
-    if known.classes:
-        answer["class_names"] = list(known.classes)
+    answer = _answer(first, second, known.classes, chosen)
     if classes:
         answer["by_class"] = by_predicted_class(first, second, known.classes, chosen)
     if column is not None:
         whole = OwnSet(second, unknown.classes, unknown.columns)
         answer["by_slice"] = by_slice(first, whole, column, chosen)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
-    if all("skipped" in row for row in answer["estimates"]):
-        reasons = sorted({f"{row['estimator']}: {row['skipped']}" for row in answer["estimates"]})
-        raise InvalidInputError(f"no estimator could answer: {'; '.join(reasons)}")
     if out is not None:
         write_atomic(out, text + "\n")
+    if html is not None:
+        from shiftcast.own_page import page  # matplotlib: only where something is drawn
+
+        write_atomic(html, page(answer, first, second))
     if as_json:
         typer.echo(text)
         return
     print_estimates(answer)
-    if out is not None:
-        typer.echo(f"wrote {out}")
+    for written in filter(None, (out, html)):
+        typer.echo(f"wrote {written}")
 
 
-def _same_classes(source: OwnSet, target: OwnSet) -> None:
-    if source.classes and target.classes and source.classes != target.classes:
-        one, other = (f"{o.predictions.name!r}: {', '.join(o.classes[:12])}" for o in (source, target))
-        raise InvalidInputError(
-            f"source and target name other classes, or in another order; give both alike. Source {one}; "
-            f"target {other}"
-        )
+def _answer(
+    source: Predictions, target: Predictions, classes: tuple[str, ...], estimators: Mapping[str, Estimator]
+) -> dict[str, Any]:
+    """Return the answer on the whole target.
+
+    Raises
+    ------
+    InvalidInputError
+        If no estimator could answer.
+    """
+    rows = estimate_accuracy(source, target, estimators, board_errors())
+    if all("skipped" in row for row in rows):
+        reasons = sorted({f"{row['estimator']}: {row['skipped']}" for row in rows})
+        raise InvalidInputError(f"no estimator could answer: {'; '.join(reasons)}")
+    answer = summary(source, target, rows)
+    answer["drop"] = predicted_drop(source, target)
+    if classes:
+        answer["class_names"] = list(classes)
+    return answer
 
 
 def print_estimates(answer: Mapping[str, Any]) -> None:
     """Print the estimates for a person's own predictions as a table."""
     source, target = answer["source"], answer["target"]
-    table = Table(title=f"Estimated accuracy on {target['name']} ({target['images']:,} images)")
-    table.add_column("estimator")
-    for heading in ("accuracy %", "sampling interval %", "change pp"):
-        table.add_column(heading, justify="right")
+    title = f"Estimated accuracy on {target['name']} ({target['images']:,} images)"
+    table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
+    rows = [row for row in answer["estimates"] if "accuracy" in row]
+    levels = sorted({row["conformal"]["level"] for row in rows if row.get("conformal")})
+    wide = "/".join(f"{100 * level:g}" for level in levels)
+    table.add_column("estimator", no_wrap=True)
+    for heading in ("accuracy %", "sampling %", *([f"model err. {wide} %"] if wide else []), "change"):
+        table.add_column(heading, justify="right", no_wrap=True)
     skipped: dict[str, list[str]] = {}
     for row in answer["estimates"]:
         if "skipped" in row:
             skipped.setdefault(row["skipped"], []).append(row["estimator"])
             continue
-        interval = f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"
+        ends = [_ends(row)] + ([_ends(row["conformal"]) if row.get("conformal") else "–"] if wide else [])
         change = 100 * (row["accuracy"] - source["accuracy"])
-        table.add_row(row["estimator"], f"{100 * row['accuracy']:.2f}", interval, f"{change:+.2f}")
+        table.add_row(row["estimator"], f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}")
     console = Console()
     console.print(table)
     for reason, names in skipped.items():
@@ -105,12 +127,20 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
             f"Actual accuracy, from the labels in {target['name']}: {100 * target['accuracy']:.2f} %"
         )
     console.print(
-        f"Source {source['name']}: {100 * source['accuracy']:.2f} % right on {source['images']:,} images.\n"
-        "The intervals cover sampling alone. They do not cover what an estimator gets wrong under shift, "
-        "which is often larger; see the leaderboard.",
+        "\n".join(
+            [
+                f"Source {source['name']}: {100 * source['accuracy']:.2f} % right on "
+                f"{source['images']:,} images.",
+                *interval_notes(rows),
+            ]
+        ),
         highlight=False,
         markup=False,
     )
+
+
+def _ends(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"
 
 
 def _parts(rows: list[dict[str, Any]], title: str, head: str) -> Table:
@@ -127,5 +157,5 @@ def _parts(rows: list[dict[str, Any]], title: str, head: str) -> Table:
         known = [f"{100 * row['actual']:.2f}"] if actual else []
         cells = ["–" if found.get(name) is None else f"{100 * found[name]:.2f}" for name in order]
         table.add_row(escape(str(row[head])), f"{row['images']:,}", *known, *cells)
-    table.caption = "Without intervals: few images say little; --json holds them."
+    table.caption = "Without intervals: few images say little; --json and --html hold them."
     return table

@@ -38,7 +38,7 @@ SETTINGS: Any = {  # the stubs of matplotlib know each key by name
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """Matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
     with matplotlib.style.context("default"), mpl.rc_context(SETTINGS):
         yield
@@ -50,7 +50,7 @@ def draw(picture: Picture) -> str:
 
     drawing = {**DRAWINGS, **CONFUSION_DRAWINGS}[picture.name]
     stream = io.StringIO()
-    with _style():
+    with house_style():
         drawing(picture.data).savefig(stream, format="svg", metadata={"Date": None, "Creator": "Shiftcast"})
     head, _, body = stream.getvalue().partition("?>")
     lines = [line.rstrip() for line in body.splitlines()]
