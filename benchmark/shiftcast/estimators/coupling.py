@@ -10,6 +10,7 @@ small linear programme, and its own prices prove that the whole is solved.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +26,31 @@ EXACT_GAP = 1e-10
 LARGE_GAP = 1e-5
 SMOOTH = 1e-3
 """Smoothing at which prices are unique and steady: those by which images are told apart."""
-SMALLEST = 1e-7
+FINAL = SMOOTH / 4
+"""Smoothing at which the few images that still hesitate are settled exactly."""
+OPEN = 20.0
+"""Smoothings by which a class may be behind and still be one that an image could go to."""
+MANY = 25
+"""Images a class that a linear programme settles in no time."""
+SMALLEST = 1e-9
+NOTHING = 1e-12
+"""Shares below this are none: they could not change the twelfth digit."""
 START = 0.256
 FALL = 4.0
 STEPS = 40
-STEEPNESS = 1e-11
+STEEPNESS = 1e-13
 """How far a class may be from its share where prices must be steady."""
 ROUGH = 1e-4
 """How far it may be elsewhere: what is left of it is settled exactly."""
-COARSE = 3e-3
+COARSE = 1e-2
 FEW = 1000
-"""Images that are enough above the coarse smoothing."""
+"""Images that are enough above the coarse smoothing, for few classes."""
+TRUST = 6.0
+"""How many of the last smoothings prices may move before images are chosen anew."""
+SURE = 32.0
+"""Smoothings by which a class must be ahead to be an image's only one: what is left is 1e-14."""
+NARROW = 10_000_000
+"""Numbers above which the work is done in float32."""
 BLOCK = 1 << 21
 """Numbers that are in work at once."""
 
@@ -86,8 +101,8 @@ def transport(probabilities: Floats, shares: Floats) -> Transport:
         )
     if not (q.min() >= 0 and abs(float(q.sum()) - 1) <= 1e-9):
         raise InvalidInputError(f"transport: expected class shares that sum to one, got sum {q.sum():.9g}")
-    wanted = np.flatnonzero(q > 0)
-    columns, q_wanted = np.ascontiguousarray(probabilities[:, wanted].T), q[wanted]
+    wanted = np.flatnonzero(q > NOTHING)
+    columns, q_wanted = np.ascontiguousarray(probabilities[:, wanted].T), q[wanted] / q[wanted].sum()
     problem = _Smoothed(columns, q_wanted)
     smooth = problem.solve(SMOOTH)
     exact = len(wanted) <= EXACT_CLASSES
@@ -98,20 +113,69 @@ def transport(probabilities: Floats, shares: Floats) -> Transport:
 
 
 class _Smoothed:
-    """The dual with its maximum replaced by a log-sum-exp; probabilities come as columns (K, m)."""
+    """The dual with its maximum replaced by a log-sum-exp; probabilities come as columns (K, m).
+
+    Only images that hesitate are in work: where the best class is ahead by far more than the
+    smoothing, the smoothed choice is that class, and all that is kept of the image is a count.
+    """
 
     def __init__(self, columns: Floats, shares: Floats) -> None:
         self.columns, self.shares = columns, shares
         self.classes, self.images = len(columns), int(columns.shape[1])
         self.prices = np.zeros(self.classes)
         self.eps = START * FALL
+        self.work: NDArray[np.floating] = columns
+        self.total = self.images
+        self.settled, self.settled_worth = np.zeros(self.classes), 0.0
 
     def solve(self, eps: float) -> Floats:
         """Return the prices at a smoothing, by way of every larger one that is still to come."""
         while self.eps > eps * (1 + 1e-9):
+            self.trust = TRUST * self.eps
             self.eps = max(self.eps / FALL, eps)
+            self._take()
             self._newton(self._enough())
         return self.prices.copy()
+
+    def _subsampled(self) -> bool:
+        return self.eps > COARSE and self.classes <= EXACT_CLASSES and self.images >= 2 * FEW
+
+    def _take(self) -> None:
+        """Put images in work: some while prices are far from where they will be, then those that hesitate.
+
+        An image may be left out as long as no price moves by more than `trust` from `anchor`.
+        """
+        self.anchor = self.prices
+        self.settled, self.settled_worth = np.zeros(self.classes), 0.0
+        self.work, self.total = self.columns, self.images
+        margin = SURE * self.eps + 2 * self.trust
+        if self._subsampled():
+            self.work = np.ascontiguousarray(self.columns[:, :: self.images // FEW])
+            self.total = self.work.shape[1]
+        elif margin < 1:
+            narrow, home = self._hesitant(margin)
+            sure = np.flatnonzero(~narrow)
+            self.settled = np.bincount(home[sure], minlength=self.classes).astype(np.float64)
+            self.settled_worth = float(self.columns[home[sure], sure].sum())
+            self.work = np.ascontiguousarray(self.columns[:, narrow])
+        if self.work.size > NARROW:  # twice as fast, and prices are far from settled while so much is open
+            self.work = self.work.astype(np.float32)
+
+    def _hesitant(self, margin: float) -> tuple[NDArray[np.bool_], Integers]:
+        """Return which images have two classes within a margin, and the best class of the others (m,)."""
+        found = [self.open(block - self.prices[:, None], margin)[1:] for block in self._blocks(self.columns)]
+        counts, homes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return counts > 1, homes
+
+    def open(self, worth: Floats, margin: float) -> tuple[NDArray[np.bool_], Integers, Integers]:
+        """Return which cells are close to their image's best, how many, and which where it is one (m,)."""
+        opened = worth >= worth.max(axis=0) - margin
+        # a product is many times faster than counting or searching along the first axis
+        both = np.stack([np.ones(self.classes), np.arange(self.classes)]).astype(np.float32) @ opened.astype(
+            np.float32
+        )
+        counts, homes = both.astype(np.int64)
+        return opened, counts, homes
 
     def _enough(self) -> float:
         """How far a class may be from its share at the present smoothing."""
@@ -127,84 +191,97 @@ class _Smoothed:
             gradient = self.shares - masses
             if np.abs(gradient).max() <= enough:
                 return
-            hessian = self._curvature(self.prices, masses)
-            scale = float(np.trace(hessian)) / self.classes
-            while True:
-                lift = (damping + 1e-10) * scale * np.eye(self.classes)
-                step = -np.asarray(
-                    np.linalg.solve(hessian + scale / self.classes + lift, gradient), dtype=np.float64
-                )
-                length, slope = 1.0, float(gradient @ step)
-                found = self._shorter(value, step, slope)
-                if found is not None or damping > 1e3:
-                    break
-                damping = max(10 * damping, 1e-3)
+            step = self._step(gradient, masses, damping)
+            length = self._room(step)
+            if length < 1 and self.prices is not self.anchor:
+                self._take()
+                value, masses = self._passes(self.prices)
+                length = self._room(step)
+            found = self._shorter(value, step, float(gradient @ step), length)
             if found is None:
-                return
-            length, new_value, new_masses = found
-            damping = damping / 10 if length == 1.0 else max(damping, 1e-6)
+                if damping > 1e3:
+                    return
+                damping = max(10 * damping, 1e-3)
+                continue
+            taken, new_value, new_masses = found
+            damping = damping / 10 if taken == length else max(damping, 1e-6)
             worse = np.abs(self.shares - new_masses).max() >= np.abs(gradient).max()
             if value - new_value <= 1e-15 and worse:
                 return
-            self.prices, value, masses = self.prices + length * step, new_value, new_masses
+            self.prices, value, masses = self.prices + taken * step, new_value, new_masses
 
-    def _shorter(self, value: float, step: Floats, slope: float) -> tuple[float, float, Floats] | None:
+    def _step(self, gradient: Floats, masses: Floats, damping: float) -> Floats:
+        """Return Newton's step, with mean 0: prices count up to a constant."""
+        hessian = self._curvature(self.prices, masses)
+        scale = float(np.trace(hessian)) / self.classes
+        lift = max((damping + 1e-10) * scale, 1e-12) * np.eye(self.classes)
+        step = -np.asarray(np.linalg.solve(hessian + scale / self.classes + lift, gradient), dtype=np.float64)
+        centred: Floats = step - step.mean()
+        return centred
+
+    def _room(self, step: Floats) -> float:
+        """Return how much of a step the images that were left out allow, at most 1."""
+        if self.work is self.columns or self.total < self.images:
+            return 1.0
+        moved = self.prices - self.anchor
+        ahead = np.where(step > 0, self.trust - moved, self.trust + moved) / np.maximum(np.abs(step), 1e-300)
+        return min(1.0, max(float(ahead.min()), 0.0))
+
+    def _shorter(
+        self, value: float, step: Floats, slope: float, length: float
+    ) -> tuple[float, float, Floats] | None:
         """Return the first of shorter and shorter steps that lowers the dual enough, and what it gives."""
-        length = 1.0
-        while length > 1e-4:
+        least = 1e-5 * length
+        while length > least:
             new_value, masses = self._passes(self.prices + length * step)
             if new_value <= value + 0.25 * length * slope + 1e-15:
                 return length, new_value, masses
-            length /= 2
+            end = float(
+                (self.shares - masses) @ step
+            )  # where the slope along the step comes to 0, if straight
+            length *= min(max(slope / (slope - end), 0.1), 0.7) if end > 0 else 0.5
         return None
 
-    def _soft(self, block: Floats, prices: Floats) -> tuple[Floats, float]:
+    def _soft(self, block: NDArray[np.floating], prices: Floats) -> tuple[NDArray[np.floating], float]:
         """Return the smoothed choice of classes (K, b) of a block, and the sum of its smoothed maxima."""
-        reduced = block - prices[:, None]
+        reduced = block - prices[:, None].astype(block.dtype)
         highest = reduced.max(axis=0)
         reduced -= highest
-        reduced /= self.eps
+        reduced *= 1 / self.eps
         np.exp(reduced, out=reduced)
         sums = reduced.sum(axis=0)
-        reduced /= sums
-        return reduced, float(highest.sum()) + self.eps * float(np.log(sums).sum())
+        reduced *= 1 / sums
+        value = float(highest.sum(dtype=np.float64)) + self.eps * float(np.log(sums).sum(dtype=np.float64))
+        return reduced, value
 
     def _passes(self, prices: Floats) -> tuple[float, Floats]:
-        """Return the smoothed dual and the mass of each class, in one pass over the images."""
-        total, masses = 0.0, np.zeros(self.classes)
-        for block in self._blocks():
+        """Return the smoothed dual and the mass of each class, in one pass over the images in work."""
+        total, masses = self.settled_worth - float(self.settled @ prices), self.settled.copy()
+        for block in self._blocks(self.work):
             soft, part = self._soft(block, prices)
             total += part
-            masses += soft.sum(axis=1)
-        images = self._present().shape[1]
-        value: float = total / images + float(self.shares @ prices)
-        return value, masses / images
+            masses += soft.sum(axis=1, dtype=np.float64)
+        value: float = total / self.total + float(self.shares @ prices)
+        return value, masses / self.total
 
     def _curvature(self, prices: Floats, masses: Floats) -> Floats:
         """Return the second derivative of the smoothed dual (K, K)."""
         gram = np.zeros((self.classes, self.classes))
-        for block in self._blocks():
+        for block in self._blocks(self.work):
             soft, _ = self._soft(block, prices)
             if self.classes > EXACT_CLASSES:  # half the time, and only the direction depends on it
-                narrow = soft.astype(np.float32)
-                gram += narrow @ narrow.T
-            else:
-                gram += soft @ soft.T
-        hessian: Floats = (np.diag(masses) - gram / self._present().shape[1]) / self.eps
+                soft = soft.astype(np.float32)
+            gram += soft @ soft.T
+        hessian: Floats = (np.diag(masses) - (np.diag(self.settled) + gram) / self.total) / self.eps
         return hessian
 
-    def _blocks(self) -> list[Floats]:
-        columns, width = self._present(), max(BLOCK // self.classes, 1)
+    def _blocks(self, columns: NDArray[Any]) -> list[NDArray[Any]]:
+        width = max(BLOCK // self.classes, 1)
         return [columns[:, start : start + width] for start in range(0, columns.shape[1], width)]
-
-    def _present(self) -> Floats:
-        """Return the images in use: some of them while the prices are still far from where they will be."""
-        step = self.images // max(FEW, 10 * self.classes)
-        return self.columns[:, ::step] if self.eps > COARSE and step > 1 else self.columns
 
     def gains(self, prices: Floats) -> Floats:
         """Return max_k (p_ik - u_k) of each image (m,)."""
-        return np.concatenate([(block - prices[:, None]).max(axis=0) for block in self._blocks()])
+        return np.concatenate([(block - prices[:, None]).max(axis=0) for block in self._blocks(self.columns)])
 
     def dual(self, prices: Floats) -> float:
         """Return the dual without smoothing: an upper bound on the value, whatever the prices."""
@@ -217,10 +294,11 @@ class _Smoothed:
         Classes that received too much are scaled down, and what is then left of images and classes
         is joined in proportion (Altschuler, Weed & Rigollet 2017).
         """
+        self.work, self.total, self.settled = self.columns, self.images, np.zeros(self.classes)
         _, masses = self._passes(self.prices)
         factors = np.minimum(self.shares / np.maximum(masses, 1e-300), 1.0)
         kept, lacking, value, joined = 0.0, self.shares - masses * factors, 0.0, np.zeros(self.classes)
-        for block in self._blocks():
+        for block in self._blocks(self.columns):
             reduced = (block - self.prices[:, None]) / self.eps
             reduced -= reduced.max(axis=0)
             np.exp(reduced, out=reduced)
@@ -251,26 +329,26 @@ def _exact(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
     cell go there, those with several make a linear programme, and cells that would be worth more at
     its prices are opened until there are none: then no coupling whatever is worth more.
     """
-    prices = problem.solve(SMOOTH / FALL**2)
-    columns, everyone = problem.columns, np.arange(problem.images)
-    worth = columns - prices[:, None]
-    home = worth.argmax(axis=0)
-    behind = worth[home, everyone] - worth
-    margin = 30 * problem.eps
-    opened = behind <= margin
+    columns = problem.columns
+    while True:
+        prices = problem.solve(min(FINAL, problem.eps / FALL))
+        margin = OPEN * problem.eps
+        worth = columns - prices[:, None]
+        opened, counts, home = problem.open(worth, margin)
+        if np.count_nonzero(counts > 1) <= MANY * problem.classes or problem.eps <= SMALLEST:
+            break
     while True:
         solved = _settle(problem, home, opened)
         if solved is None and opened.all():
             raise InvalidInputError("transport: the linear programme found no solution")
         if solved is None:  # too many images had nowhere else to go
             margin *= 4
-            opened |= behind <= margin
+            opened |= problem.open(worth, margin)[0]
             continue
         value, prices = solved
-        worth = columns - prices[:, None]
-        best = np.where(opened, worth, -np.inf).max(axis=0)
-        gap = float(worth.max(axis=0).mean() + problem.shares @ prices) - value
-        better = worth > best
+        reduced = columns - prices[:, None]
+        gap = float(reduced.max(axis=0).mean() + problem.shares @ prices) - value
+        better = reduced > np.where(opened, reduced, -np.inf).max(axis=0)
         if gap <= EXACT_GAP or not better.any():
             return value, max(gap, 0.0)
         opened |= better
@@ -289,20 +367,22 @@ def _settle(problem: _Smoothed, home: Integers, opened: NDArray[np.bool_]) -> tu
     worths = np.where(opened, np.round(problem.columns, 12), -1.0)[:, hesitant]
     rows, copies = np.unique(worths.T, axis=0, return_counts=True)
     image, klass = np.nonzero(rows >= 0)
-    cells, ones = np.arange(len(image)), np.ones(len(image))
-    shape = (len(rows) + problem.classes, len(cells))
-    sums = csr_array((np.tile(ones, 2), (np.r_[image, len(rows) + klass], np.tile(cells, 2))), shape=shape)
     room = np.maximum(room, 0.0)
     room *= copies.sum() / room.sum()
+    last = int(room.argmax())  # what the roomiest class receives follows from the others, rounding and all
+    cells, others = np.arange(len(image)), np.flatnonzero(klass != last)
+    place = np.r_[image, len(rows) + klass[others] - (klass[others] > last)]
+    shape = (len(rows) + problem.classes - 1, len(cells))
+    sums = csr_array((np.ones(len(place)), (place, np.r_[cells, others])), shape=shape)
     found = linprog(
         -rows[image, klass],
         A_eq=sums,
-        b_eq=np.r_[copies, room],
+        b_eq=np.r_[copies, np.delete(room, last)],
         bounds=(0, None),
         method="highs-ds",
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     if not found.success:
         return None
-    prices = -np.asarray(found.eqlin.marginals[len(rows) :])
+    prices = np.insert(-np.asarray(found.eqlin.marginals[len(rows) :], dtype=np.float64), last, 0.0)
     return (value - float(found.fun)) / problem.images, prices
