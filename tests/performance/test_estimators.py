@@ -93,9 +93,11 @@ def test_transport_equals_that_of_pot_and_is_three_times_as_fast():
 
         assert ours().value == pytest.approx(1 - theirs(), abs=1e-9)
         with threadpool_limits(1):
-            ratios.append(best(theirs, 9) / best(ours, 30))
+            turns = [(best(theirs, 1), best(ours, 3)) for _ in range(12)]  # in turn: speed drifts
+        ratios.append(min(one for one, _ in turns) / min(other for _, other in turns))
+    print(f"times as fast as POT: {ratios[0]:.2f}, {ratios[1]:.2f}")  # noqa: T201
     assert ratios[0] >= 3, ratios
-    assert ratios[1] >= 2, ratios  # classes far from their shares take a few steps more
+    assert ratios[1] >= 3, ratios
 
 
 LARGE = """

@@ -124,13 +124,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
 
     def _check_requirements(self, method: str, predictions: Predictions) -> None:
         for need in sorted(self.requires - {"others"}):
-            value = getattr(predictions, need)
-            if need == "features" and value is None:
-                value = predictions.feature_scores
-            if value is None or len(value) == 0:
+            if self._lacks(predictions, need):
                 raise RequirementError(
                     f"{type(self).__name__}.{method}: needs {need}, but {predictions.name!r} carries none"
                 )
+
+    def _lacks(self, predictions: Predictions, need: str) -> bool:
+        value = getattr(predictions, need)
+        return value is None or len(value) == 0
 
     def _check_others(self, others: Sequence[Predictions]) -> None:
         if not others:

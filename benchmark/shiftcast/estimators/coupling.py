@@ -9,6 +9,7 @@ small linear programme, and its own prices prove that the whole is solved.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +128,7 @@ class _Smoothed:
         self.work: NDArray[np.floating] = columns
         self.total = self.images
         self.settled, self.settled_worth = np.zeros(self.classes), 0.0
+        self.latest: tuple[Any, float, bytes, tuple[NDArray[np.floating], float]] | None = None
 
     def solve(self, eps: float) -> Floats:
         """Return the prices at a smoothing, by way of every larger one that is still to come."""
@@ -254,11 +256,21 @@ class _Smoothed:
         value = float(highest.sum(dtype=np.float64)) + self.eps * float(np.log(sums).sum(dtype=np.float64))
         return reduced, value
 
+    def _choices(self, prices: Floats) -> Iterator[tuple[NDArray[np.floating], float]]:
+        """Yield what `_soft` gives for each block in work; of a single block the latest answer is kept."""
+        blocks = self._blocks(self.work)
+        if len(blocks) > 1:
+            yield from (self._soft(block, prices) for block in blocks)
+            return
+        wanted = (self.work, self.eps, prices.tobytes())
+        if self.latest is None or self.latest[0] is not wanted[0] or self.latest[1:3] != wanted[1:]:
+            self.latest = (*wanted, self._soft(self.work, prices))
+        yield self.latest[3]
+
     def _passes(self, prices: Floats) -> tuple[float, Floats]:
         """Return the smoothed dual and the mass of each class, in one pass over the images in work."""
         total, masses = self.settled_worth - float(self.settled @ prices), self.settled.copy()
-        for block in self._blocks(self.work):
-            soft, part = self._soft(block, prices)
+        for soft, part in self._choices(prices):
             total += part
             masses += soft.sum(axis=1, dtype=np.float64)
         value: float = total / self.total + float(self.shares @ prices)
@@ -267,8 +279,7 @@ class _Smoothed:
     def _curvature(self, prices: Floats, masses: Floats) -> Floats:
         """Return the second derivative of the smoothed dual (K, K)."""
         gram = np.zeros((self.classes, self.classes))
-        for block in self._blocks(self.work):
-            soft, _ = self._soft(block, prices)
+        for soft, _ in self._choices(prices):
             if self.classes > EXACT_CLASSES:  # half the time, and only the direction depends on it
                 soft = soft.astype(np.float32)
             gram += soft @ soft.T
@@ -348,9 +359,11 @@ def _exact(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
         value, prices = solved
         reduced = columns - prices[:, None]
         gap = float(reduced.max(axis=0).mean() + problem.shares @ prices) - value
-        better = reduced > np.where(opened, reduced, -np.inf).max(axis=0)
-        if gap <= EXACT_GAP or not better.any():
+        if gap <= EXACT_GAP:
             return value, max(gap, 0.0)
+        better = reduced > np.where(opened, reduced, -np.inf).max(axis=0)
+        if not better.any():
+            return value, gap
         opened |= better
 
 
@@ -364,7 +377,7 @@ def _settle(problem: _Smoothed, home: Integers, opened: NDArray[np.bool_]) -> tu
     value = float(problem.columns[home[sure], sure].sum())
     if not hesitant.any():
         return value / problem.images, problem.prices
-    worths = np.where(opened, np.round(problem.columns, 12), -1.0)[:, hesitant]
+    worths = np.where(opened[:, hesitant], np.round(problem.columns[:, hesitant], 12), -1.0)
     rows, copies = np.unique(worths.T, axis=0, return_counts=True)
     image, klass = np.nonzero(rows >= 0)
     room = np.maximum(room, 0.0)

@@ -153,6 +153,10 @@ class FeatureScore(MappedScore):
             return round(self._score(predictions), 9)
         return _stored(self, predictions)
 
+    def _lacks(self, predictions: Predictions, need: str) -> bool:
+        made = need == "features" and predictions.feature_scores
+        return not made and super()._lacks(predictions, need)
+
 
 def _stored(estimator: Estimator, predictions: Predictions) -> float:
     name = type(estimator).__name__

@@ -19,7 +19,7 @@ from sklearn.base import clone
 from shiftcast.cards import Target
 from shiftcast.errors import RequirementError
 from shiftcast.estimators import Estimator
-from shiftcast.estimators.features import SAMPLE
+from shiftcast.estimators.features import SAMPLE, FeatureScore
 from shiftcast.pool import Pool, StoredRun
 from shiftcast.predictions import Estimate, Integers, Predictions
 from shiftcast.runs import StoredSet
@@ -241,6 +241,8 @@ def _reason(estimator: Estimator, view: RunView, error: RequirementError) -> str
     if "siblings" in estimator.requires and not view.siblings:
         return "the run has no sibling (same architecture and recipe, other seed)"
     if "features" in estimator.requires:
+        if not isinstance(estimator, FeatureScore):
+            return "runs store no features, only the scores that the registered estimators make of them"
         if not view.run.record.feature_scores:
             return "the run was evaluated before features were scored"
         return f"a set, or half of one, has fewer than {SAMPLE} different images or one predicted class"
