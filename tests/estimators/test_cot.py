@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import COT, COTT, AverageConfidence, transport
+from shiftcast.estimators.coupling import sent_probabilities
 from shiftcast.predictions import Predictions, softmax
 from shiftcast.testing import make_predictions
 
@@ -147,3 +148,32 @@ def test_cott_sees_a_class_that_swallows_others():
     assert AverageConfidence().fit(source).predict(target).accuracy > 0.9
     for estimator in (COT(), COTT()):
         assert abs(estimator.fit(source).predict(target).accuracy - target.accuracy) < 0.12
+
+
+@pytest.mark.parametrize(("classes", "sharpness"), [(10, 1.0), (10, 3.0), (3, 3.0)])
+def test_cott_keeps_its_head_where_nothing_shifts(classes, sharpness):
+    """Fresh images of the source's kind. With prices in the cost, a few images decided over whole classes."""
+    random = np.random.default_rng(0)
+    errors = []
+    for _ in range(12):
+        drawn = []
+        for name in ("source", "target"):
+            labels = random.integers(0, classes, 2000)
+            seen = 3 * np.eye(classes)[labels] + random.normal(size=(2000, classes))
+            drawn.append(Predictions(name, 3 * sharpness * seen, labels=labels))
+        source, target = drawn
+        errors.append(COTT().fit(source).predict(target).accuracy - target.accuracy)
+    assert np.abs(errors).max() < 0.035
+
+
+def test_costs_are_those_of_the_programmes_coupling():
+    random = np.random.default_rng(5)
+    probabilities = softmax(random.normal(size=(300, 6)) * 3)
+    shares = random.dirichlet(np.full(6, 5.0))
+    solved = transport(probabilities, shares)
+    sent = sent_probabilities(probabilities, solved.prices)
+    assert sent.mean() == pytest.approx(programme(probabilities, shares), abs=2e-3)
+    worth = probabilities - solved.prices
+    sure = np.diff(np.sort(worth, axis=1)[:, -2:], axis=1)[:, 0] > 0.03
+    assert sure.mean() > 0.9
+    assert sent[sure] == pytest.approx(probabilities[sure, worth[sure].argmax(axis=1)], abs=1e-6)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.atc import find_threshold, passing_share
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.coupling import Transport, transport
+from shiftcast.estimators.coupling import Transport, sent_probabilities, transport
 from shiftcast.estimators.sampling import residual_variance, sampling_estimate
 from shiftcast.memory import remembered
 from shiftcast.predictions import Estimate, Floats, Predictions
@@ -93,10 +93,13 @@ class COT(Estimator):
 class COTT(Estimator):
     """Share of target images whose transport cost stays below a threshold learned on the source (COTT).
 
-    The cost of image i is 1 - g_i, with g_i = max_k (p_ik - u_k) at the class prices u of its own
-    set's transport to the class shares q of the source. The coupling itself is not unique and could
-    not tell images apart; the prices are those at an entropic smoothing of 1e-3, which are. The
-    threshold passes as many source images as are right, ties as in ATC; the interval is ATC's.
+    The cost of image i is one minus its probability of the class that it is sent to in its own set's
+    transport to the class shares q of the source. The coupling itself is not unique; the classes are
+    those of the dual prices u at an entropic smoothing of 1e-3, which are: the mean of p_ik under
+    softmax_k((p_ik - u_k) / 1e-3). The price itself is no part of the cost: prices differ between
+    two samples of one distribution, by as much as probabilities do where a handful of images decides
+    them, and would carry whole classes over the threshold. The threshold passes as many source images
+    as are right, ties as in ATC; the interval is ATC's.
 
     Parameters
     ----------
@@ -117,19 +120,20 @@ class COTT(Estimator):
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
         self.shares_ = class_shares("COTT", self.prior, source)
         own = class_shares("COTT", None, source)  # the source's classes are known, whatever the target's
-        gains = _gains(source, own)
+        sent = _sent(source, own)
         self.source_count_ = len(source)
-        self.threshold_, self.tied_ = find_threshold(gains, int(source.correct.sum()))
-        passes = passing_share(gains, self.threshold_, self.tied_)
+        self.threshold_, self.tied_ = find_threshold(sent, int(source.correct.sum()))
+        passes = passing_share(sent, self.threshold_, self.tied_)
         self.residual_variance_ = residual_variance("COTT", source.correct - passes)
 
     def _predict(self, target: Predictions) -> Estimate:
-        gains = _gains(target, self.shares_)
-        estimate = float(passing_share(gains, self.threshold_, self.tied_).mean())
+        sent = _sent(target, self.shares_)
+        estimate = float(passing_share(sent, self.threshold_, self.tied_).mean())
         variance = self.residual_variance_ * (1 / self.source_count_ + 1 / len(target))
         threshold = self.threshold_ if np.isfinite(self.threshold_) else None
         return sampling_estimate(estimate, variance, self.level, threshold=threshold)
 
 
-def _gains(predictions: Predictions, shares: Floats) -> Floats:
-    return np.round(coupled(predictions, shares).gains, 7)  # prices are known to about 1e-10
+def _sent(predictions: Predictions, shares: Floats) -> Floats:
+    sent = sent_probabilities(predictions.probabilities, coupled(predictions, shares).prices)
+    return np.round(sent, 7)  # prices are known to about 1e-10

@@ -113,6 +113,26 @@ def transport(probabilities: Floats, shares: Floats) -> Transport:
     return Transport(min(max(value, 0.0), 1.0), gap, prices, problem.gains(prices[wanted]))
 
 
+def sent_probabilities(probabilities: Floats, prices: Floats) -> Floats:
+    """Return each image's probability of the class that it is sent to (m,).
+
+    The mean of p_ik under softmax_k((p_ik - u_k) / 1e-3): where two classes tie, the image is sent to both.
+
+    Parameters
+    ----------
+    probabilities, prices
+        (m, K) and `Transport.prices` (K,).
+    """
+    parts = []
+    rows = max(BLOCK // len(prices), 1)
+    for start in range(0, len(probabilities), rows):
+        block = probabilities[start : start + rows]
+        worth = (block - prices) / SMOOTH
+        choice = np.exp(worth - worth.max(axis=1, keepdims=True))
+        parts.append((choice * block).sum(axis=1) / choice.sum(axis=1))
+    return np.concatenate(parts)
+
+
 class _Smoothed:
     """The dual with its maximum replaced by a log-sum-exp; probabilities come as columns (K, m).
 
