@@ -6,6 +6,7 @@ Every model refuses unknown keys. This module says what a card may hold; finding
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -118,14 +119,75 @@ class View(BaseModel):
 
 
 class Derivation(BaseModel):
-    """How a derived dataset is made from another one."""
+    """How a derived dataset is made from another one, by us or by its publisher."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Name
-    generator: Literal["corruptions"]
+    generator: Literal["corruptions", "published"]
     version: int = Field(ge=1)
     transforms: list[Name] = Field(min_length=1, description="what a suite may ask for")
+
+
+class Download(BaseModel):
+    """One file of a publisher: where to get it, by what it is known, and what of it is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="its name on disk")
+    urls: list[Annotated[str, Field(pattern=r"^https?://\S+$")]] = Field(
+        min_length=1, description="sources of the same bytes, in order of preference"
+    )
+    size: int | None = Field(default=None, ge=1, description="bytes")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    stated_by: str = Field(default="", description="where the hash was read: a page or a file")
+    members: list[str] = Field(
+        default=[], description="of an archive: patterns of the members that are unpacked; none: kept whole"
+    )
+    into: str = Field(default="", description="folder below the data folder that members or file go to")
+
+    @model_validator(mode="after")
+    def _stated(self) -> Self:
+        if bool(self.sha256 or self.md5) != bool(self.stated_by):
+            raise ValueError("stated_by belongs to sha256 or md5: say where the hash was read")
+        return self
+
+    @property
+    def digest(self) -> str | None:
+        """The stated hash as `algorithm:digits`, the stronger one; None where no publisher states any."""
+        if self.sha256:
+            return f"sha256:{self.sha256}"
+        return f"md5:{self.md5}" if self.md5 else None
+
+
+class Build(BaseModel):
+    """How arrays are made from a publisher's image files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["image-tree", "selection"] = Field(
+        description="every image below a folder, or those whose hashes are listed"
+    )
+    archive: str = Field(description="the download that holds the images")
+    pattern: str = Field(
+        description="regular expression of a member's path; group `class` names its class, `cluster` its object"
+    )
+    hashes: str = Field(
+        default="", description="for kind 'selection': file beside the card, a line for each image, in order"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        try:
+            groups = re.compile(self.pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"pattern: is no regular expression: {error}") from error
+        if "class" not in groups:
+            raise ValueError("pattern: needs a group named 'class': (?P<class>…)")
+        if (self.kind == "selection") != bool(self.hashes):
+            raise ValueError("hashes belongs to kind 'selection', and only to it")
+        return self
 
 
 class DatasetCard(Card):
@@ -133,7 +195,9 @@ class DatasetCard(Card):
 
     title: str
     description: str
-    layout: Literal["cifar10-binary", "arrays", "digits", "derived"]
+    layout: Literal[
+        "cifar10-binary", "arrays", "npz", "image-folder", "stl10-binary", "cifar10-c", "digits", "derived"
+    ]
     path: str = ""
     files: list[str] = []
     clusters: str = Field(
@@ -141,7 +205,16 @@ class DatasetCard(Card):
     )
     split: Literal["", "train", "test"] = ""
     classes: list[str] = Field(min_length=2)
+    class_map: dict[str, str] = Field(
+        default={}, description="the publisher's name of a class -> ours; others are left out. Empty: the same"
+    )
+    publisher_classes: list[str] = Field(
+        default=[], description="the publisher's classes in label order, where labels are numbers"
+    )
+    pattern: str = Field(default="", description="of an image folder: regular expression of file names kept")
+    keys: list[str] = Field(default=[], description="of an .npz: names of the images and the labels")
     n: int = Field(ge=1)
+    public: bool = Field(default=True, description="false for sets that only the maintainers hold")
     shift: Literal["none", "natural", "synthetic"]
     labels: Literal["given", "withheld"] = "given"
     citation: str
@@ -152,13 +225,23 @@ class DatasetCard(Card):
     editions: dict[Name, Edition] = {}
     views: dict[Name, View] = {}
     derived: Derivation | None = None
+    downloads: list[Download] = []
+    build: Build | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if (self.layout == "derived") != (self.derived is not None):
-            raise ValueError("[derived] belongs to layout 'derived', and only to it")
-        if self.layout in ("cifar10-binary", "arrays") and not self.files:
+        if (self.layout in ("derived", "cifar10-c")) != (self.derived is not None):
+            raise ValueError("[derived] belongs to layouts 'derived' and 'cifar10-c', and only to them")
+        if self.layout in ("cifar10-binary", "arrays", "npz", "stl10-binary") and not self.files:
             raise ValueError(f"layout {self.layout!r} needs files")
+        if self.layout == "npz" and len(self.keys) != 2:
+            raise ValueError("layout 'npz' needs keys: the names of images and labels")
+        if self.build and self.layout != "arrays":
+            raise ValueError("[build] makes arrays: it belongs to layout 'arrays'")
+        if self.build and self.build.archive not in [one.file for one in self.downloads]:
+            raise ValueError(f"build.archive: {self.build.archive!r} is none of the downloads")
+        if strange := sorted(set(self.class_map.values()) - set(self.classes)):
+            raise ValueError(f"class_map: {strange[0]!r} is no class of the dataset")
         if self.clusters and self.layout != "arrays":
             raise ValueError("clusters belongs to layout 'arrays'")
         for name, view in self.views.items():

@@ -18,7 +18,8 @@ from PIL import Image
 from scipy.stats import kstest
 
 from shiftcast.data import GENERATOR_VERSION, SEVERITIES, TRANSFORMS, Transform, corrupt
-from shiftcast.data.corruptions import CHUNK, normal, streams, uniform
+from shiftcast.data.corruptions import CHUNK, CORRUPTIONS
+from shiftcast.data.streams import normal, streams, uniform
 from shiftcast.errors import InvalidInputError, UnknownNameError
 
 GOLDEN = Path(__file__).with_name("golden.npz")
@@ -50,6 +51,7 @@ def distance(images, changed):
     chosen=st.lists(st.integers(0, 39), max_size=6),
 )
 def test_any_selection_equals_that_slice_of_the_whole(name, severity, chosen):
+    severity = min(severity, len(TRANSFORMS[name].strengths))
     whole = corrupt(IMAGES, name, severity, INDEX)
     part = corrupt(IMAGES[chosen], name, severity, INDEX[chosen])
     assert part.dtype == np.uint8
@@ -64,8 +66,15 @@ def test_chunks_leave_no_seams():
     assert (whole[CHUNK - 2 :] == tail).all()
 
 
-@pytest.mark.parametrize("name", sorted(TRANSFORMS))
-@pytest.mark.parametrize("severity", GOLDEN_SEVERITIES)
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        (name, severity)
+        for name, one in sorted(TRANSFORMS.items())
+        for severity in GOLDEN_SEVERITIES
+        if severity in one.severities
+    ],
+)
 def test_golden_slices_hold(name, severity):
     assert GENERATOR_VERSION == 1
     with np.load(GOLDEN, allow_pickle=False) as golden:
@@ -90,9 +99,9 @@ def test_images_severities_and_transforms_have_different_noise():
 
 
 def test_a_registry_addition_changes_no_byte(monkeypatch):
-    before = {name: corrupt(IMAGES, name, 3, INDEX) for name in TRANSFORMS}
+    before = {name: corrupt(IMAGES, name, one.severities[-1], INDEX) for name, one in TRANSFORMS.items()}
     others = dict(TRANSFORMS)
-    extra = Transform("aaa_first", "corruption", (1, 2, 3, 4, 5), "none", 5, lambda images, *_: images)
+    extra = Transform("aaa_first", "digital", (1, 2, 3, 4, 5), "none", 5, lambda images, *_: images)
     for name in list(TRANSFORMS):
         monkeypatch.delitem(TRANSFORMS, name)
     monkeypatch.setitem(TRANSFORMS, extra.name, extra)
@@ -100,7 +109,7 @@ def test_a_registry_addition_changes_no_byte(monkeypatch):
         monkeypatch.setitem(TRANSFORMS, name, others[name])
     assert (corrupt(IMAGES, "aaa_first", 1, INDEX) == IMAGES).all()
     for name, expected in before.items():
-        assert (corrupt(IMAGES, name, 3, INDEX) == expected).all()
+        assert (corrupt(IMAGES, name, others[name].severities[-1], INDEX) == expected).all()
 
 
 def test_streams_are_the_documented_philox():
@@ -123,8 +132,22 @@ def test_normals_are_normal():
     assert abs(np.corrcoef(half[:, 0].ravel(), half[:, 1].ravel())[0, 1]) < 0.03
 
 
-@pytest.mark.parametrize("name", ["gaussian_noise", "impulse_noise", "contrast", "jpeg_compression"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gaussian_noise",
+        "shot_noise",
+        "impulse_noise",
+        "speckle_noise",
+        "gaussian_blur",
+        "contrast",
+        "brightness",
+        "jpeg_compression",
+        "fog",
+    ],
+)
 def test_severity_is_monotone(name):
+    """Of the other types the published settings are known not to be: they are left as they are."""
     distances = [distance(IMAGES, corrupt(IMAGES, name, severity, INDEX)) for severity in SEVERITIES]
     assert distances[0] > 0
     assert (np.diff(distances) > 0).all()
@@ -201,8 +224,8 @@ def test_rotation_fills_with_the_median_border_colour():
 
 def test_the_input_is_left_alone():
     images = IMAGES.copy()
-    for name in TRANSFORMS:
-        corrupt(images, name, 5, INDEX)
+    for name, one in TRANSFORMS.items():
+        corrupt(images, name, one.severities[-1], INDEX)
     assert (images == IMAGES).all()
 
 
@@ -210,7 +233,10 @@ def test_the_input_is_left_alone():
 def test_no_images_and_other_memory_orders_work(name):
     assert corrupt(IMAGES[:0], name, 1, INDEX[:0]).shape == (0, 32, 32, 3)
     planes = np.ascontiguousarray(IMAGES[:4].transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
-    assert (corrupt(planes, name, 2, INDEX[:4]) == corrupt(IMAGES[:4], name, 2, INDEX[:4])).all()
+    severity = TRANSFORMS[name].severities[-1]
+    assert (
+        corrupt(planes, name, severity, INDEX[:4]) == corrupt(IMAGES[:4], name, severity, INDEX[:4])
+    ).all()
 
 
 def test_unknown_names_get_a_suggestion():
@@ -238,10 +264,22 @@ def test_other_indices_are_refused(index):
         corrupt(IMAGES, "contrast", 1, index)
 
 
+def test_what_has_one_severity_refuses_others():
+    with pytest.raises(InvalidInputError, match="severity: expected 1, the only one of jpeg_75, got 2"):
+        corrupt(IMAGES, "jpeg_75", 2, INDEX)
+
+
+def test_nineteen_types_are_the_published_ones():
+    assert len(CORRUPTIONS) == 19
+    assert not {"rotation", "jpeg_75"} & set(CORRUPTIONS)
+    assert all(TRANSFORMS[name].severities == SEVERITIES for name in CORRUPTIONS)
+
+
 if __name__ == "__main__":
     slices = {
         f"{name}-{severity}": corrupt(synthetic(2), name, severity, GOLDEN_INDEX)
-        for name in TRANSFORMS
+        for name, one in TRANSFORMS.items()
         for severity in GOLDEN_SEVERITIES
+        if severity in one.severities
     }
     np.savez_compressed(GOLDEN, allow_pickle=False, **slices)

@@ -3,32 +3,28 @@
 Strengths and semantics are those of the published CIFAR-10-C generator (Hendrycks and Dietterich,
 "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019;
 `make_cifar_c.py`), the random numbers are not: the arrays made here are a dataset of our own and
-never the published CIFAR-10-C. `rotation` is ours altogether.
+never the published CIFAR-10-C. The panes of `frost` are made, not photographed. `rotation` is ours
+altogether, and `jpeg_75` is one encoding without severities.
 
-Random numbers come from Philox, keyed by (generator version, name, severity) and counted by image
-position, so any subset of images equals that slice of the whole, in any order, and a new
-transform changes no byte of the others. Only Philox's raw words are used, which numpy promises to
-keep; normal variates are made here, because numpy may change `Generator.standard_normal`.
+A stream is keyed by transform and severity and counted by image position (`streams`), so any subset
+of images equals that slice of the whole, and a new transform changes no byte of the others.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from shiftcast.data.geometric import Bytes, rotate
+from shiftcast.data import blurs, digital, noises, weather
+from shiftcast.data.geometric import Bytes
+from shiftcast.data.streams import GENERATOR_VERSION, Words, streams
 from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.files import canonical_json
 
-GENERATOR_VERSION: int = 1
-"""Raised whenever a transform's bytes change; part of every stream's key."""
+__all__ = ["CORRUPTIONS", "GENERATOR_VERSION", "SEVERITIES", "TRANSFORMS", "Transform", "corrupt"]
 
 SEVERITIES: tuple[int, ...] = (1, 2, 3, 4, 5)
 
@@ -40,24 +36,23 @@ VALUES = 32 * 32 * 3
 CHUNK = 512
 """Images transformed at a time: bounds the memory taken by random words (about 12 MB)."""
 
-Words = NDArray[np.uint64]
-Apply = Callable[[Bytes, float, Words], Bytes]
+Apply = Callable[[Bytes, Any, Words], Bytes]
 
 
 @dataclass(frozen=True)
 class Transform:
-    """One way to alter images, with its five strengths.
+    """One way to alter images, with its strengths.
 
     Parameters
     ----------
     name
         What it is registered and seeded as.
     kind
-        "corruption" (published type) or "geometric" (ours).
+        "noise", "blur", "weather" or "digital" (published types), "geometric" or "encoding" (ours).
     strengths
-        The parameter at severity 1 to 5.
+        The parameter, or tuple of parameters, at each severity from 1.
     unit
-        What the parameter is.
+        What the parameters are.
     words
         Random 64-bit words that each image gets.
     apply
@@ -66,140 +61,214 @@ class Transform:
     """
 
     name: str
-    kind: Literal["corruption", "geometric"]
-    strengths: tuple[float, float, float, float, float]
+    kind: Literal["noise", "blur", "weather", "digital", "geometric", "encoding"]
+    strengths: tuple[Any, ...]
     unit: str
     words: int
     apply: Apply
 
-
-def uniform(words: Words) -> NDArray[np.float64]:
-    """Return uniforms in [0, 1) from the 53 upper bits of random words, same shape."""
-    upper: NDArray[np.float64] = (words >> np.uint64(11)).astype(np.float64)
-    return upper * 2.0**-53
-
-
-def normal(words: Words) -> NDArray[np.float64]:
-    """Return standard normals from random words (n, even), same shape, by Box and Muller (1958)."""
-    first, second = np.split(uniform(words), 2, axis=1)
-    radius = np.sqrt(-2.0 * np.log1p(-first))  # 1 - first lies in (0, 1], so the logarithm is finite
-    angle = 2.0 * np.pi * second
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """Severities that it has: 1 to 5, or 1 alone."""
+        return SEVERITIES[: len(self.strengths)]
 
 
-def _gaussian_noise(images: Bytes, strength: float, words: Words) -> Bytes:
-    """Add normal noise to values in [0, 1]; stored by truncation, as the published arrays are."""
-    noisy = images / 255.0 + strength * normal(words).reshape(images.shape)
-    return (np.clip(noisy, 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
-def _impulse_noise(images: Bytes, strength: float, words: Words) -> Bytes:
-    """Set a share of the values (each channel by itself) to 0 or 255, equally often."""
-    draw = uniform(words).reshape(images.shape)
-    peppered = np.where(draw < strength / 2, np.uint8(0), images)
-    return np.where((draw >= strength / 2) & (draw < strength), np.uint8(255), peppered)
-
-
-def _contrast(images: Bytes, strength: float, _words: Words) -> Bytes:
-    """Shrink values towards the image's mean of each channel; truncated.
-
-    In integers, because truncation after rounding error would depend on the machine: with the
-    strength in twentieths p, floor((p x + (20 - p) mean) / 20) is exact.
-    """
-    twentieths = round(strength * 20)
-    pixels = images.shape[1] * images.shape[2]
-    total = images.sum(axis=(1, 2), keepdims=True, dtype=np.int64)
-    blended = twentieths * pixels * images.astype(np.int64) + (20 - twentieths) * total
-    shrunk: Bytes = (blended // (20 * pixels)).astype(np.uint8)
-    return shrunk
-
-
-def _pixelate(images: Bytes, strength: float, _words: Words) -> Bytes:
-    """Shrink by box averaging to int(32 * strength) pixels a side and enlarge again."""
-    height, width = images.shape[1:3]
-    small = (int(width * strength), int(height * strength))
-    box = Image.Resampling.BOX
-    return _each(images, lambda image: image.resize(small, box).resize((width, height), box))
-
-
-def _jpeg_compression(images: Bytes, strength: float, _words: Words) -> Bytes:
-    """Encode as JPEG at a quality and decode again; Pillow's default (4:2:0) subsampling."""
-
-    def recode(image: Image.Image) -> Image.Image:
-        stream = io.BytesIO()
-        image.save(stream, "JPEG", quality=round(strength))
-        return Image.open(stream)
-
-    return _each(images, recode)
-
-
-def _rotation(images: Bytes, strength: float, words: Words) -> Bytes:
-    """Rotate by the angle, clockwise or counter-clockwise by a fair coin for each image."""
-    sign = np.where(words[:, 0] >> np.uint64(63) == 1, 1.0, -1.0)
-    return rotate(images, strength * sign)
-
-
-def _each(images: Bytes, change: Callable[[Image.Image], Image.Image]) -> Bytes:
-    changed = np.empty_like(images)
-    for i, image in enumerate(images):
-        changed[i] = np.asarray(change(Image.fromarray(image)))
-    return changed
-
-
-TRANSFORMS: dict[str, Transform] = {
-    transform.name: transform
-    for transform in (
-        Transform(
-            name="gaussian_noise",
-            kind="corruption",
-            strengths=(0.04, 0.06, 0.08, 0.09, 0.10),
-            unit="standard deviation, of a range of 1",
-            words=VALUES,
-            apply=_gaussian_noise,
+_ALL = (
+    Transform(
+        name="gaussian_noise",
+        kind="noise",
+        strengths=(0.04, 0.06, 0.08, 0.09, 0.10),
+        unit="standard deviation, of a range of 1",
+        words=VALUES,
+        apply=noises.gaussian_noise,
+    ),
+    Transform(
+        name="shot_noise",
+        kind="noise",
+        strengths=(500, 250, 100, 75, 50),
+        unit="photons for full brightness",
+        words=VALUES,
+        apply=noises.shot_noise,
+    ),
+    Transform(
+        name="impulse_noise",
+        kind="noise",
+        strengths=(0.01, 0.02, 0.03, 0.05, 0.07),
+        unit="share of values replaced",
+        words=VALUES,
+        apply=noises.impulse_noise,
+    ),
+    Transform(
+        name="speckle_noise",
+        kind="noise",
+        strengths=(0.06, 0.1, 0.12, 0.16, 0.2),
+        unit="standard deviation, as a share of the value",
+        words=VALUES,
+        apply=noises.speckle_noise,
+    ),
+    Transform(
+        name="gaussian_blur",
+        kind="blur",
+        strengths=(0.4, 0.6, 0.7, 0.8, 1.0),
+        unit="standard deviation in pixels",
+        words=0,
+        apply=blurs.gaussian_blur,
+    ),
+    Transform(
+        name="defocus_blur",
+        kind="blur",
+        strengths=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)),
+        unit="radius of the disk and softness of its edge, in pixels",
+        words=0,
+        apply=blurs.defocus_blur,
+    ),
+    Transform(
+        name="glass_blur",
+        kind="blur",
+        strengths=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        unit="standard deviation in pixels, reach of a move, rounds of moves",
+        words=2 * 2 * 30 * 30,
+        apply=blurs.glass_blur,
+    ),
+    Transform(
+        name="motion_blur",
+        kind="blur",
+        strengths=((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5)),
+        unit="radius and standard deviation in pixels",
+        words=1,
+        apply=blurs.motion_blur,
+    ),
+    Transform(
+        name="zoom_blur",
+        kind="blur",
+        strengths=(1.06, 1.11, 1.16, 1.21, 1.26),
+        unit="end of the range of zoom factors",
+        words=0,
+        apply=blurs.zoom_blur,
+    ),
+    Transform(
+        name="snow",
+        kind="weather",
+        strengths=(
+            (0.1, 0.2, 1.0, 0.6, 8, 3.0, 0.95),
+            (0.1, 0.2, 1.0, 0.5, 10, 4.0, 0.9),
+            (0.15, 0.3, 1.75, 0.55, 10, 4.0, 0.9),
+            (0.25, 0.3, 2.25, 0.6, 12, 6.0, 0.85),
+            (0.3, 0.3, 1.25, 0.65, 14, 12.0, 0.8),
         ),
-        Transform(
-            name="impulse_noise",
-            kind="corruption",
-            strengths=(0.01, 0.02, 0.03, 0.05, 0.07),
-            unit="share of values replaced",
-            words=VALUES,
-            apply=_impulse_noise,
+        unit="flakes: mean, deviation, size, least value; smear: radius, deviation; share of the image",
+        words=weather.SNOW_WORDS,
+        apply=weather.snow,
+    ),
+    Transform(
+        name="frost",
+        kind="weather",
+        strengths=((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+        unit="share of the image, share of the frost",
+        words=weather.FROST_WORDS,
+        apply=weather.frost,
+    ),
+    Transform(
+        name="fog",
+        kind="weather",
+        strengths=((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
+        unit="thickness, decay of detail",
+        words=weather.FOG_WORDS,
+        apply=weather.fog,
+    ),
+    Transform(
+        name="spatter",
+        kind="weather",
+        strengths=(
+            (0.62, 0.1, 0.7, 0.7, 0.5, 0),
+            (0.65, 0.1, 0.8, 0.7, 0.5, 0),
+            (0.65, 0.3, 1.0, 0.69, 0.5, 0),
+            (0.65, 0.1, 0.7, 0.69, 0.6, 1),
+            (0.65, 0.1, 0.5, 0.68, 0.6, 1),
         ),
-        Transform(
-            name="contrast",
-            kind="corruption",
-            strengths=(0.75, 0.5, 0.4, 0.3, 0.15),
-            unit="factor on the distance from the channel mean",
-            words=0,
-            apply=_contrast,
+        unit="liquid: mean, deviation, smoothing, least value; amount of water or smoothing of mud; mud?",
+        words=32 * 32,
+        apply=weather.spatter,
+    ),
+    Transform(
+        name="brightness",
+        kind="digital",
+        strengths=(0.05, 0.1, 0.15, 0.2, 0.3),
+        unit="added to the value of HSV, of a range of 1",
+        words=0,
+        apply=digital.brightness,
+    ),
+    Transform(
+        name="contrast",
+        kind="digital",
+        strengths=(0.75, 0.5, 0.4, 0.3, 0.15),
+        unit="factor on the distance from the channel mean",
+        words=0,
+        apply=digital.contrast,
+    ),
+    Transform(
+        name="saturate",
+        kind="digital",
+        strengths=((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
+        unit="factor on the saturation of HSV and what is added",
+        words=0,
+        apply=digital.saturate,
+    ),
+    Transform(
+        name="elastic_transform",
+        kind="digital",
+        strengths=(
+            (0.0, 0.0, 2.56),
+            (1.6, 6.4, 2.24),
+            (2.56, 1.92, 1.92),
+            (3.2, 1.28, 1.6),
+            (3.2, 0.96, 0.96),
         ),
-        Transform(
-            name="pixelate",
-            kind="corruption",
-            strengths=(0.95, 0.9, 0.85, 0.75, 0.65),
-            unit="factor on the side length",
-            words=0,
-            apply=_pixelate,
-        ),
-        Transform(
-            name="jpeg_compression",
-            kind="corruption",
-            strengths=(80, 65, 58, 50, 40),
-            unit="JPEG quality",
-            words=0,
-            apply=_jpeg_compression,
-        ),
-        Transform(
-            name="rotation",
-            kind="geometric",
-            strengths=(10, 20, 30, 40, 50),
-            unit="degrees, either way",
-            words=1,
-            apply=_rotation,
-        ),
-    )
-}
+        unit="amount and smoothness of the field, reach of the affine map, in pixels",
+        words=digital.ELASTIC_WORDS,
+        apply=digital.elastic_transform,
+    ),
+    Transform(
+        name="pixelate",
+        kind="digital",
+        strengths=(0.95, 0.9, 0.85, 0.75, 0.65),
+        unit="factor on the side length",
+        words=0,
+        apply=digital.pixelate,
+    ),
+    Transform(
+        name="jpeg_compression",
+        kind="digital",
+        strengths=(80, 65, 58, 50, 40),
+        unit="JPEG quality",
+        words=0,
+        apply=digital.jpeg_compression,
+    ),
+    Transform(
+        name="rotation",
+        kind="geometric",
+        strengths=(10, 20, 30, 40, 50),
+        unit="degrees, either way",
+        words=1,
+        apply=digital.rotation,
+    ),
+    Transform(
+        name="jpeg_75",
+        kind="encoding",
+        strengths=(75,),
+        unit="JPEG quality",
+        words=0,
+        apply=digital.jpeg_compression,
+    ),
+)
+
+TRANSFORMS: dict[str, Transform] = {transform.name: transform for transform in _ALL}
 """Every transform by name. The order carries no meaning."""
+
+CORRUPTIONS: tuple[str, ...] = tuple(
+    one.name for one in _ALL if one.kind in ("noise", "blur", "weather", "digital")
+)
+"""The 19 published types."""
 
 
 def corrupt(images: Bytes, name: str, severity: int, index: NDArray[Any]) -> Bytes:
@@ -212,7 +281,7 @@ def corrupt(images: Bytes, name: str, severity: int, index: NDArray[Any]) -> Byt
     name
         A key of `TRANSFORMS`.
     severity
-        1 to 5.
+        1 to 5 (1 for what has no severities).
     index
         Integers (n,), at least 0: each image's position in its base dataset, which is all that its
         random numbers depend on beside version, name and severity.
@@ -227,12 +296,12 @@ def corrupt(images: Bytes, name: str, severity: int, index: NDArray[Any]) -> Byt
     UnknownNameError
         If no transform has that name.
     InvalidInputError
-        If an array has another type, shape or length, or the severity is outside 1..5.
+        If an array has another type, shape or length, or the transform has no such severity.
     """
     if name not in TRANSFORMS:
         raise UnknownNameError("transform", name, TRANSFORMS)
     transform = TRANSFORMS[name]
-    _check_severity(severity)
+    _check_severity(transform, severity)
     _check_images(images)
     positions = _checked_index(index, len(images))
     strength = transform.strengths[severity - 1]
@@ -244,27 +313,12 @@ def corrupt(images: Bytes, name: str, severity: int, index: NDArray[Any]) -> Byt
     return result
 
 
-def streams(name: str, severity: int, index: NDArray[np.int64], count: int) -> Words:
-    """Return the first `count` random words of each image's stream, uint64 (n, count).
-
-    The Philox key is the first 128 bits of SHA-256 over (version, name, severity) as canonical
-    JSON. The image's position is the third of the four counter words, so that each stream has
-    2**128 blocks before it would meet the next.
-    """
-    text = canonical_json([GENERATOR_VERSION, name, int(severity)])
-    key = np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], dtype="<u8").astype(np.uint64)
-    words = np.empty((len(index), count), dtype=np.uint64)
-    if count:
-        for row, position in zip(words, index.tolist(), strict=True):
-            counter = np.array([0, 0, position, 0], dtype=np.uint64)
-            row[:] = np.random.Philox(key=key, counter=counter).random_raw(count)
-    return words
-
-
-def _check_severity(severity: int) -> None:
+def _check_severity(transform: Transform, severity: int) -> None:
     integer = isinstance(severity, int | np.integer) and not isinstance(severity, bool)
-    if not integer or severity not in SEVERITIES:
-        raise InvalidInputError(f"severity: expected an integer from 1 to 5, got {severity!r}")
+    if not integer or severity not in transform.severities:
+        last = transform.severities[-1]
+        expected = f"an integer from 1 to {last}" if last > 1 else f"1, the only one of {transform.name}"
+        raise InvalidInputError(f"severity: expected {expected}, got {severity!r}")
 
 
 def _check_images(images: Bytes) -> None:
