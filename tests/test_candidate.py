@@ -4,7 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import NoShift
 from shiftcast.scoring import score_suite
@@ -39,6 +41,21 @@ class Absolute(NoShift):
     \"\"\"Always one half.\"\"\"
     def _predict(self, target):
         return Estimate(0.5, 0.4, 0.6, self.level)
+
+class Nan(NoShift):
+    def _predict(self, target):
+        return Estimate(float("nan"), 0, 1, self.level)
+
+class Number(NoShift):
+    def _predict(self, target):
+        return 0.5
+
+class Renames(NoShift):
+    def __init__(self, power=2, level=0.95):
+        self.exponent, self.level = power, level
+
+class Wants(NoShift):
+    requires = frozenset({"logits", "images"})
 
 def made():
     return Shy(level=0.8)
@@ -75,8 +92,9 @@ def test_a_class_a_function_and_an_installed_module_are_found(file):
         ("{file}", "expected FILE.py:Class"),
         ("{file}:Shi", "holds nothing called 'Shi'; it has Shy, NeedsMuch, Fails"),
         ("{file}:number", "expected a subclass of shiftcast.estimators.Estimator, got int"),
-        ("{file}:Trackless", "must say which track"),
+        ("{file}:Trackless", "track must be one of T1.*the class has none"),
         ("{file}:Demanding", "could not be made without arguments"),
+        ("{file}:Wants", r"own.py:Wants: requires must be a subset of .*, but holds \['images'\]"),
         ("{folder}/none.py:A", "there is no such file"),
         ("no.such.module:A", "could not be loaded: ModuleNotFoundError"),
         (
@@ -120,6 +138,9 @@ def test_a_name_of_ours_is_told_apart(workspace, make_results):
     ("name", "message"),
     [
         ("Fails", r"Fails: its code failed: KeyError: 'nobody thought of this' \(own.py, line \d+\)"),
+        ("Nan", r"^Nan: an estimate must be finite, got \(nan, 0, 1\)"),
+        ("Number", r"^Number: _predict must return an Estimate .*, got float"),
+        ("Renames", r"^Renames: its code failed: AttributeError: 'Renames' object has no attribute 'power'"),
         ("NeedsMuch", "NeedsMuch: gave no row on tiny: .*features"),
     ],
 )
@@ -134,6 +155,17 @@ def test_the_suite_with_the_most_runs_is_the_default(workspace, make_results, tm
     assert default_suite(workspace, make_results()).name == "tiny"
     with pytest.raises(InvalidInputError, match="holds no results"):
         default_suite(workspace, tmp_path / "empty")
+
+
+def test_a_failure_comes_with_the_verdict_of_the_contract(workspace, make_results, file):
+    arguments = ["--workspace", workspace.root, "score", f"{file}:Renames", "--results", make_results()]
+
+    def failure(*options):
+        return str(CliRunner().invoke(app, [*map(str, arguments), *options]).exception)
+
+    assert "Renames: its code failed: AttributeError" in failure()
+    assert "It breaks the contract of estimators: Renames: each constructor argument must be" in failure()
+    assert "contract" not in failure("--no-check")
 
 
 def test_the_command_prints_a_row_and_differences(workspace, make_results, file):

@@ -397,8 +397,8 @@ def test_errors_on_the_board_make_wider_intervals(tmp_path):
     target = read_predictions(saved(tmp_path, "b.npz", **arrays(seed=1, signal=1.0)), labelled=False)
     shifts = {f"shift-{i}": [-0.1 * i, 0.05] for i in range(4)}
     errors = {
-        "NoShift": BoardErrors(shifts, 0.25, 0.95, "a board"),
-        "AC": BoardErrors(dict(list(shifts.items())[:3]), 0.5, 0.95, "a board"),
+        "NoShift": BoardErrors(shifts, 0.25, 0.95, 0.1, "a board", 7),
+        "AC": BoardErrors(dict(list(shifts.items())[:3]), 0.5, 0.95, 0.05, "a board", 7),
     }
     rows = {row["estimator"]: row for row in estimate_accuracy(source, target, None, errors)}
     low, high, extended = conformal_interval(rows["NoShift"]["accuracy"], 400, 0.3)
@@ -409,7 +409,13 @@ def test_errors_on_the_board_make_wider_intervals(tmp_path):
         "level": 0.8,
         "learned_on": "a board",
     }
-    assert rows["NoShift"]["board_coverage"] == 0.25
+    assert rows["NoShift"]["board"] == {
+        "mae": 0.1,
+        "coverage": 0.25,
+        "shifts": 4,
+        "architectures": 7,
+        "learned_on": "a board",
+    }
     assert rows["AC"]["conformal"] is None  # three shifts support no level
     assert "conformal" not in rows["DoC"]
     assert "Sampling error only: AC, DoC" in " ".join(
@@ -427,7 +433,7 @@ def test_the_committed_errors_cover_every_estimator_that_others_can_run():
 
 def test_damaged_errors_are_refused(tmp_path):
     path = tmp_path / "residuals.json"
-    for text in ("{", "{}", '{"schema": 2, "suites": {}}', '{"schema": 1, "suites": {"a": {}}}'):
+    for text in ("{", "{}", '{"schema": 1, "suites": {}}', '{"schema": 2, "suites": {"a": {}}}'):
         path.write_text(text)
         with pytest.raises(InvalidInputError, match=r"residuals\.json: "):
             board_errors(path)

@@ -200,6 +200,16 @@ class RefusesSingleImagesWithoutItsName(Good):
         return self.accuracy_
 
 
+class FailsToFit(Good):
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:
+        raise KeyError("nobody thought of this")
+
+
+class StoresUnderAnotherName(Good):
+    def __init__(self, width: float = 0.1) -> None:
+        self.breadth = width
+
+
 BROKEN = [
     (ReadsLabels, "must never read target labels"),
     (ReadsCachedHits, "must never read target labels"),
@@ -218,11 +228,16 @@ BROKEN = [
     (DependsOnOffsets, "adding a constant to all logits"),
     (OnlyClaimsToBeExact, "source predicted from itself must give its accuracy"),
     (SpoilsItsInput, "leave their inputs as they were"),
-    (RollsDice, "must give the same answer twice|depends on them"),
+    (RollsDice, "the same source and target must give the same answer twice"),
+    (
+        FailsToFit,
+        r"KeyError: 'nobody .*' \(test_testing.py, line \d+\) was raised where .*: Fit and predict run",
+    ),
+    (StoresUnderAnotherName, r"must be stored under its own name, but \['width'\] are not"),
     (RemembersEarlierFits, "fit must forget"),
     (SaysWhatJsonCannot, "values that JSON can hold"),
     (SaysNan, "values that JSON can hold"),
-    (AnswersInNumbers, "must return an Estimate"),
+    (AnswersInNumbers, r"_predict must return an Estimate \(shiftcast.predictions\), got float"),
     (KnowsTenClasses, "IndexError"),
     (Overflows, "overflow"),
     (DividesByErrors, "ZeroDivisionError"),
@@ -241,6 +256,15 @@ def test_each_broken_estimator_is_caught_by_name(broken: type[Estimator], senten
     with pytest.raises(AssertionError, match=sentence) as failure:
         check_estimator(broken())
     assert str(failure.value).startswith(f"{broken.__name__}: ")
+
+
+def test_classes_and_strangers_are_told_apart_from_instances() -> None:
+    with pytest.raises(
+        AssertionError, match=r"^Good: expected an instance, got the class Good; call it: Good\(\)"
+    ):
+        check_estimator(Good)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match=r"^dict: expected a subclass of shiftcast.estimators.Estimator"):
+        check_estimator({})  # type: ignore[arg-type]
 
 
 def test_synthetic_predictions_are_reproducible_and_shift_costs_accuracy() -> None:

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftcast.checks import SUM_TOLERANCE, are_percentages
 from shiftcast.difficulty import check_members
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import SUM_TOLERANCE, Floats, softmax
+from shiftcast.predictions import Floats, softmax
 
 KEYS = ("probs", "logits")
+SWAPPED = 10
+"""This many times more members than images are taken for swapped axes."""
 
 
 def read_ensemble(path: Path) -> Floats:
@@ -22,7 +25,8 @@ def read_ensemble(path: Path) -> Floats:
     Raises
     ------
     InvalidInputError
-        If the file cannot be read, holds another array, or its rows are not probabilities.
+        If the file cannot be read, holds another array, has far more members than images, or its rows
+        are not probabilities.
     """
     key, array = _load(path)
     if array.dtype.kind not in "fiu":
@@ -32,6 +36,11 @@ def read_ensemble(path: Path) -> Floats:
         check_members(members)
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}: {error}") from error
+    if len(members) >= SWAPPED * members.shape[1]:
+        raise InvalidInputError(
+            f"{path}: shape {members.shape} means {len(members):,} members on {members.shape[1]:,} images; "
+            "are the first two axes swapped? Expected (members, images, classes): numpy.swapaxes(array, 0, 1)"
+        )
     if not np.isfinite(members).all():
         where = np.argwhere(~np.isfinite(members))[0].tolist()
         raise InvalidInputError(f"{path}: holds NaN or infinite values, the first at index {where}")
@@ -67,8 +76,12 @@ def _normalised(path: Path, members: Floats) -> Floats:
         worst = np.unravel_index(int(np.abs(sums - 1).argmax()), sums.shape)
         raise InvalidInputError(
             f"{path}: expected probabilities, but values span {members.min():.4g} to {members.max():.4g} and "
-            f"member {worst[0]}, image {worst[1]} sums to {sums[worst]:.6g}; logits belong into an .npz file "
-            "under the name 'logits'"
+            f"member {worst[0]}, image {worst[1]} sums to {sums[worst]:.6g}; "
+            + (
+                "these look like percentages: divide them by 100"
+                if are_percentages(members, sums)
+                else "logits belong into an .npz file under the name 'logits'"
+            )
         )
     normalised: Floats = members / sums[:, :, None]
     return normalised

@@ -5,7 +5,8 @@ ShiftcastError                exit code 2
 ├── CardError                 a TOML file that cannot be read as the card it should be
 ├── WorkspaceError            no workspace, or a folder that cannot be used as one
 ├── InvalidInputError         arrays or arguments that are refused (also a ValueError)
-│   └── RequirementError      an estimator lacks something that it needs; its row is skipped
+│   ├── RequirementError      an estimator lacks something that it needs; its row is skipped
+│   └── BrokenEstimatorError  an estimator whose code fails or does not keep the contract
 ├── DataError                 a dataset that is there but not as its card says
 │   └── MissingDataError      a dataset that is not there
 ├── RunError                  a results folder that is incomplete, damaged or of another schema
@@ -20,7 +21,9 @@ A message says what is wrong, where, what was expected, what came and what to do
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class ShiftcastError(Exception):
@@ -68,6 +71,10 @@ class RequirementError(InvalidInputError):
     """An estimator needs an input that the predictions do not carry."""
 
 
+class BrokenEstimatorError(InvalidInputError):
+    """An estimator's code fails, or does not keep the contract of estimators."""
+
+
 class DataError(ShiftcastError):
     """A dataset that is present but not as its card says."""
 
@@ -104,3 +111,10 @@ class StoppedError(ShiftcastError):
     """A person stopped the work."""
 
     exit_code = 130
+
+
+def with_line(error: BaseException) -> str:
+    """Return anybody's exception in words, with the file and line of code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"

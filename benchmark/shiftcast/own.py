@@ -6,13 +6,14 @@ Needs no workspace and no torch; files are `own_files`'s business.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
-from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.estimators import Estimator, official_estimators, outside_estimators
+from shiftcast.errors import BrokenEstimatorError, InvalidInputError, UnknownNameError, with_line
+from shiftcast.estimators import Estimator, Outside, load_outside, official_estimators
 from shiftcast.own_files import OwnSet
 from shiftcast.predictions import Integers, Predictions
 from shiftcast.residuals import BoardErrors
@@ -20,20 +21,33 @@ from shiftcast.residuals import BoardErrors
 FEWEST_IMAGES = 20
 """Labelled source images that a predicted class needs for an estimate of its own."""
 EVERY = "all"
+MOST_SLICES = 100
+"""Different values of a column that slices are cut along, at most."""
 
 
-def choose_estimators(names: str = EVERY) -> dict[str, Estimator]:
+def choose_estimators(names: str = EVERY, outside: Outside | None = None) -> dict[str, Estimator]:
     """Return fresh estimators by name: all of them, or those of a comma-separated list.
 
     Names may be in any case; the name of a class stands for all estimators of the class (ATC for
     ATC-MC and ATC-NE).
 
+    Parameters
+    ----------
+    names
+        "all", or names with commas.
+    outside
+        What installed packages register; looked up when omitted. What cannot be used of it is left
+        out of all, and refused by name.
+
     Raises
     ------
     UnknownNameError
         If one does not exist.
+    BrokenEstimatorError
+        If one is registered but cannot be used.
     """
-    known = {**official_estimators(), **outside_estimators()}
+    outside = outside or load_outside()
+    known = {**official_estimators(), **outside.estimators}
     if names == EVERY:
         return known
     spelt: dict[str, list[str]] = {}
@@ -42,7 +56,13 @@ def choose_estimators(names: str = EVERY) -> dict[str, Estimator]:
     spelt |= {name.lower(): [name] for name in known}
     asked = [name.strip() for name in names.split(",") if name.strip()]
     wanted = [name for one in asked for name in spelt.get(one.lower(), [one])]
+    if EVERY in wanted:
+        raise InvalidInputError(
+            f"estimators: {EVERY!r} stands alone, got {names!r}; leave it away, or the other names"
+        )
     for name in wanted:
+        if name in outside.broken and name not in known:
+            raise BrokenEstimatorError(f"estimator {outside.broken[name]}")
         if name not in known:
             raise UnknownNameError("estimator", name, known)
     if not wanted:
@@ -56,7 +76,7 @@ def estimate_accuracy(
     estimators: Mapping[str, Estimator] | None = None,
     errors: Mapping[str, BoardErrors] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row per estimator.
+    """Return one row per estimator: with the smallest known error on the board first, skipped ones last.
 
     Parameters
     ----------
@@ -75,9 +95,10 @@ def estimate_accuracy(
     list of dict
         `estimator`, `track`, `accuracy`, `low`, `high`, `level`, `interval` ("sampling"),
         `diagnostics`; where errors are known, `conformal` (`low`, `high`, `level`, `extended`,
-        `learned_on`; None where too few shifts are known) and `board_coverage` (how often such
-        sampling intervals held on the benchmark's natural shifts); or `estimator`, `track` and
-        `skipped` with the reason.
+        `learned_on`; None where too few shifts are known) and `board`: of the benchmark's natural
+        shifts, `mae` (the mean absolute error of the accuracies predicted there, a share), `coverage`
+        (how often such sampling intervals held), `shifts`, `architectures` and `learned_on`; or
+        `estimator`, `track` and `skipped` with the reason, and `broken` true where somebody's code failed.
 
     Raises
     ------
@@ -96,7 +117,13 @@ def estimate_accuracy(
         )
     chosen = choose_estimators() if estimators is None else estimators
     known = errors or {}
-    return [_row(name, estimator, source, target, known.get(name)) for name, estimator in chosen.items()]
+    rows = [_row(name, estimator, source, target, known.get(name)) for name, estimator in chosen.items()]
+    return sorted(rows, key=_place)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[bool, float]:
+    error = row.get("board", {}).get("mae")
+    return "skipped" in row, inf if error is None else error
 
 
 def _row(
@@ -105,8 +132,14 @@ def _row(
     head = {"estimator": name, "track": estimator.track}
     try:
         found = clone(estimator).fit(source).predict(target.without_labels())
+    except BrokenEstimatorError as error:
+        return {**head, "skipped": str(error), "broken": True}
     except InvalidInputError as error:
         return {**head, "skipped": _reason(estimator, error)}
+    except Exception as error:
+        if type(estimator).__module__.startswith("shiftcast."):
+            raise  # ours: a mistake that must be seen
+        return {**head, "skipped": f"its code failed: {with_line(error)}", "broken": True}
     return {
         **head,
         "accuracy": found.accuracy,
@@ -128,7 +161,14 @@ def _from_board(errors: BoardErrors, accuracy: float, images: int) -> dict[str, 
             "level": errors.level,
             "learned_on": errors.learned_on,
         }
-    return {"conformal": conformal, "board_coverage": errors.coverage}
+    board = {
+        "mae": errors.mae,
+        "coverage": errors.coverage,
+        "shifts": len(errors.residuals),
+        "architectures": errors.architectures,
+        "learned_on": errors.learned_on,
+    }
+    return {"conformal": conformal, "board": board}
 
 
 OPTIONS = {"reference": "--ensemble", "peers": "--peers", "siblings": "--siblings"}
@@ -185,7 +225,7 @@ def by_slice(
     Raises
     ------
     InvalidInputError
-        If the target has no such column.
+        If the target has no such column, or one with more than 100 different values.
     """
     if column not in target.columns:
         known = ", ".join(map(str, target.columns.columns)) or "none (slices need a .csv or .parquet target)"
@@ -193,6 +233,11 @@ def by_slice(
     cells = target.columns[column]
     values = np.where(cells.isna(), "(empty)", cells.astype(str)).astype(str)
     names, counts = np.unique(values, return_counts=True)
+    if len(names) > MOST_SLICES:
+        raise InvalidInputError(
+            f"{target.predictions.name}: column {column!r} has {len(names):,} different values, and at most "
+            f"{MOST_SLICES} slices are estimated; sort them into bins first (pandas.cut), or take another one"
+        )
     rows = []
     for place in np.argsort(-counts, kind="stable"):
         index: Integers = np.flatnonzero(values == names[place])

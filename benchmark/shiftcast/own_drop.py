@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from shiftcast.predictions import Floats, Predictions
 
 MOST_IMAGES = 1000
 """Images that are named at most."""
+LEAST_CHANGE = 0.001
+"""A predicted change of accuracy below this is none that could be explained."""
 
 
 def image_difficulty(predictions: Predictions) -> tuple[str, Floats, float]:
@@ -44,9 +47,9 @@ def predicted_drop(source: Predictions, target: Predictions) -> dict[str, Any]:
     Returns
     -------
     dict
-        `estimator`, `score`, `predicted` (accuracy), `drop` (source accuracy minus that), `bins` (a list
-        of `from`, `to`, `source_share`, `target_share`, `source_accuracy`, `drop`), `images_carrying`
-        (how many) and `images` (at most 1,000 positions in the target).
+        `estimator` (its name on the board), `score`, `predicted` (accuracy), `drop` (source accuracy minus
+        that), `bins` (a list of `from`, `to`, `source_share`, `target_share`, `source_accuracy`, `drop`),
+        `images_carrying` (how many) and `images` (at most 1,000 positions in the target).
     """
     both = source.reference is not None and target.reference is not None
     partition: PartitionEstimator = ConfusionPartition() if both else ImportanceReweighting()
@@ -61,7 +64,7 @@ def predicted_drop(source: Predictions, target: Predictions) -> dict[str, Any]:
     images = np.flatnonzero(carrying[there])
     order = images[np.argsort(-values[images], kind="stable")]
     return {
-        "estimator": type(partition).__name__,
+        "estimator": "ConfusionPartition" if both else "IM",
         "score": score,
         "predicted": round(float(w_target @ accuracy), 6),
         "drop": round(source.accuracy - float(w_target @ accuracy), 6),
@@ -79,6 +82,29 @@ def predicted_drop(source: Predictions, target: Predictions) -> dict[str, Any]:
         "images_carrying": len(images),
         "images": order[:MOST_IMAGES].tolist(),
     }
+
+
+def explained(drop: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], accuracy: float) -> dict[str, Any]:
+    """Return how much of the change that the best estimator predicts the partition accounts for.
+
+    Parameters
+    ----------
+    drop
+        From `predicted_drop`.
+    rows
+        From `estimate_accuracy`: the first is that with the smallest error on the board.
+    accuracy
+        Source accuracy.
+
+    Returns
+    -------
+    dict
+        `by` (the estimator whose change it is), `change` (of accuracy, from source to target) and
+        `share`: the partition's change divided by that; None where that is below 0.1 pp.
+    """
+    change = rows[0]["accuracy"] - accuracy
+    share = round(-drop["drop"] / change, 4) + 0.0 if abs(change) >= LEAST_CHANGE else None
+    return {"by": rows[0]["estimator"], "change": round(change, 6), "share": share}
 
 
 def _standing(partition: PartitionEstimator) -> list[tuple[int, int, int]]:

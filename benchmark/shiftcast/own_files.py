@@ -6,7 +6,7 @@ Nothing is unpickled, nothing is sorted: classes are in the order in which the f
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from shiftcast.checks import SUM_TOLERANCE, are_percentages, class_indices, looks_like_probabilities
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import SUM_TOLERANCE, Integers, Kind, Predictions, class_indices
+from shiftcast.predictions import Integers, Kind, Predictions
 
 KEYS: dict[str, Kind] = {"logits": "logits", "probs": "probabilities"}
 PREFIXES: dict[str, Kind] = {"logit_": "logits", "prob_": "probabilities"}
@@ -62,10 +63,7 @@ def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
     InvalidInputError
         If the file cannot be read, or its content is not such predictions.
     """
-    if path.is_dir():
-        raise InvalidInputError(f"{path}: is a folder; name a .npz, .npy, .csv or .parquet file")
-    if not path.is_file():
-        raise InvalidInputError(f"{path}: there is no such file")
+    _require_file(path, ".npz, .npy, .csv or .parquet")
     readers = {".npy": _read_array, ".csv": _read_table, ".parquet": _read_table}
     own = readers.get(path.suffix.lower(), _read_archive)(path)
     if labels is not None:
@@ -87,7 +85,7 @@ def _other_label(own: OwnSet) -> str:
 
 
 def _predictions(path: Path, outputs: NDArray[Any], kind: Kind, labels: Any = None) -> Predictions:
-    if kind == "logits" and _look_like_probabilities(outputs):
+    if kind == "logits" and looks_like_probabilities(outputs):
         raise InvalidInputError(
             f"{path}: what is called logits holds probabilities (every row is in [0, 1] and sums to one); "
             "call it probs (in tables prob_CLASS)"
@@ -95,11 +93,21 @@ def _predictions(path: Path, outputs: NDArray[Any], kind: Kind, labels: Any = No
     return Predictions(name=path.name, logits=outputs, kind=kind, labels=labels)
 
 
-def _look_like_probabilities(array: NDArray[Any]) -> bool:
-    if array.ndim != 2 or array.dtype.kind != "f" or not array.size:
-        return False
-    inside = bool(((array >= 0) & (array <= 1 + SUM_TOLERANCE)).all())
-    return inside and bool(np.abs(array.sum(axis=1) - 1).max() <= SUM_TOLERANCE)
+def _require_file(path: Path, kinds: str) -> None:
+    if path.is_dir():
+        raise InvalidInputError(f"{path}: is a folder; name a {kinds} file")
+    if not path.is_file():
+        raise InvalidInputError(f"{path}: there is no such file")
+
+
+def _load_archive(path: Path, wanted: Collection[str]) -> tuple[dict[str, NDArray[Any]], str]:
+    """Return the wanted arrays of an .npz file that it has, and the names of all that it holds."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            held = ", ".join(archive.files) or "nothing"
+            return {key: archive[key] for key in archive.files if key in wanted}, held
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InvalidInputError(f"{path}: cannot be read as an .npz file: {error}") from error
 
 
 def _read_archive(path: Path) -> OwnSet:
@@ -107,24 +115,19 @@ def _read_archive(path: Path) -> OwnSet:
         raise InvalidInputError(
             f"{path}: is not an .npz file; write one with numpy.savez(path, logits=..., labels=...)"
         )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files if key in (*KEYS, "labels")}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InvalidInputError(f"{path}: cannot be read as an .npz file: {error}") from error
+    arrays, held = _load_archive(path, (*KEYS, "labels"))
     present = [key for key in KEYS if key in arrays]
     if len(present) != 1:
         raise InvalidInputError(
-            f"{path}: expected one array named 'logits' or 'probs' (n, K); "
-            f"it holds {', '.join(arrays) or 'none of these'}"
+            f"{path}: expected one array named 'logits' or 'probs' (n, K), and 'labels' (n,) where they are "
+            f"known; it holds {held}"
         )
     key = present[0]
     return OwnSet(_predictions(path, arrays[key], KEYS[key], arrays.get("labels")))
 
 
 def _load_array(path: Path) -> NDArray[Any]:
-    if not path.is_file():
-        raise InvalidInputError(f"{path}: there is no such file")
+    _require_file(path, ".npy")
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -134,7 +137,7 @@ def _load_array(path: Path) -> NDArray[Any]:
 
 def _read_array(path: Path) -> OwnSet:
     array = _load_array(path)
-    kind: Kind = "probabilities" if _look_like_probabilities(array) else "logits"
+    kind: Kind = "probabilities" if looks_like_probabilities(array) else "logits"
     return OwnSet(Predictions(name=path.name, logits=array, kind=kind))
 
 
@@ -191,9 +194,15 @@ def _labels(path: Path, column: pd.Series[Any], classes: Sequence[str]) -> Integ
     if pd.api.types.is_integer_dtype(column) and column.between(0, len(classes) - 1).all():
         return np.asarray(column, dtype=np.int64)
     row = int(np.flatnonzero(unknown)[0])
+    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
+        raise InvalidInputError(
+            f"{path}: column label: row {row} holds {column.iloc[row]}, a whole number written as a decimal, "
+            "as pandas does in a column that once had empty cells; make it integers: "
+            "table['label'] = table['label'].astype(int)"
+        )
     raise InvalidInputError(
-        f"{path}: column label: row {row} holds {column.iloc[row]!r}, which is none of the classes that the "
-        f"columns name: {', '.join(classes[:12])}"
+        f"{path}: column label: row {row} holds {str(column.iloc[row])!r}, which is none of the classes that "
+        f"the columns name: {', '.join(classes[:12])}"
     )
 
 
@@ -248,17 +257,12 @@ def attach(source: Predictions, target: Predictions, key: str, path: Path) -> tu
     InvalidInputError
         If the file cannot be read, lacks an array, or one does not fit.
     """
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    _require_file(path, ".npz")
+    if not zipfile.is_zipfile(path):
         raise InvalidInputError(f"{path}: expected an .npz file with the arrays 'source' and 'target'")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InvalidInputError(f"{path}: cannot be read as an .npz file: {error}") from error
-    if {"source", "target"} - set(arrays):
-        raise InvalidInputError(
-            f"{path}: expected the arrays 'source' and 'target'; it holds {', '.join(arrays) or 'nothing'}"
-        )
+    arrays, held = _load_archive(path, ("source", "target"))
+    if len(arrays) != 2:
+        raise InvalidInputError(f"{path}: expected the arrays 'source' and 'target'; it holds {held}")
     both = []
     for name, predictions in (("source", source), ("target", target)):
         value: dict[str, Any] = {key: _of_other_models(f"{path}: {name}", key, arrays[name], predictions)}
@@ -289,10 +293,12 @@ def _of_other_models(what: str, key: str, array: NDArray[Any], own: Predictions)
     bad = ~(np.abs(sums - 1) <= SUM_TOLERANCE) | ~(array >= 0).all(axis=2)
     if bad.any():
         model, image = np.argwhere(bad)[0].tolist()
-        logits = " These look like logits: give their softmax over the last axis." if array.min() < 0 else ""
+        hint = " These look like logits: give their softmax over the last axis." if array.min() < 0 else ""
+        if are_percentages(array, sums):
+            hint = " These look like percentages: divide them by 100."
         raise InvalidInputError(
             f"{what}: expected probabilities, but those of model {model} for image {image} sum to "
             f"{sums[model, image]:.6g} and span {array[model, image].min():.4g} to "
-            f"{array[model, image].max():.4g}.{logits}"
+            f"{array[model, image].max():.4g}.{hint}"
         )
     return array

@@ -1,4 +1,4 @@
-"""What is to be said about the intervals around answers for other people's models."""
+"""What is to be said about answers for other people's models: their order, and the intervals around them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,57 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def counted(n: int, thing: str) -> str:
+    """Return a number of things, in the singular where there is one."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
+def order_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the order of answered rows means; an empty string where no error is known."""
+    boards = [row["board"] for row in rows if row.get("board") and row["board"]["mae"] is not None]
+    if not boards:
+        return ""
+    return (
+        "Sorted by MAE, each estimator's mean absolute error (pp) on our board's natural shifts "
+        f"({_learned_on(boards)}): how wrong it was there, and no promise for your data."
+    )
+
+
+def board_error(row: Mapping[str, Any]) -> str:
+    """Return a row's mean absolute error on the board in pp, or a dash where it is unknown."""
+    error = row.get("board", {}).get("mae")
+    return "–" if error is None else f"{100 * error:.2f}"
+
+
 def interval_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what is to be said about the intervals of answered rows."""
     notes = ["Sampling intervals cover the chance of which images were drawn, and nothing else."]
-    held = [row["board_coverage"] for row in rows if row.get("board_coverage") is not None]
+    boards = [row["board"] for row in rows if row.get("board")]
+    held = [board["coverage"] for board in boards if board["coverage"] is not None]
     if held:
-        span = f"{100 * min(held):.2f} to {100 * max(held):.2f}"
+        span = _span([f"{100 * share:.2f}" for share in sorted(held)])
         notes[0] += f" On our board such intervals held on {span} % of the models under natural shifts."
-    learned = sorted({row["conformal"]["learned_on"] for row in rows if row.get("conformal")})
-    if learned:
-        notes.append(
-            "Intervals with model error add how wrong each estimator was on other shifts: learned on "
-            f"{'; '.join(learned)}. They hold for a shift that is drawn like those."
-        )
     alone = [row["estimator"] for row in rows if not row.get("conformal")]
+    if len(alone) < len(rows):
+        notes.append(
+            "Intervals with model error add how wrong each estimator was on the natural shifts of our board. "
+            "They hold for a shift that is drawn like those."
+        )
     if alone:
         notes.append(f"Sampling error only: {', '.join(alone)}; what they get wrong elsewhere is not known.")
     return notes
+
+
+def _learned_on(boards: Sequence[Mapping[str, Any]]) -> str:
+    """Return what errors are from: the suite, its models and its shifts, each named once."""
+    suites = " and ".join(sorted({board["learned_on"] for board in boards}))
+    models, shifts = (
+        _span([str(n) for n in sorted({board[key] for board in boards})])
+        for key in ("architectures", "shifts")
+    )
+    return f"{suites}, {models} architectures, {shifts} shifts"
+
+
+def _span(sorted_values: Sequence[str]) -> str:
+    first, last = sorted_values[0], sorted_values[-1]
+    return first if first == last else f"{first} to {last}"

@@ -13,11 +13,14 @@ from matplotlib.figure import Figure
 
 from shiftcast.leaderboard.drawing import COLOURS, GREY, house_style
 from shiftcast.own_drop import image_difficulty
-from shiftcast.own_notes import interval_notes
+from shiftcast.own_notes import board_error, counted, interval_notes, order_note
 from shiftcast.predictions import Floats, Predictions
 
 SHOWN_IMAGES = 200
 BINS = 20
+FITTING_COLUMNS = 6
+"""Columns of a table that fit the page's width."""
+MOST_OF_IT = 0.5
 
 STYLE = """
 :root { color-scheme: light; }
@@ -25,12 +28,21 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1f2328; background: #fff; m
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; } .many { border-right: 2px solid #d8dee4; }
+.many td:first-child, .many th:first-child { position: sticky; left: 0; background: #fff; }
+.warning { border-left: 4px solid #bf8700; padding-left: .8rem; }
 th, td { padding: .25rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #d8dee4; }
-th { text-align: right; font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+th { text-align: right; font-weight: 600; vertical-align: bottom; }
+.few th { white-space: normal; } th:first-child, td:first-child { text-align: left; }
 figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
 .note, figcaption { color: #57606a; font-size: .92rem; }
 .images { font-family: ui-monospace, monospace; font-size: .85rem; line-height: 1.7; }
+@media print {
+  body { max-width: none; } .wide { overflow: visible; } .many { border: 0; } .hint { display: none; }
+  .many table { table-layout: fixed; width: 100%; font-size: .55rem; }
+  .many th, .many td { white-space: normal; overflow-wrap: anywhere; padding: .15rem .2rem;
+    position: static; }
+}
 """
 
 
@@ -49,6 +61,7 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
     blocks = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{_sentence(answer)}</p>",
+        *(f'<p class="warning">Warning: {escape(text)}.</p>' for text in answer["warnings"]),
         _estimates(answer),
         _figure(answer["drop"], source, target),
         _drop(answer["drop"], known["accuracy"]),
@@ -61,7 +74,7 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
             )
             if key in answer
         ),
-        _skipped(answer["estimates"]),
+        _skipped(answer["estimates"], answer["skipped_plugins"]),
         '<p class="note">Made with Shiftcast. Nothing on this page is loaded from elsewhere.</p>',
     ]
     body = "\n".join(block for block in blocks if block)
@@ -81,28 +94,38 @@ def _sentence(answer: Mapping[str, Any]) -> str:
     known, unknown = answer["source"], answer["target"]
     found = [row["accuracy"] for row in answer["estimates"] if "accuracy" in row]
     text = (
-        f"The model is right on {_percent(known['accuracy'])} % of {known['images']:,} images in "
-        f"{escape(known['name'])}. On the {unknown['images']:,} images in {escape(unknown['name'])}, "
-        f"{len(found)} estimators expect between {_percent(min(found))} and {_percent(max(found))} %."
+        f"The model is right on {_percent(known['accuracy'])} % of {counted(known['images'], 'image')} in "
+        f"{escape(known['name'])}. On the {counted(unknown['images'], 'image')} in "
+        f"{escape(unknown['name'])}, "
     )
+    lowest, highest = _percent(min(found)), _percent(max(found))
+    between = f"{lowest} %" if lowest == highest else f"between {lowest} and {highest} %"
+    text += f"{counted(len(found), 'estimator')} expect{'s' if len(found) == 1 else ''} {between}."
     if "accuracy" in unknown:
         text += f" Its labels, which no estimator saw, say {_percent(unknown['accuracy'])} %."
     return text
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; one of many columns scrolls sideways and says so, and wraps where it is printed."""
+    many = len(headings) > FITTING_COLUMNS
+    hint = '<p class="note hint">{} columns: scroll the table sideways to see all of them. →</p>\n'
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
-    return f'<div class="wide"><table>\n<tr>{head}</tr>\n' + "\n".join(lines) + "\n</table></div>"
+    table = f"<table>\n<tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
+    opening = '<div class="wide many" tabindex="0">' if many else '<div class="wide few">'
+    return f"{hint.format(len(headings)) if many else ''}{opening}{table}</div>"
 
 
 def _estimates(answer: Mapping[str, Any]) -> str:
     rows = [row for row in answer["estimates"] if "accuracy" in row]
     levels = sorted({row["conformal"]["level"] for row in rows if row.get("conformal")})
     wide = "/".join(f"{100 * level:g}" for level in levels)
+    order = order_note(rows)
     headings = ["estimator", "accuracy %", "sampling interval %", "change pp"]
     if wide:
         headings[3:3] = [f"with model error % ({wide} %)"]
+    headings += ["MAE on our board pp"] if order else []
     cells = []
     for row in rows:
         line = [row["estimator"], _percent(row["accuracy"])]
@@ -111,9 +134,11 @@ def _estimates(answer: Mapping[str, Any]) -> str:
             ends = row.get("conformal")
             line.append(f"{_percent(ends['low'])} to {_percent(ends['high'])}" if ends else "–")
         line.append(f"{100 * (row['accuracy'] - answer['source']['accuracy']):+.2f}")
+        line += [board_error(row)] if order else []
         cells.append(line)
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in interval_notes(rows))
-    return f"<h2>Estimates</h2>\n{_table(headings, cells)}\n{notes}"
+    said = f"<p>{escape(order)}</p>\n" if order else ""
+    return f"<h2>Estimates</h2>\n{said}{_table(headings, cells)}\n{notes}"
 
 
 def _figure(drop: Mapping[str, Any], source: Predictions, target: Predictions) -> str:
@@ -177,8 +202,22 @@ def _drop(drop: Mapping[str, Any], accuracy: float) -> str:
         f"{drop['estimator']} expects {_percent(drop['predicted'])} %, {100 * abs(drop['drop']):.2f} pp "
         f"{side} {_percent(accuracy)} %, if the model is as accurate in each bin as on the source. A bin "
         "adds (source share - target share) x (its accuracy - source accuracy)."
+        f"{_explained(drop['explains'])}"
     )
     return f"<h2>Where the drop is predicted</h2>\n<p>{escape(text)}</p>\n{_table(headings, rows)}"
+
+
+def _explained(found: Mapping[str, Any]) -> str:
+    """Return a sentence on how much of the predicted change the bins account for."""
+    change = f"{100 * found['change']:+.2f} pp that {found['by']}, first in the table, predicts"
+    if found["share"] is None:
+        return f" Of the {change}, there is next to nothing to explain."
+    if found["share"] < 0:
+        return f" That is the other way than the {change}: none of it is explained here."
+    text = f" That is {100 * found['share']:.0f} % of the {change}."
+    if found["share"] < MOST_OF_IT:
+        text += " Less than half: most of it would be lost within bins, and the images below do not show it."
+    return text
 
 
 def _images(drop: Mapping[str, Any], name: str) -> str:
@@ -187,9 +226,10 @@ def _images(drop: Mapping[str, Any], name: str) -> str:
             "<h2>Images that carry it</h2>\n<p>None: no bin of lower accuracy holds more of the target.</p>"
         )
     shown = drop["images"][:SHOWN_IMAGES]
+    lie = "lies" if drop["images_carrying"] == 1 else "lie"
     text = (
-        f"{drop['images_carrying']:,} images of {name} lie in bins that are less accurate than the source "
-        "as a whole and hold more of the target. "
+        f"{counted(drop['images_carrying'], 'image')} of {name} {lie} in bins that are less accurate than "
+        "the source as a whole and hold more of the target. "
     )
     rest = drop["images_carrying"] > len(shown)
     text += f"Positions (from 0) of the {len(shown):,} most difficult:" if rest else "Positions (from 0):"
@@ -219,14 +259,13 @@ def _with_ends(row: Mapping[str, Any]) -> str:
     return f"{_percent(row['accuracy'])} [{_percent(row['low'])}, {_percent(row['high'])}]"
 
 
-def _skipped(rows: Sequence[Mapping[str, Any]]) -> str:
+def _skipped(rows: Sequence[Mapping[str, Any]], plugins: Sequence[str]) -> str:
     reasons: dict[str, list[str]] = {}
     for row in rows:
-        if "skipped" in row:
+        if "skipped" in row and "broken" not in row:
             reasons.setdefault(row["skipped"], []).append(row["estimator"])
-    if not reasons:
+    lines = [*plugins, *(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())]
+    if not lines:
         return ""
-    items = "\n".join(
-        f"<li>{escape(', '.join(names))}: {escape(reason)}</li>" for reason, names in reasons.items()
-    )
+    items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
     return f"<h2>Not estimated</h2>\n<ul>\n{items}\n</ul>"

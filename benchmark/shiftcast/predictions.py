@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from shiftcast.checks import class_indices, finite, looks_like_probabilities, normalised
 from shiftcast.errors import InvalidInputError
 from shiftcast.memory import remembered
 
@@ -22,12 +23,8 @@ Integers = NDArray[np.int64]
 Kind = Literal["logits", "probabilities"]
 Number = TypeVar("Number", bound=np.generic)
 
-SUM_TOLERANCE = 1e-3
-"""How far a row of probabilities may be from one (float16 storage stays within 5e-4)."""
-
-ROUNDING = 1e-12
-"""Rows this close to one are normalised already: what is left is rounding."""
-
+_IMAGE_AXES = {"logits": 0, "labels": 0, "reference": 1, "peers": 1, "siblings": 1, "features": 0}
+"""Arrays with an entry an image, and along which axis."""
 
 BLOCK = 2048
 """Rows whose softmax is computed at once: they stay in the processor's cache."""
@@ -90,10 +87,22 @@ class Predictions:
         Numbers computed from the features of the whole set where those are not at hand, by the name of
         the estimator that reads them.
 
+    Attributes
+    ----------
+    probabilities
+        Class probabilities (n, K), each row summing to one, whatever `kind` is.
+    confidence
+        Largest class probability of each image (n,).
+    predicted
+        Predicted class of each image (n,).
+    correct, accuracy
+        Whether each prediction is right (n,), and the share that is, in [0, 1]; refused without labels.
+
     Raises
     ------
     InvalidInputError
-        If an array has the wrong shape, type or range; the message names it.
+        If an array has the wrong shape, type or range; the message names it. Logits of which every row
+        is a probability distribution are refused too: they are most likely probabilities.
     """
 
     name: str
@@ -109,6 +118,7 @@ class Predictions:
 
     def __post_init__(self) -> None:
         """Validate every array and store it in its canonical type."""
+        _refuse_misplaced(self.name, self.kind)
         if self.kind not in ("logits", "probabilities"):
             raise InvalidInputError(
                 f"{self.name}: kind must be 'logits' or 'probabilities', got {self.kind!r}"
@@ -127,7 +137,7 @@ class Predictions:
                 shape = (np.shape(value)[0] if np.ndim(value) == 2 else -1, n)
                 self._set(key, class_indices(f"{self.name}: {key}", value, shape, classes))
         if self.features is not None:
-            features = _finite(f"{self.name}: features", self.features, "(n, d)", 2)
+            features = finite(f"{self.name}: features", self.features, "(n, d)", 2)
             if len(features) != n:
                 raise _lengths(self.name, "features", len(features), n)
             self._set("features", features)
@@ -200,21 +210,17 @@ class Predictions:
         return other
 
     def select(self, index: Integers) -> Predictions:
-        """Return the images at `index` (integers, repeats allowed), in that order."""
-
-        def rows(value: NDArray[Any] | None, axis: int) -> Any:
-            return None if value is None else np.take(value, index, axis=axis)
-
-        return replace(
-            self,
-            logits=self.logits[index],
-            labels=rows(self.labels, 0),
-            reference=rows(self.reference, 1),
-            peers=rows(self.peers, 1),
-            siblings=rows(self.siblings, 1),
-            features=rows(self.features, 0),
-            feature_scores=None,  # they are of the whole set
-        )
+        """Return the images at `index` (integers, at least one, repeats allowed), in that order."""
+        if not len(index):
+            raise InvalidInputError(f"{self.name}: select: at least one image is needed")
+        part = object.__new__(type(self))  # validated rows stay valid: a few logits may well sum to one
+        for one in fields(self):
+            part._set(one.name, getattr(self, one.name))
+        for key, axis in _IMAGE_AXES.items():
+            value = getattr(self, key)
+            part._set(key, None if value is None else np.take(value, index, axis=axis))
+        part._set("feature_scores", None)  # they are of the whole set
+        return part
 
 
 @dataclass(frozen=True)
@@ -254,91 +260,33 @@ class Estimate:
         object.__setattr__(self, "extended", extended)
 
 
-def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: int) -> Integers:
-    """Return `value` as int64 class indices, or refuse it by name.
-
-    Raises
-    ------
-    InvalidInputError
-        If the array is not of integers, has another shape or holds values outside [0, classes).
-    """
-    array = np.asarray(value)
-    if not np.issubdtype(array.dtype, np.integer):
+def _refuse_misplaced(name: object, kind: object) -> None:
+    """Refuse arrays where a name or a kind belongs: arguments in another order than ours."""
+    if not isinstance(name, str):
         raise InvalidInputError(
-            f"{what}: expected integers in 0..{classes - 1}, got dtype {array.dtype}{_integer_hint(array)}"
+            f"Predictions: the first argument is the set's name (str), got {type(name).__name__}; "
+            'write Predictions("validation", logits, labels=labels)'
         )
-    if array.shape != shape:
-        expected = "(…, n)" if -1 in shape else str(shape)
-        raise InvalidInputError(f"{what}: expected shape {expected}, got {array.shape}")
-    if array.size and (array.min() < 0 or array.max() >= classes):
-        where = int(np.flatnonzero((array < 0) | (array >= classes))[0])
+    if not isinstance(kind, str):
         raise InvalidInputError(
-            f"{what}: expected values in 0..{classes - 1} ({classes} classes), "
-            f"got {int(array.ravel()[where])} at position {where}{_range_hint(array, classes)}"
+            f"{name}: the third argument is kind ('logits' or 'probabilities'), got {type(kind).__name__}; "
+            "give labels by name: labels=…"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
-def _integer_hint(array: NDArray[Any]) -> str:
-    if array.dtype.kind == "f" and array.size and bool((array == np.floor(array)).all()):
-        return "; convert them with .astype(int)"
-    if array.dtype.kind in "OSU":
-        return "; give positions in a stated order of the classes, not their names"
-    return ""
-
-
-def _range_hint(array: NDArray[Any], classes: int) -> str:
-    if array.min() == 1 and array.max() == classes:
-        return "; if they count from 1, subtract 1"
-    return ""
-
-
-def _finite(what: str, value: ArrayLike, shape: str, ndim: int) -> Floats:
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        raise InvalidInputError(f"{what}: expected numbers, got dtype {array.dtype}")
-    if array.ndim != ndim:
-        raise InvalidInputError(f"{what}: expected shape {shape}, got {array.shape}")
-    if array.size == 0:
-        raise InvalidInputError(f"{what}: is empty, shape {array.shape}; at least one image is needed")
-    array = array.astype(np.float64, copy=array.flags.writeable)  # what cannot change is shared
-    bad = ~np.isfinite(array)
-    if bad.any():
-        row = np.argwhere(bad)[0].tolist()
-        raise InvalidInputError(
-            f"{what}: {int(bad.sum())} values are NaN or infinite, the first at index {row}"
-        )
-    return array
-
-
-def _probabilities(what: str, array: Floats) -> Floats:
-    """Renormalise rows that sum to one within the tolerance; refuse the others."""
-    sums = array.sum(axis=-1, keepdims=True)
-    worst = int(np.abs(sums - 1).argmax())
-    if array.min() < 0 or array.max() > 1 + SUM_TOLERANCE or abs(sums.flat[worst] - 1) > SUM_TOLERANCE:
-        raise InvalidInputError(
-            f"{what}: expected probabilities (each row in [0, 1], summing to one); values span "
-            f"{array.min():.4g} to {array.max():.4g} and row {worst} sums to {sums.flat[worst]:.6g}. "
-            + _probability_hint(array, abs(float(sums.flat[worst]) - 1))
-        )
-    if abs(sums.flat[worst] - 1) <= ROUNDING:
-        return array
-    result: Floats = array / sums
-    return result
-
-
-def _probability_hint(array: Floats, off: float) -> str:
-    if array.min() >= 0 and array.max() <= 1 and off < 0.05:
-        return "If they were rounded, give more digits"
-    return "Logits belong under logits (in an .npz file, the array named 'logits')"
 
 
 def _outputs(name: str, kind: Kind, value: ArrayLike) -> Floats:
     what = f"{name}: {kind}"
-    array = _finite(what, value, "(n, K)", 2)
+    array = finite(what, value, "(n, K)", 2)
     if array.shape[1] < 2:
         raise InvalidInputError(f"{what}: expected at least 2 classes (columns), got {array.shape[1]}")
-    return array if kind == "logits" else _probabilities(what, array)
+    if kind == "probabilities":
+        return normalised(what, array)
+    if len(array) > 1 and looks_like_probabilities(array):  # two logits of one image may well sum to one
+        raise InvalidInputError(
+            f"{what}: these look like probabilities (every row lies in [0, 1] and sums to one); "
+            "pass kind='probabilities'"
+        )
+    return array
 
 
 def _reference(name: str, value: ArrayLike, n: int, classes: int) -> Floats:
@@ -356,7 +304,7 @@ def _reference(name: str, value: ArrayLike, n: int, classes: int) -> Floats:
 
 def _members(what: str, value: ArrayLike) -> Floats:
     """Return the probabilities of an ensemble (M, n, K) with each row summing to one."""
-    return _probabilities(what, _finite(what, value, "(M, n, K)", 3))
+    return normalised(what, finite(what, value, "(M, n, K)", 3))
 
 
 def _lengths(name: str, key: str, got: int, expected: int) -> InvalidInputError:

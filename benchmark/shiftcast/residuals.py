@@ -16,7 +16,7 @@ from shiftcast.statistics import conformal_interval, conformal_reach, supported_
 from shiftcast.workspace import EMBEDDED, PACKAGE
 
 FILE = Path("results/residuals.json")
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,20 @@ class BoardErrors:
         How often its sampling intervals held the actual accuracy there, in [0, 1]; None without any.
     nominal
         The level that those promise.
+    mae
+        Mean absolute error of the predicted accuracy there, a share in [0, 1]; None where unknown.
     learned_on
-        What the errors are of, in words.
+        The suite that the errors are from, in words.
+    architectures
+        On how many architectures.
     """
 
     residuals: dict[str, list[float]]
     coverage: float | None
     nominal: float | None
+    mae: float | None
     learned_on: str
+    architectures: int
 
     @property
     def level(self) -> float | None:
@@ -102,8 +108,9 @@ def _estimators(suite: dict[str, Any]) -> dict[str, BoardErrors]:
             residuals={shift: [float(v) for v in values] for shift, values in own["residuals"].items()},
             coverage=own["coverage"],
             nominal=own["nominal"],
-            learned_on=f"{suite['learned_on']}: {suite['architectures']} architectures, "
-            f"{len(own['residuals'])} natural shifts",
+            mae=own["mae"],
+            learned_on=suite["learned_on"],
+            architectures=suite["architectures"],
         )
         for name, own in suite["natural"].items()
     }

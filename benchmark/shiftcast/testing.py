@@ -20,77 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from shiftcast.errors import InvalidInputError, RequirementError
-from shiftcast.estimators.base import Estimator
-from shiftcast.predictions import Estimate, Floats, Integers, Predictions, softmax
+from shiftcast.errors import BrokenEstimatorError, InvalidInputError, RequirementError, with_line
+from shiftcast.estimators.base import Estimator, declaration_problem
+from shiftcast.predictions import Estimate, Integers, Predictions
+from shiftcast.synthetic import make_predictions
+
+__all__ = ["check_estimator", "make_predictions"]
 
 TOLERANCE = 2e-6
 """Estimates are rounded to 1e-6; a last bit may push one over the edge of a rounding step."""
-
-_GRID = 2.0**20
-"""Synthetic logits are multiples of 2^-20, so adding an integer to them is exact."""
-
-
-def make_predictions(
-    n: int = 300,
-    classes: int = 10,
-    *,
-    seed: int = 0,
-    shift: float = 0.0,
-    name: str = "synthetic",
-    group: str = "",
-    members: int = 5,
-    peers: int = 6,
-    siblings: int = 2,
-    skill: float = 1.0,
-) -> Predictions:
-    """Return labelled synthetic predictions with a reference ensemble, peers, siblings and features.
-
-    All models see the same images: each image speaks for its own class, with strength
-    2.5 - `shift`, and to a random degree for one other class. Each model adds noise of its own;
-    peers differ in their skill.
-
-    Parameters
-    ----------
-    n, classes
-        Images and classes.
-    seed
-        Seed of everything random.
-    shift
-        How much less the images speak for their class; 0 for a source.
-    name, group
-        As in `Predictions`.
-    members, peers, siblings
-        Number of models of each sort; 0 leaves the input out.
-    skill
-        Factor on what the scored model sees of the images.
-    """
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, classes, n)
-    rival = (labels + random.integers(1, classes, n)) % classes
-    evidence = np.zeros((n, classes))
-    evidence[np.arange(n), labels] += 2.5 - shift
-    evidence[np.arange(n), rival] += random.exponential(1.5, n)
-
-    def logits(count: int, skills: Floats | float = 1.0) -> Floats:
-        noise = random.normal(size=(count, n, classes))
-        outputs = np.reshape(skills, (-1, 1, 1)) * 2 * evidence + noise
-        return np.asarray(np.round(outputs * _GRID) / _GRID, dtype=np.float64)
-
-    def predicted(count: int, skills: Floats | float = 1.0) -> Integers | None:
-        return np.argmax(logits(count, skills), axis=2).astype(np.int64) if count else None
-
-    own = logits(1, skill)[0]
-    return Predictions(
-        name,
-        own,
-        group=group,
-        labels=labels,
-        reference=softmax(logits(members)) if members else None,
-        peers=predicted(peers, np.linspace(0.3, 1.5, peers)) if peers else None,
-        siblings=predicted(siblings, skill),
-        features=np.tanh(own @ random.normal(size=(classes, 8)) / 4),
-    )
 
 
 def check_estimator(estimator: Estimator) -> None:
@@ -106,7 +44,7 @@ def check_estimator(estimator: Estimator) -> None:
     AssertionError
         Naming the first property that does not hold.
     """
-    name = type(estimator).__name__
+    name = estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
     for sentence, check in _CHECKS.items():
         try:
             with warnings.catch_warnings():
@@ -114,9 +52,11 @@ def check_estimator(estimator: Estimator) -> None:
                 check(estimator)
         except AssertionError as failure:
             raise AssertionError(f"{name}: {failure}") from failure
+        except BrokenEstimatorError as error:
+            raise AssertionError(str(error)) from error
         except Exception as error:
             raise AssertionError(
-                f"{name}: {error!r} was raised where this should hold: {sentence}"
+                f"{name}: {with_line(error)} was raised where this should hold: {sentence}"
             ) from error
 
 
@@ -170,23 +110,29 @@ def _as_bytes(estimate: Estimate) -> str:
 
 
 def _check_declaration(estimator: Estimator) -> None:
-    known = {"logits", "reference", "peers", "siblings", "features", "others"}
-    _hold(isinstance(estimator, Estimator), "it must derive from shiftcast.estimators.Estimator")
-    _hold(
-        getattr(estimator, "track", None) in ("T1", "T2", "T3", "T4", "T5"),
-        "track must be one of T1, T2, T3, T4, T5",
-    )
-    unknown = set(estimator.requires) - known
-    _hold(not unknown, f"requires must be a subset of {sorted(known)}, but holds {sorted(unknown)}")
+    problem = declaration_problem(estimator)
+    _hold(not problem, problem)
 
 
-def _check_parameters(estimator: Estimator) -> None:
+def _check_constructor(estimator: Estimator) -> None:
+    lost = [name for name in type(estimator)._get_param_names() if not hasattr(estimator, name)]
+    _hold(not lost, f"each constructor argument must be stored under its own name, but {lost} are not")
+    before = _arguments(estimator)
+    _hold(_arguments(clone(estimator)) == before, "clone must give back the constructor arguments unchanged")
+
+
+def _check_runs(estimator: Estimator) -> None:
+    case, twin = _case(), clone(estimator)
+    _hold(twin.fit(case.source, case.others) is twin, "fit must return the estimator itself")
+    twin.predict(case.target)
+
+
+def _check_state(estimator: Estimator) -> None:
     before = _arguments(estimator)
     twin: Estimator = clone(estimator)
-    _hold(_arguments(twin) == before, "clone must give back the constructor arguments unchanged")
     attributes = set(vars(twin))
     case = _case()
-    _hold(twin.fit(case.source, case.others) is twin, "fit must return the estimator itself")
+    twin.fit(case.source, case.others)
     _hold(_arguments(twin) == before, "fit must leave the constructor arguments unchanged")
     strangers = {key for key in set(vars(twin)) - attributes if not key.endswith("_")}
     _hold(not strangers, f"attributes learned in fit must end in '_', but there are {sorted(strangers)}")
@@ -276,6 +222,14 @@ def _check_extremes(estimator: Estimator) -> None:
             type(estimator).__name__ in str(refusal),
             f"a target of one image must work or be refused by name, but the refusal says: {refusal}",
         )
+
+
+def _check_deterministic(estimator: Estimator) -> None:
+    first, second = (_as_bytes(_answer(estimator, _case())) for _ in range(2))
+    _hold(
+        first == second,
+        "the same source and target must give the same answer twice; seed whatever is random in fit",
+    )
 
 
 def _check_labels_unread(estimator: Estimator) -> None:
@@ -396,10 +350,13 @@ def _check_self_prediction(estimator: Estimator) -> None:
 
 _CHECKS: Mapping[str, Callable[[Estimator], None]] = {
     "The class declares a track and requirements that exist": _check_declaration,
-    "Constructor arguments are stored unchanged, survive fit, and clone gives them back": _check_parameters,
+    "Constructor arguments are stored unchanged, and clone gives them back": _check_constructor,
+    "Fit and predict run on ordinary predictions": _check_runs,
+    "Constructor arguments survive fit, and what is learned ends in '_'": _check_state,
     "Missing labels, fit or requirements, and other class counts, are refused by name": _check_refusals,
     "Answers hold 0 <= low <= accuracy <= high <= 1 and diagnostics that JSON can hold": _check_answer,
     "Saturated logits, sources without an error or without a hit, and a single image work": _check_extremes,
+    "The same source and target give the same answer again": _check_deterministic,
     "Predict never reads target labels: absent, shuffled or wrong, they change no byte": _check_labels_unread,
     "Inputs stay as they were, and the same call gives the same answer": _check_inputs_untouched,
     "The order of images, of members and of classes changes nothing": _check_permutations,

@@ -17,7 +17,7 @@ from shiftcast.testing import make_predictions
 
 
 def two_class(predicted: list[int], labels: list[int] | None = None, **models: object) -> Predictions:
-    logits = np.eye(2)[predicted]
+    logits = 2 * np.eye(2)[predicted]
     arrays = {key: np.array(value) for key, value in models.items()}
     return Predictions("p", logits, labels=None if labels is None else np.array(labels), **arrays)
 

@@ -13,7 +13,7 @@ from shiftcast.predictions import Predictions
 def set_of(right: int, n: int, name: str = "source", group: str = "") -> Predictions:
     """Two classes, always class 0 predicted, the first `right` images rightly."""
     labels = np.array([0] * right + [1] * (n - right))
-    return Predictions(name, np.tile([1.0, 0.0], (n, 1)), group=group, labels=labels)
+    return Predictions(name, np.tile([2.0, 0.0], (n, 1)), group=group, labels=labels)
 
 
 OTHERS = [

@@ -72,19 +72,19 @@ def test_agreement_shift_takes_the_mean_over_members_not_the_majority() -> None:
 
     source = Predictions(
         "s",
-        np.eye(2)[[0, 0, 1, 1]],
+        2 * np.eye(2)[[0, 0, 1, 1]],
         labels=np.array([0, 1, 1, 1]),
         reference=members([[0, 0, 1, 1], [0, 1, 1, 1], [0, 1, 0, 1]]),  # agreement 1, 1/3, 2/3, 1
     )
     target = Predictions(
         "t",
-        np.eye(2)[[0, 1]],
+        2 * np.eye(2)[[0, 1]],
         reference=members([[0, 0], [0, 0], [1, 1]]),  # agreement 2/3, 1/3; majority would say 1, 0
     )
     estimate = AgreementShift().fit(source).predict(target)
     assert estimate.accuracy == pytest.approx(0.75 + 0.5 - 0.75)
-    residuals = np.array([0, -1 / 3, 1 / 3, 0])
-    half = 0.674490 * np.sqrt((residuals**2).sum() / 3 * (1 / 4 + 1 / 2))
+    # residuals 0, -1/3, 1/3 and 0 vary less than the floor for four images, 1/6 (1 - 1/6)
+    half = 0.674490 * np.sqrt(1 / 6 * 5 / 6 * (1 / 4 + 1 / 2))
     narrow = AgreementShift(level=0.5).fit(source).predict(target)
     assert narrow.high - narrow.accuracy == pytest.approx(half, abs=1e-6)
 
@@ -109,7 +109,7 @@ def test_mass_beyond_the_source_is_reported_on_either_side() -> None:
         reference = np.stack([np.stack([p, 1 - p], axis=1)] * 3)
         return Predictions(
             "p",
-            np.tile([1.0, 0.0], (len(p), 1)),
+            np.tile([2.0, 0.0], (len(p), 1)),
             labels=None if labels is None else np.array(labels),
             reference=reference,
         )

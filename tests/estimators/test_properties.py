@@ -35,6 +35,7 @@ def made(random, n, classes, strength, dtype, ties, name, group="", empty=0, kin
 
     def outputs():
         logits = random.normal(size=(n, classes)) + strength * np.eye(classes)[labels]
+        logits += 3  # rounded to integers, a few rows of two classes may else be 0 and 1: probabilities
         return np.clip(np.round(logits, ties), -60_000, 60_000).astype(dtype)
 
     own = outputs()

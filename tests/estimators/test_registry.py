@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import pytest
 
 import shiftcast.estimators as package
-from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.estimators import NoShift, get_estimator, official_estimators, outside_estimators, registry
+from shiftcast.errors import BrokenEstimatorError, UnknownNameError
+from shiftcast.estimators import (
+    Estimator,
+    NoShift,
+    get_estimator,
+    load_outside,
+    official_estimators,
+    outside_estimators,
+    registry,
+)
+from shiftcast.predictions import Estimate, Predictions
 
 GROUP = "shiftcast.estimators"
+
+
+class Trackless(Estimator):
+    """Declares nothing, and is never run."""
+
+    def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None: ...
+
+    def _predict(self, target: Predictions) -> Estimate: ...
+
+
+class Demanding(NoShift):
+    requires = frozenset({"logits", "images"})
+
+
+BROKEN = SimpleNamespace(Trackless=Trackless, Demanding=Demanding)
 
 
 def register(monkeypatch: pytest.MonkeyPatch, **entries: str) -> None:
@@ -49,17 +77,32 @@ def test_outside_estimators_are_found_by_entry_point(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"NoShift": "shiftcast.estimators:GDE"}, "the name 'NoShift' is already in use"),
-        ({"Mine": "no_such_package:Mine"}, "'Mine' of an unknown package .*could not be loaded"),
-        ({"Mine": "builtins:dict"}, "expected a subclass of shiftcast.estimators.Estimator, got dict"),
+        ("no_such_package:Mine", "could not be loaded: ModuleNotFoundError: No module named"),
+        ("shiftcast.estimators:NoSuch", "could not be loaded: AttributeError: .*NoSuch"),
+        ("shiftcast.estimators:Calibrated", "could not be loaded: TypeError"),
+        ("builtins:dict", "expected a subclass of shiftcast.estimators.Estimator, got dict"),
+        ("tests.estimators.broken:Trackless", "track must be one of T1, T2.* the class has none"),
+        ("tests.estimators.broken:Demanding", r"requires must be a subset of .* holds \['images'\]"),
     ],
 )
-def test_bad_entry_points_are_named(
-    monkeypatch: pytest.MonkeyPatch, entry: dict[str, str], message: str
+def test_a_bad_entry_point_is_named_and_stops_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, entry: str, message: str
 ) -> None:
-    register(monkeypatch, **entry)
-    with pytest.raises(InvalidInputError, match=message):
-        outside_estimators()
+    monkeypatch.setitem(sys.modules, "tests.estimators.broken", BROKEN)
+    register(monkeypatch, Mine=entry, Zeta="shiftcast.estimators:NoShift")
+    assert list(outside_estimators()) == ["Zeta"]
+    (complaint,) = load_outside().complaints()
+    assert re.search(rf"^skipped Mine of package an unknown package .*: {message}", complaint)
+    assert isinstance(get_estimator("Zeta"), NoShift)
+    with pytest.raises(BrokenEstimatorError, match=f"estimator Mine of package .*{message}"):
+        get_estimator("Mine")
+
+
+def test_names_of_ours_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, NoShift="shiftcast.estimators:GDE")
+    assert outside_estimators() == {}
+    assert "the name 'NoShift' is already in use" in load_outside().broken["NoShift"]
+    assert isinstance(get_estimator("NoShift"), NoShift)
 
 
 def test_export_list() -> None:

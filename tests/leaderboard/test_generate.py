@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from shiftcast.leaderboard.board import estimator_board
 from shiftcast.leaderboard.generate import check, generate, tidy_csv, write
 from shiftcast.residuals import FILE as RESIDUALS
 from shiftcast.residuals import board_errors
@@ -53,6 +54,8 @@ def test_residuals_are_those_of_the_rows(files, scores, tmp_path):
     path.write_text(files[RESIDUALS])
     assert board_errors(path)["ATC"].residuals == own["residuals"]
     assert board_errors(path)["ATC"].level is None
+    board = estimator_board(scores, natural=True).set_index("estimator")
+    assert board_errors(path)["ATC"].mae == pytest.approx(board.loc["ATC", "mae"] / 100, abs=5e-5)
 
 
 def test_other_folders_get_no_residuals(scores, tmp_path):

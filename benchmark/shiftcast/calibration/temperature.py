@@ -7,8 +7,9 @@ from math import exp, log
 import numpy as np
 from scipy.optimize import brentq
 
+from shiftcast.checks import class_indices
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import Floats, Integers, Predictions, class_indices
+from shiftcast.predictions import Floats, Integers, Predictions
 
 LOWEST_TEMPERATURE = 0.01
 HIGHEST_TEMPERATURE = 100.0

@@ -13,24 +13,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shiftcast.errors import InvalidInputError
-from shiftcast.estimators import Estimator
+from shiftcast.errors import BrokenEstimatorError, InvalidInputError
+from shiftcast.estimators import Estimator, Outside, load_outside
 from shiftcast.files import write_atomic
 from shiftcast.own import (
+    EVERY,
     by_predicted_class,
     by_slice,
     choose_estimators,
     estimate_accuracy,
     summary,
 )
-from shiftcast.own_drop import predicted_drop
+from shiftcast.own_checks import warnings_about
+from shiftcast.own_drop import explained, predicted_drop
 from shiftcast.own_files import OwnSet, attach, in_order, read_set
-from shiftcast.own_notes import interval_notes
+from shiftcast.own_notes import board_error, counted, interval_notes, order_note
 from shiftcast.predictions import Predictions
 from shiftcast.residuals import board_errors
 
 SHOWN = 4
 """Estimators that tables of classes and slices have room for; JSON holds all."""
+MANY_CLASSES = 100
+"""From this many classes on, estimating each takes long enough to be announced."""
 PREFERRED = ("NoShift", "ATC-NE", "COTT", "AgreementShift")
 
 
@@ -47,7 +51,8 @@ def estimate_own(
     as_json: bool,
 ) -> None:
     """Read, estimate, and print a table or JSON; arguments are the command's options."""
-    chosen = choose_estimators(names)
+    outside = load_outside()
+    chosen = choose_estimators(names, outside)
     known, unknown = read_set(source, labelled=True, labels=labels), read_set(target, labelled=False)
     unknown = in_order(unknown, known.classes)
     first, second = known.predictions, unknown.predictions
@@ -55,7 +60,11 @@ def estimate_own(
         if path is not None:
             first, second = attach(first, second, key, path)
     answer = _answer(first, second, known.classes, chosen)
+    answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
+    # parts of the target are shown in the order of the table
+    chosen = {row["estimator"]: chosen[row["estimator"]] for row in answer["estimates"]}
     if classes:
+        _announce(first.classes, len(chosen))
         answer["by_class"] = by_predicted_class(first, second, known.classes, chosen)
     if column is not None:
         whole = OwnSet(second, unknown.classes, unknown.columns)
@@ -90,33 +99,72 @@ def _answer(
         reasons = sorted({f"{row['estimator']}: {row['skipped']}" for row in rows})
         raise InvalidInputError(f"no estimator could answer: {'; '.join(reasons)}")
     answer = summary(source, target, rows)
-    answer["drop"] = predicted_drop(source, target)
+    answer["warnings"] = warnings_about(source, target)
+    drop = predicted_drop(source, target)
+    answer["drop"] = {**drop, "explains": explained(drop, rows, source.accuracy)}
     if classes:
         answer["class_names"] = list(classes)
     return answer
 
 
+def _plugins(rows: list[dict[str, Any]], names: str, outside: Outside) -> list[str]:
+    """Return which estimators of other packages could not be used and why; none that was asked for by name.
+
+    Raises
+    ------
+    BrokenEstimatorError
+        If one was asked for by name.
+    """
+    failed = [
+        f"{row['estimator']} of package {outside.packages[row['estimator']]}: {row['skipped']}"
+        for row in rows
+        if "broken" in row and row["estimator"] in outside.packages
+    ]
+    if names != EVERY:
+        if failed:
+            raise BrokenEstimatorError(f"estimator {failed[0]}")
+        return []
+    return [*outside.broken.values(), *failed]
+
+
+def _announce(classes: int, estimators: int) -> None:
+    if classes >= MANY_CLASSES:
+        typer.echo(
+            f"--classes: fitting {counted(estimators, 'estimator')} for each of {classes:,} classes; this "
+            "can take a minute. Fewer --estimators are faster.",
+            err=True,
+        )
+
+
 def print_estimates(answer: Mapping[str, Any]) -> None:
     """Print the estimates for a person's own predictions as a table."""
     source, target = answer["source"], answer["target"]
-    title = f"Estimated accuracy on {target['name']} ({target['images']:,} images)"
+    title = f"Estimated accuracy on {target['name']} ({counted(target['images'], 'image')})"
     table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
     rows = [row for row in answer["estimates"] if "accuracy" in row]
     levels = sorted({row["conformal"]["level"] for row in rows if row.get("conformal")})
     wide = "/".join(f"{100 * level:g}" for level in levels)
     table.add_column("estimator", no_wrap=True)
-    for heading in ("accuracy %", "sampling %", *([f"model err. {wide} %"] if wide else []), "change"):
+    order = order_note(rows)
+    headings = ["acc. %", "sampling %", *([f"model err. {wide} %"] if wide else []), "change"]
+    for heading in (*headings, *(["MAE"] if order else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     skipped: dict[str, list[str]] = {}
     for row in answer["estimates"]:
+        if "broken" in row:
+            continue
         if "skipped" in row:
             skipped.setdefault(row["skipped"], []).append(row["estimator"])
             continue
         ends = [_ends(row)] + ([_ends(row["conformal"]) if row.get("conformal") else "–"] if wide else [])
         change = 100 * (row["accuracy"] - source["accuracy"])
-        table.add_row(row["estimator"], f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}")
+        last = [board_error(row)] if order else []
+        table.add_row(row["estimator"], f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
     console = Console()
+    _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
+    _print_lines(console, [order] if order else [])
     console.print(table)
+    _print_lines(console, [f"skipped {reason}" for reason in answer["skipped_plugins"]])
     for reason, names in skipped.items():
         console.print(f"skipped {', '.join(names)}: {escape(reason)}", highlight=False)
     for key, title, head in (("by_class", "By predicted class", "class"), ("by_slice", "By slice", "slice")):
@@ -126,17 +174,13 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         console.print(
             f"Actual accuracy, from the labels in {target['name']}: {100 * target['accuracy']:.2f} %"
         )
-    console.print(
-        "\n".join(
-            [
-                f"Source {source['name']}: {100 * source['accuracy']:.2f} % right on "
-                f"{source['images']:,} images.",
-                *interval_notes(rows),
-            ]
-        ),
-        highlight=False,
-        markup=False,
-    )
+    known = f"{100 * source['accuracy']:.2f} % right on {counted(source['images'], 'image')}"
+    _print_lines(console, [f"Source {source['name']}: {known}.", *interval_notes(rows)])
+
+
+def _print_lines(console: Console, lines: list[str]) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
 
 
 def _ends(row: Mapping[str, Any]) -> str:

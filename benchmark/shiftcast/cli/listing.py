@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import typer
+
 from shiftcast.workspace import Workspace
 
 Rows = list[dict[str, Any]]
@@ -85,9 +87,12 @@ def suites(workspace: Workspace) -> Rows:
 
 
 def estimators() -> Rows:
-    """Return a row per estimator, outside ones included."""
-    from shiftcast.estimators import official_estimators, outside_estimators
+    """Return a row per estimator, outside ones included; say on standard error which of those are broken."""
+    from shiftcast.estimators import load_outside, official_estimators
 
+    outside = load_outside()
+    for complaint in outside.complaints():
+        typer.echo(complaint, err=True)
     return [
         {
             "estimator": name,
@@ -95,7 +100,7 @@ def estimators() -> Rows:
             "needs": ", ".join(sorted(estimator.requires)),
             "citation": estimator.citation,
         }
-        for name, estimator in {**official_estimators(), **outside_estimators()}.items()
+        for name, estimator in {**official_estimators(), **outside.estimators}.items()
     ]
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from shiftcast.errors import InvalidInputError
 from shiftcast.leaderboard.text import points, signed
 from shiftcast.scoring.candidate import (
     KINDS,
@@ -32,7 +33,13 @@ adjusted for the number of comparisons."""
 def score_estimator(
     workspace: Workspace, where: str, suite: str | None, results: Path | None, as_json: bool, contract: bool
 ) -> None:
-    """Check an estimator against the contract, run it, and print its row and its paired differences."""
+    """Check an estimator against the contract, run it, and print its row and its paired differences.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be loaded or scored; the message says whether it breaks the contract, and where.
+    """
     estimator = load_estimator(where)
     name = where.rpartition(":")[2]
     console = Console(stderr=True)
@@ -46,8 +53,12 @@ def score_estimator(
     chosen = workspace.suite(suite) if suite else default_suite(workspace, folder)
     if suite and results is None:
         folder = workspace.results(chosen)
-    with console.status(f"Scoring {name} and ours on {chosen.name} …"):
-        found = score_candidate(workspace, chosen, folder, estimator, name)
+    try:
+        with console.status(f"Scoring {name} and ours on {chosen.name} …"):
+            found = score_candidate(workspace, chosen, folder, estimator, name)
+    except InvalidInputError as error:
+        verdict = f"\nIt breaks the contract of estimators: {breach}" if breach else ""
+        raise InvalidInputError(f"{error}{verdict}") from error
     if as_json:
         print(json.dumps(_answer(found, breach), indent=1, sort_keys=True))  # noqa: T201
         return

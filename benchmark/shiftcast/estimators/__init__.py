@@ -15,7 +15,13 @@ from shiftcast.estimators.coupling import Transport, transport
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
 from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
-from shiftcast.estimators.registry import get_estimator, official_estimators, outside_estimators
+from shiftcast.estimators.registry import (
+    Outside,
+    get_estimator,
+    load_outside,
+    official_estimators,
+    outside_estimators,
+)
 from shiftcast.estimators.scores import (
     MDE,
     Entropy,
@@ -51,6 +57,7 @@ __all__ = [
     "MutualInformation",
     "NoShift",
     "NuclearNorm",
+    "Outside",
     "OwnLabelPartition",
     "SoftmaxCorr",
     "Track",
@@ -59,6 +66,7 @@ __all__ = [
     "dispersion",
     "frechet_distance",
     "get_estimator",
+    "load_outside",
     "official_estimators",
     "outside_estimators",
     "transport",

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from sklearn.base import BaseEstimator
 
-from shiftcast.errors import InvalidInputError, RequirementError
+from shiftcast.errors import BrokenEstimatorError, InvalidInputError, RequirementError
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.statistics.intervals import normal_quantile
 
 Track = Literal["T1", "T2", "T3", "T4", "T5"]
 """What an estimator needs: T1 own logits, T2 and the reference ensemble, T3 and peers, T4 and
 features or source images, T5 and labels of other shifts."""
+
+TRACKS: tuple[str, ...] = get_args(Track)
+NEEDS = frozenset({"logits", "reference", "peers", "siblings", "features", "others"})
+"""What an estimator may require."""
 
 _STACKED = ("reference", "peers", "siblings")
 """Inputs with one entry a model along their first axis; source and target must hold the same models."""
@@ -78,8 +82,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         RequirementError
             If the source has no labels or lacks something in `requires`.
         InvalidInputError
-            If an argument of the constructor is refused.
+            If `source` or one of `others` is no `Predictions`, or an argument of the constructor is
+            refused.
         """
+        self._check_type("fit", source)
+        for other in others:
+            self._check_type("fit", other, "others: ")
         normal_quantile(self.level)  # refuses a level that is none
         if source.labels is None:
             raise RequirementError(
@@ -105,7 +113,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
             number of reference members, peers or siblings that it needs.
         RequirementError
             If the target lacks something in `requires`.
+        BrokenEstimatorError
+            If the subclass answers with something else than an `Estimate`.
         """
+        self._check_type("predict", target)
         if not hasattr(self, "source_accuracy_"):
             raise InvalidInputError(f"{type(self).__name__}.predict: not fitted yet; call fit(source) first")
         if target.classes != self.classes_:
@@ -120,7 +131,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
                     f"{type(self).__name__}.predict: {key} of target {target.name!r} holds "
                     f"{len(getattr(target, key))} models, but the source's held {count}; give the same ones"
                 )
-        return self._predict(target.without_labels())
+        answer: object = self._predict(target.without_labels())
+        if not isinstance(answer, Estimate):
+            raise BrokenEstimatorError(
+                f"{type(self).__name__}: _predict must return an Estimate (shiftcast.predictions), "
+                f"got {type(answer).__name__}"
+            )
+        return answer
+
+    def _check_type(self, method: str, given: object, which: str = "") -> None:
+        if not isinstance(given, Predictions):
+            raise InvalidInputError(
+                f"{type(self).__name__}.{method}: {which}expected Predictions, got {type(given).__name__}; "
+                'wrap outputs and labels: Predictions("validation", logits, labels=labels)'
+            )
 
     def _check_requirements(self, method: str, predictions: Predictions) -> None:
         for need in sorted(self.requires - {"others"}):
@@ -151,3 +175,17 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     @abstractmethod
     def _predict(self, target: Predictions) -> Estimate:
         """Answer for a validated target without labels."""
+
+
+def declaration_problem(given: Any) -> str:
+    """Return what is wrong with how an estimator declares itself, or an empty string."""
+    if isinstance(given, type):
+        return f"expected an instance, got the class {given.__name__}; call it: {given.__name__}()"
+    if not isinstance(given, Estimator):
+        return f"expected a subclass of shiftcast.estimators.Estimator, got {type(given).__name__}"
+    track = getattr(given, "track", None)
+    if track not in TRACKS:
+        said = f"got {track!r}" if hasattr(given, "track") else "and the class has none"
+        return f"track must be one of {', '.join(TRACKS)} (T1: a model's own outputs alone), {said}"
+    unknown = sorted(set(given.requires) - NEEDS)
+    return f"requires must be a subset of {sorted(NEEDS)}, but holds {unknown}" if unknown else ""

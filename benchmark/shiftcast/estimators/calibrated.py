@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 from sklearn.base import clone
 
-from shiftcast.calibration import Calibrator
+from shiftcast.calibration import Calibrator, Temperature
+from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.base import Estimator
 from shiftcast.predictions import Estimate, Predictions
 
@@ -20,7 +22,8 @@ def _declared(name: str) -> Any:
 class Calibrated(Estimator):
     """An estimator that sees predictions through a calibrator fitted on the same source.
 
-    Track, requirements and interval are the estimator's own.
+    Track, requirements and interval are the estimator's own. So are its diagnostics; `calibrator` (the
+    class) is added to them and, for `Temperature`, `calibrator_temperature`.
 
     Parameters
     ----------
@@ -43,6 +46,24 @@ class Calibrated(Estimator):
         self.estimator = estimator
         self.calibrator = calibrator
 
+    def fit(self, source: Predictions, others: Sequence[Predictions] = ()) -> Self:
+        """Fit the calibrator, then the estimator on what it makes of the source.
+
+        Raises
+        ------
+        InvalidInputError
+            If `estimator` or `calibrator` is not an instance of one, besides what `Estimator.fit` refuses.
+        """
+        for name, kind in (("estimator", Estimator), ("calibrator", Calibrator)):
+            given = getattr(self, name)
+            if not isinstance(given, kind):
+                got = f"the class {given.__name__}" if isinstance(given, type) else repr(given)
+                raise InvalidInputError(
+                    f"Calibrated: {name} must be an instance of {kind.__module__.rpartition('.')[0]}."
+                    f"{kind.__name__}, got {got}; for example Calibrated(AverageConfidence(), Temperature())"
+                )
+        return super().fit(source, others)
+
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:
         self.calibrator_ = clone(self.calibrator).fit(source)
         seen = [self.calibrator_.transform(other) for other in others]
@@ -50,4 +71,7 @@ class Calibrated(Estimator):
 
     def _predict(self, target: Predictions) -> Estimate:
         answer: Estimate = self.estimator_.predict(self.calibrator_.transform(target))
-        return answer
+        told: dict[str, Any] = {**answer.diagnostics, "calibrator": type(self.calibrator_).__name__}
+        if isinstance(self.calibrator_, Temperature):
+            told["calibrator_temperature"] = self.calibrator_.temperature_
+        return replace(answer, diagnostics=told)

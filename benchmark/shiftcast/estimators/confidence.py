@@ -54,9 +54,8 @@ class AverageConfidence(Estimator):
         else:
             confidences = target.confidence
         variance = float((confidences * (1 - confidences)).mean()) / len(target)
-        return sampling_estimate(
-            float(confidences.mean()), variance, self.level, temperature=self.temperature_
-        )
+        told = {"temperature": self.temperature_} if self.calibration else {}
+        return sampling_estimate(float(confidences.mean()), variance, self.level, **told)
 
 
 class DifferenceOfConfidences(SignalDifference):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 
-from shiftcast.errors import InvalidInputError, UnknownNameError
+from shiftcast.errors import BrokenEstimatorError, UnknownNameError, with_line
 from shiftcast.estimators.agreement import GDE, ALineD, ALineS
 from shiftcast.estimators.atc import ATC
-from shiftcast.estimators.base import Estimator
+from shiftcast.estimators.base import Estimator, declaration_problem
 from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
@@ -49,25 +50,56 @@ def official_estimators() -> dict[str, Estimator]:
     }
 
 
+@dataclass(frozen=True)
+class Outside:
+    """What installed packages register under `ENTRY_POINT_GROUP`.
+
+    Parameters
+    ----------
+    estimators
+        Fresh, unfitted instances by entry-point name, sorted.
+    packages
+        The package that each comes from, by the same names.
+    broken
+        What cannot be used, by entry-point name, with what is wrong.
+    """
+
+    estimators: dict[str, Estimator] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def complaints(self) -> list[str]:
+        """Return a line on each entry that cannot be used."""
+        return [f"skipped {reason}" for reason in self.broken.values()]
+
+
+def load_outside() -> Outside:
+    """Return the estimators that installed packages register, and what of it cannot be used.
+
+    An entry point of the group `shiftcast.estimators` names an `Estimator` subclass that can be
+    constructed without arguments, or a function without arguments that returns an instance. One that
+    cannot be loaded, is no such thing or takes a name that is already in use stops nobody else's.
+    """
+    found = Outside()
+    ours = official_estimators()
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)):
+        package = entry.dist.name if entry.dist else "an unknown package"
+        try:
+            if entry.name in ours or entry.name in found.estimators:
+                raise BrokenEstimatorError(f"the name {entry.name!r} is already in use")
+            found.estimators[entry.name] = _load(entry)
+            found.packages[entry.name] = package
+        except BrokenEstimatorError as error:
+            found.broken[entry.name] = f"{entry.name} of package {package} ({entry.value}): {error}"
+    return found
+
+
 def outside_estimators() -> dict[str, Estimator]:
     """Return the estimators that installed packages register, by entry-point name, sorted.
 
-    An entry point of the group `shiftcast.estimators` names an `Estimator` subclass that can be
-    constructed without arguments, or a function without arguments that returns an instance.
-
-    Raises
-    ------
-    InvalidInputError
-        If one cannot be loaded, is not an estimator, or takes a name that is already in use.
+    What cannot be used is left out; `load_outside` says why.
     """
-    found: dict[str, Estimator] = {}
-    taken = set(official_estimators())
-    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)):
-        if entry.name in taken:
-            raise InvalidInputError(f"{_where(entry)}: the name {entry.name!r} is already in use")
-        taken.add(entry.name)
-        found[entry.name] = _load(entry)
-    return found
+    return load_outside().estimators
 
 
 def get_estimator(name: str) -> Estimator:
@@ -77,29 +109,26 @@ def get_estimator(name: str) -> Estimator:
     ------
     UnknownNameError
         If neither we nor an installed package provide it; the message offers the nearest names.
+    BrokenEstimatorError
+        If an installed package registers it, but it cannot be used.
     """
     ours = official_estimators()
     if name in ours:
         return ours[name]
-    known = ours | outside_estimators()
-    if name not in known:
-        raise UnknownNameError("estimator", name, known)
-    return known[name]
+    outside = load_outside()
+    if name in outside.estimators:
+        return outside.estimators[name]
+    if name in outside.broken:
+        raise BrokenEstimatorError(f"estimator {outside.broken[name]}")
+    raise UnknownNameError("estimator", name, ours | outside.estimators)
 
 
 def _load(entry: EntryPoint) -> Estimator:
     try:
         estimator = entry.load()()
     except Exception as error:  # another package's code may raise anything
-        raise InvalidInputError(f"{_where(entry)}: could not be loaded: {error!r}") from error
-    if not isinstance(estimator, Estimator):
-        raise InvalidInputError(
-            f"{_where(entry)}: expected a subclass of shiftcast.estimators.Estimator, "
-            f"got {type(estimator).__name__}"
-        )
-    return estimator
-
-
-def _where(entry: EntryPoint) -> str:
-    package = entry.dist.name if entry.dist else "an unknown package"
-    return f"estimator {entry.name!r} of {package} ({entry.value})"
+        raise BrokenEstimatorError(f"could not be loaded: {with_line(error)}") from error
+    if problem := declaration_problem(estimator):
+        raise BrokenEstimatorError(problem)
+    loaded: Estimator = estimator
+    return loaded

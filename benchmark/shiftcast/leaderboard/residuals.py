@@ -17,7 +17,10 @@ DIGITS = 4
 
 
 def residuals_text(all_scores: Sequence[SuiteScores]) -> str:
-    """Return `results/residuals.json`: probit residuals by suite, kind of shift, estimator and shift."""
+    """Return `results/residuals.json`: by suite, kind of shift and estimator, its errors as on the board.
+
+    Probit residuals by shift, mean absolute error and coverage (shares), and the nominal level.
+    """
     suites = {
         scores.suite.name: {
             "version": scores.suite.version,
@@ -40,6 +43,7 @@ def _kind(scores: SuiteScores, natural: bool) -> dict[str, Any]:
     return {
         name: {
             "coverage": _number(board.loc[name, "coverage"]),
+            "mae": _number(board.loc[name, "mae"], 0.01),
             "nominal": _number(scores.table.loc[scores.table["estimator"] == name, "nominal"].max()),
             "residuals": {
                 shift: [round(float(v), DIGITS) + 0.0 for v in np.concatenate(list(own.values()))]
@@ -50,8 +54,8 @@ def _kind(scores: SuiteScores, natural: bool) -> dict[str, Any]:
     }
 
 
-def _number(value: Any) -> float | None:
-    return None if value != value else round(float(value), DIGITS)
+def _number(value: Any, unit: float = 1.0) -> float | None:
+    return None if value != value else round(float(value) * unit, DIGITS)
 
 
 def _shorter(text: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from shiftcast.analysis.claims import Resampled, paired_difference
 from shiftcast.analysis.confusion import Confusion
 from shiftcast.analysis.report import official_predictions
 from shiftcast.cards import Suite
-from shiftcast.errors import InvalidInputError, ShiftcastError
+from shiftcast.errors import BrokenEstimatorError, InvalidInputError, ShiftcastError, with_line
 from shiftcast.estimators import Estimator, official_estimators
+from shiftcast.estimators.base import declaration_problem
 from shiftcast.pool import Pool, read_pool
 from shiftcast.scoring.rows import score_pool
 from shiftcast.status import results_folder
@@ -82,16 +82,11 @@ def load_estimator(where: str) -> Estimator:
     try:
         made = found() if callable(found) and not isinstance(found, Estimator) else found
     except Exception as error:  # anybody's code may raise anything
-        raise InvalidInputError(f"{where}: could not be made without arguments: {error!r}") from error
-    if not isinstance(made, Estimator):
-        raise InvalidInputError(
-            f"{where}: expected a subclass of shiftcast.estimators.Estimator, got {type(made).__name__}"
-        )
-    if getattr(made, "track", None) not in ("T1", "T2", "T3", "T4", "T5"):
-        raise InvalidInputError(
-            f'{where}: its class must say which track it runs on, such as track = "T1" (own logits alone)'
-        )
-    return made
+        raise BrokenEstimatorError(f"{where}: could not be made without arguments: {error!r}") from error
+    if problem := declaration_problem(made):
+        raise BrokenEstimatorError(f"{where}: {problem}")
+    loaded: Estimator = made
+    return loaded
 
 
 def _module(place: str) -> ModuleType:
@@ -115,18 +110,11 @@ def _module(place: str) -> ModuleType:
     except ShiftcastError:
         raise
     except Exception as error:
-        raise InvalidInputError(f"{place}: could not be loaded: {_last_line(error)}") from error
+        raise InvalidInputError(f"{place}: could not be loaded: {with_line(error)}") from error
 
 
 def _is_own_estimator(value: object, module: ModuleType) -> bool:
     return isinstance(value, type) and issubclass(value, Estimator) and value.__module__ == module.__name__
-
-
-def _last_line(error: Exception) -> str:
-    """Return an error with the line of code that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
 
 
 def default_suite(workspace: Workspace, results: Path) -> Suite:
@@ -163,8 +151,10 @@ def score_candidate(
 
     Raises
     ------
+    BrokenEstimatorError
+        If its code fails, saying where, or gives something else than estimates.
     InvalidInputError
-        If its code fails, saying where, or it gives no row at all.
+        If there is no complete run, or it gives no row at all.
     """
     pool, _ = read_pool(workspace, suite, results_folder(results, suite, ""))
     if not pool.scored:
@@ -173,10 +163,11 @@ def score_candidate(
     called = f"{name} (yours)" if name in ours else name
     try:
         own, lacking = score_pool(pool, {called: estimator})
-    except ShiftcastError:
-        raise
-    except Exception as error:
-        raise InvalidInputError(f"{called}: its code failed: {_last_line(error)}") from error
+    except Exception as error:  # of ours too: an Estimate of NaN says nothing of who made it
+        said = f"its code failed: {with_line(error)}"
+        if isinstance(error, ShiftcastError):
+            said = str(error).removeprefix(f"{type(estimator).__name__}: ")
+        raise BrokenEstimatorError(f"{called}: {said}") from error
     skipped = dict(zip(lacking["reason"], lacking["rows"], strict=True))
     if own.empty:
         raise InvalidInputError(
