@@ -17,7 +17,9 @@ from shiftcast.workspace import Workspace, data_folder
 REPOSITORY = Path(__file__).parents[1]
 WORKSPACE = Workspace(REPOSITORY, REPOSITORY)
 STORED = sorted(
-    name for name, card in WORKSPACE.datasets.items() if card.layout in ("arrays", "cifar10-binary")
+    name
+    for name, card in WORKSPACE.datasets.items()
+    if card.layout in ("arrays", "cifar10-binary") and (card.fingerprint or card.editions)
 )
 
 

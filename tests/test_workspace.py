@@ -25,10 +25,12 @@ def test_every_card_of_the_repository_is_valid():
 def test_every_transform_that_a_card_offers_exists_in_its_generator_version():
     workspace = Workspace(REPOSITORY, REPOSITORY)
     derived = [card.derived for card in workspace.datasets.values() if card.derived]
-    assert len(derived) == 2
-    for derivation in derived:
-        assert set(derivation.transforms) <= set(TRANSFORMS)
+    ours = [derivation for derivation in derived if derivation.generator == "corruptions"]
+    assert len(ours) == 3
+    for derivation in ours:
         assert derivation.version == GENERATOR_VERSION
+        for transform in derivation.transforms:
+            assert set(derivation.severities) <= set(TRANSFORMS[transform].severities)
 
 
 @pytest.mark.parametrize(

@@ -6,27 +6,44 @@ Every model refuses unknown keys. This module says what a card may hold; finding
 
 from __future__ import annotations
 
-import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shiftcast.errors import CardError
+from shiftcast.card_base import AnyCard, Card, Name, explain, read_card
+from shiftcast.dataset_cards import Build, DatasetCard, Derivation, Download, LabelViewCard
 from shiftcast.files import hash_of
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+__all__ = [
+    "AnyCard",
+    "ArchitectureCard",
+    "Build",
+    "Card",
+    "DatasetCard",
+    "Derivation",
+    "Download",
+    "LabelViewCard",
+    "Level",
+    "Name",
+    "Precision",
+    "Recipe",
+    "ReferenceEnsemble",
+    "RunKey",
+    "Runs",
+    "Source",
+    "Suite",
+    "Target",
+    "TargetSpec",
+    "TrainingOverride",
+    "card_hash",
+    "explain",
+    "read_card",
+    "recipe_hash",
+]
+
 Level = Literal["required", "optional", "maintainers-only"]
 Precision = Literal["float32", "bfloat16"]
-
-
-class Card(BaseModel):
-    """Base of every card: frozen, unknown keys refused, named after its file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
 
 
 class TrainingOverride(BaseModel):
@@ -96,169 +113,6 @@ class Recipe(Card):
         """Return this recipe with the overrides that `card` carries for it."""
         override = card.train.get(self.name)
         return self if override is None else self.model_copy(update=override.model_dump(exclude_none=True))
-
-
-class Edition(BaseModel):
-    """Other arrays known under a dataset's name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    description: str
-
-
-class View(BaseModel):
-    """A part of a dataset whose accuracy is stated beside that of the whole."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    title: str = Field(description="completes 'accuracy on …'")
-    without_classes: list[str] = []
-    without_images: list[Annotated[int, Field(ge=0)]] = Field(default=[], description="positions from 0")
-    edition: str = Field(default="", description="the one edition that it is about; all when empty")
-
-
-class Derivation(BaseModel):
-    """How a derived dataset is made from another one, by us or by its publisher."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: Name
-    generator: Literal["corruptions", "published"]
-    version: int = Field(ge=1)
-    transforms: list[Name] = Field(min_length=1, description="what a suite may ask for")
-
-
-class Download(BaseModel):
-    """One file of a publisher: where to get it, by what it is known, and what of it is kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="its name on disk")
-    urls: list[Annotated[str, Field(pattern=r"^https?://\S+$")]] = Field(
-        min_length=1, description="sources of the same bytes, in order of preference"
-    )
-    size: int | None = Field(default=None, ge=1, description="bytes")
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
-    stated_by: str = Field(default="", description="where the hash was read: a page or a file")
-    members: list[str] = Field(
-        default=[], description="of an archive: patterns of the members that are unpacked; none: kept whole"
-    )
-    into: str = Field(default="", description="folder below the data folder that members or file go to")
-
-    @model_validator(mode="after")
-    def _stated(self) -> Self:
-        if bool(self.sha256 or self.md5) != bool(self.stated_by):
-            raise ValueError("stated_by belongs to sha256 or md5: say where the hash was read")
-        return self
-
-    @property
-    def digest(self) -> str | None:
-        """The stated hash as `algorithm:digits`, the stronger one; None where no publisher states any."""
-        if self.sha256:
-            return f"sha256:{self.sha256}"
-        return f"md5:{self.md5}" if self.md5 else None
-
-
-class Build(BaseModel):
-    """How arrays are made from a publisher's image files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["image-tree", "selection"] = Field(
-        description="every image below a folder, or those whose hashes are listed"
-    )
-    archive: str = Field(description="the download that holds the images")
-    pattern: str = Field(
-        description="regular expression of a member's path; group `class` names its class, `cluster` its object"
-    )
-    hashes: str = Field(
-        default="", description="for kind 'selection': file beside the card, a line for each image, in order"
-    )
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        try:
-            groups = re.compile(self.pattern).groupindex
-        except re.error as error:
-            raise ValueError(f"pattern: is no regular expression: {error}") from error
-        if "class" not in groups:
-            raise ValueError("pattern: needs a group named 'class': (?P<class>…)")
-        if (self.kind == "selection") != bool(self.hashes):
-            raise ValueError("hashes belongs to kind 'selection', and only to it")
-        return self
-
-
-class DatasetCard(Card):
-    """Where a dataset comes from, its layout, identity, licence and kind of shift."""
-
-    title: str
-    description: str
-    layout: Literal[
-        "cifar10-binary", "arrays", "npz", "image-folder", "stl10-binary", "cifar10-c", "digits", "derived"
-    ]
-    path: str = ""
-    files: list[str] = []
-    clusters: str = Field(
-        default="", description="file that says which object each image shows, beside the images"
-    )
-    split: Literal["", "train", "test"] = ""
-    classes: list[str] = Field(min_length=2)
-    class_map: dict[str, str] = Field(
-        default={}, description="the publisher's name of a class -> ours; others are left out. Empty: the same"
-    )
-    publisher_classes: list[str] = Field(
-        default=[], description="the publisher's classes in label order, where labels are numbers"
-    )
-    pattern: str = Field(default="", description="of an image folder: regular expression of file names kept")
-    keys: list[str] = Field(default=[], description="of an .npz: names of the images and the labels")
-    n: int = Field(ge=1)
-    public: bool = Field(default=True, description="false for sets that only the maintainers hold")
-    shift: Literal["none", "natural", "synthetic"]
-    labels: Literal["given", "withheld"] = "given"
-    citation: str
-    licence: str
-    homepage: str = ""
-    obtain: str = Field(description="the command or instruction that gets the data")
-    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    editions: dict[Name, Edition] = {}
-    views: dict[Name, View] = {}
-    derived: Derivation | None = None
-    downloads: list[Download] = []
-    build: Build | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.layout in ("derived", "cifar10-c")) != (self.derived is not None):
-            raise ValueError("[derived] belongs to layouts 'derived' and 'cifar10-c', and only to them")
-        if self.layout in ("cifar10-binary", "arrays", "npz", "stl10-binary") and not self.files:
-            raise ValueError(f"layout {self.layout!r} needs files")
-        if self.layout == "npz" and len(self.keys) != 2:
-            raise ValueError("layout 'npz' needs keys: the names of images and labels")
-        if self.build and self.layout != "arrays":
-            raise ValueError("[build] makes arrays: it belongs to layout 'arrays'")
-        if self.build and self.build.archive not in [one.file for one in self.downloads]:
-            raise ValueError(f"build.archive: {self.build.archive!r} is none of the downloads")
-        if strange := sorted(set(self.class_map.values()) - set(self.classes)):
-            raise ValueError(f"class_map: {strange[0]!r} is no class of the dataset")
-        if self.clusters and self.layout != "arrays":
-            raise ValueError("clusters belongs to layout 'arrays'")
-        for name, view in self.views.items():
-            if strange := sorted(set(view.without_classes) - set(self.classes)):
-                raise ValueError(f"views.{name}: without_classes: {strange[0]!r} is no class of the dataset")
-            if max(view.without_images, default=0) >= self.n:
-                raise ValueError(f"views.{name}: without_images: expected positions below {self.n}")
-            if view.edition and view.edition not in self.editions:
-                raise ValueError(f"views.{name}: edition {view.edition!r} is not under [editions]")
-        return self
-
-    def edition(self, fingerprint: str) -> str:
-        """Return what arrays with this fingerprint are called: "publisher", a named edition or a hash."""
-        if fingerprint == self.fingerprint:
-            return "publisher"
-        named = (name for name, edition in self.editions.items() if edition.fingerprint == fingerprint)
-        return next(named, fingerprint[:12])
 
 
 class Source(BaseModel):
@@ -421,38 +275,6 @@ class Suite(Card):
                 for severity in spec.severities
             ]
         return found
-
-
-AnyCard = TypeVar("AnyCard", bound=Card)
-
-
-def read_card(model: type[AnyCard], path: Path) -> AnyCard:
-    """Read the TOML file at `path` as a card named after the file.
-
-    Raises
-    ------
-    CardError
-        If the file is not TOML or not such a card; the message names the file and each key.
-    """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CardError(f"{path}: is not valid TOML: {error}") from error
-    try:
-        return model.model_validate({"name": path.stem, **values})
-    except ValidationError as error:
-        raise CardError(f"{path}: is not a valid {model.__name__}: {explain(error)}") from error
-
-
-def explain(error: ValidationError) -> str:
-    """Return a validation error as one sentence per key: where, what is wrong, what came."""
-    sentences = []
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]) or "the card"
-        message = item["msg"].removeprefix("Value error, ")
-        came = "" if isinstance(item["input"], dict | list) else f" (got {item['input']!r})"
-        sentences.append(f"{place}: {message}{came}")
-    return "; ".join(sentences)
 
 
 def card_hash(card: ArchitectureCard) -> str:

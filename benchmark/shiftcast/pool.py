@@ -211,6 +211,7 @@ def _read_run(
         return None, "incomplete: predictions.safetensors is missing"
     record, sets = place.read()
     _check_classes(sets, len(workspace.dataset(suite.source.test).classes), place)
+    _check_withheld(workspace, suite, sets, place)
     run = StoredRun(key, workspace.architecture(key.architecture).family, record, sets)
     if reason := staleness(record, workspace, suite, key, role):
         return run, f"stale: {reason}"
@@ -225,6 +226,20 @@ def _check_classes(sets: Mapping[str, StoredSet], classes: int, place: RunFolder
             raise RunError(
                 f"{place.predictions_path}: logits/{name}: the suite has {classes} classes, "
                 f"the file {stored.logits.shape[1]}"
+            )
+
+
+def _check_withheld(
+    workspace: Workspace, suite: Suite, sets: Mapping[str, StoredSet], place: RunFolder
+) -> None:
+    """Refuse answers to a set whose labels nobody can know yet."""
+    for target in suite.unfolded_targets():
+        card = workspace.dataset(target.dataset)
+        closed = card.labels == "withheld" and not (card.seal and card.seal.opened)
+        if closed and target.id in sets and sets[target.id].true_rank is not None:
+            raise RunError(
+                f"{place.predictions_path}: true_rank/{target.id}: the labels of {target.dataset!r} are "
+                "withheld, so no run can hold them; open the set with shiftcast blind open, or take them out"
             )
 
 

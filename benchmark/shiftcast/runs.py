@@ -84,6 +84,17 @@ class Measured(StrictModel):
     peak_memory_mib: float
 
 
+class LabelViewAccuracy(StrictModel):
+    """Accuracy under other labels of the same images, on those that have one.
+
+    `differs` says of how many of them the (most likely) label is not the given one.
+    """
+
+    accuracy: float
+    images: int
+    differs: int
+
+
 class RunRecord(StrictModel):
     """The content of `run.json`."""
 
@@ -112,6 +123,8 @@ class RunRecord(StrictModel):
     predictions_sha256: str
     feature_scores: dict[str, dict[str, dict[str, float]]] = {}
     """Scores of penultimate features: by set, by "fitted part/predicted part" of the source, by estimator."""
+    label_views: dict[str, LabelViewAccuracy] = {}
+    """Accuracy on the source's images under other labels, where their files were at hand."""
     measured: Measured
 
     def equal(self, other: RunRecord) -> bool:
@@ -284,6 +297,10 @@ class RunFolder:
     def write(self, record: RunRecord, predictions: bytes) -> None:
         """Write both files atomically, `run.json` last."""
         write_atomic(self.predictions_path, predictions)
+        self.write_record(record)
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write `run.json` alone, atomically."""
         text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
         write_atomic(self.record_path, text + "\n")
 

@@ -14,6 +14,10 @@ from shiftcast.analysis.tables import ConfusionTables
 from shiftcast.cards import Suite, Target
 
 VIEW_COLUMNS = ("architecture", "recipe", "seed", "set", "view", "title", "right", "n")
+LABEL_VIEW_COLUMNS = (
+    *("architecture", "recipe", "seed", "view", "title"),
+    *("accuracy", "given", "images", "differs"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,10 @@ class SuiteScores:
     views
         Accuracies on parts of sets. Columns: `architecture`, `recipe`, `seed`, `set`, `view`, `title`,
         `right`, `n`; scored runs with status "ok" only.
+    label_views
+        Accuracies on the source's images under other labels. Columns: `architecture`, `recipe`, `seed`,
+        `view`, `title`, `accuracy`, `given` (under the given labels), `images`, `differs`; scored runs
+        with status "ok" only.
     ensemble
         The reference ensemble. Columns: `architecture`, `family`, `role` ("member" or "reserve").
     dataset_notes
@@ -77,3 +85,4 @@ class SuiteScores:
     dataset_notes: dict[str, str]
     confusion: ConfusionTables | None = None
     views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VIEW_COLUMNS)))
+    label_views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_VIEW_COLUMNS)))

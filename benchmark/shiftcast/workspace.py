@@ -132,6 +132,10 @@ class Workspace:
             )
         offered = dict.fromkeys(card.derived.transforms)
         lookup(f"transform of {target.dataset}", target.transform, offered, where)
+        if target.severity not in card.derived.severities:
+            raise CardError(
+                f"{where}: {target.dataset!r} has severities {card.derived.severities}, got {target.severity}"
+            )
 
     def _check_reference(self, suite: Suite, where: str) -> None:
         seen: dict[str, str] = {}

@@ -31,6 +31,7 @@ def people(world, confusion, tmp_path):
         {
             "id": int(i),
             "given_original_label": int(world.pool.labels[i]),
+            "our_guessed_label": 0,
             "mturk": {"given": 5 if place < 5 else 1, "guessed": 0, "neither": 0, "both": 0},
         }
         for place, i in enumerate(reviewed)

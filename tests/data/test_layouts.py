@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from contextlib import suppress
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from shiftcast.data import fingerprint, read_arrays, read_cifar10_binary, read_digits
+from shiftcast.data.layouts import read_npz
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError, ShiftcastError, UnknownNameError
 
 PAGE = b"\n<!DOCTYPE html><html><body>404</body></html>"
@@ -174,6 +176,80 @@ class TestArrays:
         assert b"99999999" in header
         with pytest.raises(DataError, match="cannot be read"):
             read_arrays(*self.write(tmp_path, header))
+
+
+def npz(**arrays):
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+WORDS = np.array(["a cat", "a dog", "a ship", "a cat", "a truck"])
+CIFAR102 = {"images": IMAGES, "labels": LABELS, "ti_indices": np.arange(5), "keywords": WORDS}
+"""CIFAR-10.2's arrays: images and labels, and what we do not look at."""
+
+
+class TestNpz:
+    def read(self, folder, data, keys=("images", "labels")):
+        (folder / "test.npz").write_bytes(data)
+        return read_npz(folder / "test.npz", keys)
+
+    def test_reads_two_arrays_of_several(self, tmp_path):
+        data = self.read(tmp_path, npz(**CIFAR102))
+        assert np.array_equal(data.images, IMAGES)
+        assert data.labels.tolist() == LABELS.tolist()
+        assert data.labels.dtype == np.int64
+        assert data.clusters is None
+
+    def test_what_is_not_looked_at_may_be_pickled(self, tmp_path):
+        strange = np.array([{}, [], None, 1, 2], dtype=object)
+        assert len(self.read(tmp_path, npz(**CIFAR102 | {"label_names": strange}))) == 5
+
+    def test_a_missing_file_is_named(self, tmp_path):
+        with pytest.raises(MissingDataError, match=r"missing test\.npz; looked in"):
+            read_npz(tmp_path / "test.npz", ["images", "labels"])
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            (npz(images=IMAGES), "expected an array named 'labels', found images"),
+            (npz(), "expected an .npz file|expected an array named 'images', found nothing"),
+            (
+                npz(images=IMAGES.astype(np.int16), labels=LABELS),
+                "test.npz, images: expected images of dtype",
+            ),
+            (npz(images=IMAGES, labels=LABELS[:4]), r"test.npz, labels: .*shape \(5,\), got \(4,\)"),
+            (
+                npz(images=IMAGES, labels=LABELS - 4),
+                "test.npz, labels: expected labels of at least 0, got -1",
+            ),
+            (npz(images=IMAGES, labels=LABELS.astype(object)), "without pickle"),
+            (npz(**CIFAR102)[:-50], "cannot be read as an .npz file"),
+            (npz(**CIFAR102)[:5000], "cannot be read as an .npz file"),
+            (npy(IMAGES), "expected an .npz file, got a file that begins with"),
+            (pickle.dumps(CIFAR102), "expected an .npz file"),
+            (b"", "expected an .npz file"),
+            (PAGE, "is an HTML page"),
+        ],
+    )
+    def test_other_files_are_refused_by_name(self, tmp_path, data, message):
+        with pytest.raises(DataError, match=message) as caught:
+            self.read(tmp_path, data)
+        assert str(tmp_path / "test.npz") in str(caught.value)
+
+    def test_a_member_that_is_no_array_is_refused(self, tmp_path):
+        stream = io.BytesIO(npz(images=IMAGES))
+        with zipfile.ZipFile(stream, "a") as archive:
+            archive.writestr("labels.npy", b"3 1 4 1 9")
+        with pytest.raises(DataError, match=r"expected an array named 'labels'|cannot be read"):
+            self.read(tmp_path, stream.getvalue())
+
+    @ON_ONE_FOLDER
+    @given(data=st.binary(max_size=96), keep=st.integers(0, 500))
+    def test_random_bytes_end_in_our_errors_only(self, tmp_path, data, keep):
+        valid = npz(images=IMAGES[:1, :4, :4], labels=LABELS[:1])
+        with suppress(ShiftcastError):
+            self.read(tmp_path, valid[:keep] + data + valid[keep + len(data) :])
 
 
 class TestDigits:

@@ -1,10 +1,15 @@
+import hashlib
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from shiftcast.cards import DatasetCard, Target
-from shiftcast.data import corrupt, fingerprint, stratified_halves
-from shiftcast.data.loading import base_index, load_dataset, load_suite
-from shiftcast.errors import DataError, MissingDataError
+from shiftcast.data import corrupt, fingerprint, read_digits, stratified_halves
+from shiftcast.data.loading import base_index, edition_tag, fingerprint_of, load_dataset, load_suite
+from shiftcast.errors import CardError, DataError, MissingDataError
+from shiftcast.files import hash_of
+from shiftcast.runs import DatasetUsed
 from shiftcast.workspace import Workspace
 
 CLASSES = ["airplane", "bird"]
@@ -94,6 +99,164 @@ def test_a_suite_is_loaded_with_its_derived_targets(workspace, tiny_data):
     made = tiny_data.sets[target.id]
     assert np.array_equal(made.images, corrupt(test.images[index], "contrast", 5, index))
     assert np.array_equal(made.labels, test.labels[index])
+
+
+PUBLISHED = """
+title = "Published"
+description = "d"
+layout = "cifar10-c"
+path = "C"
+classes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+n = 898
+shift = "synthetic"
+citation = "c"
+licence = "l"
+obtain = "look in $SHIFTCAST_DATA"
+fingerprint = "{fingerprint}"
+
+[derived]
+source = "digits-test"
+generator = "published"
+version = 1
+transforms = ["fog", "snow"]
+stated_by = "the test"
+md5 = {{ fog = "{md5}" }}
+"""
+
+TARGET = """
+[[targets]]
+dataset = "published-c"
+transforms = ["fog"]
+severities = [1, 4]
+images = 50
+"""
+
+
+@pytest.fixture
+def fog(tmp_path):
+    """Files in CIFAR-10-C's layout, made of the digits: severity s adds s to every value."""
+    test = read_digits("test")
+    made = np.concatenate([test.images + np.uint8(severity) for severity in range(1, 6)])
+    (tmp_path / "C").mkdir()
+    np.save(tmp_path / "C" / "fog.npy", made)
+    np.save(tmp_path / "C" / "labels.npy", np.tile(test.labels, 5).astype(np.uint8))
+    return tmp_path
+
+
+@pytest.fixture
+def with_published(workspace, fog):
+    md5 = hashlib.md5((fog / "C" / "fog.npy").read_bytes(), usedforsecurity=False).hexdigest()
+    text = PUBLISHED.format(md5=md5, fingerprint=hash_of({"fog": md5}))
+    (workspace.root / "datasets" / "published-c.toml").write_text(text)
+    suite = workspace.root / "benchmark" / "suites" / "tiny.toml"
+    suite.write_text(suite.read_text() + TARGET)
+    return Workspace(workspace.root, workspace.home)
+
+
+def test_published_corruptions_load_like_ours(with_published, fog):
+    suite = with_published.suite("tiny")
+    data = load_suite(with_published, suite, fog)
+    target = next(t for t in suite.unfolded_targets() if t.id == "published-c/fog-4")
+    assert target.derived
+    assert target.group == "fog"
+    test = data.sets["digits-test"]
+    index, made = base_index(target, test.labels, 0), data.sets[target.id]
+    assert len(made) == 50
+    assert np.array_equal(made.images, test.images[index] + np.uint8(4))
+    assert np.array_equal(made.labels, test.labels[index])
+    used = data.used[target.id]
+    assert (used.edition, used.n) == ("publisher", 50)
+    assert used.fingerprint == fingerprint(made.images, made.labels)
+    assert data.edition == ""
+
+
+def test_altered_files_are_one_edition_for_all_severities(with_published, fog):
+    made = np.load(fog / "C" / "fog.npy")
+    made[0, 0, 0, 0] ^= 1
+    np.save(fog / "C" / "fog.npy", made)
+    data = load_suite(with_published, with_published.suite("tiny"), fog)
+    editions = {used.edition for name, used in data.used.items() if name.startswith("published-c")}
+    assert editions == {data.edition}
+    assert len(data.edition) == 12
+
+
+def test_published_corruptions_of_another_test_set_are_refused(with_published, fog):
+    np.save(fog / "C" / "labels.npy", np.load(fog / "C" / "labels.npy")[::-1])
+    with pytest.raises(DataError, match="labels are not those of the in-distribution test set"):
+        load_suite(with_published, with_published.suite("tiny"), fog)
+
+
+def test_missing_published_files_come_with_the_remedy(with_published, fog):
+    (fog / "C" / "fog.npy").unlink()
+    with pytest.raises(MissingDataError, match=r"'published-c': missing fog\.npy.* look in ") as caught:
+        load_suite(with_published, with_published.suite("tiny"), fog)
+    assert f"look in {fog}" in str(caught.value)
+
+
+def test_a_published_family_is_known_by_the_files_it_offers(with_published, fog):
+    family = with_published.dataset("published-c")
+    with pytest.raises(MissingDataError, match=r"missing snow\.npy"):
+        fingerprint_of(family, fog)
+    only = family.model_copy(update={"derived": family.derived.model_copy(update={"transforms": ["fog"]})})
+    assert family.edition(fingerprint_of(only, fog)) == "publisher"
+    with pytest.raises(DataError, match="one set for each transform and severity"):
+        load_dataset(family, fog)
+
+
+def test_a_fingerprint_is_that_of_the_arrays(folder):
+    images = load_dataset(card(), folder)
+    assert fingerprint_of(card(), folder) == fingerprint(images.images, images.labels)
+
+
+def test_a_severity_that_a_card_does_not_offer_is_refused(with_published):
+    path = with_published.root / "datasets" / "published-c.toml"
+    path.write_text(path.read_text().replace("version = 1", "version = 1\nseverities = [1, 2]"))
+    again = Workspace(with_published.root, with_published.home)
+    with pytest.raises(CardError, match=r"'published-c' has severities \[1, 2\], got 4"):
+        again.suite("tiny")
+
+
+def test_many_editions_make_a_short_tag(workspace):
+    names = [f"set-{number}" for number in range(20)]
+    used = {name: DatasetUsed(fingerprint="0" * 64, edition=name * 2, n=1) for name in names}
+    tag = edition_tag(workspace.suite("tiny"), used)
+    assert len(tag) == 12
+    assert edition_tag(workspace.suite("tiny"), dict(list(used.items())[:2])) == "set-0set-0+set-1set-1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "files"),
+    [
+        ({"layout": "npz", "files": ["all.npz"], "keys": ["x", "y"]}, "all.npz"),
+        ({"layout": "image-folder", "files": [], "pattern": r"\d\.png"}, "bird/1.png"),
+        (
+            {
+                "layout": "stl10-binary",
+                "files": ["X.bin", "y.bin"],
+                "publisher_classes": ["bird", "monkey", "plane"],
+                "class_map": {"plane": "airplane", "bird": "bird"},
+            },
+            "X.bin",
+        ),
+    ],
+)
+def test_every_layout_is_read_as_its_card_says(tmp_path, changes, files):
+    base = tmp_path / "small"
+    (base / "bird").mkdir(parents=True)
+    (base / "airplane").mkdir()
+    images = np.random.RandomState(0).randint(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    np.savez(base / "all.npz", x=images, y=[0, 0, 1, 1])
+    for name, image in zip(("airplane/1", "airplane/2", "bird/1", "bird/2"), images, strict=True):
+        Image.fromarray(image).save(base / f"{name}.png")
+    large = images[[0, 0, 1, 2, 3]].repeat(3, axis=1).repeat(3, axis=2)
+    (base / "X.bin").write_bytes(large.transpose(0, 3, 2, 1).tobytes())
+    (base / "y.bin").write_bytes(bytes([2, 3, 3, 1, 1]))
+    data = load_dataset(card(**changes), tmp_path)
+    assert np.array_equal(data.images, images)
+    assert data.labels.tolist() == [0, 0, 1, 1]
+    (base / files).unlink()
+    with pytest.raises(DataError):
+        load_dataset(card(**changes), tmp_path)
 
 
 def add_target(workspace, level):

@@ -1,5 +1,6 @@
 """The whole job on a suite of seconds: trained for real, interrupted, resumed, scored."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -7,9 +8,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
-from shiftcast.engines.local import Options, choose_runs, run_suite
+from shiftcast.data.label_views import LabelView
+from shiftcast.engines.local import Options, add_label_views, choose_runs, run_suite
 from shiftcast.errors import MissingExtraError, UnknownNameError
 from shiftcast.estimators import official_estimators
 from shiftcast.runs import RunFolder
@@ -190,3 +193,22 @@ def test_without_torch_the_extra_is_named(workspace, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'shiftcast\[train\]'"):
         run(workspace, tmp_path / "results")
+
+
+def test_label_views_are_added_to_complete_runs(workspace, make_results, tiny_data):
+    results = make_results()
+    place = RunFolder(results / "tiny" / str(workspace.suite("tiny").scored_runs()[0]))
+    before, sets = place.read()
+    labels = tiny_data.sets[before.source].labels
+    kept = np.arange(len(labels)) % 2 == 0
+    views = {"shifted": LabelView(np.eye(10)[(labels + 1) % 10], kept, 7)}
+    data = dataclasses.replace(tiny_data, label_views=views)
+    assert add_label_views(place, data)
+    found = place.read()[0].label_views["shifted"]
+    predicted = sets[before.source].logits.argmax(axis=1)
+    assert found.accuracy == pytest.approx((predicted == (labels + 1) % 10)[kept].mean())
+    assert (found.images, found.differs) == (kept.sum(), 7)
+    assert not add_label_views(place, data)  # nothing changes: nothing is written
+    assert not add_label_views(place, tiny_data)  # without the files what was found stays
+    assert "shifted" in place.read()[0].label_views
+    assert not add_label_views(RunFolder(results / "nowhere"), data)

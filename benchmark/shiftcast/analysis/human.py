@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from shiftcast.analysis.confusion import Confusion
+from shiftcast.data.label_views import REVIEWERS_NEEDED, read_reviews, read_shares
 from shiftcast.difficulty import KINDS, difficulty
 from shiftcast.errors import DataError, MissingDataError
 from shiftcast.files import hash_of
-from shiftcast.predictions import Floats
+from shiftcast.predictions import Floats, Integers
 from shiftcast.statistics import DRAWS, percentile_interval, ranks, spearman
 
 PROBABILITIES = "cifar10h-probs.npy"
 REVIEWED = "cifar10_mturk.json"
-ENOUGH = 3
-"""Of five reviewers, how many must stand by a label for it not to count as an error."""
 SEED = 20_190_801
 
 
@@ -75,7 +74,9 @@ def human_figures(confusion: Confusion, folder: Path) -> dict[str, Any]:
     """
     ensemble = confusion.ensemble(confusion.source)
     n, classes = ensemble.shape[1:]
-    shares, errors, reviewed = _probabilities(folder, n, classes), *_errors(folder, confusion)
+    require_files(folder)
+    shares = read_shares(folder / PROBABILITIES, n, classes)
+    errors, reviewed = _errors(folder / REVIEWED, confusion.pool.labels)
     people = entr(shares).sum(axis=1)
     random = np.random.RandomState(SEED)
     draws = [random.randint(0, n, n) for _ in range(DRAWS // 4)]
@@ -110,52 +111,17 @@ def _auc(scores: Floats, positive: NDArray[np.bool_]) -> float:
     return float(roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else float("nan")
 
 
-def _probabilities(folder: Path, n: int, classes: int) -> Floats:
-    path = folder / PROBABILITIES
-    try:
-        shares = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: is not a readable .npy file: {error}") from error
-    if (
-        shares.shape != (n, classes)
-        or shares.dtype.kind != "f"
-        or np.abs(shares.sum(axis=1) - 1).max() > 1e-3
-    ):
-        raise DataError(
-            f"{path}: expected label shares ({n}, {classes}), each row summing to one, "
-            f"got {shares.dtype} {shares.shape}"
-        )
-    exact: Floats = shares.astype(np.float64)
-    return exact
-
-
-def _errors(folder: Path, confusion: Confusion) -> tuple[NDArray[np.bool_], int]:
+def _errors(path: Path, labels: Integers) -> tuple[NDArray[np.bool_], int]:
     """Return which test images carry a label that fewer than three of five reviewers stand by."""
-    path = folder / REVIEWED
-    labels = confusion.pool.labels
-    errors = np.zeros(len(labels), dtype=bool)
-    try:
-        entries = json.loads(path.read_bytes())
-        for entry in entries:
-            position = int(entry["id"])
-            if int(entry["given_original_label"]) != labels[position]:
-                raise DataError(
-                    f"{path}: image {position} is said to be labelled {entry['given_original_label']}, "
-                    f"but the test set says {labels[position]}: it is about another set or order"
-                )
-            errors[position] = int(entry["mturk"]["given"]) < ENOUGH
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{path}: is not a list of reviewed labels: {error!r}") from error
+    reviews, errors = read_reviews(path, labels), np.zeros(len(labels), dtype=bool)
+    for review in reviews:
+        errors[review.position] = review.for_given < REVIEWERS_NEEDED
     if not errors.any():
         raise DataError(
-            f"{path}: no label in it is an error (fewer than {ENOUGH} reviewers for the given one); "
-            "expected at least one"
+            f"{path}: no label in it is an error (fewer than {REVIEWERS_NEEDED} reviewers for the given "
+            "one); expected at least one"
         )
-    return errors, len(entries)
+    return errors, len(reviews)
 
 
 def _missing(path: Path) -> MissingDataError:

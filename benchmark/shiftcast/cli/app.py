@@ -1,4 +1,4 @@
-"""The commands: `run`, `tune`, `leaderboard`, `score`, `difficulty`, `estimate` and `list`."""
+"""The commands: `run`, `tune`, `leaderboard`, `score`, `difficulty`, `estimate`, `list` and `data`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from shiftcast.cli.blind import app as blind_app
+from shiftcast.cli.data import app as data_app
 
 if TYPE_CHECKING:
     from shiftcast.workspace import Workspace
@@ -20,6 +23,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(data_app, name="data")
+app.add_typer(blind_app, name="blind")
 
 
 Results = Annotated[

@@ -27,6 +27,7 @@ DIGITS_SEED = 0
 """Seed of the fixed split of scikit-learn's digits: changing it changes the datasets."""
 
 NPY_MAGIC = b"\x93NUMPY"
+ZIP_MAGIC = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def read_cifar10_binary(folder: Path, files: Sequence[str]) -> Images:
     if not files:
         raise DataError(f"{folder}: no file names were given to read from it")
     paths = [Path(folder) / name for name in files]
-    _require(paths)
+    require_files(paths)
     rows = np.concatenate([_cifar10_rows(path) for path in paths])
     planes = rows[:, 1:].reshape(-1, 3, 32, 32)
     return Images(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), rows[:, 0].astype(np.int64))
@@ -108,13 +109,36 @@ def read_arrays(
         If a file cannot be read as a `.npy` array without pickle, has another type or shape, or
         the lengths differ.
     """
-    _require([Path(path) for path in (images_path, labels_path, clusters_path) if path is not None])
-    images = _checked_images(Path(images_path), _load_npy(Path(images_path)))
+    require_files([Path(path) for path in (images_path, labels_path, clusters_path) if path is not None])
+    images = checked_images(Path(images_path), load_npy(Path(images_path)))
 
     def column(path: Path | None) -> NDArray[np.int64] | None:
-        return None if path is None else _checked_labels(Path(path), _load_npy(Path(path)), len(images))
+        return None if path is None else checked_labels(Path(path), load_npy(Path(path)), len(images))
 
     return Images(images, column(labels_path), column(clusters_path))
+
+
+def read_npz(path: Path, keys: Sequence[str]) -> Images:
+    """Read images and labels that one `.npz` file holds under two names.
+
+    Parameters
+    ----------
+    path
+        The file. Arrays under other names are not looked at.
+    keys
+        The names of the images, uint8 (n, H, W, 3), and of the labels, integers (n,) of at least 0.
+
+    Raises
+    ------
+    MissingDataError
+        If the file is not there.
+    DataError
+        If it is no `.npz` file, lacks one of the arrays or holds it as Python objects, or the arrays
+        have other types, shapes or lengths.
+    """
+    found = open_npz(path, keys)
+    images = checked_images(f"{path}, {keys[0]}", found[keys[0]])
+    return Images(images, checked_labels(f"{path}, {keys[1]}", found[keys[1]], len(images)))
 
 
 def read_digits(split: Literal["train", "test"], size: int = 32) -> Images:
@@ -158,7 +182,8 @@ def read_digits(split: Literal["train", "test"], size: int = 32) -> Images:
     return Images(np.repeat(stacked[..., None], 3, axis=3), labels[index])
 
 
-def _require(paths: Iterable[Path]) -> None:
+def require_files(paths: Iterable[Path]) -> None:
+    """Raise `MissingDataError` naming every file that is not there."""
     missing = [path for path in paths if not path.is_file()]
     if missing:
         names = ", ".join(path.name for path in missing)
@@ -169,7 +194,8 @@ def _require(paths: Iterable[Path]) -> None:
         )
 
 
-def _read_bytes(path: Path, count: int = -1) -> bytes:
+def read_bytes(path: Path, count: int = -1) -> bytes:
+    """Return a file's bytes, or its first `count`; `DataError` if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return stream.read(count)
@@ -177,7 +203,7 @@ def _read_bytes(path: Path, count: int = -1) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _refuse_html(path: Path, start: bytes) -> None:
+def refuse_html(path: Path | str, start: bytes) -> None:
     """Name a web page for what it is: a failed download often leaves one under the data's name."""
     head = start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head.startswith((b"<!doctype html", b"<html")):
@@ -188,8 +214,8 @@ def _refuse_html(path: Path, start: bytes) -> None:
 
 
 def _cifar10_rows(path: Path) -> NDArray[np.uint8]:
-    data = _read_bytes(path)
-    _refuse_html(path, data)
+    data = read_bytes(path)
+    refuse_html(path, data)
     if not data or len(data) % ROW:
         raise DataError(
             f"{path}: expected rows of {ROW} bytes (a label and 3072 values), got {len(data)} bytes: "
@@ -207,9 +233,10 @@ def _cifar10_rows(path: Path) -> NDArray[np.uint8]:
     return rows
 
 
-def _load_npy(path: Path) -> NDArray[Any]:
-    start = _read_bytes(path, 512)
-    _refuse_html(path, start)
+def load_npy(path: Path) -> NDArray[Any]:
+    """Return a `.npy` array, mapped and read-only; `DataError` if it is none or needs pickle."""
+    start = read_bytes(path, 512)
+    refuse_html(path, start)
     if not start.startswith(NPY_MAGIC):
         raise DataError(
             f"{path}: expected a .npy array, got a file that begins with {start[:8]!r}. "
@@ -229,23 +256,64 @@ def _load_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _checked_images(path: Path, array: NDArray[Any]) -> NDArray[np.uint8]:
+def open_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Return arrays of an `.npz` file by name; others in it are not looked at.
+
+    Raises
+    ------
+    MissingDataError
+        If the file is not there.
+    DataError
+        If it is no `.npz` file, lacks one of `names`, or holds an array as Python objects.
+    """
+    require_files([path])
+    start = read_bytes(path, 512)
+    refuse_html(path, start)
+    if not start.startswith(ZIP_MAGIC):
+        raise DataError(
+            f"{path}: expected an .npz file, got a file that begins with {start[:8]!r}. "
+            "Save it with numpy.savez(path, images=..., labels=...)"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            # Opened here: numpy leaves the file open when it turns out to be damaged.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+                found = {name: archive[name] for name in (*names, *optional) if name in archive.files}
+                held = ", ".join(archive.files) or "nothing"
+    except Exception as error:
+        raise DataError(
+            f"{path}: cannot be read as an .npz file without pickle ({error}). "
+            "The file is damaged or holds Python objects; obtain it again"
+        ) from error
+    # A member that is no array is handed back as its bytes.
+    arrays = {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
+    if lacking := [name for name in (*names, *found) if name not in arrays]:
+        raise DataError(f"{path}: expected an array named {lacking[0]!r}, found {held}")
+    return arrays
+
+
+def checked_images(where: Path | str, array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return images as a copy of their own, uint8 (n, H, W, 3); `DataError` if they are none."""
     if array.dtype != np.uint8:
-        raise DataError(f"{path}: expected images of dtype uint8 (0 to 255), got {_described(array)}")
+        raise DataError(f"{where}: expected images of dtype uint8 (0 to 255), got {_described(array)}")
     if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
-        raise DataError(f"{path}: expected images of shape (n, H, W, 3), n >= 1, got {array.shape}")
+        raise DataError(f"{where}: expected images of shape (n, H, W, 3), n >= 1, got {array.shape}")
     return np.array(array, dtype=np.uint8, order="C")
 
 
-def _checked_labels(path: Path, array: NDArray[Any], n: int) -> NDArray[np.int64]:
+def checked_labels(where: Path | str, array: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Return labels as int64 (n,), at least 0; `DataError` if they are none."""
     if not np.issubdtype(array.dtype, np.integer):
-        raise DataError(f"{path}: expected labels of an integer dtype, got {_described(array)}")
+        raise DataError(f"{where}: expected labels of an integer dtype, got {_described(array)}")
     if array.shape != (n,):
-        raise DataError(f"{path}: expected one label per image, shape ({n},), got {array.shape}")
+        raise DataError(f"{where}: expected one label per image, shape ({n},), got {array.shape}")
     wide = np.array(array).astype(np.int64)
     if (wide < 0).any():
-        where = int(np.flatnonzero(wide < 0)[0])
-        raise DataError(f"{path}: expected labels of at least 0, got {int(array[where])} at position {where}")
+        place = int(np.flatnonzero(wide < 0)[0])
+        raise DataError(
+            f"{where}: expected labels of at least 0, got {int(array[place])} at position {place}"
+        )
     return wide
 
 

@@ -5,8 +5,9 @@ Says which edition each dataset is; knows nothing of models or results.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -15,12 +16,19 @@ import numpy as np
 from shiftcast.cards import DatasetCard, Suite, Target
 from shiftcast.data.corruptions import GENERATOR_VERSION, corrupt
 from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.layouts import Images, read_arrays, read_cifar10_binary, read_digits
+from shiftcast.data.folders import read_image_folder
+from shiftcast.data.label_views import LabelView, read_label_views
+from shiftcast.data.layouts import Images, read_arrays, read_cifar10_binary, read_digits, read_npz
+from shiftcast.data.published import cifar10_c_md5, npy_md5, read_cifar10_c, read_stl10_binary
 from shiftcast.data.sampling import stratified_halves, stratified_subset
 from shiftcast.errors import DataError, MissingDataError
+from shiftcast.files import hash_of, sha256
 from shiftcast.predictions import Integers
 from shiftcast.runs import DatasetUsed
 from shiftcast.workspace import Workspace
+
+MAX_TAG = 100
+"""Characters that editions may add to a folder's name, which file systems limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +47,8 @@ class SuiteData:
         Empty when all arrays are those that the suite names, else what they are.
     absent
         Why a target that is not required could not be loaded, by id.
+    label_views
+        Other labels of the test images whose files are at hand, by name.
     """
 
     train: Images
@@ -46,6 +56,7 @@ class SuiteData:
     used: Mapping[str, DatasetUsed]
     edition: str
     absent: Mapping[str, str]
+    label_views: Mapping[str, LabelView] = field(default_factory=dict)
 
 
 def load_dataset(card: DatasetCard, folder: Path) -> Images:
@@ -56,13 +67,10 @@ def load_dataset(card: DatasetCard, folder: Path) -> Images:
     MissingDataError
         If files are missing: which ones, where they were looked for, how to get them.
     DataError
-        If the files are not as the card says.
+        If the files are not as the card says, or the dataset is a family of sets made from another.
     """
-    try:
+    with _remedy(card, folder):
         images = _read(card, folder)
-    except MissingDataError as error:
-        remedy = card.obtain.replace("$SHIFTCAST_DATA", str(folder))
-        raise MissingDataError(f"dataset {card.name!r}: {error}. To get it: {remedy}") from error
     if len(images.images) != card.n:
         raise DataError(
             f"dataset {card.name!r}: the card says {card.n} images, the files hold {len(images.images)}"
@@ -75,12 +83,53 @@ def load_dataset(card: DatasetCard, folder: Path) -> Images:
     return images
 
 
+def fingerprint_of(card: DatasetCard, folder: Path) -> str:
+    """Read a dataset that has files (or is embedded) and return the fingerprint that its card would state.
+
+    That of its arrays; of a published family of sets, the hash over the MD5 of each of its files.
+
+    Raises
+    ------
+    MissingDataError
+        If files are missing.
+    DataError
+        If the files are not as the card says.
+    """
+    if card.derived is None or card.layout != "cifar10-c":
+        images = load_dataset(card, folder)
+        return fingerprint(images.images, images.labels)
+    with _remedy(card, folder):
+        return hash_of(cifar10_c_md5(folder / card.path, card.derived.transforms, card.n))
+
+
+@contextmanager
+def _remedy(card: DatasetCard, folder: Path) -> Iterator[None]:
+    """Say whose files are missing and how to get them."""
+    try:
+        yield
+    except MissingDataError as error:
+        remedy = card.obtain.replace("$SHIFTCAST_DATA", str(folder))
+        raise MissingDataError(f"dataset {card.name!r}: {error}. To get it: {remedy}") from error
+
+
 def _read(card: DatasetCard, folder: Path) -> Images:
     base = folder / card.path
+    if card.derived is not None:
+        raise DataError(
+            f"dataset {card.name!r}: is one set for each transform and severity, made from "
+            f"{card.derived.source!r}; a suite's target names them"
+        )
     if card.layout == "digits":
         return read_digits("train" if card.split == "train" else "test")
     if card.layout == "cifar10-binary":
         return read_cifar10_binary(base, card.files)
+    if card.layout == "npz":
+        return read_npz(base / card.files[0], card.keys)
+    if card.layout == "image-folder":
+        return read_image_folder(base, card.label_of, card.pattern)
+    if card.layout == "stl10-binary":
+        numbers = [card.label_of.get(name) for name in card.publisher_classes]
+        return read_stl10_binary(base, card.files, numbers)
     labels = base / card.files[1] if card.labels == "given" and len(card.files) > 1 else None
     return read_arrays(base / card.files[0], labels, base / card.clusters if card.clusters else None)
 
@@ -105,15 +154,19 @@ def load_suite(workspace: Workspace, suite: Suite, folder: Path) -> SuiteData:
     for target in suite.unfolded_targets():
         card = workspace.dataset(target.dataset)
         try:
-            images = _derive(target, test, suite) if target.derived else load_dataset(card, folder)
+            if target.derived:
+                images = _derive(card, folder, target, test, suite)
+            else:
+                images = load_dataset(card, folder)
         except MissingDataError as error:
             if target.level == "required":
                 raise
             absent[target.id] = str(error)
             continue
         sets[target.id] = images
-        used[target.id] = _used(card, images)
-    return SuiteData(_subset(train, suite), sets, used, edition_tag(suite, used), absent)
+        used[target.id] = _used(card, images, _made(card, folder, target))
+    views = read_label_views(test_card, folder, test.labels)
+    return SuiteData(_subset(train, suite), sets, used, edition_tag(suite, used), absent, views)
 
 
 def _subset(train: Images, suite: Suite) -> Images:
@@ -150,17 +203,32 @@ def base_index(target: Target, labels: Integers, seed: int) -> Integers:
     return np.sort(np.concatenate(chosen))
 
 
-def _derive(target: Target, test: Images, suite: Suite) -> Images:
+def _derive(card: DatasetCard, folder: Path, target: Target, test: Images, suite: Suite) -> Images:
     labels = cast("Integers", test.labels)
     index = base_index(target, labels, suite.source.seed)
-    changed = corrupt(test.images[index], target.transform, target.severity, index)
+    if card.layout == "cifar10-c":
+        with _remedy(card, folder):
+            base = folder / card.path
+            changed = read_cifar10_c(base, target.transform, target.severity, labels, index)
+    else:
+        changed = corrupt(test.images[index], target.transform, target.severity, index)
     return replace(test, images=changed, labels=labels[index])
 
 
-def _used(card: DatasetCard, images: Images) -> DatasetUsed:
+def _used(card: DatasetCard, images: Images, edition: str = "") -> DatasetUsed:
     digest = fingerprint(images.images, images.labels)
-    edition = f"generator-{GENERATOR_VERSION}" if card.derived else card.edition(digest)
-    return DatasetUsed(fingerprint=digest, edition=edition, n=len(images.images))
+    return DatasetUsed(fingerprint=digest, edition=edition or card.edition(digest), n=len(images.images))
+
+
+def _made(card: DatasetCard, folder: Path, target: Target) -> str:
+    """Return the edition of a derived target; empty for the others, which their fingerprint names."""
+    if card.derived is None:
+        return ""
+    if card.derived.generator == "corruptions":
+        return f"generator-{GENERATOR_VERSION}"
+    # A suite may use a part of the images: published arrays are known by the whole of their file.
+    came = npy_md5(folder / card.path / f"{target.transform}.npy")
+    return "publisher" if came == card.derived.md5.get(target.transform) else came[:12]
 
 
 def edition_tag(suite: Suite, used: Mapping[str, DatasetUsed]) -> str:
@@ -171,4 +239,5 @@ def edition_tag(suite: Suite, used: Mapping[str, DatasetUsed]) -> str:
         if not entry.edition.startswith("generator-")
         and entry.edition != suite.editions.get(name, "publisher")
     }
-    return "+".join(sorted(others))
+    tag = "+".join(sorted(others))
+    return tag if len(tag) <= MAX_TAG else sha256(tag.encode())[:12]

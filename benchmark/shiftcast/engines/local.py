@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from shiftcast.cards import RunKey, Suite
 from shiftcast.data.loading import SuiteData, load_suite
 from shiftcast.errors import MissingExtraError, RunError, TrainingError
-from shiftcast.runs import RunFolder, RunRecord
+from shiftcast.runs import LabelViewAccuracy, RunFolder, RunRecord
 from shiftcast.status import results_folder, staleness
 from shiftcast.workspace import Workspace, data_folder, lookup
 
@@ -124,7 +124,33 @@ def run_suite(
             continue
         summary.done.append(job.key)
         reporter.finished(job.key, record)
+    for job in jobs:
+        add_label_views(RunFolder(folder / job.key.path), data)
     return summary
+
+
+def add_label_views(place: RunFolder, data: SuiteData) -> bool:
+    """Write a complete run's accuracy under the label views that are at hand; return whether it changed.
+
+    Views whose files are not at hand stay as they were.
+    """
+    try:
+        record, sets = place.read()
+    except RunError:
+        return False
+    if record.source not in sets:
+        return False
+    predicted = sets[record.source].logits.argmax(axis=1)
+    found = {
+        name: LabelViewAccuracy(
+            accuracy=view.accuracy(predicted), images=int(view.kept.sum()), differs=view.differs
+        )
+        for name, view in data.label_views.items()
+    }
+    if (changed := record.model_copy(update={"label_views": {**record.label_views, **found}})) == record:
+        return False
+    place.write_record(changed)
+    return True
 
 
 def choose_runs(suite: Suite, only: Sequence[str]) -> list[tuple[str, RunKey]]:

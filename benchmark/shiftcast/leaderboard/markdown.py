@@ -14,6 +14,7 @@ import pandas as pd
 
 from shiftcast.leaderboard.account import how_to_reproduce, missing, what_was_run
 from shiftcast.leaderboard.board import BASELINES, estimator_board, kind_rows
+from shiftcast.leaderboard.label_views import label_views
 from shiftcast.leaderboard.legend import HEAD, LEGEND, MARK
 from shiftcast.leaderboard.models import is_natural, model_board, ranking_groups, withheld
 from shiftcast.leaderboard.shifts import shift_details
@@ -82,7 +83,8 @@ def _section(scores: SuiteScores, figures: Mapping[str, str], confusion_page: st
         blocks += [_estimators(scores, natural, board) for natural, board in boards.items() if len(board)]
         blocks += _pictures(figures, "estimators", "predicted-vs-actual")
     if (scores.runs["role"] == "scored").any():
-        blocks += ["### Models", _models(scores), *_views(scores), *_pictures(figures, "ood-vs-id")]
+        blocks += ["### Models", _models(scores), *_label_views(scores), *_views(scores)]
+        blocks += _pictures(figures, "ood-vs-id")
     blocks += _withheld(scores)
     blocks += _confusion(scores, confusion_page)
     blocks += [
@@ -234,6 +236,14 @@ def _models(scores: SuiteScores) -> str:
     unranked = [row for row in board.to_dict("records") if row["reason"]]
     reasons = [f"- {model_name(row, several)}: {escape(row['reason'])}" for row in unranked]
     return "\n\n".join([*blocks, *(["Not ranked:\n\n" + "\n".join(reasons)] if reasons else [])])
+
+
+def _label_views(scores: SuiteScores) -> list[str]:
+    sentence_and_table = label_views(scores)
+    if not sentence_and_table:
+        return []
+    sentence, body = sentence_and_table
+    return [sentence, _fold("Accuracy under other labels", body)]
 
 
 def _views(scores: SuiteScores) -> list[str]:

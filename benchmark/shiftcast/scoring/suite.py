@@ -15,7 +15,7 @@ from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.pool import Pool, read_pool
 from shiftcast.predictions import Integers
-from shiftcast.scores import VIEW_COLUMNS, SuiteScores
+from shiftcast.scores import LABEL_VIEW_COLUMNS, VIEW_COLUMNS, SuiteScores
 from shiftcast.scoring.conformal import with_conformal
 from shiftcast.scoring.rows import score_pool
 from shiftcast.status import results_folder
@@ -62,6 +62,7 @@ def score_suite(
         dataset_notes=_dataset_notes(workspace, pool),
         confusion=confusion_tables(pool, table, folder),
         views=_views(workspace, pool),
+        label_views=_label_views(workspace, pool),
     )
 
 
@@ -105,6 +106,25 @@ def _views(workspace: Workspace, pool: Pool) -> pd.DataFrame:
                 counts = {"right": right, "n": int(shown.sum())}
                 rows.append({**run.key.model_dump(), "set": name, "view": key, "title": view.title, **counts})
     return pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
+
+
+def _label_views(workspace: Workspace, pool: Pool) -> pd.DataFrame:
+    """Return what runs state about accuracy under other labels of the source's images."""
+    source = pool.suite.source.test
+    titles = {name: view.title for name, view in workspace.dataset(source).label_views.items()}
+    rows = [
+        {
+            **run.key.model_dump(),
+            "view": name,
+            "title": titles[name],
+            "given": run.sets[source].accuracy,
+            **found.model_dump(),
+        }
+        for run in pool.scored
+        for name, found in run.record.label_views.items()
+        if name in titles
+    ]
+    return pd.DataFrame(rows, columns=list(LABEL_VIEW_COLUMNS))
 
 
 def _ensemble(workspace: Workspace, suite: Suite) -> pd.DataFrame:

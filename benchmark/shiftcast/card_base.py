@@ -1,0 +1,53 @@
+"""What every card has: a name, no unknown keys, and a reader that names each mistake."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shiftcast.errors import CardError
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+
+
+class Card(BaseModel):
+    """Base of every card: frozen, unknown keys refused, named after its file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+
+
+AnyCard = TypeVar("AnyCard", bound=Card)
+
+
+def read_card(model: type[AnyCard], path: Path) -> AnyCard:
+    """Read the TOML file at `path` as a card named after the file.
+
+    Raises
+    ------
+    CardError
+        If the file is not TOML or not such a card; the message names the file and each key.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CardError(f"{path}: is not valid TOML: {error}") from error
+    try:
+        return model.model_validate({"name": path.stem, **values})
+    except ValidationError as error:
+        raise CardError(f"{path}: is not a valid {model.__name__}: {explain(error)}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Return a validation error as one sentence per key: where, what is wrong, what came."""
+    sentences = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "the card"
+        message = item["msg"].removeprefix("Value error, ")
+        came = "" if isinstance(item["input"], dict | list) else f" (got {item['input']!r})"
+        sentences.append(f"{place}: {message}{came}")
+    return "; ".join(sentences)

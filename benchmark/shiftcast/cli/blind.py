@@ -1,0 +1,75 @@
+"""`shiftcast blind`: commit to withheld labels, register predictions about them, open them once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Sets whose labels are withheld until predictions are final.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(help="Dataset whose labels are withheld.")]
+Labels = Annotated[
+    Path, typer.Option(help="Labels of its images in order: .npy of integers.", dir_okay=False)
+]
+Results = Annotated[
+    Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
+]
+
+
+@app.command()
+def seal(context: typer.Context, name: Name, labels: Labels) -> None:
+    """Put a salted commitment to the labels into the set's card; the salt is kept beside the labels."""
+    from shiftcast.blind import salt_path
+    from shiftcast.blind import seal as commit
+    from shiftcast.workspace import find_workspace
+
+    found = commit(find_workspace(context.obj), name, labels)
+    typer.echo(f"sealed {name}: {found}")
+    typer.echo(
+        f"keep {labels} and {salt_path(labels)} secret and safe: without both the set cannot be opened"
+    )
+    typer.echo(f"commit datasets/{name}.toml, so that others can see when it was sealed")
+
+
+@app.command()
+def register(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(help="Blind sets [default: all].")] = None,
+    results: Results = None,
+) -> None:
+    """Append every prediction and every estimate about blind sets to results/blind/NAME.jsonl."""
+    from shiftcast.blind import open_names, register_all
+    from shiftcast.workspace import find_workspace
+
+    workspace = find_workspace(context.obj)
+    for name in names or []:
+        workspace.dataset(name)
+    for name, count in register_all(
+        workspace, results or workspace.results(), names or open_names(workspace)
+    ):
+        typer.echo(f"{name}: {count:,} new lines registered" if count else f"{name}: nothing new")
+
+
+@app.command("open")
+def open_(context: typer.Context, name: Name, labels: Labels, results: Results = None) -> None:
+    """Check revealed labels against the seal and fill in the actual accuracies."""
+    from shiftcast.blind import open_set
+    from shiftcast.workspace import find_workspace
+
+    workspace = find_workspace(context.obj)
+    opening = open_set(workspace, results or workspace.results(), name, labels)
+    typer.echo(f"{name}: the labels are those that were sealed")
+    typer.echo(
+        f"registered before: {opening.predictions:,} predictions of models, "
+        f"{opening.estimates:,} sets of estimates"
+    )
+    typer.echo(f"accuracies filled in for {len(opening.runs):,} runs; {len(opening.already):,} had them")
+    if opening.unregistered:
+        typer.echo("not registered before, so not blind: " + ", ".join(opening.unregistered))
+    typer.echo("renew the board with: shiftcast leaderboard")

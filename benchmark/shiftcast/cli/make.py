@@ -1,0 +1,160 @@
+"""`shiftcast data make`: a derived dataset, measured, and stored only where a person asks for it."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from shiftcast.cards import DatasetCard, RunKey
+from shiftcast.data.corruptions import GENERATOR_VERSION, SEVERITIES
+from shiftcast.data.fingerprints import fingerprint
+from shiftcast.data.loading import load_dataset
+from shiftcast.data.regenerate import Predict, Regenerated, regenerate
+from shiftcast.errors import DataError, InvalidInputError, MissingExtraError
+from shiftcast.files import write_atomic
+from shiftcast.leaderboard.text import percent, points, table
+from shiftcast.workspace import Workspace, data_folder, lookup
+
+if TYPE_CHECKING:
+    from shiftcast.data.layouts import Images
+
+
+def make_dataset(
+    workspace: Workspace,
+    name: str,
+    types: Sequence[str],
+    severities: Sequence[int],
+    models: Sequence[str],
+    out: Path | None,
+    report: Path | None,
+) -> None:
+    """Make a derived dataset a set at a time and print how far each is from the clean images.
+
+    Parameters
+    ----------
+    workspace
+        Where the cards are.
+    name
+        A dataset that is derived from another by our generator.
+    types, severities
+        Which of its transforms; all when empty.
+    models
+        Trained runs, as SUITE/ARCHITECTURE/RECIPE/seed-N, whose accuracy is measured on each set.
+    out
+        Folder to store the sets in; nothing is stored when None.
+    report
+        File without suffix: FILE.json and FILE.md are written.
+
+    Raises
+    ------
+    InvalidInputError
+        If the dataset is not derived by us, or a model's name is none.
+    """
+    card = workspace.dataset(name)
+    if card.derived is None or card.derived.generator != "corruptions":
+        raise InvalidInputError(f"{name}: is not made by us; get it with: shiftcast data get {name}")
+    offered = dict.fromkeys(card.derived.transforms)
+    for one in types:
+        lookup(f"transform of {name}", one, offered)
+    source = load_dataset(workspace.dataset(card.derived.source), data_folder())
+    if source.labels is None:
+        raise DataError(f"{card.derived.source}: has no labels")
+    predictors = {model: _predictor(workspace, model) for model in models}
+    start, rows = time.perf_counter(), []
+    chosen = [one for one in offered if not types or one in types]
+    for row in regenerate(source.images, source.labels, chosen, severities or SEVERITIES, predictors, out):
+        rows.append(row)
+        typer.echo(_line(row))
+    seconds = time.perf_counter() - start
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    typer.echo(f"{len(rows)} sets of {len(source):,} images in {seconds:.0f} s, {memory:.2f} GiB at most")
+    if out is not None:
+        typer.echo(f"stored in {out}")
+    if report is not None:
+        clean = {m: float((p(source.images) == source.labels).mean()) for m, p in predictors.items()}
+        _write_report(report, card, source, rows, clean, seconds)
+
+
+def _line(row: Regenerated) -> str:
+    accuracies = "".join(f"  {model} {percent(share)} %" for model, share in row.accuracy.items())
+    return f"{row.name}-{row.severity}: {row.mean_absolute:.2f} grey levels from the clean images{accuracies}"
+
+
+def _predictor(workspace: Workspace, model: str) -> Predict:
+    parts = model.split("/")
+    if len(parts) != 4 or not parts[3].removeprefix("seed-").isdigit():
+        raise InvalidInputError(f"--model {model}: expected SUITE/ARCHITECTURE/RECIPE/seed-N")
+    suite = workspace.suite(parts[0])
+    key = RunKey(architecture=parts[1], recipe=parts[2], seed=int(parts[3].removeprefix("seed-")))
+    roles = dict.fromkeys(suite.scored_runs(), "scored")
+    roles |= dict.fromkeys(suite.reference_runs(), "reference")
+    if key not in roles:
+        lookup(f"run of suite {suite.name}", str(key), {str(run): run for run in roles})
+    try:
+        from shiftcast.data.loading import load_suite
+        from shiftcast.training import work
+        from shiftcast.training.classify import classifier
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", str(error.name)) from error
+    device, threads = work.choose_device("auto"), work.set_threads(None)
+    alone = suite.model_copy(update={"targets": []})
+    data = load_suite(workspace, alone, data_folder())
+    return classifier(work.plan_job(workspace, alone, key, roles[key], data, device, threads))
+
+
+def _write_report(
+    report: Path,
+    card: DatasetCard,
+    source: Images,
+    rows: Sequence[Regenerated],
+    clean: Mapping[str, float],
+    seconds: float,
+) -> None:
+    values = {
+        "dataset": card.name,
+        "generator": GENERATOR_VERSION,
+        "source": fingerprint(source.images, source.labels),
+        "images": len(source),
+        "clean_accuracy": clean,
+        "sets": [asdict(row) for row in rows],
+        "measured": {"seconds": round(seconds, 1)},
+    }
+    data, page = report.with_suffix(".json"), report.with_suffix(".md")
+    write_atomic(data, json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_atomic(page, render(values))
+    typer.echo(f"wrote {data} and {page}")
+
+
+def render(values: Mapping[str, Any]) -> str:
+    """Return the page of a report: distances, then each model's accuracies, a row for each type."""
+    severities = sorted({row["severity"] for row in values["sets"]})
+    blocks = [
+        f"# What {values['dataset']} does",
+        f"Each set is made from the {values['images']:,} images of one test set (fingerprint "
+        f"`{values['source'][:12]}…`) by version {values['generator']} of the generator, and has the "
+        "strengths of the published CIFAR-10-C. Severity orders neither distance nor accuracy for every "
+        "type: the published strengths are kept as they are.",
+        "## Mean absolute difference from the clean images, in grey levels",
+        _grid(values, severities, lambda row: points(row["mean_absolute"])),
+    ]
+    for model, share in values["clean_accuracy"].items():
+        blocks += [
+            f"## Accuracy of {model}, in %",
+            f"On the clean images: {percent(share)} %.",
+            _grid(values, severities, lambda row, model=model: percent(row["accuracy"][model])),
+        ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _grid(values: Mapping[str, Any], severities: Sequence[int], cell: Any) -> str:
+    found = {(row["name"], row["severity"]): cell(row) for row in values["sets"]}
+    names = list(dict.fromkeys(row["name"] for row in values["sets"]))
+    headings = {"type": "left"} | {f"severity {severity}": "right" for severity in severities}
+    return table(headings, [[name, *(found.get((name, s), "–") for s in severities)] for name in names])

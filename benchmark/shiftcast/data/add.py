@@ -1,0 +1,319 @@
+"""A person's own images: from a folder or a file of arrays to a dataset with a card.
+
+Knows folders of images (`DIR/CLASS/*`, or `DIR/*` without labels) and `.npz` files with `images` and,
+perhaps, `labels`. Nothing is downloaded, and the originals are left alone.
+"""
+
+from __future__ import annotations
+
+import io
+import tomllib
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from shiftcast.cards import DatasetCard
+from shiftcast.data.fingerprints import fingerprint
+from shiftcast.data.layouts import checked_images, checked_labels, open_npz, read_bytes
+from shiftcast.errors import DataError, InvalidInputError, MissingDataError
+from shiftcast.files import write_atomic
+from shiftcast.predictions import Integers
+
+FILTERS: Mapping[str, Image.Resampling] = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+MAX_SIDE = 20_000
+"""Pixels. Larger images are refused before they are unpacked: a file of some bytes can promise any."""
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class OwnImages:
+    """A person's images at the wanted size, with the person's own class names.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, side, side, 3).
+    resized
+        Which of them had another size, bool (n,).
+    names
+        Class of each image, or None where there are no labels.
+    """
+
+    images: Bytes
+    resized: NDArray[np.bool_]
+    names: Sequence[str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Images of a suite's classes.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, side, side, 3), in the order in which they came.
+    labels
+        int64 (n,) in our class order, or None.
+    left_out
+        How many images each class has that is none of ours.
+    mapped
+        Which of the person's classes became which of ours.
+    resized
+        How many images had another size.
+    """
+
+    images: Bytes
+    labels: Integers | None
+    left_out: Mapping[str, int]
+    mapped: Mapping[str, str]
+    resized: int
+
+
+def read_own(path: Path, names: Sequence[str], filter_: str = "box", side: int = 32) -> OwnImages:
+    """Read a folder of images or an `.npz` file, each image brought to size as it is read.
+
+    Parameters
+    ----------
+    path
+        A folder with a folder of images for each class; a folder of images without labels; or an
+        `.npz` file with `images` uint8 (n, H, W, 3) and perhaps `labels`: integers or names (n,).
+    names
+        The person's classes in label order, for integer labels.
+    filter_
+        A key of `FILTERS`. Images of another size are cropped to their middle square and resized.
+    side
+        Wanted height and width in pixels.
+
+    Raises
+    ------
+    MissingDataError
+        If nothing is there.
+    DataError
+        If a file cannot be read.
+    InvalidInputError
+        If the path is neither, or integer labels go beyond `names`.
+    """
+    if path.is_dir():
+        return _read_folder(path, filter_, side)
+    if not path.is_file():
+        raise MissingDataError(f"{path}: there is no such folder or file")
+    if path.suffix.lower() != ".npz":
+        raise InvalidInputError(
+            f"{path}: expected a folder of images, or an .npz file with the array 'images'"
+        )
+    return _read_npz(path, names, filter_, side)
+
+
+def _read_folder(folder: Path, filter_: str, side: int) -> OwnImages:
+    kinds = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
+    by_kind = [(kind.name, _image_files(kind)) for kind in kinds]
+    loose = _image_files(folder)
+    if not loose and not any(files for _, files in by_kind):
+        raise MissingDataError(f"{folder}: neither it nor its folders hold images ({', '.join(SUFFIXES)})")
+    if loose and any(files for _, files in by_kind):
+        raise InvalidInputError(
+            f"{folder}: holds images ({loose[0].name}, …) beside folders of images; "
+            "expected a folder for each class, or images alone"
+        )
+    named = [(name, file) for name, files in by_kind for file in files]
+    pictures = (_pixels(file) for file in loose or [file for _, file in named])
+    return OwnImages(*_sized(pictures, filter_, side), None if loose else [name for name, _ in named])
+
+
+def _image_files(folder: Path) -> list[Path]:
+    found = [one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES and one.name[0] != "."]
+    return sorted(one for one in found if one.is_file())
+
+
+def _pixels(path: Path) -> Bytes:
+    """Return an image as it is looked at: turned as its camera says, transparency on white."""
+    data = read_bytes(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                if max(image.size) > MAX_SIDE:
+                    raise DataError(
+                        f"{path}: {image.width} x {image.height} pixels; at most {MAX_SIDE} a side"
+                    )
+                upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}); replace it or take it out") from error
+    white = Image.new("RGBA", upright.size, "white")
+    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnImages:
+    held = open_npz(path, ["images"], optional=["labels"])
+    images, labels = checked_images(path, held["images"]), held.get("labels")
+    sized = _sized(images, filter_, side)
+    if labels is None:
+        return OwnImages(*sized, None)
+    if labels.dtype.kind == "U":
+        if labels.shape != (len(images),):
+            raise DataError(
+                f"{path}: expected one label per image, shape ({len(images)},), got {labels.shape}"
+            )
+        return OwnImages(*sized, [str(one) for one in labels])
+    numbers = checked_labels(path, labels, len(images))
+    if numbers.max() >= len(names):
+        raise InvalidInputError(
+            f"{path}: labels reach {numbers.max()}, but there are {len(names)} class names; give your own in "
+            "label order with --names a,b,c"
+        )
+    return OwnImages(*sized, [names[number] for number in numbers])
+
+
+def fit(own: OwnImages, classes: Sequence[str], renamed: Mapping[str, str]) -> Fitted:
+    """Map classes by name.
+
+    Parameters
+    ----------
+    own
+        Images of any classes.
+    classes
+        Our classes, in label order.
+    renamed
+        The person's name of a class -> ours, beside those that are spelled alike (case aside).
+
+    Raises
+    ------
+    InvalidInputError
+        If no image is of one of our classes, or `renamed` names a class that does not exist.
+    """
+    if strange := sorted(set(renamed.values()) - set(classes)):
+        raise InvalidInputError(f"--map: {strange[0]!r} is none of the classes {', '.join(classes)}")
+    if own.names is None:
+        return Fitted(own.images, None, {}, {}, int(own.resized.sum()))
+    theirs = sorted(set(own.names))
+    if strange := sorted(set(renamed) - set(theirs)):
+        raise InvalidInputError(f"--map: the images have no class {strange[0]!r}; they have {_some(theirs)}")
+    alike = {name.casefold(): name for name in classes}
+    mapped = {name: alike[name.casefold()] for name in theirs if name.casefold() in alike} | dict(renamed)
+    if not mapped:
+        raise InvalidInputError(
+            f"none of the classes {_some(theirs)} is one of {', '.join(classes)}; "
+            "say which is which with --map THEIRS=OURS"
+        )
+    kept = [place for place, name in enumerate(own.names) if name in mapped]
+    labels = np.array([classes.index(mapped[own.names[place]]) for place in kept], dtype=np.int64)
+    left_out = Counter(name for name in own.names if name not in mapped)
+    resized = int(own.resized[kept].sum())
+    return Fitted(own.images[kept], labels, dict(sorted(left_out.items())), mapped, resized)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _sized(images: Iterable[Bytes], filter_: str, side: int) -> tuple[Bytes, NDArray[np.bool_]]:
+    """Return images at one size (n, side, side, 3), and which of them had another."""
+    found, resized = [], []
+    for image in images:
+        height, width = image.shape[:2]
+        resized.append((height, width) != (side, side))
+        found.append(_square(image, filter_, side) if resized[-1] else image)
+    return np.stack(found), np.array(resized)
+
+
+def _square(image: Bytes, filter_: str, side: int) -> Bytes:
+    height, width = image.shape[:2]
+    shorter = min(height, width)
+    top, left = (height - shorter) // 2, (width - shorter) // 2
+    square = Image.fromarray(image).crop((left, top, left + shorter, top + shorter))
+    return np.asarray(square.resize((side, side), FILTERS[filter_]))
+
+
+def write_dataset(
+    name: str,
+    fitted: Fitted,
+    classes: Sequence[str],
+    texts: Mapping[str, str],
+    cards: Path,
+    folder: Path,
+    replace: bool = False,
+) -> tuple[Path, Path]:
+    """Write arrays to the data folder and a card beside the others; return the card's and the arrays' place.
+
+    Parameters
+    ----------
+    name
+        Of the dataset.
+    fitted
+        Its images.
+    classes
+        In label order.
+    texts
+        `title`, `description`, `shift`, `licence` and `citation` of the card.
+    cards
+        The workspace's folder of dataset cards.
+    folder
+        The data folder.
+    replace
+        Whether a card and arrays of that name may be replaced.
+
+    Raises
+    ------
+    CardError
+        If the card would not be valid.
+    InvalidInputError
+        If one is there already.
+    """
+    path, place = cards / f"{name}.toml", folder / name
+    for there in (path, place):
+        if there.exists() and not replace:
+            raise InvalidInputError(f"{there}: is there already; choose another name, or --replace it")
+    labelled = fitted.labels is not None
+    values: dict[str, Any] = {
+        "title": texts["title"],
+        "description": texts["description"],
+        "layout": "arrays",
+        "path": name,
+        "files": ["images.npy", "labels.npy"] if labelled else ["images.npy"],
+        "classes": list(classes),
+        "n": len(fitted.images),
+        "public": False,
+        "shift": texts["shift"],
+        "labels": "given" if labelled else "withheld",
+        "citation": texts["citation"],
+        "licence": texts["licence"],
+        "obtain": f'A set of your own (shiftcast data add); its arrays lie in "$SHIFTCAST_DATA"/{name}.',
+        "fingerprint": fingerprint(fitted.images, fitted.labels),
+    }
+    text = "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+    DatasetCard.model_validate({"name": name, **tomllib.loads(text)})
+    arrays = {"images.npy": fitted.images} | ({"labels.npy": fitted.labels} if labelled else {})
+    for file, array in arrays.items():
+        stream = io.BytesIO()
+        np.save(stream, np.asarray(array), allow_pickle=False)
+        write_atomic(place / file, stream.getvalue())
+    write_atomic(path, text)
+    return path, place
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML: strings, booleans, integers and lists of strings."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    if isinstance(value, int):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c for c in escaped) + '"'

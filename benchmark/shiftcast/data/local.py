@@ -1,0 +1,95 @@
+"""Files that a person already has: found by name, verified like downloads, linked or copied.
+
+`--from DIR` may hold the publisher's archives, the folder they unpack to, or the dataset's files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from shiftcast.cards import DatasetCard, Download
+from shiftcast.data.download import Fetched, file_sha256, wrong_bytes
+from shiftcast.data.records import contents
+from shiftcast.errors import MissingDataError
+
+DEPTH = 2
+"""Folders below the one that is named that are searched too."""
+
+
+def find_download(download: Download, source: Path, expected: str | None) -> tuple[Fetched | None, list[str]]:
+    """Look for a publisher's file below `source`.
+
+    Returns
+    -------
+    The first one with the right bytes, or None; and what is wrong with those that have its name.
+    """
+    problems = []
+    for folder in _folders(source):
+        path = folder / download.file
+        if path.is_file():
+            if not (problem := wrong_bytes(path, download, expected)):
+                return Fetched(path, path.resolve().as_uri(), file_sha256(path)), []
+            problems.append(problem)
+    return None, problems
+
+
+def find_contents(card: DatasetCard, source: Path) -> Iterator[tuple[bool, dict[str, Path]]]:
+    """Look below `source` for all of a dataset's files, or for its folder.
+
+    Yields
+    ------
+    Whether a folder's name, or the person, says that they are this dataset's (those come first); and
+    the files or folders at hand, by their places below the data folder.
+    """
+    parts, places = Path(card.path).parts, contents(card)
+    found = []
+    for folder in _folders(source):
+        for start in range(len(parts) + 1):
+            base = folder.joinpath(*parts[start:])
+            paths = {place: base / Path(place).relative_to(card.path) for place in places}
+            named = base.resolve().name == Path(card.path).name or (bool(card.files) and base == source)
+            if (named or card.files) and all(path.exists() for path in paths.values()):
+                found.append((named, paths))
+    yield from sorted(found, key=lambda one: not one[0])
+
+
+def place(source: Path, target: Path) -> None:
+    """Put a file or folder at `target`: hard links where the file system allows them, else copies."""
+    if source.is_dir():
+        for file in source.iterdir():
+            place(file, target / file.name)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Resolved: a link to a symbolic link would be one that may lead nowhere from here.
+        target.hardlink_to(source.resolve())
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a folder's files to `target`, on the same disk, in place of those of the same names."""
+    if source.is_dir() and target.is_dir():
+        for one in source.iterdir():
+            move(one, target / one.name)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+
+
+def require_folder(source: Path) -> None:
+    """Refuse a folder that is none."""
+    if not source.is_dir():
+        raise MissingDataError(f"--from {source}: no such folder; name the one that holds the files")
+
+
+def _folders(source: Path, depth: int = DEPTH) -> Iterator[Path]:
+    yield source
+    if depth:
+        below = sorted(Path(one.path) for one in os.scandir(source) if one.is_dir())
+        for folder in below:
+            if not folder.name.startswith("."):
+                yield from _folders(folder, depth - 1)

@@ -1,0 +1,118 @@
+"""Locks between processes: files that say who holds them, taken over from the dead.
+
+Two `get` of one file must not write one partial file. A lock left by a killed process is taken over by
+the next one on the same machine; on another machine nobody can tell, so the message names the file.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+POLL = 0.2
+"""Seconds between two looks at a lock that somebody holds."""
+
+TAKEOVER_SECONDS = 10.0
+"""After this time, a lock that does not say whose it is, or a takeover that did not end, is nobody's."""
+
+
+class Holder(BaseModel):
+    """Which process holds a lock."""
+
+    pid: int
+    host: str
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process is known to have ended."""
+        if self.host != socket.gethostname() or os.name != "posix":  # elsewhere, signal 0 is Ctrl-C
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+
+@contextmanager
+def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file `path`; wait while another process does, and say once which one it is.
+
+    Parameters
+    ----------
+    path
+        The lock file; its folder is made.
+    say
+        Is called with a line for people before the first wait.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = False
+    while not _created(path):
+        _take_over(path)
+        if not said and (holder := _holder(path)) is not None:
+            say(
+                f"waiting for process {holder.pid} on {holder.host}, which is at the same file. If it is no "
+                f"shiftcast any more, delete {path}"
+            )
+            said = True
+        if path.exists():
+            time.sleep(POLL)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _created(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w") as stream:
+        stream.write(Holder(pid=os.getpid(), host=socket.gethostname()).model_dump_json())
+    return True
+
+
+def _holder(path: Path) -> Holder | None:
+    try:
+        return Holder.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _dead(path: Path) -> bool:
+    """Whether a lock's holder has ended, or was killed before it could write who it is."""
+    holder = _holder(path)
+    return holder.gone if holder else _age(path) > TAKEOVER_SECONDS
+
+
+def _age(path: Path) -> float:
+    with suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
+
+
+def _take_over(path: Path) -> None:
+    """Remove the lock of a process that has ended.
+
+    One at a time: of two that see a dead holder, the slower one would remove the faster one's lock.
+    """
+    if not _dead(path):
+        return
+    gate = path.with_name(f"{path.name}.takeover")
+    if _age(gate) > TAKEOVER_SECONDS:
+        gate.unlink(missing_ok=True)
+    if _created(gate):
+        try:
+            if _dead(path):
+                path.unlink(missing_ok=True)
+        finally:
+            gate.unlink(missing_ok=True)

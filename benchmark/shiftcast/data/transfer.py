@@ -1,0 +1,318 @@
+"""One file from one web server: streamed, resumed by byte range, watched for its speed.
+
+Whether the bytes are the right ones is not known here; `download` verifies them. A transfer that is
+killed at any point leaves a partial file from which the next one goes on.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from shutil import disk_usage
+from typing import Protocol
+
+import requests
+import urllib3
+from requests import Response
+from rich.filesize import decimal
+
+from shiftcast import __version__
+from shiftcast.data.partial import Origin, Partial
+from shiftcast.errors import DataError
+
+HTML = (b"<!doctype html", b"<html")
+BUSY = frozenset({408, 425, 429})
+"""Answers below 500 that say to come again later."""
+
+
+class SourceError(DataError):
+    """A source that does not give the file; the next one may."""
+
+
+class _TryAgainError(Exception):
+    """What may be better in a moment: a timeout, a lost connection, a busy server."""
+
+    def __init__(self, reason: str, after: float = 0.0, unreached: bool = False) -> None:
+        super().__init__(reason)
+        self.after, self.unreached = after, unreached
+
+
+class Reporter(Protocol):
+    """Whoever shows people what is going on."""
+
+    def note(self, text: str) -> None:
+        """Say something worth a line."""
+
+    def transferred(self, file: str, done: int, total: int | None) -> None:
+        """Show that `done` of `total` bytes of a file are here; the total may be unknown."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for, and what is called slow.
+
+    Parameters
+    ----------
+    connect, read
+        Seconds until a connection, or the next bytes, must have come.
+    attempts
+        Failures in a row, without a new byte between them, after which a source is given up; two
+        are enough where no connection comes about.
+    pause
+        Seconds before the second attempt; doubled each time, up to `longest_pause`.
+    slow_rate, stalled_rate
+        Bytes a second, on average over `window` seconds, below which a warning is given, or the
+        connection is dropped and tried anew.
+    chunk
+        Bytes read at once: what a kill can lose.
+    """
+
+    connect: float = 15.0
+    read: float = 30.0
+    attempts: int = 5
+    pause: float = 1.0
+    longest_pause: float = 60.0
+    slow_rate: float = 200_000.0
+    stalled_rate: float = 1_000.0
+    window: float = 20.0
+    chunk: int = 1 << 14
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What is to be fetched, from where, and how.
+
+    Parameters
+    ----------
+    url
+        The source.
+    file
+        The file's name, for people.
+    size
+        Its size in bytes where the publisher states it.
+    known
+        Whether its hash is known. If so, bytes of one source are continued from another: a wrong
+        splice would be found. If not, only what the server vouches for unchanged is continued.
+    alternative
+        The next source, or empty.
+    """
+
+    url: str
+    file: str
+    size: int | None
+    known: bool
+    alternative: str
+    patience: Patience
+    reporter: Reporter
+
+
+def transfer(job: Transfer, partial: Partial) -> bool:
+    """Complete `partial` from one source; return whether its bytes came in more than one piece.
+
+    Raises
+    ------
+    SourceError
+        If the source refuses, sends something else, or fails too often. What came is kept.
+    DataError
+        If the disk has no room.
+    """
+    failures, most, pieces = 0, partial.size, False
+    while True:
+        try:
+            return _attempt(job, partial) or pieces
+        except _TryAgainError as error:
+            failures = 1 if partial.size > most else failures + 1
+            most, pieces = max(most, partial.size), True
+            if failures >= (min(2, job.patience.attempts) if error.unreached else job.patience.attempts):
+                raise SourceError(f"{job.url}: {error} (tried {failures} times in a row)") from error
+            pause = min(
+                max(job.patience.pause * 2 ** (failures - 1), error.after), job.patience.longest_pause
+            )
+            job.reporter.note(f"{job.url}: {error}; trying again in {pause:.0f} s")
+            time.sleep(pause)
+
+
+def _attempt(job: Transfer, partial: Partial) -> bool:
+    """Make one request and take what comes; return whether it went on from bytes that were there."""
+    origin, offset = partial.origin, _offset(job, partial)
+    total = job.size or (origin.total if origin else None)
+    if offset and offset == total:
+        return True
+    with _named_failures(job), _get(job, _headers(job, partial, offset)) as response:
+        if response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{offset}":
+            _check_size(job, offset)
+            return True  # killed between the last byte and its name
+        _check_answer(job, response, partial, offset)
+        if response.status_code == 206:
+            total = _continued(job, response, partial, offset)
+            job.reporter.note(f"{job.file}: going on from {decimal(offset)}")
+        else:
+            offset, total = 0, _begun(job, response, partial)
+        _check_room(partial.folder, (total or 0) - offset, job.file)
+        _take(job, response, partial, total)
+    return offset > 0
+
+
+def _offset(job: Transfer, partial: Partial) -> int:
+    """Return from which byte to go on: 0 where the bytes at hand cannot be relied on."""
+    origin, size = partial.origin, partial.size
+    if origin is None or (job.size is not None and size > job.size):
+        return 0
+    vouched = origin.url == job.url and bool(origin.validator)
+    return size if job.known or vouched else 0
+
+
+def _headers(job: Transfer, partial: Partial, offset: int) -> dict[str, str]:
+    # Without "identity", a server may compress what is compressed, and sizes and ranges mean nothing.
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"shiftcast/{__version__}"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        origin = partial.origin
+        if origin and origin.url == job.url and origin.validator:
+            headers["If-Range"] = origin.validator
+    return headers
+
+
+def _get(job: Transfer, headers: Mapping[str, str]) -> Response:
+    timeout = (job.patience.connect, job.patience.read)
+    response = requests.get(job.url, headers=dict(headers), stream=True, timeout=timeout)
+    hops = [one.url for one in (*response.history, response)]
+    lowered = any(a.startswith("https:") and not b.startswith("https:") for a, b in pairwise(hops))
+    if lowered and not job.known:
+        response.close()
+        raise SourceError(
+            f"{job.url}: leads from https to {hops[-1]}, where anybody on the way could change a file "
+            "whose hash nobody states; refused"
+        )
+    return response
+
+
+@contextmanager
+def _named_failures(job: Transfer) -> Iterator[None]:
+    """Sort what the network raises into what may be better in a moment and what will not."""
+    try:
+        yield
+    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
+        raise SourceError(f"{job.url}: no safe connection ({error})") from error
+    except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
+        raise _TryAgainError(f"nothing came for {job.patience.read:g} s") from error
+    except requests.exceptions.ConnectTimeout as error:
+        raise _TryAgainError(f"no connection within {job.patience.connect:g} s", unreached=True) from error
+    except requests.exceptions.ConnectionError as error:
+        if "Connection aborted" in str(error):
+            raise _TryAgainError("the connection was lost before an answer came") from error
+        raise _TryAgainError("no connection (is this machine online?)", unreached=True) from error
+    except requests.exceptions.InvalidSchema as error:
+        raise SourceError(f"{job.url}: leads away from http and https ({error}); refused") from error
+    except requests.RequestException as error:
+        raise SourceError(f"{job.url}: {error}") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise _TryAgainError("the connection was lost") from error
+
+
+def _check_answer(job: Transfer, response: Response, partial: Partial, offset: int) -> None:
+    code, answer = response.status_code, f"answered {response.status_code} {response.reason}"
+    if code >= 500 or code in BUSY:
+        after = response.headers.get("Retry-After", "")
+        raise _TryAgainError(answer, float(after) if after.isdecimal() else 0.0)
+    if code == 416 and offset:
+        # Not all there is, and nothing beyond it: bytes of another file.
+        partial.discard()
+        raise _TryAgainError(f"has nothing beyond byte {offset}, so it starts anew")
+    if code not in (200, 206) or (code == 206 and not offset):
+        raise SourceError(f"{job.url}: {answer}")
+
+
+def _continued(job: Transfer, response: Response, partial: Partial, offset: int) -> int | None:
+    """Hold a partial answer against what was asked for; return the file's size in bytes."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    total = int(found[2]) if found and found[2] != "*" else None
+    before = partial.origin.total if partial.origin else None
+    if found is None or int(found[1]) != offset or (total and before and total != before):
+        partial.discard()
+        raise _TryAgainError("did not go on where it was asked to, so it starts anew")
+    _check_size(job, total)
+    return total
+
+
+def _begun(job: Transfer, response: Response, partial: Partial) -> int | None:
+    """Take a whole answer's first bytes; return the file's size in bytes where it is told."""
+    told = response.headers.get("Content-Length", "")
+    total = int(told) if told.isdecimal() else None
+    # Looked at before the bytes at hand are given up: a hotel's log-in page must not cost them.
+    first = response.raw.read(job.patience.chunk, decode_content=False)
+    if first[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(HTML):
+        raise SourceError(f"{job.url}: answered with an HTML page instead of {job.file}")
+    _check_size(job, total)
+    _check_room(partial.folder, total or 0, job.file)
+    strong = response.headers.get("ETag", "")
+    validator = response.headers.get("Last-Modified", "") if strong.startswith("W/") or not strong else strong
+    partial.begin(Origin(url=job.url, validator=validator, total=total))
+    partial.path.write_bytes(first)
+    return total
+
+
+def _check_size(job: Transfer, total: int | None) -> None:
+    if job.size is not None and total is not None and total != job.size:
+        raise SourceError(f"{job.url}: {job.file} has {total} bytes there, expected {job.size}")
+
+
+def _check_room(folder: Path, needed: int, file: str) -> None:
+    free = disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"{folder}: {file} needs {decimal(needed)} more, and {decimal(free)} are free on that disk. "
+            "Make room, or point SHIFTCAST_DATA at a folder on a larger disk"
+        )
+
+
+def _take(job: Transfer, response: Response, partial: Partial, total: int | None) -> None:
+    """Append what comes until the answer ends, and see that it ended where it should."""
+    done, meter = partial.size, _Meter(job, total)
+    # Unbuffered, so that what has come survives a kill.
+    with partial.path.open("ab", buffering=0) as stream:
+        while chunk := response.raw.read(job.patience.chunk, decode_content=False):
+            stream.write(chunk)
+            done += len(chunk)
+            job.reporter.transferred(job.file, done, total)
+            meter.count(len(chunk), done)
+            if job.size is not None and done > job.size:
+                break
+    if total is not None and done < total:
+        raise _TryAgainError(f"ended after {done} of {total} bytes")
+    if job.size is not None and done != job.size:
+        partial.discard()
+        raise SourceError(f"{job.url}: sent {done} bytes of {job.file}, expected {job.size}")
+
+
+class _Meter:
+    """Tells a slow transfer from a stalled one, over windows of some seconds."""
+
+    def __init__(self, job: Transfer, total: int | None) -> None:
+        self._job, self._total = job, total
+        self._start, self._bytes, self._warned = time.monotonic(), 0, False
+
+    def count(self, new: int, done: int) -> None:
+        """Count bytes; warn once of a slow source, and give up a stalled connection."""
+        self._bytes += new
+        seconds = time.monotonic() - self._start
+        if seconds < self._job.patience.window:
+            return
+        rate = self._bytes / seconds
+        if rate < self._job.patience.stalled_rate:
+            raise _TryAgainError(f"stalled at {rate:.0f} bytes/s")
+        if rate < self._job.patience.slow_rate and not self._warned:
+            self._warned = True
+            self._job.reporter.note(self._slow(rate, done))
+        self._start, self._bytes = time.monotonic(), 0
+
+    def _slow(self, rate: float, done: int) -> str:
+        left = f", about {(self._total - done) / rate / 60:.0f} min left" if self._total else ""
+        other = self._job.alternative
+        more = f"the next source, if this one fails, is {other}" if other else "there is no other source"
+        return f"{self._job.url}: slow, {decimal(int(rate))}/s{left}; {more}"

@@ -1,0 +1,206 @@
+"""Safe unpacking: just the files that a card names, and nothing outside the folder they belong in.
+
+Members that try to escape, links, devices, duplicates and archives beyond all measure are refused, with
+the member's name. Files that hold pickles are left where they are.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Any, Literal, cast
+
+from shiftcast.errors import DataError, ShiftcastError
+
+PICKLES = (".pkl", ".pickle")
+CHUNK = 1 << 20
+LARGEST_HEADER = 1 << 24
+"""Bytes that are read at once at most: a tar header may ask for any number."""
+
+OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
+"""Failures that are the disk's and not the archive's."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that an archive may hold: members, and their bytes when unpacked."""
+
+    members: int = 400_000
+    size: int = 8_000_000_000
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    kind: Literal["file", "folder", "link", "device"]
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def unpack(archive: Path, patterns: Sequence[str], folder: Path, limits: Limits | None = None) -> list[str]:
+    """Unpack the members whose paths match a pattern, with their paths.
+
+    Parameters
+    ----------
+    archive
+        A .tar, .tar.gz or .zip file; told by its content.
+    patterns
+        As for `fnmatch`, with case, on the member's whole path; `*` also matches slashes.
+    folder
+        Where they go: a new, empty folder, to be moved into place when all is well.
+    limits
+        What is refused as too large.
+
+    Returns
+    -------
+    The paths of what was unpacked below `folder`, in the archive's order.
+
+    Raises
+    ------
+    DataError
+        If the archive cannot be read, no member matches a pattern, a member has an absolute path or
+        `..` in it, or one to be unpacked is a link, a device or there twice, or the limits are
+        exceeded. What is in `folder` then is to be thrown away.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _named_failures(archive):
+        unpacked = _unpack(archive, patterns, folder, limits or Limits())
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in unpacked):
+            raise DataError(
+                f"{archive}: no member matches {pattern!r}; the card expects another archive than this one"
+            )
+    return unpacked
+
+
+def _unpack(archive: Path, patterns: Sequence[str], folder: Path, limits: Limits) -> list[str]:
+    seen: dict[str, None] = {}
+    size = 0
+    for count, member in enumerate(_members(archive), 1):
+        name = _safe_name(archive, member.name)
+        size += member.size
+        if count > limits.members or size > limits.size:
+            raise DataError(
+                f"{archive}: refused at member {name!r}: expected at most {limits.members:,} members and "
+                f"{limits.size:,} bytes, got {count:,} and {size:,} so far"
+            )
+        if _wanted(member, name, patterns):
+            if member.kind != "file":
+                raise DataError(f"{archive}: member {name!r} is a {member.kind}; only files are unpacked")
+            if name in seen:
+                raise DataError(f"{archive}: member {name!r} is there twice; which one is meant?")
+            seen[name] = None
+            _write(archive, member, folder / name)
+    return list(seen)
+
+
+def _wanted(member: _Member, name: str, patterns: Sequence[str]) -> bool:
+    matches = any(fnmatchcase(name, pattern) for pattern in patterns)
+    return matches and member.kind != "folder" and not name.lower().endswith(PICKLES)
+
+
+def _safe_name(archive: Path, name: str) -> str:
+    """Return a member's path without `.` and doubled slashes; refuse one that leads elsewhere."""
+    # Windows' rules contain the others': both slashes, drives and shares.
+    path = PureWindowsPath(name)
+    if path.anchor or ".." in path.parts:
+        raise DataError(f"{archive}: member {name!r} would be unpacked outside its folder; refused")
+    return str(PurePosixPath(name))
+
+
+def _write(archive: Path, member: _Member, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    left = member.size
+    # "x": a name that the file system takes for another one's is a duplicate too.
+    with member.open() as source, target.open("xb") as stream:
+        while left and (chunk := source.read(min(CHUNK, left))):
+            stream.write(chunk)
+            left -= len(chunk)
+        if left or source.read(1):
+            raise DataError(f"{archive}: member {member.name!r} has not the {member.size} bytes it states")
+
+
+def _members(archive: Path) -> Iterator[_Member]:
+    with archive.open("rb") as stream:
+        start = stream.read(512)
+    if start.startswith(b"PK"):
+        return _zip_members(archive)
+    return _tar_members(archive, start.startswith(b"\x1f\x8b"))
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            mode = stat.S_IFMT(info.external_attr >> 16)
+            kind: Literal["file", "folder", "link", "device"] = "file"
+            if info.is_dir():
+                kind = "folder"
+            elif mode == stat.S_IFLNK:
+                kind = "link"
+            elif mode not in (0, stat.S_IFREG):
+                kind = "device"
+            yield _Member(info.filename, kind, info.file_size, partial(opened.open, info))
+
+
+def _tar_members(archive: Path, compressed: bool) -> Iterator[_Member]:
+    with (
+        gzip.open(archive) if compressed else archive.open("rb") as plain,
+        tarfile.open(fileobj=cast("IO[bytes]", _Guarded(plain, archive)), mode="r:") as opened,
+    ):
+        for info in opened:
+            kind: Literal["file", "folder", "link", "device"] = "device"
+            if info.isreg():
+                kind = "file"
+            elif info.isdir():
+                kind = "folder"
+            elif info.islnk() or info.issym():
+                kind = "link"
+            yield _Member(info.name, kind, info.size, partial(_extracted, opened, info))
+
+
+def _extracted(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    return cast("IO[bytes]", opened.extractfile(info))  # None is for what is no plain file
+
+
+class _Guarded:
+    """A file whose reader cannot be made to take more memory than a header may need."""
+
+    def __init__(self, stream: Any, archive: Path) -> None:
+        self._stream, self._archive = stream, archive
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= LARGEST_HEADER:
+            raise DataError(f"{self._archive}: a header asks for {size} bytes; the archive is damaged")
+        return bytes(self._stream.read(size))
+
+
+@contextmanager
+def _named_failures(archive: Path) -> Iterator[None]:
+    """Name the archive in whatever its readers raise about a damaged one."""
+    try:
+        yield
+    except ShiftcastError:
+        raise
+    except OSError as error:
+        if error.errno in OUR_DISK:
+            raise
+        raise DataError(_damaged(archive, error)) from error
+    except Exception as error:
+        raise DataError(_damaged(archive, error)) from error
+
+
+def _damaged(archive: Path, error: Exception) -> str:
+    return (
+        f"{archive}: cannot be unpacked as .tar, .tar.gz or .zip ({type(error).__name__}: {error}). "
+        "The file is damaged or something else; get it again"
+    )

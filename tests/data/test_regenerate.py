@@ -1,0 +1,50 @@
+"""All corruptions in turn: distances, fingerprints, accuracies, and files only where they are asked for."""
+
+import numpy as np
+import pytest
+
+from shiftcast.data import corrupt, fingerprint
+from shiftcast.data.regenerate import BLOCK, regenerate
+from shiftcast.errors import InvalidInputError
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+LABELS = RANDOM.integers(0, 10, 30)
+
+
+def test_each_set_is_what_corrupt_makes(tmp_path):
+    rows = list(
+        regenerate(IMAGES, LABELS, ["contrast", "jpeg_75"], models={"zero": lambda x: np.zeros(len(x))})
+    )
+    assert [(row.name, row.severity) for row in rows] == [
+        *(("contrast", s) for s in range(1, 6)),
+        ("jpeg_75", 1),
+    ]
+    for row in rows:
+        made = corrupt(IMAGES, row.name, row.severity, np.arange(30))
+        difference = made.astype(float) - IMAGES
+        assert row.mean_absolute == pytest.approx(np.abs(difference).mean())
+        assert row.root_mean_square == pytest.approx(np.sqrt((difference**2).mean()))
+        assert row.fingerprint == fingerprint(made, LABELS)
+        assert row.accuracy == {"zero": (LABELS == 0).mean()}
+    assert not list(tmp_path.iterdir())
+
+
+def test_distances_are_summed_over_blocks():
+    many = np.repeat(IMAGES, BLOCK // 30 + 2, axis=0)
+    row = next(regenerate(many, np.zeros(len(many), int), ["brightness"], [5]))
+    made = corrupt(many, "brightness", 5, np.arange(len(many)))
+    assert row.mean_absolute == pytest.approx(np.abs(made.astype(float) - many).mean())
+
+
+def test_stored_sets_have_the_published_layout(tmp_path):
+    list(regenerate(IMAGES, LABELS, ["contrast"], out=tmp_path / "c"))
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["contrast.npy", "labels.npy"]
+    stored = np.load(tmp_path / "c" / "contrast.npy", allow_pickle=False)
+    assert stored.shape == (150, 32, 32, 3)
+    assert (stored[60:90] == corrupt(IMAGES, "contrast", 3, np.arange(30))).all()
+    labels = np.load(tmp_path / "c" / "labels.npy", allow_pickle=False)
+    assert labels.dtype == np.uint8
+    assert (labels == np.tile(LABELS, 5)).all()
+    with pytest.raises(InvalidInputError, match=r"contrast\.npy: is there already"):
+        list(regenerate(IMAGES, LABELS, ["contrast"], out=tmp_path / "c"))
