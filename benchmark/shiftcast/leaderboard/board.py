@@ -8,6 +8,7 @@ groups. Models are `models`'s business, wording `markdown`'s.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ CELL = ["architecture", "recipe", "group"]
 ROW = ["architecture", "recipe", "seed", "target"]
 BASELINES = ("NoShift", "MeanShift")
 FEWEST_RUNS = 3
+NORMAL_ABSOLUTE = math.sqrt(2 / math.pi)
+"""Mean absolute value of a standard normal variate."""
 """Runs that a rank correlation needs."""
 
 BOARD_COLUMNS = (
@@ -76,7 +79,7 @@ def kind_rows(scores: SuiteScores, natural: bool, protocol: str = "official") ->
         covered=covered,
         width=width,
         **conformal,
-        floor=196 * np.sqrt(actual * (1 - actual) / rows["effective"].astype(float)),
+        floor=100 * NORMAL_ABSOLUTE * np.sqrt(actual * (1 - actual) / rows["effective"].astype(float)),
         id_accuracy=_id_accuracy(scores, rows),
         selected=_selected(scores, rows),
     )

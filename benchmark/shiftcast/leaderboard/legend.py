@@ -36,8 +36,9 @@ LEGEND = f"""## How to read the tables
   (group-weighted split conformal on the probit scale). G other shifts support levels up to G/(G + 1), so 80 %
   needs 4, 90 % needs 9, 95 % needs 19; where fewer are known, no level is stated. It holds for a shift that
   is drawn like the others. Errors on corruptions promise nothing about natural shifts and are not used there.
-- **sampling noise**: mean of 1.96 sqrt(a(1 - a)/m) for actual accuracy a on m images, in pp. Where several
-  images show one object, m is the number of independent images that would be as uncertain.
+- **sampling noise**: the MAE of an estimator that knows each true accuracy, because the m images of a set
+  are a sample: mean of sqrt(2/pi) sqrt(a(1 - a)/m) for actual accuracy a, in pp. Where several images show
+  one object, m is the number of independent images that would be as uncertain.
 - **abstains**: share of rows on which the estimator declines; they are in no other figure. **cells**:
   complete cells of all cells; an estimator that lacks one is not ranked.
 - **MAE shared**: MAE where fit and prediction share the source images, as often published. It flatters;

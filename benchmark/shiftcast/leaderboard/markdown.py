@@ -141,7 +141,7 @@ def _verdict(board: pd.DataFrame, headline: str) -> str:
     if len(ranked):
         best = ranked.iloc[0]
         text += f" Lowest of all ranked: {_name(best.to_dict())}, {points(best['mae'])} pp."
-        text += f" Sampling noise of the actual accuracies: ±{points(best['floor'])} pp."
+        text += f" A perfect estimator would err by {points(best['floor'])} pp, from sampling noise."
     return text
 
 
