@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from shiftcast.data import fingerprint
+from shiftcast.data.label_views import read_label_views
 from shiftcast.data.loading import load_dataset, load_suite
 from shiftcast.errors import MissingDataError
 from shiftcast.workspace import Workspace, data_folder
+
+pytestmark = pytest.mark.real_data
 
 REPOSITORY = Path(__file__).parents[1]
 WORKSPACE = Workspace(REPOSITORY, REPOSITORY)
@@ -53,4 +56,15 @@ def test_the_smoke_suite_is_about_these_arrays():
     assert data.edition == ""
     assert len(data.train) == 10_000
     assert data.sets["blind-a"].labels is None
-    assert len(data.sets["cifar10-c-regenerated/contrast-5"]) == 1000
+    assert len(data.sets["cifar10-c-regenerated/contrast-3"]) == 1380
+    assert sum(name.startswith("cifar10-c-regenerated/") for name in data.sets) == 19
+
+
+def test_other_peoples_labels_are_about_these_images():
+    images, card = load("cifar10-test"), WORKSPACE.dataset("cifar10-test")
+    views = read_label_views(card, data_folder(), images.labels)
+    if not views and not os.environ.get("SHIFTCAST_REQUIRE_REAL_DATA"):
+        pytest.skip("no labels of other people are on this machine (SHIFTCAST_DATA)")
+    found = {name: (int(view.kept.sum()), view.differs) for name, view in views.items()}
+    assert found == {"corrected": (9964, 18), "human-majority": (10000, 79), "human-shares": (10000, 79)}
+    assert views["human-shares"].accuracy(images.labels) == pytest.approx(0.9523, abs=1e-4)

@@ -220,7 +220,7 @@ def register_all(workspace: Workspace, results: Path, names: Iterable[str]) -> l
 
     suites = [suite for suite in workspace.suites.values() if (results / suite.name).is_dir()]
     tables = [score_suite(workspace, suite, results).table for suite in suites]
-    table = pd.concat(tables) if tables else pd.DataFrame(columns=["target"])
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=["target", "suite", "estimator"])
     return [(name, register(workspace, results, name, table[table["target"] == name])) for name in names]
 
 

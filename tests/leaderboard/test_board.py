@@ -59,7 +59,9 @@ def test_every_figure_equals_a_slow_loop(scores, estimator, natural):
     assert row["rmse"] == pytest.approx(math.sqrt(nested_mean(rows, lambda r: pp(r) ** 2)))
     assert row["coverage"] == pytest.approx(nested_mean(rows, lambda r: r["low"] <= r["actual"] <= r["high"]))
     assert row["width"] == pytest.approx(nested_mean(rows, lambda r: 100 * (r["high"] - r["low"])))
-    noise = nested_mean(rows, lambda r: 100 * math.sqrt(2 / math.pi) * math.sqrt(r["actual"] * (1 - r["actual"]) / r["n"]))
+    noise = nested_mean(
+        rows, lambda r: 100 * math.sqrt(2 / math.pi) * math.sqrt(r["actual"] * (1 - r["actual"]) / r["n"])
+    )
     assert row["floor"] == pytest.approx(noise)
     baselines = [
         nested_mean(rows_of(scores, name, natural), lambda r: abs(pp(r))) for name in ("NoShift", "MeanShift")

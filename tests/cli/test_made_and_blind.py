@@ -1,0 +1,137 @@
+"""`shiftcast data make`, `data add` and `blind`, as people type them."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from shiftcast.cli.app import app
+from shiftcast.data import corrupt, fingerprint, read_digits
+from shiftcast.errors import InvalidInputError, TrainingError, UnknownNameError, WorkspaceError
+from shiftcast.workspace import Workspace
+
+
+@pytest.fixture
+def run(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHIFTCAST_DATA", str(tmp_path / "data"))
+
+    def call(*arguments):
+        done = CliRunner().invoke(app, ["--workspace", str(workspace.root), *map(str, arguments)])
+        if done.exception is not None:
+            raise done.exception
+        return done.output
+
+    return call
+
+
+def test_a_derived_set_is_measured_and_stored_only_where_asked(run, tmp_path):
+    said = run("data", "make", "digits-shifted", "--transform", "contrast", "--severity", "2")
+    digits = read_digits("test")
+    made = corrupt(digits.images, "contrast", 2, np.arange(len(digits)))
+    expected = np.abs(made.astype(float) - digits.images).mean()
+    assert f"contrast-2: {expected:.2f} grey levels from the clean images" in said
+    assert "1 sets of 898 images" in said
+    assert not (tmp_path / "data").exists()
+    out, report = tmp_path / "made", tmp_path / "report"
+    said = run("data", "make", "digits-shifted", "--transform", "contrast", "--out", out, "--report", report)
+    assert len(np.load(out / "contrast.npy", allow_pickle=False)) == 5 * 898
+    values = json.loads((tmp_path / "report.json").read_text())
+    assert values["sets"][1]["fingerprint"] == fingerprint(made, digits.labels)
+    assert f"| contrast | {values['sets'][0]['mean_absolute']:.2f} |" in " ".join(
+        (tmp_path / "report.md").read_text().split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (
+            ("cifar10-test",),
+            InvalidInputError,
+            "is not made by us; get it with: shiftcast data get cifar10-test",
+        ),
+        (("digits-shifted", "--transform", "contrats"), UnknownNameError, "did you mean contrast"),
+        (("digits-shifted", "--model", "tiny/test_vit"), InvalidInputError, "expected SUITE/ARCHITECTURE"),
+        (("digits-shifted", "--model", "tiny/test_vit/tiny/seed-9"), UnknownNameError, "run of suite tiny"),
+        (("digits-shifted", "--model", "tiny/test_vit/tiny/seed-0"), TrainingError, "is not in the cache"),
+    ],
+)
+def test_what_cannot_be_made_says_why(run, arguments, error, message):
+    with pytest.raises(error, match=message):
+        run("data", "make", *arguments)
+
+
+def test_own_images_become_a_dataset(run, workspace, tmp_path):
+    photos = tmp_path / "photos"
+    for name, kind in (("a", "car"), ("b", "car"), ("c", "Bird"), ("d", "tree")):
+        (photos / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(photos / kind / f"{name}.png")
+    said = run("data", "add", "mine", photos, "--map", "car=automobile", "--filter", "lanczos")
+    assert "mine: 3 images" in said
+    assert "car -> automobile" in said
+    assert "left out, no class of ours: tree (1 images)" in said
+    assert "resized to 32 x 32 (Pillow's LANCZOS)" in said
+    card = Workspace(workspace.root, workspace.root).dataset("mine")
+    assert card.classes[:2] == ["airplane", "automobile"]
+    assert "Classes left out: tree." in card.description
+    labels = np.load(tmp_path / "data" / "mine" / "labels.npy", allow_pickle=False)
+    assert sorted(labels.tolist()) == [1, 1, 2]
+    assert "mine" in run("data", "list")
+    with pytest.raises(InvalidInputError, match="is there already"):
+        run("data", "add", "mine", photos)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("Mine!", "."), "expected a name of small letters"),
+        (("mine", ".", "--map", "car"), "expected THEIRS=OURS"),
+        (("mine", ".", "--filter", "nearest"), "unknown filter 'nearest'"),
+    ],
+)
+def test_slips_of_data_add_are_named(run, tmp_path, arguments, message, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises((InvalidInputError, UnknownNameError), match=message):
+        run("data", "add", *arguments)
+
+
+def test_installed_cards_are_read_only(run, tmp_path, monkeypatch, workspace):
+    monkeypatch.setattr("shiftcast.cli.add.EMBEDDED", workspace.root)
+    with pytest.raises(WorkspaceError, match="read-only"):
+        run("data", "add", "mine", tmp_path)
+
+
+def test_a_set_is_sealed_registered_and_opened(run, workspace, tmp_path):
+    (workspace.root / "datasets" / "hidden.toml").write_text(
+        'title = "h"\ndescription = "d"\nlayout = "arrays"\nfiles = ["h.npy"]\nclasses = ["a", "b"]\nn = 4\n'
+        'shift = "natural"\nlabels = "withheld"\ncitation = "c"\nlicence = "l"\nobtain = "o"\n'
+    )
+    np.save(tmp_path / "labels.npy", np.array([0, 1, 1, 0]))
+    said = run("blind", "seal", "hidden", "--labels", tmp_path / "labels.npy")
+    assert "sealed hidden: " in said
+    assert "keep" in said
+    assert "hidden: nothing new" in run("blind", "register", "hidden")
+    opened = run("blind", "open", "hidden", "--labels", tmp_path / "labels.npy")
+    assert "the labels are those that were sealed" in opened
+    assert "registered before: 0 predictions of models, 0 sets of estimates" in opened
+
+
+def test_help_needs_no_torch():
+    code = "\n".join(
+        [
+            "import sys",
+            "from shiftcast.cli import main",
+            "try:",
+            "    main()",
+            "finally:",
+            "    assert 'torch' not in sys.modules",
+        ]
+    )
+    for group in ("data", "blind"):
+        done = subprocess.run([sys.executable, "-c", code, group, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
