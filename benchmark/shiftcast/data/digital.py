@@ -73,30 +73,28 @@ def jpeg_compression(images: Bytes, strength: int, _words: Words) -> Bytes:
 
 
 def elastic_transform(images: Bytes, strength: tuple[float, float, float], words: Words) -> Bytes:
-    """Move three points of the image at random (an affine map), then each pixel along a smooth field."""
-    from shiftcast.data.optional import opencv
+    """Move three points of the image at random (an affine map), then each pixel along a smooth field.
 
-    cv2 = opencv()
+    Both steps sample linearly, beyond the edge a mirror image: the first without and the second with
+    the outermost pixels repeated.
+    """
     amount, sigma, jitter = strength
-    draws = uniform(words)
+    draws = 2 * uniform(words) - 1
     near, far = SIDE // 2 - SIDE // 3, SIDE // 2 + SIDE // 3
-    corners = np.array([[far, far], [far, near], [near, near]], dtype=np.float32)
-    moved = corners + (jitter * (2 * draws[:, :6] - 1)).reshape(-1, 3, 2).astype(np.float32)
-    field = (2 * draws[:, 6:] - 1).reshape(-1, 2, SIDE, SIDE)
+    corners = np.array([[far, far], [far, near], [near, near]], dtype=np.float64)
+    moved = corners + jitter * draws[:, :6].reshape(-1, 3, 2)
+    affine = np.linalg.solve(np.concatenate([moved, np.ones((len(moved), 3, 1))], axis=2), corners)
+    field = draws[:, 6:].reshape(-1, 2, SIDE, SIDE)
     shifts = amount * gaussian_filter(field, (0, 0, sigma, sigma), mode="reflect", truncate=3.0)
-    rows, columns = np.indices((SIDE, SIDE))
+    rows, columns = np.indices((SIDE, SIDE)).astype(np.float64)
+    places = np.stack([columns, rows, np.ones((SIDE, SIDE))], axis=-1)
     warped = np.empty(images.shape)
-    for place, (image, points) in enumerate(zip(images, moved, strict=True)):
-        affine = cv2.warpAffine(
-            (image / 255.0).astype(np.float32),
-            cv2.getAffineTransform(corners, points),
-            (SIDE, SIDE),
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
-        there = np.stack([rows + shifts[place, 1], columns + shifts[place, 0]])
+    for one, image in enumerate(images / 255.0):
+        across, down = np.moveaxis(places @ affine[one], -1, 0)
+        there = np.stack([rows + shifts[one, 1], columns + shifts[one, 0]])
         for channel in range(3):
-            plane = affine[..., channel]
-            warped[place, ..., channel] = map_coordinates(plane, there, order=1, mode="reflect")
+            turned = map_coordinates(image[..., channel], [down, across], order=1, mode="mirror")
+            warped[one, ..., channel] = map_coordinates(turned, there, order=1, mode="reflect")
     return stored(warped)
 
 

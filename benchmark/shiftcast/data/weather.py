@@ -161,7 +161,8 @@ def spatter(images: Bytes, strength: tuple[float, float, float, float, float, in
         mud[mud < 0.8] = 0
         brown = np.array([63, 42, 20]) / 255.0
         return stored(values * (1 - mud[..., None]) + brown * mud[..., None])
-    drops = np.stack([_drops(one) for one in (liquid * 255).astype(np.uint8)])
+    # Above 1, at severity 3, bytes begin anew from 0: so it is in the published arrays.
+    drops = np.stack([_drops(one) for one in (liquid * 255).astype(np.int64).astype(np.uint8)])
     turquoise = np.array([175, 238, 238]) / 255.0
     return stored(values + amount * drops[..., None] * turquoise)
 

@@ -27,9 +27,9 @@ CELL = ["architecture", "recipe", "group"]
 ROW = ["architecture", "recipe", "seed", "target"]
 BASELINES = ("NoShift", "MeanShift")
 FEWEST_RUNS = 3
+"""Runs that a rank correlation needs."""
 NORMAL_ABSOLUTE = math.sqrt(2 / math.pi)
 """Mean absolute value of a standard normal variate."""
-"""Runs that a rank correlation needs."""
 
 BOARD_COLUMNS = (
     *("track", "rank", "estimator", "mae", "bias", "rmse", "worst", "worst_cell", "skill", "tau", "tau_id"),
