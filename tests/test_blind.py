@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shiftcast.blind import open_set, read_register, register_all, register_path, salt_path, seal
-from shiftcast.errors import InvalidInputError, RunError
+from shiftcast.errors import InvalidInputError, RunError, WorkspaceError
 from shiftcast.pool import read_pool
 from shiftcast.runs import RunFolder, encode_predictions, sha256
 from shiftcast.scoring import score_suite
@@ -193,3 +193,45 @@ def test_an_edited_register_is_noticed(hidden, change):
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(RunError, match=r"the file was edited|is no entry of a register"):
         read_register(results, NAME)
+
+
+def test_a_run_killed_while_its_answers_were_filled_in_is_finished(hidden):
+    workspace, results, labels = hidden
+    seal(workspace, NAME, labels)
+    place = RunFolder(next(iter(sorted((results / "tiny").glob("*/*/seed-*/run.json")))).parent)
+    _, sets = place.read()
+    answers = type(sets[NAME])(sets[NAME].logits, np.zeros(300, int))
+    place.predictions_path.write_bytes(encode_predictions({**sets, NAME: answers}))  # run.json did not come
+    opening = open_set(again(workspace), results, NAME, labels)
+    assert not opening.already
+    assert (place.read()[1][NAME].labels == np.load(labels)).all()
+
+
+def test_the_card_says_opened_before_any_run_holds_an_answer(hidden, monkeypatch):
+    workspace, results, labels = hidden
+    seal(workspace, NAME, labels)
+    before = {path: path.read_bytes() for path in results.rglob("predictions.safetensors")}
+    monkeypatch.setattr("shiftcast.blind._fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        open_set(again(workspace), results, NAME, labels)
+    assert again(workspace).dataset(NAME).seal.opened
+    assert {path: path.read_bytes() for path in results.rglob("predictions.safetensors")} == before
+
+
+def test_cards_of_the_installed_package_are_not_sealed(hidden, monkeypatch):
+    workspace, _, labels = hidden
+    monkeypatch.setattr("shiftcast.blind.EMBEDDED", workspace.root)
+    with pytest.raises(WorkspaceError, match="read-only"):
+        seal(workspace, NAME, labels)
+    assert not salt_path(labels).exists()
+
+
+def test_runs_on_other_images_are_refused(hidden):
+    workspace, results, _ = hidden
+    folder = results / "tiny"
+    place = RunFolder(sorted(folder.glob("*/*/seed-*/run.json"))[-1].parent)
+    record, _ = place.read()
+    other = record.datasets[NAME].model_copy(update={"fingerprint": "f" * 64})
+    place.write_record(record.model_copy(update={"datasets": {**record.datasets, NAME: other}}))
+    with pytest.raises(RunError, match=r"hidden: was evaluated on other images than"):
+        read_pool(workspace, workspace.suite("tiny"), folder)

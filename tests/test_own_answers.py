@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from shiftcast.calibration import Temperature
 from shiftcast.cli.app import app
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
-from shiftcast.estimators import NoShift, registry
+from shiftcast.estimators import Calibrated, NoShift, registry
 from shiftcast.own import by_slice, choose_estimators, estimate_accuracy
 from shiftcast.own_checks import warnings_about
 from shiftcast.own_drop import explained, predicted_drop
@@ -200,12 +201,17 @@ class Raises(NoShift):
         raise KeyError("nobody thought of this")
 
 
+def wrapped():
+    return Calibrated(Raises(), Temperature())
+
+
 @pytest.fixture
 def plugins(monkeypatch):
     group = registry.ENTRY_POINT_GROUP
     found = [
         EntryPoint("Number", f"{__name__}:ReturnsFloat", group),
         EntryPoint("Crash", f"{__name__}:Raises", group),
+        EntryPoint("Wrapped", f"{__name__}:wrapped", group),
         EntryPoint("Gone", f"{__name__}:NoSuchThing", group),
         EntryPoint("Good", "shiftcast.estimators:NoShift", group),
     ]
@@ -218,6 +224,7 @@ def test_broken_plugins_are_skipped_by_name_and_stop_nobody(tmp_path):
     assert "skipped Number of package an unknown package: ReturnsFloat: _predict must return an Est" in said
     assert "skipped Crash of package an unknown package: its code failed: KeyError" in said
     assert "(test_own_answers.py, line" in said
+    assert "skipped Wrapped of package an unknown package: its code failed: KeyError" in said
     assert "skipped Gone of package an unknown package (" in said
     rows = json.loads(run([*files(tmp_path), "--json"]).stdout)["estimates"]
     assert {"Good", "ATC-MC"} <= {row["estimator"] for row in rows if "accuracy" in row}
@@ -227,7 +234,7 @@ def test_broken_plugins_are_skipped_by_name_and_stop_nobody(tmp_path):
 
 
 @pytest.mark.usefixtures("plugins")
-@pytest.mark.parametrize("name", ["Number", "Crash", "Gone"])
+@pytest.mark.parametrize("name", ["Number", "Crash", "Wrapped", "Gone"])
 def test_a_broken_plugin_that_is_asked_for_is_an_error(tmp_path, name):
     result = run([*files(tmp_path), "--estimators", f"ATC-MC,{name}"])
     assert isinstance(result.exception, BrokenEstimatorError)
@@ -240,6 +247,7 @@ def test_broken_plugins_are_not_listed_but_named():
     assert result.exit_code == 0
     assert "Good" in result.stdout
     assert "Gone" not in result.stdout
+    assert "skipped Wrapped of package an unknown package: its code failed: KeyError" in said
     assert "skipped Gone of package" in result.stderr
 
 

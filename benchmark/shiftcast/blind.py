@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterable, Mapping
@@ -23,12 +24,21 @@ import pandas as pd
 
 from shiftcast.cards import DatasetCard
 from shiftcast.data.layouts import checked_labels, load_npy, require_files
-from shiftcast.errors import InvalidInputError, RunError
+from shiftcast.data.locks import locked
+from shiftcast.errors import InvalidInputError, RunError, WorkspaceError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.files import canonical_json, hash_of, sha256, source_hash, write_atomic
 from shiftcast.predictions import Integers
-from shiftcast.runs import RunFolder, StoredSet, TargetResult, encode_predictions, true_ranks
-from shiftcast.workspace import Workspace
+from shiftcast.runs import (
+    RunFolder,
+    RunRecord,
+    StoredSet,
+    TargetResult,
+    decode_predictions,
+    encode_predictions,
+    true_ranks,
+)
+from shiftcast.workspace import EMBEDDED, Workspace
 
 SALT_BYTES = 32
 
@@ -49,7 +59,12 @@ def salt_path(labels: Path) -> Path:
 
 
 def card_path(workspace: Workspace, name: str) -> Path:
-    """Return the file of a dataset's card."""
+    """Return a card's file, to be edited; `WorkspaceError` if it is the installed package's."""
+    if workspace.root == EMBEDDED:
+        raise WorkspaceError(
+            "the cards in use are those of the installed package, which are read-only; run this in a "
+            "checkout of the repository, or name one with --workspace"
+        )
     return workspace.root / "datasets" / f"{name}.toml"
 
 
@@ -78,18 +93,26 @@ def seal(workspace: Workspace, name: str, labels: Path) -> str:
             f"{name}: is sealed already ({card.seal.commitment[:12]}…, {card.seal.sealed}); "
             "a second seal would let labels be chosen after the predictions"
         )
-    values = _checked_labels(card, labels)
+    path, values = card_path(workspace, name), _checked_labels(card, labels)
     salt = secrets.token_bytes(SALT_BYTES)
-    kept = salt_path(labels)
-    if kept.exists():
-        raise InvalidInputError(f"{kept}: is there already; it opens another seal, so move it away first")
-    write_atomic(kept, salt.hex() + "\n")
-    kept.chmod(0o600)
+    _keep_salt(salt_path(labels), salt)
     found = commitment(salt, values)
-    path = card_path(workspace, name)
     text = path.read_text(encoding="utf-8").rstrip("\n")
     write_atomic(path, f'{text}\n\n[seal]\ncommitment = "{found}"\nsealed = "{now()}"\n')
     return found
+
+
+def _keep_salt(path: Path, salt: bytes) -> None:
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # for its owner's eyes alone
+    except FileExistsError as error:
+        raise InvalidInputError(
+            f"{path}: is there already; it opens another seal, so move it away first"
+        ) from error
+    with os.fdopen(handle, "w") as stream:
+        stream.write(salt.hex() + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 @dataclass(frozen=True)
@@ -139,30 +162,52 @@ def open_set(workspace: Workspace, results: Path, name: str, labels: Path) -> Op
             f"{labels}: with its salt gives another commitment than the card of {name!r} "
             f"({card.seal.commitment[:12]}…): these are not the labels that were sealed; nothing was changed"
         )
-    opened = card.seal.opened or now()
+    opened = card.seal.opened or _mark_opened(workspace, name)
     entries = [entry for entry in read_register(results, name) if entry["time"] <= opened]
     registered = {entry["sha256"] for entry in entries if entry["kind"] == "predictions"}
     filled, already, unregistered = [], [], []
     for place in _runs_with(results, name):
-        record, sets = place.read()
-        run = f"{record.suite}/{record.key}"
+        record, sets = _read_run(place, name)
+        run = f"{_label(record)}/{record.key}"
         if _logits_hash(sets[name]) not in registered:
             unregistered.append(run)
         if sets[name].true_rank is not None:
             already.append(run)
             continue
-        _fill(place, name, values)
+        _fill(place, record, sets, name, values)
         filled.append(run)
-    if card.seal.opened is None:
-        path = card_path(workspace, name)
-        text = path.read_text(encoding="utf-8")
-        write_atomic(path, re.sub(r"(?m)^(\[seal\]\n)", rf'\1opened = "{opened}"\n', text, count=1))
     kinds = [entry["kind"] for entry in entries]
     return Opening(filled, already, kinds.count("predictions"), kinds.count("estimates"), unregistered)
 
 
-def _fill(place: RunFolder, name: str, labels: Integers) -> None:
-    record, sets = place.read()
+def _mark_opened(workspace: Workspace, name: str) -> str:
+    """Write the time of opening into the card, before any run holds an answer; return it."""
+    path, opened = card_path(workspace, name), now()
+    text = path.read_text(encoding="utf-8")
+    marked, count = re.subn(r"(?m)^\[seal\].*$", rf'\g<0>\nopened = "{opened}"', text, count=1)
+    if count != 1:
+        raise InvalidInputError(f"{path}: has no line [seal] to write the time of opening under")
+    write_atomic(path, marked)
+    return opened
+
+
+def _read_run(place: RunFolder, name: str) -> tuple[RunRecord, dict[str, StoredSet]]:
+    """Read a run; one that was killed while its answers were filled in is as it was before."""
+    try:
+        return place.read()
+    except RunError:
+        record, data = place.read_record(), place.predictions_path.read_bytes()
+        sets = decode_predictions(data, str(place.predictions_path))
+        if name in sets:
+            sets[name] = replace(sets[name], true_rank=None)
+        if sha256(encode_predictions(sets)) != record.predictions_sha256:
+            raise
+        return record, sets
+
+
+def _fill(
+    place: RunFolder, record: RunRecord, sets: Mapping[str, StoredSet], name: str, labels: Integers
+) -> None:
     logits = sets[name].logits
     if len(logits) != len(labels):
         raise RunError(
@@ -173,6 +218,10 @@ def _fill(place: RunFolder, name: str, labels: Integers) -> None:
     targets = {**record.targets, name: TargetResult(n=len(logits), accuracy=opened.accuracy)}
     changed = record.model_copy(update={"targets": targets, "predictions_sha256": sha256(predictions)})
     place.write(changed, predictions)
+
+
+def _label(record: RunRecord) -> str:
+    return f"{record.suite}@{record.edition}" if record.edition else record.suite
 
 
 def register_path(results: Path, name: str) -> Path:
@@ -215,11 +264,14 @@ def open_names(workspace: Workspace) -> list[str]:
 
 
 def register_all(workspace: Workspace, results: Path, names: Iterable[str]) -> list[tuple[str, int]]:
-    """Register what every suite with results says about each set; return names and new lines."""
-    from shiftcast.scoring import score_suite
+    """Register what every suite and edition with results says about each set; return names and new lines."""
+    from shiftcast.scoring import score_results
 
-    suites = [suite for suite in workspace.suites.values() if (results / suite.name).is_dir()]
-    tables = [score_suite(workspace, suite, results).table for suite in suites]
+    stored = any(results.glob("*/*/*/seed-*/run.json"))
+    tables = [
+        scores.table.assign(suite=f"{scores.suite.name}{scores.edition and '@'}{scores.edition}")
+        for scores in (score_results(workspace, results) if stored else [])
+    ]
     table = pd.concat(tables) if tables else pd.DataFrame(columns=["target", "suite", "estimator"])
     return [(name, register(workspace, results, name, table[table["target"] == name])) for name in names]
 
@@ -244,19 +296,20 @@ def register(workspace: Workspace, results: Path, name: str, estimates: pd.DataF
     card = _withheld_card(workspace, name)
     if card.seal is not None and card.seal.opened:
         raise InvalidInputError(f"{name}: was opened on {card.seal.opened}; nothing more can be registered")
-    known = {hash_of(_identity(entry)) for entry in read_register(results, name)}
-    fresh = [
-        entry
-        for entry in [*_prediction_entries(results, name), *_estimate_entries(estimates)]
-        if hash_of(_identity(entry)) not in known
-    ]
-    if fresh:
-        path = register_path(results, name)
+    path = register_path(results, name)
+    with locked(path.with_suffix(".lock"), lambda _: None):
+        known = {hash_of(_identity(entry)) for entry in read_register(results, name)}
+        fresh = [
+            entry
+            for entry in [*_prediction_entries(results, name), *_estimate_entries(estimates)]
+            if hash_of(_identity(entry)) not in known
+        ]
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for entry in fresh:
             before = sha256(lines[-1].encode()) if lines else sha256(b"")
             lines.append(canonical_json({**entry, "time": now(), "before": before}))
-        write_atomic(path, "\n".join(lines) + "\n")
+        if fresh:
+            write_atomic(path, "\n".join(lines) + "\n")
     return len(fresh)
 
 
@@ -269,7 +322,7 @@ def _prediction_entries(results: Path, name: str) -> Iterable[dict[str, Any]]:
     for place in _runs_with(results, name):
         record, sets = place.read()
         digest = _logits_hash(sets[name])
-        yield {"kind": "predictions", "suite": record.suite, "run": str(record.key), "sha256": digest}
+        yield {"kind": "predictions", "suite": _label(record), "run": str(record.key), "sha256": digest}
 
 
 def _estimate_entries(table: pd.DataFrame) -> Iterable[dict[str, Any]]:

@@ -254,6 +254,11 @@ def _check_agreement(
                 f"{place.predictions_path}: {name}: holds {len(own.logits)} images, "
                 f"but {first.key} holds {len(other.logits)}; run the suite again"
             )
+        if _fingerprint(run, name) != _fingerprint(first, name):
+            raise RunError(
+                f"{place.path}: {name}: was evaluated on other images than {first.key} (their fingerprints "
+                "differ); run the suite again"
+            )
         if not _same_labels(own, labels[name]):
             raise RunError(
                 f"{place.predictions_path}: {name}: its ranks imply other labels than those of {first.key}; "
@@ -268,6 +273,11 @@ def _check_agreement(
         raise RunError(
             f"{place.predictions_path}: true_rank/{suite.source.test} is missing; the source needs it"
         )
+
+
+def _fingerprint(run: StoredRun, name: str) -> str:
+    used = run.record.datasets.get(name)
+    return used.fingerprint if used else ""
 
 
 def _same_labels(stored: StoredSet, labels: Integers | None) -> bool:
