@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from shiftcast.blind import open_set, read_register, register_all, register_path, salt_path, seal
+from shiftcast.blind import open_set, salt_path, seal
 from shiftcast.errors import InvalidInputError, RunError, WorkspaceError
 from shiftcast.pool import read_pool
+from shiftcast.registers import read_register, register_all, register_path
 from shiftcast.runs import RunFolder, encode_predictions, sha256
 from shiftcast.scoring import score_suite
 from shiftcast.workspace import Workspace
@@ -83,8 +84,8 @@ def test_what_was_registered_before_is_counted_and_accuracies_are_filled_in_once
     [(name, lines)] = register_all(workspace, results, [NAME])
     estimators = score_suite(workspace, workspace.suite("tiny"), results).table
     estimators = estimators[estimators["target"] == NAME]["estimator"].nunique()
-    assert (name, lines) == (NAME, len(runs) + estimators)
-    assert register_all(workspace, results, [NAME]) == [(NAME, 0)]
+    assert (name, lines) == (NAME, {"predictions": len(runs), "estimates": estimators})
+    assert register_all(workspace, results, [NAME]) == [(NAME, {"predictions": 0, "estimates": 0})]
     assert all(
         entry["configuration"] for entry in read_register(results, NAME) if entry["kind"] == "estimates"
     )
@@ -93,7 +94,12 @@ def test_what_was_registered_before_is_counted_and_accuracies_are_filled_in_once
     record, sets = late.read()
     other = np.random.default_rng(77).normal(size=(300, 10)).astype(np.float16)
     hold(late, record, {**sets, NAME: type(sets[record.source])(other, None)})
-    opening = open_set(workspace, results, NAME, labels)
+    with pytest.raises(
+        InvalidInputError, match=r"predictions of 1 runs .* are not registered; once it is open"
+    ):
+        open_set(workspace, results, NAME, labels)
+    assert again(workspace).dataset(NAME).seal.opened is None
+    opening = open_set(workspace, results, NAME, labels, allow_unregistered=True)
     assert (opening.predictions, opening.estimates) == (len(runs), estimators)
     assert opening.unregistered == [f"tiny/{record.key}"]
     assert len(opening.runs) == len(runs)
@@ -202,7 +208,7 @@ def test_a_run_killed_while_its_answers_were_filled_in_is_finished(hidden):
     _, sets = place.read()
     answers = type(sets[NAME])(sets[NAME].logits, np.zeros(300, int))
     place.predictions_path.write_bytes(encode_predictions({**sets, NAME: answers}))  # run.json did not come
-    opening = open_set(again(workspace), results, NAME, labels)
+    opening = open_set(again(workspace), results, NAME, labels, allow_unregistered=True)
     assert not opening.already
     assert (place.read()[1][NAME].labels == np.load(labels)).all()
 
@@ -213,7 +219,7 @@ def test_the_card_says_opened_before_any_run_holds_an_answer(hidden, monkeypatch
     before = {path: path.read_bytes() for path in results.rglob("predictions.safetensors")}
     monkeypatch.setattr("shiftcast.blind._fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        open_set(again(workspace), results, NAME, labels)
+        open_set(again(workspace), results, NAME, labels, allow_unregistered=True)
     assert again(workspace).dataset(NAME).seal.opened
     assert {path: path.read_bytes() for path in results.rglob("predictions.safetensors")} == before
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
+from shiftcast.cli.make import _memory
 from shiftcast.data import corrupt, fingerprint, read_digits
-from shiftcast.errors import InvalidInputError, TrainingError, UnknownNameError, WorkspaceError
+from shiftcast.errors import (
+    CheckFailedError,
+    InvalidInputError,
+    TrainingError,
+    UnknownNameError,
+    WorkspaceError,
+)
 from shiftcast.workspace import Workspace
 
 
@@ -44,6 +52,30 @@ def test_a_derived_set_is_measured_and_stored_only_where_asked(run, tmp_path):
     assert f"| contrast | {values['sets'][0]['mean_absolute']:.2f} |" in " ".join(
         (tmp_path / "report.md").read_text().split()
     )
+
+
+def test_a_name_with_a_dot_keeps_it(run, tmp_path):
+    arguments = ("data", "make", "digits-shifted", "--transform", "contrast", "--severity", "1", "--report")
+    run(*arguments, tmp_path / "cifar10.1")
+    assert sorted(path.name for path in tmp_path.glob("cifar*")) == ["cifar10.1.json", "cifar10.1.md"]
+    run(*arguments, tmp_path / "named.json")
+    assert (tmp_path / "named.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("platform", "counted", "said"),
+    [("linux", 2**20, "1.00 GiB"), ("darwin", 2**30, "1.00 GiB"), ("sunos5", 7, ""), ("win32", None, "")],
+)
+def test_memory_is_said_in_what_the_system_counts(run, monkeypatch, platform, counted, said):
+    usage = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _: SimpleNamespace(ru_maxrss=counted))
+    monkeypatch.setitem(sys.modules, "resource", usage if counted else None)
+    monkeypatch.setattr("shiftcast.cli.make.sys", SimpleNamespace(platform=platform))
+    assert _memory() == (f", {said} at most" if said else "")
+
+
+def test_types_without_the_severity_are_named(run):
+    with pytest.raises(InvalidInputError, match="nothing is to be made of severity 3: jpeg_75 has 1"):
+        run("data", "make", "cifar10-jpeg", "--severity", "3")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +117,20 @@ def test_own_images_become_a_dataset(run, workspace, tmp_path):
         run("data", "add", "mine", photos)
 
 
+def test_a_replaced_set_is_not_held_against_the_earlier_one(run, tmp_path):
+    place = tmp_path / "a.png"
+    for grey in (90, 91):
+        Image.fromarray(np.full((32, 32, 3), grey, np.uint8)).save(place)
+        run("data", "add", "mine", tmp_path, "--replace")
+        assert "mine: here; publisher's arrays" in run("data", "check", "mine")
+    np.save(tmp_path / "data" / "mine" / "images.npy", np.zeros((1, 32, 32, 3), np.uint8))
+    with pytest.raises(CheckFailedError) as caught:
+        run("data", "check", "mine")
+    assert "Nobody offers it for download" in str(caught.value)
+    assert "--from DIR --force" in str(caught.value)
+    assert "delete " in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -116,7 +162,13 @@ def test_a_set_is_sealed_registered_and_opened(run, workspace, tmp_path):
     assert "sealed hidden: " in said
     assert "keep" in said
     assert "hidden: nothing new" in run("blind", "register", "hidden")
-    opened = run("blind", "open", "hidden", "--labels", tmp_path / "labels.npy")
+    with pytest.raises(
+        InvalidInputError, match="no estimate is registered; once it is open they never can be"
+    ):
+        run("blind", "open", "hidden", "--labels", tmp_path / "labels.npy")
+    with pytest.raises(InvalidInputError, match="there is no such file"):
+        run("blind", "open", "hidden", "--labels", tmp_path / "other.npy")
+    opened = run("blind", "open", "hidden", "--labels", tmp_path / "labels.npy", "--unregistered")
     assert "the labels are those that were sealed" in opened
     assert "registered before: 0 predictions of models, 0 sets of estimates" in opened
 

@@ -25,8 +25,8 @@ def test_a_ranking_that_stays_is_said_to(scores):
     changed = with_views(scores, {"corrected": {"net-x": 0.81, "net-y": 0.80, "net-z": 0.61}})
     sentence, table = label_views(changed)
     assert (
-        "Under the corrected labels (12 of 990 images differ) the ranking of the 3 models by "
-        "in-distribution accuracy stays the same." in sentence
+        "The ranking of the 3 models by in-distribution accuracy is the same under the corrected labels "
+        "(12 of 990 images differ)." in sentence
     )
     assert "| net-z | 60.00 | 61.00 |" in " ".join(table.split())
 
@@ -37,11 +37,13 @@ def test_pairs_that_change_places_are_counted(scores):
         "human": {"net-x": 0.70, "net-y": 0.75, "net-z": 0.72},
     }
     sentence, table = label_views(with_views(scores, under))
-    assert "corrected labels (12 of 990 images differ) the ranking of the 3 models" in sentence
+    assert "is the same under the corrected labels (12 of 990 images differ). Under the human" in sentence
     assert (
-        "human labels (12 of 990 images differ) the ranking depends on the view: 2 of 3 pairs of models "
-        "change places, at most 20.00 pp apart under the given labels." in sentence
+        "human labels (12 of 990 images differ) it is not: 2 of 3 pairs of models change places, at most "
+        "20.00 pp apart under the given labels." in sentence
     )
+    alone, _ = label_views(with_views(scores, {"human": under["human"]}))
+    assert "Under the human labels (12 of 990 images differ) the ranking changes: 2 of 3 pairs" in alone
     assert "| net-x | 80.00 | 81.00 | 70.00 |" in " ".join(table.split())
 
 

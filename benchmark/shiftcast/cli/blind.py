@@ -44,26 +44,39 @@ def register(
     results: Results = None,
 ) -> None:
     """Append every prediction and every estimate about blind sets to results/blind/NAME.jsonl."""
-    from shiftcast.blind import open_names, register_all
+    from shiftcast.registers import open_names, register_all
     from shiftcast.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
     for name in names or []:
         workspace.dataset(name)
-    for name, count in register_all(
-        workspace, results or workspace.results(), names or open_names(workspace)
-    ):
-        typer.echo(f"{name}: {count:,} new lines registered" if count else f"{name}: nothing new")
+    chosen = names or open_names(workspace)
+    for name, new in register_all(workspace, results or workspace.results(), chosen):
+        counts = f"{new['predictions']:,} predictions of models and {new['estimates']:,} sets of estimates"
+        typer.echo(f"{name}: registered {counts}" if any(new.values()) else f"{name}: nothing new")
+        if workspace.dataset(name).seal is None:
+            typer.echo(f"  {name} is not sealed: nothing shows that its labels were settled before")
+    typer.echo(
+        "commit results/blind/: the chain of hashes guards what stands before its last line, not its end"
+    )
 
 
 @app.command("open")
-def open_(context: typer.Context, name: Name, labels: Labels, results: Results = None) -> None:
+def open_(
+    context: typer.Context,
+    name: Name,
+    labels: Labels,
+    unregistered: Annotated[
+        bool, typer.Option("--unregistered", help="Open even if predictions are not registered.")
+    ] = False,
+    results: Results = None,
+) -> None:
     """Check revealed labels against the seal and fill in the actual accuracies."""
     from shiftcast.blind import open_set
     from shiftcast.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
-    opening = open_set(workspace, results or workspace.results(), name, labels)
+    opening = open_set(workspace, results or workspace.results(), name, labels, unregistered)
     typer.echo(f"{name}: the labels are those that were sealed")
     typer.echo(
         f"registered before: {opening.predictions:,} predictions of models, "

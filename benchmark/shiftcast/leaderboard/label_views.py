@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import combinations
 from typing import cast
 
@@ -23,9 +24,20 @@ def label_views(scores: SuiteScores) -> list[str]:
     long = frame.groupby([*KEYS, "view"], sort=True)[["accuracy", "given"]].mean().reset_index()
     means = long.pivot(index=KEYS, columns="view")
     names = list(dict.fromkeys(frame["view"]))
-    sentence = " ".join(
-        ["**Label views.**", *(_sentence(frame, means, name) for name in names), *_incomplete(scores, means)]
-    )
+    said = [_said(frame, means, name) for name in names]
+    kept = [label for label, swapped in said if not swapped]
+    parts = ["**Label views.**"]
+    if kept:
+        models = count(len(means), "model")
+        parts.append(
+            f"The ranking of the {models} by in-distribution accuracy is the same under {_listed(kept)}."
+        )
+    parts += [
+        f"Under {label} it is not: {swapped}" if kept else f"Under {label} the ranking changes: {swapped}"
+        for label, swapped in said
+        if swapped
+    ]
+    sentence = " ".join([*parts, *_incomplete(scores, means)])
     headings = {"model": "left", "given %": "right"} | {f"{escape(name)} %": "right" for name in names}
     several = frame["recipe"].nunique() > 1
     cells = [
@@ -39,22 +51,24 @@ def label_views(scores: SuiteScores) -> list[str]:
     return [sentence, table(headings, cells)]
 
 
-def _sentence(frame: pd.DataFrame, means: pd.DataFrame, name: str) -> str:
-    """Say whether models change places under one view, and how far apart those are that do."""
+def _said(frame: pd.DataFrame, means: pd.DataFrame, name: str) -> tuple[str, str]:
+    """Return what a view is, and which models change places under it; empty when none do."""
     first = frame[frame["view"] == name].iloc[0]
-    differing = f"{first['differs']:,} of {count(first['images'], 'image')} differ"
-    label = f"Under {escape(first['title'])} ({differing})"
+    label = f"{escape(first['title'])} ({first['differs']:,} of {count(first['images'], 'image')} differ)"
     both = np.stack([means["given"][name], means["accuracy"][name]], axis=1)
     both = both[~np.isnan(both).any(axis=1)]
-    gaps = [first - second for first, second in combinations(both, 2)]
+    gaps = [one - other for one, other in combinations(both, 2)]
     swapped = [abs(float(gap[0])) for gap in gaps if gap[0] * gap[1] < 0]
     if not swapped:
-        return f"{label} the ranking of the {len(both)} models by in-distribution accuracy stays the same."
-    pairs = math.comb(len(both), 2)
-    return (
-        f"{label} the ranking depends on the view: {len(swapped)} of {pairs} pairs of models change places, "
-        f"at most {points(100 * max(swapped))} pp apart under the given labels."
+        return label, ""
+    return label, (
+        f"{len(swapped)} of {math.comb(len(both), 2)} pairs of models change places, at most "
+        f"{points(100 * max(swapped))} pp apart under the given labels."
     )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
 
 
 def _incomplete(scores: SuiteScores, means: pd.DataFrame) -> list[str]:
