@@ -37,7 +37,7 @@ def test_cards_that_share_a_file_agree_about_it():
         for download in card.downloads:
             facts = download.model_dump(include={"urls", "size", "sha256", "md5", "stated_by"})
             assert seen.setdefault(download.file, facts) == facts
-    assert len(seen) == 12
+    assert len(seen) == 14
 
 
 def test_every_set_has_the_ten_classes_of_its_source():

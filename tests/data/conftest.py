@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from shiftcast.cards import DatasetCard
-from shiftcast.data.obtain import Job, Options, obtain, obtain_extras
+from shiftcast.data.extras import obtain_extras
+from shiftcast.data.obtain import Job, Options, obtain
 from shiftcast.data.records import Store
 from shiftcast.data.states import State
 from shiftcast.data.transfer import Patience
@@ -187,6 +188,7 @@ class Tiny:
     """A dataset of twelve random images, as files, as an archive, and in a workspace of its own."""
 
     name = "tiny-set"
+    tar = staticmethod(tar_of)
 
     def __init__(self, workspace: Workspace, folder: Path, notes: Notes) -> None:
         random = np.random.RandomState(0)

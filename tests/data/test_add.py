@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from shiftcast.cards import DatasetCard, read_card
-from shiftcast.data.add import fit, read_own, write_dataset
+from shiftcast.data.add import SUFFIXES, fit, read_own, write_dataset
 from shiftcast.data.loading import load_dataset
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 
@@ -86,6 +86,47 @@ def test_turned_and_transparent_images_are_read_as_they_are_looked_at(tmp_path):
     assert images[0][0, 0].tolist() == [0, 0, 0]
     assert images[0][0, 31].tolist() == [255, 255, 255]
     assert (images[1] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("a.png", np.full((32, 32), 40_000, np.uint16)),
+        ("a.pgm", np.full((32, 32), 40_000, np.uint16)),
+        ("a.tif", np.full((32, 32), 0.5, np.float32)),
+        ("a.tiff", np.full((32, 32), 40_000, np.int32)),
+    ],
+)
+def test_values_beyond_a_byte_are_not_clipped(tmp_path, name, pixels):
+    Image.fromarray(pixels).save(tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: expected values of 8 bits, got an image of mode [IF]"):
+        read_own(tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_values_of_a_byte_are_read_in_every_mode(tmp_path, mode):
+    name = "a.tif" if mode == "CMYK" else "a.png"
+    Image.new("RGB", (32, 32), "white").convert(mode).save(tmp_path / name)
+    assert (read_own(tmp_path, CLASSES).images == 255).all()
+
+
+def test_other_formats_are_not_opened_whatever_they_are_called(tmp_path, monkeypatch):
+    Image.fromarray(picture()).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+
+    def run(*_, **__):
+        raise AssertionError("another program was run")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", run)
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image \(cannot identify"):
+        read_own(tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_that_is_offered_is_read(tmp_path, suffix):
+    grey = Image.new("L" if suffix == ".pgm" else "RGB", (32, 32), "white")
+    grey.save(tmp_path / f"a{suffix}")
+    assert (read_own(tmp_path, CLASSES).images == 255).all()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -18,6 +19,7 @@ from shiftcast.cards import DatasetCard
 from shiftcast.data import fingerprint
 from shiftcast.data.build import MAX_BYTES, build_dataset
 from shiftcast.data.loading import load_dataset
+from shiftcast.data.unpack import Limits
 from shiftcast.errors import DataError, MissingDataError, ShiftcastError
 
 RANDOM = np.random.RandomState(0)
@@ -279,6 +281,27 @@ class TestArchives:
         with pytest.raises(DataError, match="archive"):
             build_dataset(self.CARD, tmp_path / "archive", tmp_path, tmp_path)
         assert not (tmp_path / "made").exists()
+
+    def test_a_header_that_asks_for_gigabytes_gets_no_memory(self, tmp_path):
+        header = tarfile.TarInfo("pax")
+        header.type, header.size = tarfile.XHDTYPE, 600 << 20
+        (tmp_path / "archive").write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(4096)))
+        with pytest.raises(DataError, match="a header asks for"):
+            build_dataset(self.CARD, tmp_path / "archive", tmp_path, tmp_path)
+
+    @pytest.mark.parametrize("put", [put_zip, put_tar])
+    @pytest.mark.parametrize(
+        ("limits", "extra", "message"),
+        [
+            (Limits(members=3), {}, "expected at most 3 members"),
+            (Limits(size=1000), {}, "and 1,000 bytes"),
+            (Limits(), {"../evil": b"x"}, "would be unpacked outside its folder"),
+        ],
+    )
+    def test_what_is_beyond_measure_is_refused(self, tmp_path, monkeypatch, put, limits, extra, message):
+        monkeypatch.setattr("shiftcast.data.unpack.Limits", lambda: limits)
+        with pytest.raises(DataError, match=message):
+            build_dataset(self.CARD, put(tmp_path / "archive", TREE | extra), tmp_path, tmp_path)
 
     def test_a_web_page_is_named_as_such(self, tmp_path):
         (tmp_path / "archive").write_bytes(b"<!DOCTYPE html><html></html>")

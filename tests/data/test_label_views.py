@@ -94,6 +94,8 @@ def test_shares_that_are_none_are_refused(folder, array):
         ([review(-1, 1, 0, (5, 0, 0, 0))], "another set or order"),
         ([review(9, 1, 0, (5, 0, 0, 0))], "is not a list of reviewed labels"),
         ([review(0, 0, 1, (5, 0, 0, 0))], "no label in it is corrected"),
+        ([review(0, 0, 3, (0, 5, 0, 0))], "image 0: expected a guessed label from 0 to 2, got 3"),
+        ([review(0, 0, -1, (0, 5, 0, 0))], "image 0: expected a guessed label from 0 to 2, got -1"),
         ({"id": 3}, "is not a list of reviewed labels"),
         (7, "is not a list of reviewed labels"),
     ],

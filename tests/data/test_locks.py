@@ -6,7 +6,9 @@ import sys
 import threading
 import time
 
-from shiftcast.data.locks import TAKEOVER_SECONDS, locked
+import pytest
+
+from shiftcast.data.locks import TAKEOVER_SECONDS, Holder, locked
 
 
 def test_a_second_process_waits_and_is_told_who_holds_the_lock(tmp_path):
@@ -68,6 +70,24 @@ def test_a_dead_processs_lock_is_taken_over_by_one_of_many(tmp_path):
         thread.join()
     assert (most, count) == (1, 8)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing else tells when a process started")
+def test_an_earlier_process_with_our_number_is_dead(tmp_path):
+    path, said = tmp_path / "x.lock", []
+    path.write_text(Holder(pid=os.getpid(), host=socket.gethostname(), started=1).model_dump_json())
+    with locked(path, said.append):
+        held = Holder.model_validate_json(path.read_bytes())
+    assert not said
+    assert held.started > 1
+    assert not held.gone
+
+
+def test_where_no_start_is_known_a_process_with_that_number_is_alive(monkeypatch):
+    here = {"pid": os.getpid(), "host": socket.gethostname()}
+    assert not Holder(**here).gone
+    monkeypatch.setattr("shiftcast.data.locks._started", lambda _: None)
+    assert not Holder(**here, started=1).gone
 
 
 def test_an_unsigned_lock_and_an_unfinished_takeover_expire(tmp_path):

@@ -249,6 +249,23 @@ def test_a_trickle_counts_as_a_stall(server, get, notes, patience):
     assert server.asked("/b")[0].range is not None
 
 
+def test_a_source_that_stalls_twice_is_left_for_the_next_one(server, get, notes, patience):
+    stalling = server.add("/a", BODY, stall_after=[2048] * 9)
+    get(wanted(stalling, server.add("/b", BODY)), replace(patience, attempts=9))
+    assert len(server.asked("/a")) == 2
+    assert "(stalled 2 times)" in notes.text
+    assert server.asked("/b")[0].range is not None
+
+
+def test_the_last_source_may_stall_as_long_as_it_is_worth_it(server, get, tmp_path, patience):
+    get(wanted(server.add("/a", BODY, stall_after=[2048] * 3)), replace(patience, attempts=2))
+    assert len(server.asked("/a")) == 4
+    shutil.rmtree(tmp_path / "partial")
+    few = replace(patience, stalled_rate=1e9)
+    with pytest.raises(DataError, match=r"\(stalled 3 times\)"):
+        get(wanted(server.add("/a", BODY, pause=0.06)), few)
+
+
 def test_no_room_is_said_before_anything_comes(server, get, monkeypatch):
     monkeypatch.setattr(transfers, "disk_usage", lambda _: type("Usage", (), {"free": 9_999}))
     with pytest.raises(DataError, match=r"set\.bin needs 10\.0 kB more, and 10\.0 kB are free"):

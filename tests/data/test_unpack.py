@@ -50,7 +50,7 @@ def files_in(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("kind", ["w:gz", "w", "zip"])
+@pytest.mark.parametrize("kind", ["w:gz", "w:xz", "w:bz2", "w", "zip"])
 def test_just_what_matches_is_unpacked_with_its_path(tmp_path, kind):
     path = tmp_path / "archive"
     write = write_zip if kind == "zip" else lambda path, members: write_tar(path, members, kind)
@@ -216,8 +216,8 @@ def archive_bytes(kind):
         return path.read_bytes()
 
 
-ARCHIVES = [archive_bytes(kind) for kind in ("w", "w:gz", "zip")]
-STARTS = [b"", b"PK", b"PK\x03\x04", b"\x1f\x8b", b"\x1f\x8b\x08\x00"]
+ARCHIVES = [archive_bytes(kind) for kind in ("w", "w:gz", "w:bz2", "w:xz", "zip")]
+STARTS = [b"", b"PK", b"PK\x03\x04", b"\x1f\x8b", b"\x1f\x8b\x08\x00", b"BZh9", b"\xfd7zXZ\x00"]
 
 
 def ends_well(data):

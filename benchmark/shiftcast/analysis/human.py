@@ -76,7 +76,7 @@ def human_figures(confusion: Confusion, folder: Path) -> dict[str, Any]:
     n, classes = ensemble.shape[1:]
     require_files(folder)
     shares = read_shares(folder / PROBABILITIES, n, classes)
-    errors, reviewed = _errors(folder / REVIEWED, confusion.pool.labels)
+    errors, reviewed = _errors(folder / REVIEWED, confusion.pool.labels, classes)
     people = entr(shares).sum(axis=1)
     random = np.random.RandomState(SEED)
     draws = [random.randint(0, n, n) for _ in range(DRAWS // 4)]
@@ -111,9 +111,9 @@ def _auc(scores: Floats, positive: NDArray[np.bool_]) -> float:
     return float(roc_auc_score(positive, scores)) if 0 < positive.sum() < len(positive) else float("nan")
 
 
-def _errors(path: Path, labels: Integers) -> tuple[NDArray[np.bool_], int]:
+def _errors(path: Path, labels: Integers, classes: int) -> tuple[NDArray[np.bool_], int]:
     """Return which test images carry a label that fewer than three of five reviewers stand by."""
-    reviews, errors = read_reviews(path, labels), np.zeros(len(labels), dtype=bool)
+    reviews, errors = read_reviews(path, labels, classes), np.zeros(len(labels), dtype=bool)
     for review in reviews:
         errors[review.position] = review.for_given < REVIEWERS_NEEDED
     if not errors.any():

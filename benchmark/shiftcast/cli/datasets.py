@@ -24,10 +24,11 @@ from rich.progress import (
 from tabulate import tabulate
 
 from shiftcast.cards import DatasetCard
+from shiftcast.data.extras import obtain_extras
 from shiftcast.data.local import require_folder
-from shiftcast.data.obtain import Job, Options, obtain, obtain_extras
+from shiftcast.data.obtain import Job, Options, obtain
 from shiftcast.data.records import Store
-from shiftcast.data.states import State, check, inspect, present
+from shiftcast.data.states import State, advice, check, inspect, present
 from shiftcast.data.transfer import Patience
 from shiftcast.errors import CheckFailedError, DataError, InvalidInputError, ShiftcastError, StoppedError
 from shiftcast.workspace import Workspace, data_folder, find_workspace
@@ -142,20 +143,18 @@ def check_datasets(root: Path | None, names: Sequence[str]) -> None:
         If one is damaged or not what was recorded, or one that was named is missing.
     """
     workspace, store = find_workspace(root), Store(data_folder())
-    wrong: dict[str, list[str]] = {}
+    wrong: list[DatasetCard] = []
     for card in _asked(workspace, names or ["all"]):
         if not names and not present(card, store):
             continue
         state, problems = check(card, store)
         typer.echo(f"{card.name}: {'; '.join(problems) or state}")
         if problems:
-            wrong[card.name] = problems
+            wrong.append(card)
     if wrong:
-        first = next(iter(wrong))
-        raise CheckFailedError(
-            f"not as they should be: {', '.join(wrong)}. Get one again: shiftcast data get {first} --force."
-            f" If you changed it yourself, delete {store.record_path(first)}, and it is recorded anew"
-        )
+        names = ", ".join(card.name for card in wrong)
+        about = f" Of {wrong[0].name}:" if len(wrong) > 1 else ""
+        raise CheckFailedError(f"not as they should be: {names}.{about} {advice(wrong[0], store)}")
 
 
 class Terminal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from shiftcast.cards import DatasetCard, RunKey
 from shiftcast.data.corruptions import GENERATOR_VERSION, SEVERITIES
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.loading import load_dataset
-from shiftcast.data.regenerate import Predict, Regenerated, regenerate
+from shiftcast.data.regenerate import Predict, Regenerated, regenerate, selected
 from shiftcast.errors import DataError, InvalidInputError, MissingExtraError
 from shiftcast.files import write_atomic
 from shiftcast.leaderboard.text import percent, points, table
@@ -55,7 +55,7 @@ def make_dataset(
     Raises
     ------
     InvalidInputError
-        If the dataset is not derived by us, or a model's name is none.
+        If the dataset is not derived by us, no type has these severities, or a model's name is none.
     """
     card = workspace.dataset(name)
     if card.derived is None or card.derived.generator != "corruptions":
@@ -63,23 +63,38 @@ def make_dataset(
     offered = dict.fromkeys(card.derived.transforms)
     for one in types:
         lookup(f"transform of {name}", one, offered)
+    chosen = [one for one in offered if not types or one in types]
+    kept = selected(chosen, severities or SEVERITIES)
+    if left := sorted(set(types) - set(kept)):
+        typer.echo(f"left out, having none of these severities: {', '.join(left)}")
     source = load_dataset(workspace.dataset(card.derived.source), data_folder())
     if source.labels is None:
         raise DataError(f"{card.derived.source}: has no labels")
     predictors = {model: _predictor(workspace, model) for model in models}
     start, rows = time.perf_counter(), []
-    chosen = [one for one in offered if not types or one in types]
     for row in regenerate(source.images, source.labels, chosen, severities or SEVERITIES, predictors, out):
         rows.append(row)
         typer.echo(_line(row))
     seconds = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    typer.echo(f"{len(rows)} sets of {len(source):,} images in {seconds:.0f} s, {memory:.2f} GiB at most")
+    typer.echo(f"{len(rows)} sets of {len(source):,} images in {seconds:.0f} s{_memory()}")
     if out is not None:
         typer.echo(f"stored in {out}")
     if report is not None:
         clean = {m: float((p(source.images) == source.labels).mean()) for m, p in predictors.items()}
         _write_report(report, card, source, rows, clean, seconds)
+
+
+def _memory() -> str:
+    """Return the most memory that this process took, after a comma; empty where no system tells."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return ""
+    units = {"linux": 2**10, "darwin": 1}  # bytes in what each system counts
+    if sys.platform not in units:
+        return ""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * units[sys.platform]
+    return f", {most / 2**30:.2f} GiB at most"
 
 
 def _line(row: Regenerated) -> str:
@@ -126,7 +141,9 @@ def _write_report(
         "sets": [asdict(row) for row in rows],
         "measured": {"seconds": round(seconds, 1)},
     }
-    data, page = report.with_suffix(".json"), report.with_suffix(".md")
+    # Added, not exchanged: a name such as cifar10.1 has no suffix, whatever it looks like.
+    stem = report.name.removesuffix(".json").removesuffix(".md")
+    data, page = (report.with_name(stem + suffix) for suffix in (".json", ".md"))
     write_atomic(data, json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n")
     write_atomic(page, render(values))
     typer.echo(f"wrote {data} and {page}")

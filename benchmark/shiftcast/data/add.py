@@ -21,7 +21,9 @@ from PIL import Image, ImageOps
 
 from shiftcast.cards import DatasetCard
 from shiftcast.data.fingerprints import fingerprint
+from shiftcast.data.folders import EIGHT_BITS
 from shiftcast.data.layouts import checked_images, checked_labels, open_npz, read_bytes
+from shiftcast.data.records import Store
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 from shiftcast.files import write_atomic
 from shiftcast.predictions import Integers
@@ -33,6 +35,12 @@ FILTERS: Mapping[str, Image.Resampling] = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+"""What files with these suffixes may hold: Pillow would open others too, with other people's programs."""
+
+MODES = (*EIGHT_BITS, "PA", "CMYK", "YCbCr")
+"""Pillow's modes whose values fit a byte; it would clip the others."""
+
 MAX_SIDE = 20_000
 """Pixels. Larger images are refused before they are unpacked: a file of some bytes can promise any."""
 
@@ -145,11 +153,8 @@ def _pixels(path: Path) -> Bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                if max(image.size) > MAX_SIDE:
-                    raise DataError(
-                        f"{path}: {image.width} x {image.height} pixels; at most {MAX_SIDE} a side"
-                    )
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check(image, path)
                 upright = ImageOps.exif_transpose(image).convert("RGBA")
     except DataError:
         raise
@@ -157,6 +162,16 @@ def _pixels(path: Path) -> Bytes:
         raise DataError(f"{path}: cannot be read as an image ({error}); replace it or take it out") from error
     white = Image.new("RGBA", upright.size, "white")
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def _check(image: Image.Image, path: Path) -> None:
+    if max(image.size) > MAX_SIDE:
+        raise DataError(f"{path}: {image.width} x {image.height} pixels; at most {MAX_SIDE} a side")
+    if image.mode not in MODES:
+        raise DataError(
+            f"{path}: expected values of 8 bits, got an image of mode {image.mode}; "
+            "save it with 8 bits a channel, or take it out"
+        )
 
 
 def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnImages:
@@ -266,7 +281,7 @@ def write_dataset(
     folder
         The data folder.
     replace
-        Whether a card and arrays of that name may be replaced.
+        Whether a card and arrays of that name may be replaced. What was recorded of them is forgotten.
 
     Raises
     ------
@@ -299,6 +314,7 @@ def write_dataset(
     text = "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
     DatasetCard.model_validate({"name": name, **tomllib.loads(text)})
     arrays = {"images.npy": fitted.images} | ({"labels.npy": fitted.labels} if labelled else {})
+    Store(folder).forget(name)
     for file, array in arrays.items():
         stream = io.BytesIO()
         np.save(stream, np.asarray(array), allow_pickle=False)

@@ -7,13 +7,11 @@ not at all.
 from __future__ import annotations
 
 import re
-import tarfile
 import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +21,7 @@ from shiftcast.cards import Build, DatasetCard
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.folders import decode_png
 from shiftcast.data.layouts import Images, read_bytes, refuse_html
+from shiftcast.data.unpack import Member, members
 from shiftcast.errors import DataError, MissingDataError
 from shiftcast.files import sha256
 
@@ -35,7 +34,7 @@ MAX_BYTES = 16 * 2**20
 HASH_LINE = re.compile(r"(?P<hash>[0-9a-f]{16}) (?P<label>[0-9]{1,4})")
 
 Report = Callable[[str], None]
-Member = tuple[str, "re.Match[str]", bytes]
+Found = tuple[str, "re.Match[str]", bytes]
 
 
 def build_dataset(
@@ -143,12 +142,14 @@ def _left_out(skipped: Counter[str]) -> str:
     return f"{skipped.total()} images of {len(skipped)} classes without a counterpart were left out ({named})"
 
 
-def _members(archive: Path, pattern: str) -> Iterator[Member]:
-    """Yield path, match and bytes of every member whose whole path matches, in the archive's order."""
+def _members(archive: Path, pattern: str) -> Iterator[Found]:
+    """Yield path, match and bytes of every file whose whole path matches, in the archive's order."""
     refuse_html(archive, read_bytes(archive, 512))
     try:
-        read = _zip_members if zipfile.is_zipfile(archive) else _tar_members
-        yield from read(archive, re.compile(pattern))
+        for member in members(archive):
+            match = re.fullmatch(pattern, member.name)
+            if match and member.kind == "file":
+                yield member.name, match, _read(archive, member)
     except DataError:
         raise
     except Exception as error:
@@ -158,30 +159,14 @@ def _members(archive: Path, pattern: str) -> Iterator[Member]:
         ) from error
 
 
-def _zip_members(archive: Path, pattern: re.Pattern[str]) -> Iterator[Member]:
-    with zipfile.ZipFile(archive) as opened:
-        for info in opened.infolist():
-            match = pattern.fullmatch(info.filename)
-            if match and not info.is_dir():
-                _check_size(archive, info.filename, info.file_size)
-                yield info.filename, match, opened.read(info)
-
-
-def _tar_members(archive: Path, pattern: re.Pattern[str]) -> Iterator[Member]:
-    # As a stream: members are read once, in order, and nothing is looked for at the end.
-    with tarfile.open(archive, "r|*") as opened:
-        for info in opened:
-            path = info.name.removeprefix("./")
-            match = pattern.fullmatch(path)
-            if match and info.isreg():
-                _check_size(archive, path, info.size)
-                with cast("Any", opened.extractfile(info)) as stream:
-                    yield path, match, stream.read()
-
-
-def _check_size(archive: Path, path: str, size: int) -> None:
-    if size > MAX_BYTES:
-        raise DataError(f"{archive}, {path}: expected an image file of at most {MAX_BYTES} bytes, got {size}")
+def _read(archive: Path, member: Member) -> bytes:
+    if member.size > MAX_BYTES:
+        raise DataError(
+            f"{archive}, {member.name}: expected an image file of at most {MAX_BYTES} bytes, "
+            f"got {member.size}"
+        )
+    with member.open() as stream:
+        return stream.read(member.size)
 
 
 def _exact(data: bytes, where: str) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ import pooch
 
 from shiftcast.cards import Download
 from shiftcast.data.partial import Partial
-from shiftcast.data.transfer import Patience, Reporter, SourceError, Transfer, transfer
+from shiftcast.data.transfer import Patience, Reporter, SourceError, Transfer, UnreachedError, transfer
 from shiftcast.errors import DataError
 
 
@@ -91,11 +91,12 @@ def fetch(
     Raises
     ------
     DataError
-        If no source gives the right bytes, with what each of them did; or if the disk is full.
+        If no source gives the right bytes, with what each of them did (`UnreachedError` if no connection
+        came about to any of them); or if the disk is full.
     """
     for remnant in folder.glob("tmp*"):  # what pooch leaves when it is killed
         remnant.unlink()
-    problems = []
+    problems: list[SourceError] = []
     for url, alternative in zip(download.urls, [*download.urls[1:], ""], strict=True):
         job = Transfer(
             url, download.file, download.size, expected is not None, alternative, patience, reporter
@@ -103,11 +104,12 @@ def fetch(
         try:
             return _fetch_from(job, download, folder, expected)
         except SourceError as error:
-            problems.append(str(error))
+            problems.append(error)
             if alternative:
                 reporter.note(f"{error}. Going on with {alternative}")
-    raise DataError(
-        f"{download.file}: no source gave it:\n  " + "\n  ".join(problems) + "\n"
+    unreached = all(isinstance(one, UnreachedError) for one in problems)
+    raise (UnreachedError if unreached else DataError)(
+        f"{download.file}: no source gave it:\n  " + "\n  ".join(map(str, problems)) + "\n"
         "Try again later, or get the file in another way and name its folder with --from DIR"
     )
 

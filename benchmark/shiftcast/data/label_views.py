@@ -75,7 +75,7 @@ def read_label_views(card: DatasetCard, folder: Path, labels: Integers) -> dict[
 def _view(view: LabelViewCard, path: Path, labels: Integers, classes: int) -> LabelView:
     everyone = np.ones(len(labels), dtype=bool)
     if view.format == "review":
-        corrected, kept = corrected_labels(path, labels)
+        corrected, kept = corrected_labels(path, labels, classes)
         return LabelView(np.eye(classes)[corrected], kept, int((corrected != labels)[kept].sum()))
     shares = read_shares(path, len(labels), classes)
     differs = int((shares.argmax(axis=1) != labels).sum())
@@ -117,23 +117,24 @@ class Review:
     for_guessed: int
 
 
-def read_reviews(path: Path, labels: Integers) -> list[Review]:
+def read_reviews(path: Path, labels: Integers, classes: int) -> list[Review]:
     """Return the reviews of doubted labels (Northcutt et al. 2021), in the file's order.
 
     Raises
     ------
     DataError
-        If the file is no such list, or is about images with other given labels (n,).
+        If the file is no such list, is about images with other given labels (n,), or guesses a label
+        that is none of the `classes` labels from 0.
     """
     try:
         entries = json.loads(path.read_bytes())
-        reviews = [_review(path, entry, labels) for entry in entries]
+        reviews = [_review(path, entry, labels, classes) for entry in entries]
     except (ValueError, KeyError, TypeError, IndexError, OSError, RecursionError) as error:
         raise DataError(f"{path}: is not a list of reviewed labels: {error!r}") from error
     return reviews
 
 
-def _review(path: Path, entry: Mapping[str, object], labels: Integers) -> Review:
+def _review(path: Path, entry: Mapping[str, object], labels: Integers, classes: int) -> Review:
     position, given = (int(cast("int", entry[key])) for key in ("id", "given_original_label"))
     if position < 0 or given != labels[position]:
         raise DataError(
@@ -142,10 +143,14 @@ def _review(path: Path, entry: Mapping[str, object], labels: Integers) -> Review
         )
     votes = cast("Mapping[str, int]", entry["mturk"])
     guessed = int(cast("int", entry["our_guessed_label"]))
+    if not 0 <= guessed < classes:
+        raise DataError(
+            f"{path}: image {position}: expected a guessed label from 0 to {classes - 1}, got {guessed}"
+        )
     return Review(position, guessed, int(votes["given"]), int(votes["guessed"]))
 
 
-def corrected_labels(path: Path, labels: Integers) -> tuple[Integers, NDArray[np.bool_]]:
+def corrected_labels(path: Path, labels: Integers, classes: int) -> tuple[Integers, NDArray[np.bool_]]:
     """Return labels after review (n,), and which images have one.
 
     The guessed label stands where three of five reviewers prefer it; an image for which fewer than
@@ -157,7 +162,7 @@ def corrected_labels(path: Path, labels: Integers) -> tuple[Integers, NDArray[np
         As `read_reviews`, or if nothing was corrected.
     """
     corrected, kept = labels.copy(), np.ones(len(labels), dtype=bool)
-    for review in read_reviews(path, labels):
+    for review in read_reviews(path, labels, classes):
         if review.for_guessed >= REVIEWERS_NEEDED:
             corrected[review.position] = review.guessed
         elif review.for_given < REVIEWERS_NEEDED:

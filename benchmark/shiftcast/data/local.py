@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from shiftcast.cards import DatasetCard, Download
@@ -29,7 +30,7 @@ def find_download(download: Download, source: Path, expected: str | None) -> tup
     problems = []
     for folder in _folders(source):
         path = folder / download.file
-        if path.is_file():
+        if _exists(path) and path.is_file():
             if not (problem := wrong_bytes(path, download, expected)):
                 return Fetched(path, path.resolve().as_uri(), file_sha256(path)), []
             problems.append(problem)
@@ -51,7 +52,7 @@ def find_contents(card: DatasetCard, source: Path) -> Iterator[tuple[bool, dict[
             base = folder.joinpath(*parts[start:])
             paths = {place: base / Path(place).relative_to(card.path) for place in places}
             named = base.resolve().name == Path(card.path).name or (bool(card.files) and base == source)
-            if (named or card.files) and all(path.exists() for path in paths.values()):
+            if (named or card.files) and all(map(_exists, paths.values())):
                 found.append((named, paths))
     yield from sorted(found, key=lambda one: not one[0])
 
@@ -70,26 +71,35 @@ def place(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def move(source: Path, target: Path) -> None:
-    """Move a folder's files to `target`, on the same disk, in place of those of the same names."""
-    if source.is_dir() and target.is_dir():
-        for one in source.iterdir():
-            move(one, target / one.name)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.replace(target)
-
-
 def require_folder(source: Path) -> None:
     """Refuse a folder that is none."""
     if not source.is_dir():
         raise MissingDataError(f"--from {source}: no such folder; name the one that holds the files")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise MissingDataError(f"--from {source}: you may not look into this folder")
 
 
 def _folders(source: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """Yield a folder and those below it, but for those that may not be looked into, as lost+found."""
+    if not os.access(source, os.R_OK | os.X_OK):
+        return
     yield source
     if depth:
-        below = sorted(Path(one.path) for one in os.scandir(source) if one.is_dir())
-        for folder in below:
-            if not folder.name.startswith("."):
-                yield from _folders(folder, depth - 1)
+        for folder in _below(source):
+            yield from _folders(folder, depth - 1)
+
+
+def _below(folder: Path) -> list[Path]:
+    found = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for one in entries:
+            with suppress(OSError):  # a link into a folder that is closed to us
+                if one.is_dir() and not one.name.startswith("."):
+                    found.append(Path(one.path))
+    return sorted(found)
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError):
+        return path.exists()
+    return False

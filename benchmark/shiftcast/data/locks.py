@@ -23,10 +23,11 @@ TAKEOVER_SECONDS = 10.0
 
 
 class Holder(BaseModel):
-    """Which process holds a lock."""
+    """Which process holds a lock; `started` tells it from a later one with the same number, if known."""
 
     pid: int
     host: str
+    started: int | None = None
 
     @property
     def gone(self) -> bool:
@@ -38,8 +39,18 @@ class Holder(BaseModel):
         except ProcessLookupError:
             return True
         except PermissionError:
-            return False
-        return False
+            pass
+        # A container starts its processes under the same few numbers each time.
+        return self.started is not None and _started(self.pid) not in (None, self.started)
+
+
+def _started(pid: int) -> int | None:
+    """Return when a process started, in ticks of its machine; None where the system does not tell."""
+    try:
+        facts = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return int(facts.rpartition(")")[2].split()[19])  # field 22; the name, field 2, may hold anything
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 @contextmanager
@@ -77,7 +88,8 @@ def _created(path: Path) -> bool:
     except FileExistsError:
         return False
     with os.fdopen(handle, "w") as stream:
-        stream.write(Holder(pid=os.getpid(), host=socket.gethostname()).model_dump_json())
+        pid = os.getpid()
+        stream.write(Holder(pid=pid, host=socket.gethostname(), started=_started(pid)).model_dump_json())
     return True
 
 

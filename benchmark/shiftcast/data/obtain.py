@@ -15,10 +15,11 @@ from pathlib import Path
 from shiftcast.cards import DatasetCard, Download
 from shiftcast.data.download import Fetched, fetch
 from shiftcast.data.loading import fingerprint_of
-from shiftcast.data.local import find_contents, find_download, move, place
+from shiftcast.data.local import find_contents, find_download, place
 from shiftcast.data.locks import locked
+from shiftcast.data.placing import check_links, check_strangers, put
 from shiftcast.data.records import Received, Record, Store, contents, key_of, now
-from shiftcast.data.states import State, entries_of, inspect, is_built, present
+from shiftcast.data.states import State, advice, entries_of, inspect, is_built, present
 from shiftcast.data.transfer import Patience, Reporter
 from shiftcast.data.unpack import unpack
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
@@ -61,6 +62,12 @@ class Job:
         """Say a line about this dataset."""
         self.reporter.note(f"{self.card.name}: {text}")
 
+    @property
+    def forcing(self) -> str:
+        """The command that replaces what is here whatever it is; empty if this is it."""
+        source = f" --from {self.options.source}" if self.options.source else ""
+        return "" if self.options.force else f"shiftcast data get {self.card.name}{source} --force"
+
 
 def obtain(job: Job) -> State:
     """Get a dataset, unless it is here, and return what it is.
@@ -70,8 +77,8 @@ def obtain(job: Job) -> State:
     MissingDataError
         If nobody offers it, or `--from` does not hold it.
     DataError
-        If no source gives the right bytes, what they hold is not as the card says, or what is here is
-        not what was recorded.
+        If no source gives the right bytes, what they hold is not as the card says, what is here is not
+        what was recorded, or a link or a person's own files would be lost without `force`.
     """
     _check_trust(job)
     begun = any(job.store.partial(download).exists() for download in job.card.required_downloads)
@@ -82,10 +89,14 @@ def obtain(job: Job) -> State:
             stack.enter_context(locked(path, job.say))
         state = _settled(job)  # looked at again: whoever held a lock may have got it
         if state is None:
-            with _staging(job) as staging:
+            check_links(job.store.folder, contents(job.card), job.forcing, job.say)
+            with staged(job) as staging:
                 _put(job, staging, _brought(job, staging))
+            state = inspect(job.card, job.store)
+            if state.status != "here":
+                raise DataError(f"dataset {job.card.name!r}: was put in place, and yet it is {state}")
         _tidy(job)
-        return state or inspect(job.card, job.store)
+        return state
 
 
 def _settled(job: Job) -> State | None:
@@ -97,49 +108,11 @@ def _settled(job: Job) -> State | None:
         return replace(state, note="; ".join(filter(None, ["already here", state.note])))
     if state.status == "changed" and not job.options.force:
         raise DataError(
-            f"dataset {job.card.name!r}: {state}. It was left as it is; to get it again: "
-            f"shiftcast data get {job.card.name} --force"
+            f"dataset {job.card.name!r}: {state}. It was left as it is. {advice(job.card, job.store)}"
         )
     if state.status == "damaged":
         job.say(f"what is here is damaged ({state.note}) and is got again")
     return None
-
-
-def obtain_extras(job: Job) -> None:
-    """Get what goes with a dataset and is not here yet; say so of what cannot be had.
-
-    Raises
-    ------
-    DataError
-        If a file is here that is not what its publisher states.
-    """
-    for download in job.card.optional_downloads:
-        target = job.store.inside(job.card, download.into) / download.file
-        if target.exists() and not job.options.force:
-            continue
-        with ExitStack() as stack:
-            for path in job.store.locks(job.card):
-                stack.enter_context(locked(path, job.say))
-            try:
-                file = _extra(job, download)
-            except DataError as error:
-                job.say(f"goes without {download.file}, which is optional: {error}")
-                continue
-            received = _received(download, file)
-            if not download.digest:
-                job.store.trust(job.card.name, download, received)
-            place(file.path, target)
-            shutil.rmtree(job.store.partial(download), ignore_errors=True)
-            job.say(f"{download.file} came along")
-
-
-def _extra(job: Job, download: Download) -> Fetched:
-    if job.options.source is None:
-        return _fetched(job, download)
-    file, problems = find_download(download, job.options.source, _expected(job, download))
-    if file is None:
-        raise MissingDataError("; ".join(problems) or f"not found below {job.options.source}")
-    return file
 
 
 def _check_trust(job: Job) -> None:
@@ -152,7 +125,8 @@ def _check_trust(job: Job) -> None:
 
 
 @contextmanager
-def _staging(job: Job) -> Iterator[Path]:
+def staged(job: Job) -> Iterator[Path]:
+    """Give an empty folder in which to bring a dataset together, on the data folder's disk."""
     folder = job.store.staging(job.card.name)
     shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
     folder.mkdir(parents=True)
@@ -168,7 +142,7 @@ def _brought(job: Job, staging: Path) -> list[Received]:
         if not job.card.required_downloads:
             why = "no download is offered" if job.card.public else "not public"
             raise MissingDataError(f"dataset {job.card.name!r}: {why}. {remedy(job)}")
-        return [_unpacked(job, one, _fetched(job, one), staging) for one in job.card.required_downloads]
+        return [_unpacked(job, one, fetched(job, one), staging) for one in job.card.required_downloads]
     return _from_disk(job, job.options.source, staging)
 
 
@@ -178,7 +152,9 @@ def remedy(job: Job) -> str:
 
 
 def _from_disk(job: Job, source: Path, staging: Path) -> list[Received]:
-    found = {one.file: find_download(one, source, _expected(job, one)) for one in job.card.required_downloads}
+    found = {
+        one.file: find_download(one, source, expected_hash(job, one)) for one in job.card.required_downloads
+    }
     files = [(one, found[one.file][0]) for one in job.card.required_downloads]
     whole = [(one, file) for one, file in files if file is not None]
     if whole and len(whole) == len(files):
@@ -219,7 +195,7 @@ def _known(card: DatasetCard, folder: Path) -> bool:
     return card.edition(digest) != digest[:12]
 
 
-def _expected(job: Job, download: Download) -> str | None:
+def expected_hash(job: Job, download: Download) -> str | None:
     """Return the hash a file must have: the publisher's, else that which was seen first, if any."""
     if download.digest or job.card.name in job.options.trust:
         return download.digest
@@ -227,8 +203,9 @@ def _expected(job: Job, download: Download) -> str | None:
     return f"sha256:{trusted.sha256}" if trusted else None
 
 
-def _fetched(job: Job, download: Download) -> Fetched:
-    folder, expected = job.store.partial(download), _expected(job, download)
+def fetched(job: Job, download: Download) -> Fetched:
+    """Return a file from its publisher, or from where an earlier call left it; say how to accept another."""
+    folder, expected = job.store.partial(download), expected_hash(job, download)
     folder.mkdir(parents=True, exist_ok=True)
     if job.options.force and not download.digest:
         (folder / download.file).unlink(missing_ok=True)  # verified by nobody, so not to be kept
@@ -255,13 +232,14 @@ def _how_to_trust(job: Job, download: Download) -> str:
     )
 
 
-def _received(download: Download, file: Fetched) -> Received:
+def received_as(download: Download, file: Fetched) -> Received:
+    """Return what is recorded of a file that has come."""
     url, stated = file.url or download.urls[0], download.digest or ""
     return Received(file=download.file, url=url, size=file.size, sha256=file.sha256, stated=stated)
 
 
 def _unpacked(job: Job, download: Download, file: Fetched, staging: Path) -> Received:
-    received = _received(download, file)
+    received = received_as(download, file)
     if not received.stated:
         trusted = job.store.trusted(job.card.name, download)
         same = trusted is not None and trusted.sha256 == file.sha256
@@ -295,6 +273,7 @@ def _put(job: Job, staging: Path, received: list[Received]) -> None:
             f"dataset {job.card.name!r}: what {came or job.options.source} holds is not as the card says: "
             f"{reason}"
         ) from error
+    check_strangers(job.card, staging, job.store, job.forcing, job.say)
     entries = entries_of(job.card, staging)
     if received:
         for one, download in zip(received, job.card.required_downloads, strict=True):
@@ -302,9 +281,9 @@ def _put(job: Job, staging: Path, received: list[Received]) -> None:
                 job.store.trust(job.card.name, download, one)
     record = Record(time=now(), received=received, entries=entries, fingerprint=digest)
     job.store.write_record(job.card.name, record)
-    move(staging, job.store.folder)
-    # Sizes and times move along, so these stamps hold there too if nothing else lies in the way.
-    job.store.remember(job.card.name, {where: one.stamp for where, one in entries.items()}, digest)
+    put(job.card, staging, job.store.folder)
+    # Sizes and times move along, so these stamps hold there too.
+    job.store.remember(job.card, {where: one.stamp for where, one in entries.items()}, digest)
 
 
 def _tidy(job: Job) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,14 @@ from shiftcast.errors import CardError, DataError
 from shiftcast.files import hash_of, write_atomic
 
 Model = TypeVar("Model", bound=BaseModel)
+
+READ_BY = frozenset(
+    {
+        *("layout", "path", "files", "keys", "clusters", "pattern", "n", "labels", "split", "derived"),
+        *("classes", "class_map", "publisher_classes"),
+    }
+)
+"""Fields of a card that decide what is read from a dataset's files, and whether it can be read."""
 
 
 class Trusted(BaseModel):
@@ -72,8 +80,9 @@ class Record(BaseModel):
 
 
 class Seen(BaseModel):
-    """The fingerprint of files with these stamps."""
+    """The fingerprint of files with these stamps, read as a card with these `READ_BY` fields says."""
 
+    reading: str = ""
     stamps: dict[str, str]
     fingerprint: str
 
@@ -123,10 +132,12 @@ class Store:
 
     def inside(self, card: DatasetCard, place: str) -> Path:
         """Return a place below the data folder; `CardError` if a card names one that is not."""
-        path = self.folder / place
-        if not path.resolve().is_relative_to(self.folder.resolve()):
+        # By its text alone: a person may keep a folder elsewhere and link to it. Windows' rules contain
+        # the others': both slashes, drives and shares.
+        path = PureWindowsPath(place)
+        if path.anchor or ".." in path.parts:
             raise CardError(f"dataset {card.name!r}: {place!r} leads out of the data folder {self.folder}")
-        return path
+        return self.folder / place
 
     def record(self, name: str) -> Record | None:
         """Return what was recorded of a dataset, or None."""
@@ -136,19 +147,25 @@ class Store:
         """Record what a dataset is."""
         write_atomic(self.record_path(name), record.model_dump_json(indent=1))
 
-    def fingerprint(self, name: str, stamps: Mapping[str, str]) -> str | None:
+    def forget(self, name: str) -> None:
+        """Forget what was recorded and hashed of a dataset: another one has its name now."""
+        for path in (self.record_path(name), self._seen(name)):
+            path.unlink(missing_ok=True)
+
+    def fingerprint(self, card: DatasetCard, stamps: Mapping[str, str]) -> str | None:
         """Return the fingerprint of files with these stamps, or None if it must be computed."""
         try:
-            seen = _read(self._seen(name), Seen)
+            seen = _read(self._seen(card.name), Seen)
         except DataError:
             return None
-        return seen.fingerprint if seen and seen.stamps == stamps else None
+        known = seen is not None and seen.stamps == stamps and seen.reading == _reading(card)
+        return seen.fingerprint if seen and known else None
 
-    def remember(self, name: str, stamps: Mapping[str, str], fingerprint: str) -> None:
+    def remember(self, card: DatasetCard, stamps: Mapping[str, str], fingerprint: str) -> None:
         """Keep a fingerprint for the next time; a folder that cannot be written to keeps none."""
         with suppress(OSError):
-            seen = Seen(stamps=dict(stamps), fingerprint=fingerprint)
-            write_atomic(self._seen(name), seen.model_dump_json())
+            seen = Seen(reading=_reading(card), stamps=dict(stamps), fingerprint=fingerprint)
+            write_atomic(self._seen(card.name), seen.model_dump_json())
 
     def trusted(self, name: str, download: Download) -> Trusted | None:
         """Return what a file without a published hash was when it was first seen, or None."""
@@ -170,6 +187,10 @@ class Store:
 
     def _seen(self, name: str) -> Path:
         return self._memory / "fingerprints" / f"{name}.json"
+
+
+def _reading(card: DatasetCard) -> str:
+    return hash_of(card.model_dump(include=set(READ_BY), mode="json"))
 
 
 def _same(one: Trusted, name: str, download: Download) -> bool:

@@ -82,7 +82,7 @@ def inspect(card: DatasetCard, store: Store, fresh: bool = False) -> State:
     extents = {place: extent(path) for place, path in places.items()}
     stamps = {place: stamp for place, (_, stamp) in extents.items()}
     state = replace(state, status="here", size=sum(size for size, _ in extents.values()))
-    digest = None if fresh else store.fingerprint(card.name, stamps)
+    digest = None if fresh else store.fingerprint(card, stamps)
     if digest is None:
         try:
             digest = fingerprint_of(card, store.folder)
@@ -90,7 +90,7 @@ def inspect(card: DatasetCard, store: Store, fresh: bool = False) -> State:
             return replace(state, status="missing", note=str(error))
         except DataError as error:
             return replace(state, status="damaged", note=str(error))
-        store.remember(card.name, stamps, digest)
+        store.remember(card, stamps, digest)
     return _identified(card, store.record(card.name), replace(state, fingerprint=digest))
 
 
@@ -156,11 +156,28 @@ def check(card: DatasetCard, store: Store) -> tuple[State, list[str]]:
 
 
 def _against_card(card: DatasetCard, store: Store) -> list[str]:
-    """Hold files that are kept as they come against their stated sizes and hashes."""
+    """Hold files that are kept as they come against their stated sizes and hashes, or those first seen."""
     kept = [one for one in card.downloads if not one.members and not is_built(card, one.file)]
-    paths = [(one, store.inside(card, str(Path(one.into) / one.file))) for one in kept]
-    found = [wrong_bytes(path, one, one.digest) for one, path in paths if path.is_file()]
-    return [problem for problem in found if problem]
+    found = []
+    for one in kept:
+        path = store.inside(card, str(Path(one.into) / one.file))
+        trusted = None if one.digest else store.trusted(card.name, one)
+        expected = f"sha256:{trusted.sha256}" if trusted else one.digest
+        if path.is_file() and (problem := wrong_bytes(path, one, expected)):
+            seen = f" (it came from {trusted.url} on {trusted.time[:10]})" if trusted else ""
+            found.append(problem + seen)
+    return found
+
+
+def advice(card: DatasetCard, store: Store) -> str:
+    """Return what can be done about a dataset that is not as it was recorded."""
+    own = f"If you changed it yourself, delete {store.record_path(card.name)}, and it is recorded anew"
+    if not card.required_downloads:
+        return (
+            "Nobody offers it for download: put its files back, or name a folder that holds them: "
+            f"shiftcast data get {card.name} --from DIR --force. {own}"
+        )
+    return f"Get it again: shiftcast data get {card.name} --force. {own}"
 
 
 def is_built(card: DatasetCard, file: str) -> bool:
@@ -177,7 +194,7 @@ def _entry(path: Path) -> Entry:
     size, stamp = extent(path)
     if path.is_file():
         return Entry(size=size, stamp=stamp, sha256=file_sha256(path))
-    lines = [f"{name}\0{file_sha256(path / name)}\n" for name, _, _ in sorted(_scan(path))]
+    lines = [f"{name}\0{file_sha256(path / name)}\n" for name, _, _ in sorted(scan(path))]
     return Entry(size=size, stamp=stamp, sha256=sha256("".join(lines).encode()))
 
 
@@ -186,17 +203,20 @@ def extent(path: Path) -> tuple[int, str]:
     if path.is_file():
         facts = path.stat()
         return facts.st_size, f"{facts.st_size}-{facts.st_mtime_ns}"
-    files = sorted(_scan(path))
+    files = sorted(scan(path))
     return sum(size for _, size, _ in files), hash_of(files)
 
 
-def _scan(folder: Path, below: str = "") -> Iterator[tuple[str, int, int]]:
+def scan(folder: Path, below: str = "") -> Iterator[tuple[str, int, int]]:
     """Yield path, bytes and time of every file below a folder; one look each, for there may be 100,000."""
     with os.scandir(folder / below) as found:
         for one in found:
             name = f"{below}/{one.name}" if below else one.name
             if one.is_dir():
-                yield from _scan(folder, name)
+                yield from scan(folder, name)
             else:
-                facts = one.stat()
+                try:
+                    facts = one.stat()
+                except OSError:  # a link that leads nowhere, which reading will complain of
+                    facts = one.stat(follow_symlinks=False)
                 yield name, facts.st_size, facts.st_mtime_ns

@@ -34,12 +34,18 @@ class SourceError(DataError):
     """A source that does not give the file; the next one may."""
 
 
+class UnreachedError(SourceError):
+    """A source to which no connection came about."""
+
+
 class _TryAgainError(Exception):
     """What may be better in a moment: a timeout, a lost connection, a busy server."""
 
-    def __init__(self, reason: str, after: float = 0.0, unreached: bool = False) -> None:
+    def __init__(
+        self, reason: str, after: float = 0.0, unreached: bool = False, stalled: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.after, self.unreached = after, unreached
+        self.after, self.unreached, self.stalled = after, unreached, stalled
 
 
 class Reporter(Protocol):
@@ -62,7 +68,10 @@ class Patience:
         Seconds until a connection, or the next bytes, must have come.
     attempts
         Failures in a row, without a new byte between them, after which a source is given up; two
-        are enough where no connection comes about.
+        are enough where no connection comes about. Also the stalls in a row, with less than
+        `stalled_rate` between them, after which the last source is given up.
+    stalls
+        Stalls, in a row or not, after which a source is given up for the next one.
     pause
         Seconds before the second attempt; doubled each time, up to `longest_pause`.
     slow_rate, stalled_rate
@@ -75,6 +84,7 @@ class Patience:
     connect: float = 15.0
     read: float = 30.0
     attempts: int = 5
+    stalls: int = 2
     pause: float = 1.0
     longest_pause: float = 60.0
     slow_rate: float = 200_000.0
@@ -121,20 +131,47 @@ def transfer(job: Transfer, partial: Partial) -> bool:
     DataError
         If the disk has no room.
     """
-    failures, most, pieces = 0, partial.size, False
+    failures, pieces = _Failures(job, partial.size), False
     while True:
         try:
             return _attempt(job, partial) or pieces
         except _TryAgainError as error:
-            failures = 1 if partial.size > most else failures + 1
-            most, pieces = max(most, partial.size), True
-            if failures >= (min(2, job.patience.attempts) if error.unreached else job.patience.attempts):
-                raise SourceError(f"{job.url}: {error} (tried {failures} times in a row)") from error
-            pause = min(
-                max(job.patience.pause * 2 ** (failures - 1), error.after), job.patience.longest_pause
-            )
+            pieces = True
+            failures.count(error, partial.size)
+            failures.give_up(error)
+            wanted = max(job.patience.pause * 2 ** (failures.row - 1), error.after)
+            pause = min(wanted, job.patience.longest_pause)
             job.reporter.note(f"{job.url}: {error}; trying again in {pause:.0f} s")
             time.sleep(pause)
+
+
+class _Failures:
+    """Counts what went wrong at a source, and says when it is enough."""
+
+    def __init__(self, job: Transfer, size: int) -> None:
+        self._job, self._most = job, size
+        self.row, self.stalls = 0, 0
+
+    def count(self, error: _TryAgainError, size: int) -> None:
+        """Count a failure after which `size` bytes of the file are here."""
+        gained, patience = size - self._most, self._job.patience
+        self._most = max(self._most, size)
+        self.row = 1 if gained > 0 else self.row + 1
+        # With another source at hand, none is waited for that stalls now and then. The last one may, as
+        # long as it is worth it: a byte now and then would keep us for ever.
+        if not self._job.alternative and gained > patience.stalled_rate * patience.window:
+            self.stalls = 0
+        self.stalls += error.stalled
+
+    def give_up(self, error: _TryAgainError) -> None:
+        """Raise `SourceError` if it is enough."""
+        patience, where = self._job.patience, f"{self._job.url}: {error}"
+        if error.unreached and self.row >= min(2, patience.attempts):
+            raise UnreachedError(f"{where} (tried {self.row} times in a row)") from error
+        if self.row >= patience.attempts:
+            raise SourceError(f"{where} (tried {self.row} times in a row)") from error
+        if self.stalls >= (patience.stalls if self._job.alternative else patience.attempts):
+            raise SourceError(f"{where} (stalled {self.stalls} times)") from error
 
 
 def _attempt(job: Transfer, partial: Partial) -> bool:
@@ -200,7 +237,7 @@ def _named_failures(job: Transfer) -> Iterator[None]:
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         raise SourceError(f"{job.url}: no safe connection ({error})") from error
     except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
-        raise _TryAgainError(f"nothing came for {job.patience.read:g} s") from error
+        raise _TryAgainError(f"nothing came for {job.patience.read:g} s", stalled=True) from error
     except requests.exceptions.ConnectTimeout as error:
         raise _TryAgainError(f"no connection within {job.patience.connect:g} s", unreached=True) from error
     except requests.exceptions.ConnectionError as error:
@@ -305,7 +342,7 @@ class _Meter:
             return
         rate = self._bytes / seconds
         if rate < self._job.patience.stalled_rate:
-            raise _TryAgainError(f"stalled at {rate:.0f} bytes/s")
+            raise _TryAgainError(f"stalled at {rate:.0f} bytes/s", stalled=True)
         if rate < self._job.patience.slow_rate and not self._warned:
             self._warned = True
             self._job.reporter.note(self._slow(rate, done))

@@ -6,14 +6,16 @@ the member's name. Files that hold pickles are left where they are.
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -25,6 +27,13 @@ PICKLES = (".pkl", ".pickle")
 CHUNK = 1 << 20
 LARGEST_HEADER = 1 << 24
 """Bytes that are read at once at most: a tar header may ask for any number."""
+
+COMPRESSED: Mapping[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
+"""How compressed tar files begin, and what opens them."""
 
 OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
 """Failures that are the disk's and not the archive's."""
@@ -39,7 +48,9 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class _Member:
+class Member:
+    """What an archive holds under a name: `open` gives its `size` bytes, while the archive is being read."""
+
     name: str
     kind: Literal["file", "folder", "link", "device"]
     size: int
@@ -52,7 +63,7 @@ def unpack(archive: Path, patterns: Sequence[str], folder: Path, limits: Limits 
     Parameters
     ----------
     archive
-        A .tar, .tar.gz or .zip file; told by its content.
+        A .zip or .tar file, the latter perhaps compressed (gzip, bzip2, xz); told by its content.
     patterns
         As for `fnmatch`, with case, on the member's whole path; `*` also matches slashes.
     folder
@@ -82,9 +93,19 @@ def unpack(archive: Path, patterns: Sequence[str], folder: Path, limits: Limits 
     return unpacked
 
 
-def _unpack(archive: Path, patterns: Sequence[str], folder: Path, limits: Limits) -> list[str]:
-    seen: dict[str, None] = {}
-    size = 0
+def members(archive: Path, limits: Limits | None = None) -> Iterator[Member]:
+    """Yield what an archive holds, in its order and with safe names, each to be read before the next one.
+
+    Whatever archives are read for goes through here, so that none escapes, fills the memory or never
+    ends. What a damaged one makes its reader raise is raised as it is.
+
+    Raises
+    ------
+    DataError
+        If a member has an absolute path or `..` in it, a header asks for more memory than any needs,
+        or the limits are exceeded.
+    """
+    limits, size = limits or Limits(), 0
     for count, member in enumerate(_members(archive), 1):
         name = _safe_name(archive, member.name)
         size += member.size
@@ -93,19 +114,27 @@ def _unpack(archive: Path, patterns: Sequence[str], folder: Path, limits: Limits
                 f"{archive}: refused at member {name!r}: expected at most {limits.members:,} members and "
                 f"{limits.size:,} bytes, got {count:,} and {size:,} so far"
             )
-        if _wanted(member, name, patterns):
+        yield replace(member, name=name)
+
+
+def _unpack(archive: Path, patterns: Sequence[str], folder: Path, limits: Limits) -> list[str]:
+    seen: dict[str, None] = {}
+    for member in members(archive, limits):
+        if _wanted(member, patterns):
             if member.kind != "file":
-                raise DataError(f"{archive}: member {name!r} is a {member.kind}; only files are unpacked")
-            if name in seen:
-                raise DataError(f"{archive}: member {name!r} is there twice; which one is meant?")
-            seen[name] = None
-            _write(archive, member, folder / name)
+                raise DataError(
+                    f"{archive}: member {member.name!r} is a {member.kind}; only files are unpacked"
+                )
+            if member.name in seen:
+                raise DataError(f"{archive}: member {member.name!r} is there twice; which one is meant?")
+            seen[member.name] = None
+            _write(archive, member, folder / member.name)
     return list(seen)
 
 
-def _wanted(member: _Member, name: str, patterns: Sequence[str]) -> bool:
-    matches = any(fnmatchcase(name, pattern) for pattern in patterns)
-    return matches and member.kind != "folder" and not name.lower().endswith(PICKLES)
+def _wanted(member: Member, patterns: Sequence[str]) -> bool:
+    matches = any(fnmatchcase(member.name, pattern) for pattern in patterns)
+    return matches and member.kind != "folder" and not member.name.lower().endswith(PICKLES)
 
 
 def _safe_name(archive: Path, name: str) -> str:
@@ -117,7 +146,7 @@ def _safe_name(archive: Path, name: str) -> str:
     return str(PurePosixPath(name))
 
 
-def _write(archive: Path, member: _Member, target: Path) -> None:
+def _write(archive: Path, member: Member, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     left = member.size
     # "x": a name that the file system takes for another one's is a duplicate too.
@@ -129,15 +158,16 @@ def _write(archive: Path, member: _Member, target: Path) -> None:
             raise DataError(f"{archive}: member {member.name!r} has not the {member.size} bytes it states")
 
 
-def _members(archive: Path) -> Iterator[_Member]:
+def _members(archive: Path) -> Iterator[Member]:
     with archive.open("rb") as stream:
         start = stream.read(512)
     if start.startswith(b"PK"):
         return _zip_members(archive)
-    return _tar_members(archive, start.startswith(b"\x1f\x8b"))
+    opener = next((one for magic, one in COMPRESSED.items() if start.startswith(magic)), None)
+    return _tar_members(archive, opener or partial(Path.open, mode="rb"))
 
 
-def _zip_members(archive: Path) -> Iterator[_Member]:
+def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             mode = stat.S_IFMT(info.external_attr >> 16)
@@ -148,15 +178,16 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                 kind = "link"
             elif mode not in (0, stat.S_IFREG):
                 kind = "device"
-            yield _Member(info.filename, kind, info.file_size, partial(opened.open, info))
+            yield Member(info.filename, kind, info.file_size, partial(opened.open, info))
 
 
-def _tar_members(archive: Path, compressed: bool) -> Iterator[_Member]:
+def _tar_members(archive: Path, opener: Callable[[Path], Any]) -> Iterator[Member]:
     with (
-        gzip.open(archive) if compressed else archive.open("rb") as plain,
+        opener(archive) as plain,
         tarfile.open(fileobj=cast("IO[bytes]", _Guarded(plain, archive)), mode="r:") as opened,
     ):
-        for info in opened:
+        while (info := opened.next()) is not None:
+            cast("Any", opened).members.clear()  # their headers may be large, and nobody goes back to them
             kind: Literal["file", "folder", "link", "device"] = "device"
             if info.isreg():
                 kind = "file"
@@ -164,7 +195,7 @@ def _tar_members(archive: Path, compressed: bool) -> Iterator[_Member]:
                 kind = "folder"
             elif info.islnk() or info.issym():
                 kind = "link"
-            yield _Member(info.name, kind, info.size, partial(_extracted, opened, info))
+            yield Member(info.name, kind, info.size, partial(_extracted, opened, info))
 
 
 def _extracted(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:

@@ -72,7 +72,9 @@ def _shifts(scores: SuiteScores, natural: bool) -> str:
         + (f" ({images[group]})" if natural or severities == [0] else "")
         for group, severities in groups.items()
     ]
-    tail = "" if each or not levels else f"; severities {', '.join(map(str, min(levels)))}"
+    shared = min(levels) if levels and not each else ()
+    word = "severity" if len(shared) == 1 else "severities"
+    tail = f"; {word} {', '.join(map(str, shared))}" if shared else ""
     sizes = sorted({images[group] for group, severities in groups.items() if severities != [0]})
     tail += "" if natural or not sizes else f"; {' or '.join(sizes)} each"
     return f"{len(groups)}: {', '.join(named)}{tail}" if groups else ""
