@@ -194,8 +194,17 @@ def find_workspace(explicit: Path | None = None) -> Workspace:
 
 
 def data_folder() -> Path:
-    """Return where datasets are looked for: SHIFTCAST_DATA, else the user's cache folder."""
-    return _folder("SHIFTCAST_DATA", "data")
+    """Return where datasets are looked for: SHIFTCAST_DATA, else the user's cache folder.
+
+    Raises
+    ------
+    WorkspaceError
+        If it is a file.
+    """
+    folder = _folder("SHIFTCAST_DATA", "data")
+    if folder.is_file():
+        raise WorkspaceError(f"SHIFTCAST_DATA: {folder} is a file; name a folder for datasets")
+    return folder
 
 
 def cache_folder() -> Path:

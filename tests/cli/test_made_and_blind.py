@@ -42,7 +42,7 @@ def test_a_derived_set_is_measured_and_stored_only_where_asked(run, tmp_path):
     made = corrupt(digits.images, "contrast", 2, np.arange(len(digits)))
     expected = np.abs(made.astype(float) - digits.images).mean()
     assert f"contrast-2: {expected:.2f} grey levels from the clean images" in said
-    assert "1 sets of 898 images" in said
+    assert "1 set of 898 images" in said
     assert not (tmp_path / "data").exists()
     out, report = tmp_path / "made", tmp_path / "report"
     said = run("data", "make", "digits-shifted", "--transform", "contrast", "--out", out, "--report", report)
@@ -70,7 +70,7 @@ def test_memory_is_said_in_what_the_system_counts(run, monkeypatch, platform, co
     usage = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _: SimpleNamespace(ru_maxrss=counted))
     monkeypatch.setitem(sys.modules, "resource", usage if counted else None)
     monkeypatch.setattr("shiftcast.cli.make.sys", SimpleNamespace(platform=platform))
-    assert _memory() == (f", {said} at most" if said else "")
+    assert _memory() == (f", taking {said} of memory" if said else "")
 
 
 def test_types_without_the_severity_are_named(run):
@@ -105,7 +105,7 @@ def test_own_images_become_a_dataset(run, workspace, tmp_path):
     said = run("data", "add", "mine", photos, "--map", "car=automobile", "--filter", "lanczos")
     assert "mine: 3 images" in said
     assert "car -> automobile" in said
-    assert "left out, no class of ours: tree (1 images)" in said
+    assert "left out, no class of ours: tree (1 image)" in said
     assert "resized to 32 x 32 (Pillow's LANCZOS)" in said
     card = Workspace(workspace.root, workspace.root).dataset("mine")
     assert card.classes[:2] == ["airplane", "automobile"]
@@ -122,7 +122,7 @@ def test_a_replaced_set_is_not_held_against_the_earlier_one(run, tmp_path):
     for grey in (90, 91):
         Image.fromarray(np.full((32, 32, 3), grey, np.uint8)).save(place)
         run("data", "add", "mine", tmp_path, "--replace")
-        assert "mine: here; publisher's arrays" in run("data", "check", "mine")
+        assert "mine: here; as you added it" in run("data", "check", "mine")
     np.save(tmp_path / "data" / "mine" / "images.npy", np.zeros((1, 32, 32, 3), np.uint8))
     with pytest.raises(CheckFailedError) as caught:
         run("data", "check", "mine")
@@ -187,3 +187,46 @@ def test_help_needs_no_torch():
     for group in ("data", "blind"):
         done = subprocess.run([sys.executable, "-c", code, group, "--help"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_report_is_replaced_only_where_asked(run, tmp_path):
+    (tmp_path / "notes.md").write_text("mine")
+    arguments = ("data", "make", "digits-shifted", "--transform", "contrast", "--severity", "1")
+    with pytest.raises(InvalidInputError, match=r"notes\.md: is there already"):
+        run(*arguments, "--report", tmp_path / "notes")
+    assert (tmp_path / "notes.md").read_text() == "mine"
+    run(*arguments, "--report", tmp_path / "notes", "--replace")
+    assert "contrast" in (tmp_path / "notes.md").read_text()
+
+
+def test_stored_sets_say_what_they_are(run, tmp_path):
+    out = tmp_path / "sets"
+    arguments = ("data", "make", "digits-shifted", "--transform", "contrast", "--out", out)
+    said = run(*arguments, "--severity", "2", "--severity", "4")
+    assert "each file holds severity 2, 4 alone" in said
+    facts = json.loads((out / "made.json").read_text())
+    assert (facts["dataset"], facts["severities"], facts["images"]) == ("digits-shifted", [2, 4], 898)
+
+
+def test_only_own_unsealed_sets_are_replaced(run, workspace, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(np.full((32, 32, 3), 90, np.uint8)).save(photos / "a.png")
+    with pytest.raises(InvalidInputError, match="is not a set that shiftcast data add made"):
+        run("data", "add", "emoji", photos, "--replace")
+    run("data", "add", "mine", photos)
+    assert "yours" in run("data", "list")
+    run("data", "add", "mine", photos, "--replace")
+    np.save(tmp_path / "labels.npy", np.array([3]))
+    run("blind", "seal", "mine", "--labels", tmp_path / "labels.npy")
+    card = (workspace.root / "datasets" / "mine.toml").read_bytes()
+    with pytest.raises(InvalidInputError, match="another set under its name would undo the seal"):
+        run("data", "add", "mine", photos, "--replace")
+    assert (workspace.root / "datasets" / "mine.toml").read_bytes() == card
+
+
+def test_a_data_folder_that_is_a_file_is_named(run, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SHIFTCAST_DATA", str(tmp_path / "file"))
+    with pytest.raises(WorkspaceError, match="is a file; name a folder"):
+        run("data", "list")

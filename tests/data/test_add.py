@@ -192,6 +192,10 @@ def test_what_is_no_set_of_images_is_refused(folder, tmp_path):
     (place / "car" / "broken.png").write_bytes(b"\x89PNG nothing")
     with pytest.raises(DataError, match=r"broken\.png: cannot be read as an image"):
         read_own(place, CLASSES)
+    (place / "tree" / "worse.jpg").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"2 of 6 images cannot be used:\n.*broken\.png.*\n.*worse\.jpg"):
+        read_own(place, CLASSES)
+    (place / "tree" / "worse.jpg").unlink()
     (place / "car" / "broken.png").unlink()
     Image.fromarray(picture()).save(place / "loose.png")
     with pytest.raises(InvalidInputError, match="beside folders of images"):

@@ -78,7 +78,7 @@ def test_a_persons_original_is_not_written_to(tiny, server, tmp_path):
     (tmp_path / "own").mkdir()
     original = tmp_path / "own" / "people.json"
     original.write_bytes(b"mine")
-    tiny.extras(card, source=tmp_path / "own")  # a hard link, where the file system has them
+    tiny.extras(card, source=tmp_path / "own")
     tiny.extras(card, force=True, trust=frozenset([card.name]))
     assert original.read_bytes() == b"mine"
     assert (tiny.store.folder / "people/people.json").read_bytes() == body

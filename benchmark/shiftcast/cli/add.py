@@ -10,6 +10,7 @@ import typer
 from shiftcast.cards import Name
 from shiftcast.data.add import FILTERS, Fitted, fit, read_own, write_dataset
 from shiftcast.errors import InvalidInputError, WorkspaceError
+from shiftcast.leaderboard.text import count
 from shiftcast.workspace import EMBEDDED, Workspace, data_folder, lookup
 
 
@@ -120,9 +121,11 @@ def _report(name: str, fitted: Fitted, filter_: str) -> None:
     for theirs, ours in sorted(fitted.mapped.items()):
         if theirs != ours:
             typer.echo(f"  {theirs} -> {ours}")
-    for theirs, count in fitted.left_out.items():
+    for theirs, number in fitted.left_out.items():
+        images = count(number, "image")
         typer.echo(
-            f"  left out, no class of ours: {theirs} ({count:,} images); map it with --map {theirs}=OURS"
+            f"  left out, no class of ours: {theirs} ({images}); to keep it, again with --replace "
+            f"--map {theirs}=OURS"
         )
     if fitted.labels is None:
         typer.echo("  no labels: estimators predict accuracy on it, and nothing says how right they are")

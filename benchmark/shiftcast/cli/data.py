@@ -87,13 +87,14 @@ def make(
     report: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write what was measured to FILE.json and FILE.md.")
     ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a report that is there.")] = False,
 ) -> None:
     """Make a derived dataset a set at a time, and measure how far it is from the clean images."""
     from shiftcast.cli.make import make_dataset
     from shiftcast.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
-    make_dataset(workspace, name, transform or [], severity or [], model or [], out, report)
+    make_dataset(workspace, name, transform or [], severity or [], model or [], out, report, replace)
 
 
 @app.command()

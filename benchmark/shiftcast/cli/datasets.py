@@ -145,7 +145,7 @@ def check_datasets(root: Path | None, names: Sequence[str]) -> None:
     workspace, store = find_workspace(root), Store(data_folder())
     wrong: list[DatasetCard] = []
     for card in _asked(workspace, names or ["all"]):
-        if not names and not present(card, store):
+        if not names and not present(card, store) and store.record(card.name) is None:
             continue
         state, problems = check(card, store)
         typer.echo(f"{card.name}: {'; '.join(problems) or state}")

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from shiftcast.cards import DatasetCard, RunKey
-from shiftcast.data.corruptions import GENERATOR_VERSION, SEVERITIES
+from shiftcast.data.corruptions import CORRUPTIONS, GENERATOR_VERSION, SEVERITIES
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.loading import load_dataset
 from shiftcast.data.regenerate import Predict, Regenerated, regenerate, selected
 from shiftcast.errors import DataError, InvalidInputError, MissingExtraError
 from shiftcast.files import write_atomic
-from shiftcast.leaderboard.text import percent, points, table
+from shiftcast.leaderboard.text import count, percent, points, table
 from shiftcast.workspace import Workspace, data_folder, lookup
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def make_dataset(
     models: Sequence[str],
     out: Path | None,
     report: Path | None,
+    replace: bool = False,
 ) -> None:
     """Make a derived dataset a set at a time and print how far each is from the clean images.
 
@@ -51,12 +52,17 @@ def make_dataset(
         Folder to store the sets in; nothing is stored when None.
     report
         File without suffix: FILE.json and FILE.md are written.
+    replace
+        Whether these files may be replaced.
 
     Raises
     ------
     InvalidInputError
         If the dataset is not derived by us, no type has these severities, or a model's name is none.
     """
+    for path in _report_paths(report) if report is not None and not replace else ():
+        if path.exists():
+            raise InvalidInputError(f"{path}: is there already; name another with --report, or --replace it")
     card = workspace.dataset(name)
     if card.derived is None or card.derived.generator != "corruptions":
         raise InvalidInputError(f"{name}: is not made by us; get it with: shiftcast data get {name}")
@@ -76,9 +82,9 @@ def make_dataset(
         rows.append(row)
         typer.echo(_line(row))
     seconds = time.perf_counter() - start
-    typer.echo(f"{len(rows)} sets of {len(source):,} images in {seconds:.0f} s{_memory()}")
+    typer.echo(f"{count(len(rows), 'set')} of {len(source):,} images in {seconds:.0f} s{_memory()}")
     if out is not None:
-        typer.echo(f"stored in {out}")
+        _describe(out, card, source, rows)
     if report is not None:
         clean = {m: float((p(source.images) == source.labels).mean()) for m, p in predictors.items()}
         _write_report(report, card, source, rows, clean, seconds)
@@ -94,7 +100,24 @@ def _memory() -> str:
     if sys.platform not in units:
         return ""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * units[sys.platform]
-    return f", {most / 2**30:.2f} GiB at most"
+    return f", taking {most / 2**30:.2f} GiB of memory"
+
+
+def _describe(out: Path, card: DatasetCard, source: Images, rows: Sequence[Regenerated]) -> None:
+    """Say, beside stored sets, what they are: their files hold images alone."""
+    severities = sorted({row.severity for row in rows})
+    facts = {
+        "dataset": card.name,
+        "generator": GENERATOR_VERSION,
+        "source": fingerprint(source.images, source.labels),
+        "images": len(source),
+        "severities": severities,
+    }
+    write_atomic(out / "made.json", json.dumps(facts, indent=1) + "\n")
+    typer.echo(f"stored in {out}; made.json there says what")
+    if severities != list(SEVERITIES):
+        listed = ", ".join(map(str, severities))
+        typer.echo(f"  each file holds severity {listed} alone: readers of CIFAR-10-C expect all five")
 
 
 def _line(row: Regenerated) -> str:
@@ -141,23 +164,31 @@ def _write_report(
         "sets": [asdict(row) for row in rows],
         "measured": {"seconds": round(seconds, 1)},
     }
-    # Added, not exchanged: a name such as cifar10.1 has no suffix, whatever it looks like.
-    stem = report.name.removesuffix(".json").removesuffix(".md")
-    data, page = (report.with_name(stem + suffix) for suffix in (".json", ".md"))
+    data, page = _report_paths(report)
     write_atomic(data, json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n")
     write_atomic(page, render(values))
     typer.echo(f"wrote {data} and {page}")
 
 
+def _report_paths(report: Path) -> tuple[Path, Path]:
+    # Added, not exchanged: a name such as cifar10.1 has no suffix, whatever it looks like.
+    stem = report.name.removesuffix(".json").removesuffix(".md")
+    return report.with_name(f"{stem}.json"), report.with_name(f"{stem}.md")
+
+
 def render(values: Mapping[str, Any]) -> str:
     """Return the page of a report: distances, then each model's accuracies, a row for each type."""
     severities = sorted({row["severity"] for row in values["sets"]})
+    published = all(row["name"] in CORRUPTIONS for row in values["sets"])
+    said = (
+        " The strengths are those of the published CIFAR-10-C. Severity orders neither distance nor accuracy "
+        "for every type: the published strengths are kept as they are."
+    )
     blocks = [
         f"# What {values['dataset']} does",
         f"Each set is made from the {values['images']:,} images of one test set (fingerprint "
-        f"`{values['source'][:12]}…`) by version {values['generator']} of the generator, and has the "
-        "strengths of the published CIFAR-10-C. Severity orders neither distance nor accuracy for every "
-        "type: the published strengths are kept as they are.",
+        f"`{values['source'][:12]}…`) by version {values['generator']} of the generator."
+        + (said if published else ""),
         "## Mean absolute difference from the clean images, in grey levels",
         _grid(values, severities, lambda row: points(row["mean_absolute"])),
     ]

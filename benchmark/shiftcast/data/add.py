@@ -10,7 +10,7 @@ import io
 import tomllib
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from shiftcast.cards import DatasetCard
+from shiftcast.cards import DatasetCard, read_card
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.folders import EIGHT_BITS
 from shiftcast.data.layouts import checked_images, checked_labels, open_npz, read_bytes
@@ -138,8 +138,25 @@ def _read_folder(folder: Path, filter_: str, side: int) -> OwnImages:
             "expected a folder for each class, or images alone"
         )
     named = [(name, file) for name, files in by_kind for file in files]
-    pictures = (_pixels(file) for file in loose or [file for _, file in named])
+    pictures = _all_pixels(loose or [file for _, file in named])
     return OwnImages(*_sized(pictures, filter_, side), None if loose else [name for name, _ in named])
+
+
+def _all_pixels(files: Sequence[Path]) -> Iterator[Bytes]:
+    """Yield each image; name all that cannot be read, not the first alone."""
+    broken = []
+    for file in files:
+        try:
+            pixels = _pixels(file)
+        except DataError as error:
+            broken.append(str(error))
+            continue
+        if not broken:
+            yield pixels
+    if broken:
+        more = f"\n… and {len(broken) - 10} more" if len(broken) > 10 else ""
+        listed = "\n".join(broken[:10]) + more
+        raise DataError(f"{len(broken)} of {len(files)} images cannot be used:\n{listed}")
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -255,6 +272,19 @@ def _square(image: Bytes, filter_: str, side: int) -> Bytes:
     return np.asarray(square.resize((side, side), FILTERS[filter_]))
 
 
+def _check_own(card: DatasetCard, path: Path) -> None:
+    """Refuse to replace what this command did not make, or what others rely on."""
+    if not card.own:
+        raise InvalidInputError(
+            f"{path}: is not a set that shiftcast data add made, so it is not replaced; choose another name"
+        )
+    if card.seal:
+        raise InvalidInputError(
+            f"{path}: is sealed ({card.seal.sealed}); another set under its name would undo the seal. Choose "
+            "another name"
+        )
+
+
 def write_dataset(
     name: str,
     fitted: Fitted,
@@ -288,12 +318,16 @@ def write_dataset(
     CardError
         If the card would not be valid.
     InvalidInputError
-        If one is there already.
+        If one is there already, or is one that this function did not write, or is sealed.
     """
     path, place = cards / f"{name}.toml", folder / name
     for there in (path, place):
         if there.exists() and not replace:
             raise InvalidInputError(f"{there}: is there already; choose another name, or --replace it")
+    if path.exists():
+        _check_own(read_card(DatasetCard, path), path)
+    elif place.exists():
+        raise InvalidInputError(f"{place}: is there without a card of that name; choose another name")
     labelled = fitted.labels is not None
     values: dict[str, Any] = {
         "title": texts["title"],
@@ -304,6 +338,7 @@ def write_dataset(
         "classes": list(classes),
         "n": len(fitted.images),
         "public": False,
+        "own": True,
         "shift": texts["shift"],
         "labels": "given" if labelled else "withheld",
         "citation": texts["citation"],

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftcast.cards import DatasetCard, LabelViewCard
+from shiftcast.data.layouts import load_npy
 from shiftcast.errors import DataError
 from shiftcast.predictions import Floats, Integers
 
@@ -93,15 +94,12 @@ def read_shares(path: Path, n: int, classes: int) -> Floats:
     DataError
         If the file is no such array.
     """
-    try:
-        shares = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: is not a readable .npy file: {error}") from error
-    fits = isinstance(shares, np.ndarray) and shares.shape == (n, classes) and shares.dtype.kind == "f"
+    shares = load_npy(path)
+    fits = shares.shape == (n, classes) and shares.dtype.kind == "f"
     if not fits or not (shares.min() >= 0 and np.abs(shares.sum(axis=1) - 1).max() <= 1e-3):
-        came = f"{shares.dtype} {shares.shape}" if isinstance(shares, np.ndarray) else "several arrays"
         raise DataError(
-            f"{path}: expected label shares ({n}, {classes}), each row summing to one, got {came}"
+            f"{path}: expected label shares ({n}, {classes}), each row summing to one, "
+            f"got {shares.dtype} {shares.shape}"
         )
     exact: Floats = shares.astype(np.float64)
     return exact

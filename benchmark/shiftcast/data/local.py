@@ -58,21 +58,19 @@ def find_contents(card: DatasetCard, source: Path) -> Iterator[tuple[bool, dict[
 
 
 def place(source: Path, target: Path) -> None:
-    """Put a file or folder at `target`: hard links where the file system allows them, else copies."""
+    """Copy a file or folder to `target`: through a hard link, a person's own file could be changed."""
     if source.is_dir():
         for file in source.iterdir():
             place(file, target / file.name)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # Resolved: a link to a symbolic link would be one that may lead nowhere from here.
-        target.hardlink_to(source.resolve())
-    except OSError:
-        shutil.copy2(source, target)
+    shutil.copy2(source, target)
 
 
 def require_folder(source: Path) -> None:
     """Refuse a folder that is none."""
+    if source.is_file():
+        raise MissingDataError(f"--from {source}: is a file; name the folder that holds it: {source.parent}")
     if not source.is_dir():
         raise MissingDataError(f"--from {source}: no such folder; name the one that holds the files")
     if not os.access(source, os.R_OK | os.X_OK):

@@ -61,6 +61,7 @@ class State:
         """Return a line for people."""
         whose = {
             "publisher": "publisher's arrays",
+            "yours": "as you added it",
             "unverified": f"unverified arrays, fingerprint {self.fingerprint[:12]}",
             "unknown": f"unknown arrays, fingerprint {self.fingerprint[:12]}",
         }.get(self.arrays, f"edition {self.arrays}" if self.arrays else "")
@@ -103,6 +104,8 @@ def present(card: DatasetCard, store: Store) -> bool:
 def _identified(card: DatasetCard, record: Record | None, state: State) -> State:
     """Say whose arrays these are: by the card's fingerprints, else by the hashes of what was got."""
     arrays, note = card.edition(state.fingerprint), ""
+    if card.own and arrays == "publisher":
+        return replace(state, arrays="yours")
     if arrays == state.fingerprint[:12]:
         arrays = "unverified"
         if card.fingerprint:
