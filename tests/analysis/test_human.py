@@ -103,5 +103,5 @@ def test_foreign_files_are_refused(confusion, people):
     with pytest.raises(DataError, match="not a list of reviewed labels"):
         human_figures(confusion, people)
     (people / "cifar10h-probs.npy").write_bytes(b"no array")
-    with pytest.raises(DataError, match="expected a \.npy array"):
+    with pytest.raises(DataError, match=r"expected a \.npy array"):
         human_figures(confusion, people)
