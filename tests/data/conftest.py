@@ -43,6 +43,8 @@ class Route:
     cut_after: list[int] = field(default_factory=list)
     stall_after: list[int] = field(default_factory=list)
     pause: float = 0.0
+    hold: int | None = None
+    go_on: threading.Event = field(default_factory=threading.Event)
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -55,6 +57,7 @@ class Request:
     if_range: str | None
     status: int
     sent: int = 0
+    done: bool = False
 
 
 class Server:
@@ -69,8 +72,16 @@ class Server:
         self.routes[path] = Route(body, **more)
         return self.url + path
 
+    def let_go(self, path: str) -> None:
+        self.routes[path].go_on.set()
+
     def asked(self, path: str) -> list[Request]:
-        return [one for one in self.log if one.path == path]
+        found = [one for one in self.log if one.path == path]
+        for _ in range(500):  # a client may be done before the server has counted what it sent
+            if all(one.done for one in found):
+                break
+            time.sleep(0.01)
+        return found
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -94,9 +105,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status = 206 if start < len(route.body) else 416
         request = Request(self.path, asked, validator, status)
         self.server.script.log.append(request)
-        with suppress(OSError):
-            for request.sent in self.answer(route, status, start):
-                pass
+        try:
+            with suppress(OSError):
+                for request.sent in self.answer(route, status, start):
+                    pass
+        finally:
+            request.done = True
 
     def answer(self, route: Route, status: int, start: int) -> Iterator[int]:
         body = route.body[start:] if status in (200, 206) else b""
@@ -118,6 +132,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         cut = route.cut_after.pop(0) if route.cut_after and body else len(body)
         stall = route.stall_after.pop(0) if route.stall_after and body else None
         for position in range(0, min(cut, len(body)), 1024):
+            if route.hold is not None and position >= route.hold:
+                route.go_on.wait(60)
             if stall is not None and position >= stall:
                 time.sleep(0.7)
                 return

@@ -332,7 +332,7 @@ members = ["tiny/*"]
 
 
 def test_a_killed_get_goes_on_where_it_was(tiny, server):
-    url = server.add("/a", tiny.archive, pause=0.03)
+    url = server.add("/a", tiny.archive, hold=20_000)
     (tiny.workspace.root / "datasets/tiny-set.toml").write_text(CARD.format(url=url))
     environment = os.environ | {
         "SHIFTCAST_DATA": str(tiny.store.folder),
@@ -346,19 +346,19 @@ def test_a_killed_get_goes_on_where_it_was(tiny, server):
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.communicate()
+    server.let_go("/a")
     there = partial.size
-    server.routes["/a"].pause = 0
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "tiny-set: here; unverified arrays" in again.stderr
     assert "going on from" in again.stderr
-    last = server.log[-1]
+    last = server.asked("/a")[-1]
     assert (last.range, last.status) == (f"bytes={there}-", 206)
     assert last.sent == len(tiny.archive) - there
     assert leftovers(tiny) == []
 
 
 def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server):
-    url = server.add("/a", tiny.archive, pause=0.05)
+    url = server.add("/a", tiny.archive, hold=20_000)
     (tiny.workspace.root / "datasets/tiny-set.toml").write_text(CARD.format(url=url))
     environment = os.environ | {
         "SHIFTCAST_DATA": str(tiny.store.folder),
@@ -372,6 +372,7 @@ def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server):
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
     _, said = child.communicate()
+    server.let_go("/a")
     assert child.returncode == 130
     assert "the same command goes on from there" in said
     assert "Traceback" not in said
