@@ -78,7 +78,8 @@ def get_datasets(
                 ) from error
             except (ShiftcastError, OSError) as error:
                 failed[card.name] = _reason(error)
-                terminal.line(f"{card.name}: failed: {failed[card.name]}")
+                if len(cards) > 1:  # one alone is told at the end
+                    terminal.line(f"{card.name}: failed: {failed[card.name]}")
     _report(failed, len(cards))
 
 
@@ -105,8 +106,7 @@ def _report(failed: dict[str, str], asked: int) -> None:
     if len(failed) == asked == 1:
         raise DataError(next(iter(failed.values())))
     if failed:
-        lines = "".join(f"\n{name}: {reason}" for name, reason in failed.items())
-        raise DataError(f"{len(failed)} of {asked} datasets could not be got:{lines}")
+        raise DataError(f"{len(failed)} of {asked} datasets could not be got: {', '.join(failed)}")
 
 
 def list_datasets(root: Path | None, as_json: bool) -> None:
