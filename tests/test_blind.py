@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shiftcast.blind import open_set, salt_path, seal
-from shiftcast.errors import InvalidInputError, RunError, WorkspaceError
+from shiftcast.errors import DataError, InvalidInputError, RunError, WorkspaceError
 from shiftcast.pool import read_pool
 from shiftcast.registers import read_register, register_all, register_path
 from shiftcast.runs import RunFolder, encode_predictions, sha256
@@ -165,7 +165,7 @@ def test_labels_that_do_not_fit_are_not_sealed(hidden, labels, message):
     workspace, _, path = hidden
     np.save(path, labels)
     before = (workspace.root / "datasets" / f"{NAME}.toml").read_bytes()
-    with pytest.raises(Exception, match=message):
+    with pytest.raises((DataError, InvalidInputError), match=message):
         seal(workspace, NAME, path)
     assert (workspace.root / "datasets" / f"{NAME}.toml").read_bytes() == before
     assert not salt_path(path).exists()
@@ -226,7 +226,7 @@ def test_the_card_says_opened_before_any_run_holds_an_answer(hidden, monkeypatch
 
 def test_cards_of_the_installed_package_are_not_sealed(hidden, monkeypatch):
     workspace, _, labels = hidden
-    monkeypatch.setattr("shiftcast.blind.EMBEDDED", workspace.root)
+    monkeypatch.setattr("shiftcast.workspace.EMBEDDED", workspace.root)
     with pytest.raises(WorkspaceError, match="read-only"):
         seal(workspace, NAME, labels)
     assert not salt_path(labels).exists()

@@ -18,10 +18,10 @@ import numpy as np
 
 from shiftcast.cards import DatasetCard
 from shiftcast.data.layouts import checked_labels, load_npy
-from shiftcast.errors import InvalidInputError, RunError, WorkspaceError
-from shiftcast.files import sha256, write_atomic
+from shiftcast.errors import InvalidInputError, RunError
+from shiftcast.files import now, sha256, write_atomic
 from shiftcast.predictions import Integers
-from shiftcast.registers import label_of, logits_hash, now, read_register, runs_with, withheld_card
+from shiftcast.registers import label_of, logits_hash, read_register, runs_with, withheld_card
 from shiftcast.runs import (
     RunFolder,
     RunRecord,
@@ -31,7 +31,7 @@ from shiftcast.runs import (
     encode_predictions,
     true_ranks,
 )
-from shiftcast.workspace import EMBEDDED, Workspace
+from shiftcast.workspace import Workspace
 
 SALT_BYTES = 32
 
@@ -47,13 +47,8 @@ def salt_path(labels: Path) -> Path:
 
 
 def card_path(workspace: Workspace, name: str) -> Path:
-    """Return a card's file, to be edited; `WorkspaceError` if it is the installed package's."""
-    if workspace.root == EMBEDDED:
-        raise WorkspaceError(
-            "the cards in use are those of the installed package, which are read-only; run this in a "
-            "checkout of the repository, or name one with --workspace"
-        )
-    return workspace.root / "datasets" / f"{name}.toml"
+    """Return a dataset card's file, to be edited."""
+    return workspace.cards_to_write("datasets") / f"{name}.toml"
 
 
 def seal(workspace: Workspace, name: str, labels: Path) -> str:

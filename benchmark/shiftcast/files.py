@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ def sha256(data: bytes) -> str:
 def hash_of(value: Any) -> str:
     """Return the SHA-256 of a JSON-serialisable value's canonical form."""
     return sha256(canonical_json(value).encode())
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, as `2026-01-31T12:00:00Z`: such times sort as text."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,14 +18,9 @@ from shiftcast.cards import DatasetCard
 from shiftcast.data.locks import locked
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
-from shiftcast.files import canonical_json, hash_of, sha256, source_hash, write_atomic
+from shiftcast.files import canonical_json, hash_of, now, sha256, source_hash, write_atomic
 from shiftcast.runs import RunFolder, RunRecord, StoredSet
 from shiftcast.workspace import Workspace
-
-
-def now() -> str:
-    """Return the time as `2026-01-31T12:00:00Z`."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def label_of(record: RunRecord) -> str:

@@ -88,6 +88,15 @@ class Workspace:
         """Return the ignored folder for a suite's report."""
         return self.home / "outputs" / suite.name
 
+    def cards_to_write(self, folder: str) -> Path:
+        """Return a folder of cards that may be edited; `WorkspaceError` if it is the installed package's."""
+        if self.root == EMBEDDED:
+            raise WorkspaceError(
+                "the cards in use are those of the installed package, which are read-only; run this in a "
+                "checkout of the repository, or name one with --workspace"
+            )
+        return self.root / folder
+
     def results(self, suite: Suite | None = None) -> Path:
         """Return the folder that holds results: `results/`, or a scratch suite's outputs."""
         return (

@@ -147,7 +147,7 @@ def test_slips_of_data_add_are_named(run, tmp_path, arguments, message, monkeypa
 
 
 def test_installed_cards_are_read_only(run, tmp_path, monkeypatch, workspace):
-    monkeypatch.setattr("shiftcast.cli.add.EMBEDDED", workspace.root)
+    monkeypatch.setattr("shiftcast.workspace.EMBEDDED", workspace.root)
     with pytest.raises(WorkspaceError, match="read-only"):
         run("data", "add", "mine", tmp_path)
 

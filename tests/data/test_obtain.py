@@ -331,14 +331,20 @@ members = ["tiny/*"]
 """
 
 
-def test_a_killed_get_goes_on_where_it_was(tiny, server):
-    url = server.add("/a", tiny.archive, hold=20_000)
+def typed(tiny, url):
+    """Return the command that a person types for a card with this source, and its environment."""
     (tiny.workspace.root / "datasets/tiny-set.toml").write_text(CARD.format(url=url))
     environment = os.environ | {
         "SHIFTCAST_DATA": str(tiny.store.folder),
         "SHIFTCAST_WORKSPACE": str(tiny.workspace.root),
     }
     command = [sys.executable, "-c", "from shiftcast.cli import main; main()", "data", "get", "tiny-set"]
+    return command, environment
+
+
+def test_a_killed_get_goes_on_where_it_was(tiny, server):
+    url = server.add("/a", tiny.archive, hold=20_000)
+    command, environment = typed(tiny, url)
     child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     partial = Partial(tiny.store.partial(Download(file="tiny.tar.gz", urls=[url])))
     while partial.size < 16_000:
@@ -359,12 +365,7 @@ def test_a_killed_get_goes_on_where_it_was(tiny, server):
 
 def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server):
     url = server.add("/a", tiny.archive, hold=20_000)
-    (tiny.workspace.root / "datasets/tiny-set.toml").write_text(CARD.format(url=url))
-    environment = os.environ | {
-        "SHIFTCAST_DATA": str(tiny.store.folder),
-        "SHIFTCAST_WORKSPACE": str(tiny.workspace.root),
-    }
-    command = [sys.executable, "-c", "from shiftcast.cli import main; main()", "data", "get", "tiny-set"]
+    command, environment = typed(tiny, url)
     child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     partial = Partial(tiny.store.partial(Download(file="tiny.tar.gz", urls=[url])))
     while partial.size < 16_000:

@@ -9,9 +9,9 @@ import typer
 
 from shiftcast.cards import Name
 from shiftcast.data.add import FILTERS, Fitted, fit, read_own, write_dataset
-from shiftcast.errors import InvalidInputError, WorkspaceError
+from shiftcast.errors import InvalidInputError
 from shiftcast.leaderboard.text import count
-from shiftcast.workspace import EMBEDDED, Workspace, data_folder, lookup
+from shiftcast.workspace import Workspace, data_folder, lookup
 
 
 def add_dataset(
@@ -56,11 +56,7 @@ def add_dataset(
     InvalidInputError
         If the name or a pair cannot be used, or no class is known.
     """
-    if workspace.root == EMBEDDED:
-        raise WorkspaceError(
-            "the cards in use are those of the installed package, which are read-only; run this in a "
-            "checkout of the repository, or name one with --workspace"
-        )
+    place = workspace.cards_to_write("datasets")
     lookup("filter", filter_, FILTERS)
     _check_name(name)
     card = workspace.dataset(like)
@@ -73,7 +69,6 @@ def add_dataset(
         "licence": licence or "Unstated: local use only",
         "citation": "None stated.",
     }
-    place = workspace.root / "datasets"
     written, arrays = write_dataset(name, fitted, card.classes, texts, place, data_folder(), replace)
     _report(name, fitted, filter_)
     typer.echo(f"wrote {written} and {arrays}")

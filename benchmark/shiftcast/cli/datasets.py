@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import typer
 from rich.console import Console
@@ -16,7 +14,6 @@ from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    Progress,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -24,6 +21,7 @@ from rich.progress import (
 from tabulate import tabulate
 
 from shiftcast.cards import DatasetCard
+from shiftcast.cli.bars import Bars
 from shiftcast.data.extras import obtain_extras
 from shiftcast.data.local import require_folder
 from shiftcast.data.obtain import Job, Options, obtain
@@ -157,45 +155,28 @@ def check_datasets(root: Path | None, names: Sequence[str]) -> None:
         raise CheckFailedError(f"not as they should be: {names}.{about} {advice(wrong[0], store)}")
 
 
-class Terminal:
+class Terminal(Bars):
     """Shows downloads: a bar with speed and remaining time, or a line now and then without a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Show on `console`, or on the standard error stream."""
-        self._console = console or Console(stderr=True)
-        self._bars = Progress(
+        super().__init__(
+            console,
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
+            terminal_only=True,
         )
         self._file, self._task = "", self._bars.add_task("", visible=False)
         self._since, self._first, self._said = 0.0, 0, 0.0
-
-    def __enter__(self) -> Self:
-        """Start drawing."""
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop drawing."""
-        self._bars.stop()
 
     def line(self, text: str) -> None:
         """Print a line, and end the bar of the file before it."""
         self._file = ""
         self._bars.update(self._task, visible=False)
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def note(self, text: str) -> None:
-        """Print a line worth knowing."""
-        self._console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+        self.print(text)
 
     def transferred(self, file: str, done: int, total: int | None) -> None:
         """Show that `done` of `total` bytes of a file are here."""

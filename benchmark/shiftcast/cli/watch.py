@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from shiftcast.cards import RunKey
+from shiftcast.cli.bars import Bars
 from shiftcast.runs import RunRecord
 
 if TYPE_CHECKING:
     from shiftcast.training.loop import Progress as Training
 
 
-class Watcher:
+class Watcher(Bars):
     """Shows what the engine reports; a plain line per run where there is no terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         """Show on `console`, or on the standard error stream."""
-        self._console = console or Console(stderr=True)
-        self._bars = Progress(
+        super().__init__(
+            console,
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
         )
         self._runs = self._bars.add_task("runs", total=None, detail="")
         self._steps = self._bars.add_task("", total=None, detail="", visible=False)
-
-    def __enter__(self) -> Self:
-        """Start drawing."""
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop drawing."""
-        self._bars.stop()
 
     def plan(self, total: int, complete: int) -> None:
         """Show how many runs there are and how many are complete already."""
@@ -68,10 +55,6 @@ class Watcher:
         right = "" if accuracy is None else f"{100 * accuracy:6.2f} % in distribution"
         speed = f"{record.measured.images_per_second:,.0f} images/s"
         line = f"{key!s:<44} {right}  {record.measured.train_seconds:6.1f} s  {speed}"
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.print(line)
         self._bars.advance(self._runs)
         self._bars.update(self._steps, visible=False)
-
-    def note(self, text: str) -> None:
-        """Print a line worth knowing."""
-        self._console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PureWindowsPath
 from typing import TypeVar
 
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from shiftcast.cards import DatasetCard, Download
 from shiftcast.data.locks import locked
 from shiftcast.errors import CardError, DataError
-from shiftcast.files import hash_of, write_atomic
+from shiftcast.files import hash_of, now, write_atomic
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -85,11 +84,6 @@ class Seen(BaseModel):
     reading: str = ""
     stamps: dict[str, str]
     fingerprint: str
-
-
-def now() -> str:
-    """Return the time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def key_of(download: Download) -> str:

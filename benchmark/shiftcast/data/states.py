@@ -18,9 +18,9 @@ from shiftcast.cards import DatasetCard
 from shiftcast.data.download import file_sha256, wrong_bytes
 from shiftcast.data.loading import fingerprint_of
 from shiftcast.data.partial import Partial
-from shiftcast.data.records import Entry, Record, Store, contents, now
+from shiftcast.data.records import Entry, Record, Store, contents
 from shiftcast.errors import DataError, MissingDataError
-from shiftcast.files import hash_of, sha256
+from shiftcast.files import hash_of, now, sha256
 
 Status = Literal["here", "missing", "damaged", "changed", "built in"]
 
