@@ -12,11 +12,12 @@ from shiftcast.calibration import Temperature
 from shiftcast.cli.app import app
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
 from shiftcast.estimators import Calibrated, NoShift, registry
+from shiftcast.leaderboard.text import count
 from shiftcast.own import by_slice, choose_estimators, estimate_accuracy
 from shiftcast.own_checks import warnings_about
 from shiftcast.own_drop import explained, predicted_drop
 from shiftcast.own_files import OwnSet
-from shiftcast.own_notes import board_error, counted, interval_notes, order_note
+from shiftcast.own_notes import board_error, interval_notes, order_note
 from shiftcast.own_page import page
 from shiftcast.predictions import Predictions
 from shiftcast.residuals import BoardErrors, board_errors
@@ -81,7 +82,7 @@ def test_a_number_that_is_everybodys_is_said_once():
     assert "held on 4.29 % of the models" in interval_notes([row, row])[0]
     other = {"estimator": "B", "board": {"coverage": 0.1, "mae": 0.1}, "conformal": None}
     assert "held on 4.29 to 10.00 % of the models" in interval_notes([other, row])[0]
-    assert (counted(1, "image"), counted(1200, "image")) == ("1 image", "1,200 images")
+    assert (count(1, "image"), count(1200, "image")) == ("1 image", "1,200 images")
 
 
 def test_few_images_and_an_accuracy_below_chance_are_warned_of():

@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 
-from shiftcast.own_notes import counted
+from shiftcast.leaderboard.text import count
 from shiftcast.predictions import Predictions
 
 FEW_IMAGES = 100
@@ -19,7 +19,7 @@ SAME = 1e-3
 def warnings_about(source: Predictions, target: Predictions) -> list[str]:
     """Return a sentence on everything odd about labelled source and target predictions."""
     found = [
-        f"{own.name} has {counted(len(own), 'image')}; below {FEW_IMAGES} an estimate is mostly chance"
+        f"{own.name} has {count(len(own), 'image')}; below {FEW_IMAGES} an estimate is mostly chance"
         for own in (source, target)
         if len(own) < FEW_IMAGES
     ]

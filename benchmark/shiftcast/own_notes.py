@@ -6,11 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def counted(n: int, thing: str) -> str:
-    """Return a number of things, in the singular where there is one."""
-    return f"{n:,} {thing}{'' if n == 1 else 's'}"
-
-
 def order_note(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what the order of answered rows means; an empty string where no error is known."""
     boards = [row["board"] for row in rows if row.get("board") and row["board"]["mae"] is not None]

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shiftcast.leaderboard.drawing import COLOURS, GREY, house_style
+from shiftcast.leaderboard.text import count
 from shiftcast.own_drop import image_difficulty
-from shiftcast.own_notes import board_error, counted, interval_notes, order_note
+from shiftcast.own_notes import board_error, interval_notes, order_note
 from shiftcast.predictions import Floats, Predictions
 
 SHOWN_IMAGES = 200
@@ -94,13 +95,13 @@ def _sentence(answer: Mapping[str, Any]) -> str:
     known, unknown = answer["source"], answer["target"]
     found = [row["accuracy"] for row in answer["estimates"] if "accuracy" in row]
     text = (
-        f"The model is right on {_percent(known['accuracy'])} % of {counted(known['images'], 'image')} in "
-        f"{escape(known['name'])}. On the {counted(unknown['images'], 'image')} in "
+        f"The model is right on {_percent(known['accuracy'])} % of {count(known['images'], 'image')} in "
+        f"{escape(known['name'])}. On the {count(unknown['images'], 'image')} in "
         f"{escape(unknown['name'])}, "
     )
     lowest, highest = _percent(min(found)), _percent(max(found))
     between = f"{lowest} %" if lowest == highest else f"between {lowest} and {highest} %"
-    text += f"{counted(len(found), 'estimator')} expect{'s' if len(found) == 1 else ''} {between}."
+    text += f"{count(len(found), 'estimator')} expect{'s' if len(found) == 1 else ''} {between}."
     if "accuracy" in unknown:
         text += f" Its labels, which no estimator saw, say {_percent(unknown['accuracy'])} %."
     return text
@@ -228,7 +229,7 @@ def _images(drop: Mapping[str, Any], name: str) -> str:
     shown = drop["images"][:SHOWN_IMAGES]
     lie = "lies" if drop["images_carrying"] == 1 else "lie"
     text = (
-        f"{counted(drop['images_carrying'], 'image')} of {name} {lie} in bins that are less accurate than "
+        f"{count(drop['images_carrying'], 'image')} of {name} {lie} in bins that are less accurate than "
         "the source as a whole and hold more of the target. "
     )
     rest = drop["images_carrying"] > len(shown)

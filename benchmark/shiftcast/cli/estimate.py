@@ -16,6 +16,7 @@ from rich.table import Table
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
 from shiftcast.estimators import Estimator, Outside, load_outside
 from shiftcast.files import write_atomic
+from shiftcast.leaderboard.text import count
 from shiftcast.own import (
     EVERY,
     by_predicted_class,
@@ -27,7 +28,7 @@ from shiftcast.own import (
 from shiftcast.own_checks import warnings_about
 from shiftcast.own_drop import explained, predicted_drop
 from shiftcast.own_files import OwnSet, attach, in_order, read_set
-from shiftcast.own_notes import board_error, counted, interval_notes, order_note
+from shiftcast.own_notes import board_error, interval_notes, order_note
 from shiftcast.predictions import Predictions
 from shiftcast.residuals import board_errors
 
@@ -130,7 +131,7 @@ def _plugins(rows: list[dict[str, Any]], names: str, outside: Outside) -> list[s
 def _announce(classes: int, estimators: int) -> None:
     if classes >= MANY_CLASSES:
         typer.echo(
-            f"--classes: fitting {counted(estimators, 'estimator')} for each of {classes:,} classes; this "
+            f"--classes: fitting {count(estimators, 'estimator')} for each of {classes:,} classes; this "
             "can take a minute. Fewer --estimators are faster.",
             err=True,
         )
@@ -139,7 +140,7 @@ def _announce(classes: int, estimators: int) -> None:
 def print_estimates(answer: Mapping[str, Any]) -> None:
     """Print the estimates for a person's own predictions as a table."""
     source, target = answer["source"], answer["target"]
-    title = f"Estimated accuracy on {target['name']} ({counted(target['images'], 'image')})"
+    title = f"Estimated accuracy on {target['name']} ({count(target['images'], 'image')})"
     table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
     rows = [row for row in answer["estimates"] if "accuracy" in row]
     levels = sorted({row["conformal"]["level"] for row in rows if row.get("conformal")})
@@ -174,7 +175,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         console.print(
             f"Actual accuracy, from the labels in {target['name']}: {100 * target['accuracy']:.2f} %"
         )
-    known = f"{100 * source['accuracy']:.2f} % right on {counted(source['images'], 'image')}"
+    known = f"{100 * source['accuracy']:.2f} % right on {count(source['images'], 'image')}"
     _print_lines(console, [f"Source {source['name']}: {known}.", *interval_notes(rows)])
 
 
