@@ -366,7 +366,15 @@ def test_a_killed_get_goes_on_where_it_was(tiny, server):
 def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server):
     url = server.add("/a", tiny.archive, hold=20_000)
     command, environment = typed(tiny, url)
-    child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background job ignores it
+    )
     partial = Partial(tiny.store.partial(Download(file="tiny.tar.gz", urls=[url])))
     while partial.size < 16_000:
         assert child.poll() is None
