@@ -44,6 +44,8 @@ __all__ = [
 
 Level = Literal["required", "optional", "maintainers-only"]
 Precision = Literal["float32", "bfloat16"]
+LATER_FIELDS = ("ema", "precision")
+"""Fields of a recipe that are younger than the first published runs."""
 
 
 class TrainingOverride(BaseModel):
@@ -108,11 +110,19 @@ class Recipe(Card):
     cutout: int = Field(default=0, ge=0, le=32, description="side of the square that is blanked, in pixels")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float | None = Field(default=None, gt=0, description="largest gradient norm")
+    ema: float | None = Field(
+        default=None, gt=0, lt=1, description="decay, a step, of the average of the weights that is evaluated"
+    )
+    precision: Precision | None = Field(default=None, description="of every network, whatever its card says")
 
     def resolved(self, card: ArchitectureCard) -> Recipe:
         """Return this recipe with the overrides that `card` carries for it."""
         override = card.train.get(self.name)
         return self if override is None else self.model_copy(update=override.model_dump(exclude_none=True))
+
+    def fitted(self, card: ArchitectureCard) -> ArchitectureCard:
+        """Return `card` with the precision that this recipe asks for."""
+        return card if self.precision is None else card.model_copy(update={"precision": self.precision})
 
 
 class Source(BaseModel):
@@ -286,5 +296,9 @@ def card_hash(card: ArchitectureCard) -> str:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """Return the hash of the fields of a resolved recipe that affect training."""
-    return hash_of(recipe.model_dump(exclude={"name", "title"}, mode="json"))
+    """Return the hash of the fields of a resolved recipe that affect training.
+
+    Fields that came later count where they are set, so that earlier runs stay what they were.
+    """
+    unset = {field for field in LATER_FIELDS if getattr(recipe, field) is None}
+    return hash_of(recipe.model_dump(exclude={"name", "title", *unset}, mode="json"))

@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -28,6 +28,10 @@ SCHEMA = 1
 LARGEST_LOGIT = 60_000.0
 PREDICTIONS_LIMIT = 1_250_000
 """Bytes that one run's predictions may take in `results/`."""
+SELF_REPORTED: Literal["self-reported"] = "self-reported"
+"""In place of a recipe: the run was trained elsewhere."""
+LONGEST_LINE = 200
+"""Characters of a line that a person writes about a model."""
 
 
 class StrictModel(BaseModel):
@@ -61,11 +65,12 @@ class TargetResult(StrictModel):
 
 
 class Epoch(StrictModel):
-    """One line of the training log."""
+    """One line of the training log; `parts` is more than 1 where memory did not suffice for whole batches."""
 
     loss: float
     accuracy: float
     learning_rate: float
+    parts: int = 1
 
 
 class Git(StrictModel):
@@ -97,6 +102,8 @@ class LabelViewAccuracy(StrictModel):
 
 class RunRecord(StrictModel):
     """The content of `run.json`."""
+
+    remedy: ClassVar[str] = "run its suite again"
 
     schema_version: Literal[1] = 1
     suite: str
@@ -130,6 +137,54 @@ class RunRecord(StrictModel):
     def equal(self, other: RunRecord) -> bool:
         """Whether both describe the same result: everything but `measured` agrees."""
         return self.model_dump(exclude={"measured"}) == other.model_dump(exclude={"measured"})
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():  # nor are characters that turn the direction of what follows
+        raise ValueError("expected one line of printable characters")
+    return text.strip()
+
+
+Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_printable)]
+"""A line that a person wrote: nothing in it can break or turn a table."""
+
+
+class Claim(StrictModel):
+    """What a person says about a model that was trained elsewhere."""
+
+    key: RunKey
+    family: Annotated[Line, Field(min_length=1)]
+    parameters: Annotated[int, Field(gt=0)] | None
+    note: Line
+
+
+class ReportedRecord(Claim):
+    """The content of `run.json` where a model was trained elsewhere and its logits were imported."""
+
+    remedy: ClassVar[str] = "import it again with --force"
+
+    schema_version: Literal[1] = 1
+    origin: Literal["self-reported"] = SELF_REPORTED
+    suite: str
+    suite_version: int
+    source: str
+    datasets: dict[str, DatasetUsed]
+    targets: dict[str, TargetResult]
+    packages: dict[str, str]
+    predictions_sha256: str
+
+    @property
+    def feature_scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """No scores of features: only logits were imported."""
+        return {}
+
+    def differences(self, other: ReportedRecord) -> list[str]:
+        """Return the fields in which two results differ; which packages wrote them is none."""
+        one, two = self.model_dump(exclude={"packages"}), other.model_dump(exclude={"packages"})
+        return [field for field in one if one[field] != two[field]]
+
+
+AnyRecord = TypeVar("AnyRecord", RunRecord, ReportedRecord)
 
 
 @dataclass(frozen=True)
@@ -294,12 +349,12 @@ class RunFolder:
         """Where `predictions.safetensors` stands."""
         return self.path / "predictions.safetensors"
 
-    def write(self, record: RunRecord, predictions: bytes) -> None:
+    def write(self, record: RunRecord | ReportedRecord, predictions: bytes) -> None:
         """Write both files atomically, `run.json` last."""
         write_atomic(self.predictions_path, predictions)
         self.write_record(record)
 
-    def write_record(self, record: RunRecord) -> None:
+    def write_record(self, record: RunRecord | ReportedRecord) -> None:
         """Write `run.json` alone, atomically."""
         text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
         write_atomic(self.record_path, text + "\n")
@@ -312,21 +367,24 @@ class RunFolder:
         RunError
             If it is missing, not JSON, of another schema or not valid.
         """
+        return self._record(RunRecord)
+
+    def _record(self, model: type[AnyRecord]) -> AnyRecord:
         path = self.record_path
         try:
             values = json.loads(path.read_bytes())
         except FileNotFoundError as error:
-            raise RunError(f"{path}: is missing; the run is incomplete. Run its suite again") from error
+            raise RunError(f"{path}: is missing; the run is incomplete: {model.remedy}") from error
         except (ValueError, RecursionError) as error:
             raise RunError(f"{path}: is not valid JSON: {error}") from error
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA:
             raise RunError(
                 f"{path}: schema_version is {version!r}, but this version of Shiftcast reads {SCHEMA}; "
-                "install the version that wrote it, or run its suite again with --retrain"
+                f"install the version that wrote it, or {model.remedy}"
             )
         try:
-            return RunRecord.model_validate(values)
+            return model.model_validate(values)
         except ValidationError as error:
             raise RunError(f"{path}: {explain(error)}") from error
 
@@ -338,15 +396,22 @@ class RunFolder:
         RunError
             If either is missing or damaged, or the predictions are not those of the record.
         """
-        record = self.read_record()
+        return self._both(RunRecord)
+
+    def read_reported(self) -> tuple[ReportedRecord, dict[str, StoredSet]]:
+        """Return the record and the predictions of a self-reported run, as `read` those of other runs."""
+        return self._both(ReportedRecord)
+
+    def _both(self, model: type[AnyRecord]) -> tuple[AnyRecord, dict[str, StoredSet]]:
+        record = self._record(model)
         path = self.predictions_path
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
-            raise RunError(f"{path}: is missing; run the suite again") from error
+            raise RunError(f"{path}: is missing; {model.remedy}") from error
         if sha256(data) != record.predictions_sha256:
             decode_predictions(data, str(path))
-            raise RunError(f"{path}: its SHA-256 differs from the one in run.json; run the suite again")
+            raise RunError(f"{path}: its SHA-256 differs from the one in run.json; {model.remedy}")
         sets = decode_predictions(data, str(path))
         for name, result in record.targets.items():
             if name not in sets or len(sets[name].logits) != result.n:

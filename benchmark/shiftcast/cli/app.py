@@ -89,6 +89,7 @@ def run(
         int | None, typer.Option(min=1, help="CPU threads; results are exact at one count.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this architecture (repeatable).")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Only runs with this seed (repeatable).")] = None,
     retrain: Annotated[bool, typer.Option(help="Train stale runs again.")] = False,
     results: Results = None,
 ) -> None:
@@ -101,7 +102,7 @@ def run(
     workspace = _workspace(context)
     chosen = workspace.suite(suite)
     folder = results or workspace.results(chosen)
-    options = Options(device=device.value, threads=threads, only=tuple(only or ()), retrain=retrain)
+    options = Options(device.value, threads, tuple(only or ()), tuple(seed or ()), retrain)
     try:
         with Watcher() as watcher:
             summary = run_suite(workspace, chosen, folder, options, watcher)

@@ -34,8 +34,8 @@ class Options:
         "cpu", "cuda" or "auto".
     threads
         PyTorch's thread count; its own default when None. Results on CPU are exact at a stated count.
-    only
-        Names of architectures to restrict the work to; all when empty.
+    only, seeds
+        Names of architectures, and seeds, to restrict the work to; all when empty.
     retrain
         Train again what is on disk but stale or damaged.
     """
@@ -43,6 +43,7 @@ class Options:
     device: str = "auto"
     threads: int | None = None
     only: Sequence[str] = ()
+    seeds: Sequence[int] = ()
     retrain: bool = False
 
 
@@ -93,7 +94,7 @@ def run_suite(
         from shiftcast.training import work
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
-    jobs_of = choose_runs(suite, options.only)
+    jobs_of = choose_runs(suite, options.only, options.seeds)
     device, threads = work.choose_device(options.device), work.set_threads(options.threads)
     data = load_suite(workspace, suite, data_folder())
     for name, reason in data.absent.items():
@@ -153,20 +154,24 @@ def add_label_views(place: RunFolder, data: SuiteData) -> bool:
     return True
 
 
-def choose_runs(suite: Suite, only: Sequence[str]) -> list[tuple[str, RunKey]]:
-    """Return (role, run) in the order of work, restricted to the architectures in `only`.
+def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) -> list[tuple[str, RunKey]]:
+    """Return (role, run) in the order of work, restricted to the architectures in `only` and to `seeds`.
 
     Raises
     ------
     UnknownNameError
-        If `only` names an architecture that the suite does not use.
+        If `only` names an architecture that the suite does not use, or `seeds` a seed.
     """
     runs = [("reference", key) for key in suite.reference_runs()]
     runs += [("scored", key) for key in suite.scored_runs()]
     used = {key.architecture: key for _, key in runs}
     for name in only:
         lookup(f"architecture in suite {suite.name}", name, used)
-    return [(role, key) for role, key in runs if not only or key.architecture in only]
+    runs = [(role, key) for role, key in runs if not only or key.architecture in only]
+    numbers = {str(key.seed): key for _, key in runs}
+    for seed in seeds:
+        lookup(f"seed in suite {suite.name}", str(seed), numbers)
+    return [(role, key) for role, key in runs if not seeds or key.seed in seeds]
 
 
 def _needed(

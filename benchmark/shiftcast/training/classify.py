@@ -1,19 +1,62 @@
-"""Trained networks from the cache, as functions from images to classes."""
+"""Trained networks from the cache, ready to classify: without training, and without training data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from pathlib import Path
 
 import numpy as np
+import timm
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from shiftcast.cards import ArchitectureCard
 from shiftcast.errors import TrainingError
 from shiftcast.predictions import Integers
 from shiftcast.training.evaluate import evaluate
-from shiftcast.training.loop import seeded_model, train
-from shiftcast.training.resident import ResidentImages
+from shiftcast.training.loop import load_checkpoint
+from shiftcast.training.models import build_model
+from shiftcast.training.resident import channel_statistics
 from shiftcast.training.work import Job, classes_of, has_final_checkpoint
+
+
+def load_network(
+    card: ArchitectureCard, classes: int, checkpoint: Path, device: str | torch.device
+) -> nn.Module:
+    """Return a trained network in evaluation mode: its averaged weights where the training kept them.
+
+    Parameters
+    ----------
+    card
+        The card that it was trained from, with the precision of the training.
+    classes
+        Number of classes K.
+    checkpoint
+        The `.pt` file.
+    device
+        Where it is to run.
+
+    Raises
+    ------
+    TrainingError
+        If the file cannot be read, or its weights are not those of the network that the card describes.
+    """
+    state = load_checkpoint(checkpoint)
+    if state is None:
+        raise TrainingError(f"{checkpoint}: is not there or cannot be read; train the network again")
+    average = state.get("ema")
+    model = build_model(card, classes)
+    try:
+        model.load_state_dict(state["model"] if average is None else average)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise TrainingError(
+            f"{checkpoint}: its weights do not fit {card.timm!r} with {classes} classes as timm "
+            f"{timm.__version__} builds it from architectures/{card.name}.toml: {reason}; use the version of "
+            "timm that it was trained with, or train it again"
+        ) from error
+    return model.to(device).eval()
 
 
 def classifier(job: Job) -> Callable[[NDArray[np.uint8]], Integers]:
@@ -26,18 +69,14 @@ def classifier(job: Job) -> Callable[[NDArray[np.uint8]], Integers]:
     """
     if not has_final_checkpoint(job):
         raise TrainingError(
-            f"{job.key}: its checkpoint is not in the cache ({job.checkpoint}); "
-            f"train it again with: shiftcast run {job.suite.name} --only {job.key.architecture} --retrain"
+            f"{job.key}: its checkpoint is not in the cache ({job.checkpoint}); train it again with: "
+            f"shiftcast run {job.suite.name} --only {job.key.architecture} --seed {job.key.seed} --retrain"
         )
-    images = job.data.train
-    resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
-    mean, std = resident.statistics
-    model = seeded_model(job.card, classes_of(job), job.seeds.weights).to(job.device)
-    train(model, job.card, resident, job.recipe, job.seeds, job.device, job.checkpoint)  # loads what is done
-    del resident
+    mean, std = channel_statistics(job.data.train.images)
+    model = load_network(job.fitted, classes_of(job), job.checkpoint, job.device)
 
     def predict(images: NDArray[np.uint8]) -> Integers:
-        logits = evaluate(model, job.card, {"images": images}, mean, std, job.device)["images"]
+        logits = evaluate(model, job.fitted, {"images": images}, mean, std, job.device)["images"]
         predicted: Integers = np.argmax(logits.astype(np.float16), axis=1)
         return predicted
 

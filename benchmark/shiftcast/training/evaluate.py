@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from shiftcast.cards import ArchitectureCard
-from shiftcast.training.models import outputs_of
+from shiftcast.training.models import out_of_memory, outputs_of
 from shiftcast.training.resident import Channels, Images, normalise
 
 Outputs = NDArray[np.float32]
@@ -45,7 +45,8 @@ def evaluate(
     device
         Where to evaluate.
     batch_size
-        Images a batch; batches run across the borders between sets.
+        Images a batch; batches run across the borders between sets. One that memory does not
+        suffice for is computed in halves.
     on_progress
         Called after each batch with the images done and in all.
     on_features
@@ -65,7 +66,7 @@ def evaluate(
     with torch.inference_mode():
         for images in _batches(list(sets.values()), batch_size):
             pixels = torch.from_numpy(images).to(device)
-            logits, features = outputs_of(model, card, normalise(pixels, mean, std))
+            logits, features = _outputs(model, card, normalise(pixels, mean, std))
             parts.append(logits)
             if waiting is not None:
                 waiting.add(logits.cpu().numpy(), features.cpu().numpy())
@@ -75,6 +76,17 @@ def evaluate(
     outputs = torch.cat(parts).cpu().numpy()
     borders = np.cumsum([len(images) for images in sets.values()])[:-1]
     return dict(zip(sets, np.split(outputs, borders), strict=True))
+
+
+def _outputs(model: nn.Module, card: ArchitectureCard, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits and features of a batch, in halves where memory does not suffice for the whole."""
+    try:
+        return outputs_of(model, card, images)
+    except RuntimeError as error:
+        if len(images) == 1 or not out_of_memory(error):
+            raise
+    halves = [_outputs(model, card, half) for half in images.tensor_split(2)]
+    return torch.cat([logits for logits, _ in halves]), torch.cat([features for _, features in halves])
 
 
 class _Waiting:

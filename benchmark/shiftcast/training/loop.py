@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -29,7 +30,7 @@ from shiftcast.cards import ArchitectureCard, Recipe, card_hash, recipe_hash
 from shiftcast.errors import TrainingError
 from shiftcast.files import hash_of, write_atomic
 from shiftcast.runs import Epoch, Seeds
-from shiftcast.training.models import build_model, logits_of
+from shiftcast.training.models import build_model, logits_of, out_of_memory
 from shiftcast.training.resident import ResidentImages, epoch_seed
 
 WARMUP_START = 1 / 25
@@ -141,6 +142,8 @@ def train(
 ) -> list[Epoch]:
     """Train a network in place, resuming from the checkpoint if there is a matching one.
 
+    Where the recipe averages weights, the network ends with the average.
+
     Parameters
     ----------
     model
@@ -167,17 +170,17 @@ def train(
     -------
     list
         Loss, training accuracy (augmented images, in training mode) and last learning rate of
-        each epoch.
+        each epoch, and in how many parts its batches were computed.
 
     Raises
     ------
     TrainingError
-        If the loss stops being finite.
+        If the loss stops being finite, or memory does not even suffice for two images at a time.
     """
     device = torch.device(device)
     model.to(device)
-    with _deterministic(device):
-        training = _Training(model, card, data, recipe, seeds, on_progress)
+    with deterministic(device):
+        training = Trainer(model, card, data, recipe, seeds, on_progress)
         if checkpoint is not None:
             training.resume(checkpoint)
         saved = time.monotonic()
@@ -187,11 +190,17 @@ def train(
             if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
                 training.save(checkpoint)
                 saved = time.monotonic()
+        if training.average is not None:
+            model.load_state_dict(training.average.module.state_dict())
     return training.log
 
 
-class _Training:
-    """The state of one training: model, optimiser and the log of the epochs done."""
+class Trainer:
+    """The state of one training: model, optimiser and the log of the epochs done.
+
+    Takes what `train` takes; the network must be on the images' device. `batches` and `step` are
+    what an epoch is made of, for those who time it.
+    """
 
     def __init__(
         self,
@@ -205,9 +214,15 @@ class _Training:
         self.model, self.card, self.data = model, card, data
         self.recipe, self.seeds, self.on_progress = recipe, seeds, on_progress
         self.optimiser = build_optimiser(model, recipe)
+        self.average: Any = (
+            None if recipe.ema is None else ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
+        )
+        self.parts = 1
+        """In how many parts a batch is computed; its gradients are summed before the step."""
+        self.kept = "there is no checkpoint of this training yet"
         self.sizes = data.batch_sizes(recipe.batch_size)
         self.log: list[Epoch] = []
-        self.images_seen = 0
+        self.images_seen = self.taken = 0
         self.started = self.reported = time.monotonic()
 
     @property
@@ -228,8 +243,8 @@ class _Training:
         # Sums stay on the device: reading one waits for everything queued there.
         losses = torch.zeros(len(self.sizes), device=device)
         right = torch.zeros((), dtype=torch.int64, device=device)
-        for index, (images, labels) in enumerate(self._batches()):
-            logits, loss = self._step(images, labels, self._rate(index))
+        for index, (images, labels) in enumerate(self.batches()):
+            logits, loss = self.step(images, labels, self._rate(index))
             losses[index] = loss
             right += (logits.argmax(dim=1) == labels).sum()
             self.images_seen += len(labels)
@@ -237,9 +252,11 @@ class _Training:
                 self._report(losses[: index + 1])
         mean = self._report(losses)
         rate = self._rate(len(self.sizes) - 1)
-        self.log.append(Epoch(loss=mean, accuracy=right.item() / len(self.data), learning_rate=rate))
+        share = right.item() / len(self.data)
+        self.log.append(Epoch(loss=mean, accuracy=share, learning_rate=rate, parts=self.parts))
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the next epoch's batches: images float32 (b, 3, H, W), augmented, and labels (b,)."""
         mean, std = self.data.statistics
         return self.data.batches(
             self.recipe.batch_size,
@@ -256,17 +273,69 @@ class _Training:
     def _rate(self, index: int) -> float:
         return learning_rate(self.recipe, self.epoch * len(self.sizes) + index, self.steps)
 
-    def _step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """Take one optimiser step and return the logits (b, K) and the mean loss, both detached.
+
+        Where memory does not suffice, the batch is computed in twice as many parts, for good: the
+        gradients are those of the whole batch, but batch normalisation sees the parts.
+
+        Raises
+        ------
+        TrainingError
+            If memory does not suffice for parts of two images.
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        logits = logits_of(self.model, self.card, images)
-        loss = cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        while (found := self._gradients(images, labels)) is None:
+            self._halve(len(images))
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
-        return logits.detach(), loss.detach()
+        if self.average is not None:
+            self.average.update(self.model, step=self.taken)
+        self.taken += 1
+        return found
+
+    def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Sum the gradients of a batch's parts; None where memory does not suffice."""
+        self.optimiser.zero_grad(set_to_none=True)
+        pieces = max(1, min(self.parts, len(images) // 2))  # batch normalisation cannot train on one image
+        logits, losses = [], []
+        try:
+            for some, own in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
+                found = logits_of(self.model, self.card, some)
+                loss = cross_entropy(found, own, label_smoothing=self.recipe.label_smoothing)
+                loss = loss * (len(own) / len(labels)) if pieces > 1 else loss
+                loss.backward()  # type: ignore[no-untyped-call]
+                logits.append(found.detach())
+                losses.append(loss.detach())
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            return None
+        return (torch.cat(logits), torch.stack(losses).sum()) if pieces > 1 else (logits[0], losses[0])
+
+    def _halve(self, size: int) -> None:
+        """Compute batches in twice as many parts from now on; `size` is that of the one that failed."""
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.data.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.parts >= size // 2:
+            raise TrainingError(
+                f"{self.card.name}: memory on {self.data.device} does not suffice for two images at a time; "
+                "free some, or choose a smaller network"
+            )
+        self.parts *= 2
+        logger.warning(
+            "%s: out of memory with %d images at once; batches of %d are computed in %d parts from here on "
+            "and their gradients summed, so that a step is still that of %d images (batch normalisation sees "
+            "the parts)",
+            self.card.name,
+            math.ceil(size * 2 / self.parts),
+            size,
+            self.parts,
+            size,
+        )
 
     def _report(self, losses: Tensor) -> float:
         """Check this epoch's losses so far, tell the caller about them and return their mean."""
@@ -293,8 +362,8 @@ class _Training:
         step = self.epoch * len(self.sizes) + index
         raise TrainingError(
             f"{self.card.name}: the loss is {loss} at step {step + 1} of {self.steps} (epoch "
-            f"{self.epoch + 1} of {self.recipe.epochs}, learning rate {self._rate(index):.4g}). Lower "
-            f"learning_rate under [train.{self.recipe.name}] in architectures/{self.card.name}.toml"
+            f"{self.epoch + 1} of {self.recipe.epochs}, learning rate {self._rate(index):.4g}); {self.kept}. "
+            f"Lower learning_rate under [train.{self.recipe.name}] in architectures/{self.card.name}.toml"
         )
 
     @property
@@ -312,9 +381,12 @@ class _Training:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
+        if self.average is not None:
+            state["ema"] = self.average.module.state_dict()
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomic(path, buffer.getvalue())
+        self._keeps(path)
 
     def resume(self, path: Path) -> None:
         """Take up a checkpoint of this very training; any other is ignored."""
@@ -326,7 +398,15 @@ class _Training:
             return
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state["ema"])
         self.log = [Epoch.model_validate(epoch) for epoch in state["epochs"]]
+        self.parts = self.log[-1].parts if self.log else 1
+        self.taken = self.epoch * len(self.sizes)
+        self._keeps(path)
+
+    def _keeps(self, path: Path) -> None:
+        self.kept = f"the last good checkpoint, of epoch {self.epoch}, is {path}"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
@@ -335,7 +415,8 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        `identity`, `epochs` (the log so far), `model` and `optimiser`. A damaged file is discarded
+        `identity`, `epochs` (the log so far), `model`, `optimiser` and, where the recipe averages
+        weights, `ema`. A damaged file is discarded
         with a logged warning. Nothing but tensors and plain values is ever unpickled.
     """
     if not path.exists():
@@ -354,7 +435,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _deterministic(device: torch.device) -> Iterator[None]:
+def deterministic(device: torch.device) -> Iterator[None]:
     """Run with deterministic kernels and a random stream of our own; restore both afterwards."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
     before = torch.are_deterministic_algorithms_enabled()

@@ -88,6 +88,11 @@ def outputs_of(model: nn.Module, card: ArchitectureCard, images: Tensor) -> tupl
     return logits, features.flatten(1)
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch says that memory does not suffice, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def count_parameters(model: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -127,6 +127,7 @@ def try_rates(
     seed
         Seed of the trials, the same for every rate.
     """
+    card = recipe.fitted(card)
     fitting, judged = data.fitting, data.held_out
     resident = ResidentImages(fitting.images, cast("Integers", fitting.labels), device)
     mean, std = resident.statistics

@@ -36,7 +36,7 @@ from shiftcast.runs import (
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.features import FeatureScores
 from shiftcast.training.loop import Progress, derive_seeds, load_checkpoint, seeded_model, train
-from shiftcast.training.models import count_parameters
+from shiftcast.training.models import count_parameters, out_of_memory
 from shiftcast.training.resident import ResidentImages
 from shiftcast.workspace import Workspace, cache_folder
 
@@ -56,6 +56,11 @@ class Job:
     data: SuiteData
     device: str
     threads: int
+
+    @property
+    def fitted(self) -> ArchitectureCard:
+        """The architecture card with the recipe's precision: what is built and trained."""
+        return self.recipe.fitted(self.card)
 
     @property
     def identity(self) -> str:
@@ -118,19 +123,30 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
     Raises
     ------
     TrainingError
-        If the loss or the logits stop being finite.
+        If the loss or the logits stop being finite, or memory does not suffice.
     """
+    try:
+        return _perform(job, folder, on_progress)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        reason = str(error).split("\n", maxsplit=1)[0]
+    raise TrainingError(f"{job.key}: memory on {job.device} does not suffice: {reason}")
+
+
+def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None] | None) -> RunRecord:
     images = job.data.train
     resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
     mean, std = resident.statistics
-    model = seeded_model(job.card, classes_of(job), job.seeds.weights).to(job.device)
+    card = job.fitted
+    model = seeded_model(card, classes_of(job), job.seeds.weights).to(job.device)
     earlier = _earlier(folder) if has_final_checkpoint(job) else None
     start = time.perf_counter()
-    epochs = train(model, job.card, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress)
+    epochs = train(model, card, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress)
     trained = time.perf_counter()
     sets = {name: entry.images for name, entry in job.data.sets.items()}
     scores = FeatureScores(job.suite, cast("Integers", job.data.sets[job.suite.source.test].labels))
-    logits = evaluate(model, job.card, sets, mean, std, job.device, on_features=scores.add)
+    logits = evaluate(model, card, sets, mean, std, job.device, on_features=scores.add)
     stored = {
         name: replace(
             store_logits(f"{job.key} on {name}", logits[name].astype(np.float64), entry.labels),
@@ -145,9 +161,16 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
         images_per_second=earlier.images_per_second
         if earlier
         else round(seen / max(trained - start, 1e-9), 1),
-        peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        peak_memory_mib=round(_peak_memory(job.device) / 2**20, 1),
     )
     return _write(job, folder, stored, epochs, count_parameters(model), scores.found, measured)
+
+
+def _peak_memory(device: str) -> int:
+    """Return the most bytes held at once: on the GPU, or by this process."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _earlier(folder: RunFolder) -> Measured | None:
@@ -195,7 +218,7 @@ def _write(
         epochs=epochs,
         parameters=parameters,
         device=job.device,
-        precision=job.card.precision,
+        precision=job.fitted.precision,
         threads=job.threads,
         packages={name: importlib.metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
