@@ -102,6 +102,24 @@ def suite(**changes):
     return Suite.model_validate(values | changes)
 
 
+def test_fields_that_came_later_count_where_they_are_set(tmp_path):
+    recipe = read_card(Recipe, write(tmp_path, RECIPE))
+    before = "b48c85fffe42e4c07958ec90e20f671636e94a07ec2aa7f45ca3d6cd7cbb1a45"
+    assert recipe_hash(recipe) == before
+    hashes = {recipe_hash(recipe.model_copy(update={name: value})) for name, value in LATER.items()}
+    assert len(hashes | {before}) == 1 + len(LATER)
+
+
+LATER = {"ema": 0.99, "precision": "bfloat16"}
+
+
+def test_a_recipe_may_fix_the_precision(tmp_path):
+    card = read_card(ArchitectureCard, write(tmp_path, CARD))
+    recipe = read_card(Recipe, write(tmp_path, RECIPE))
+    assert recipe.fitted(card) == card
+    assert recipe.model_copy(update={"precision": "bfloat16"}).fitted(card).precision == "bfloat16"
+
+
 def test_targets_unfold_by_transform_and_severity():
     targets = suite().unfolded_targets()
     assert [t.id for t in targets] == ["natural", "made/fog-1", "made/fog-5", "made/snow-1", "made/snow-5"]

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 
@@ -109,6 +110,14 @@ def test_missing_foreign_and_truncated_files_are_refused(tmp_path):
     (tmp_path / "cut.npz").write_bytes(whole[:2000])
     with pytest.raises(InvalidInputError, match=r"npz file"):
         read_predictions(tmp_path / "cut.npz", labelled=True)
+    random = np.random.RandomState(0)
+    for _ in range(200):  # some of these raise what no list of exceptions would hold
+        spoilt = bytearray(whole)
+        for place in random.randint(0, 300, 3):
+            spoilt[place] = random.randint(256)
+        (tmp_path / "spoilt.npz").write_bytes(spoilt)
+        with contextlib.suppress(InvalidInputError):
+            read_predictions(tmp_path / "spoilt.npz", labelled=True)
 
 
 def test_a_folder_is_named_as_one(tmp_path):

@@ -11,6 +11,7 @@ ShiftcastError                exit code 2
 │   └── MissingDataError      a dataset that is not there
 ├── RunError                  a results folder that is incomplete, damaged or of another schema
 ├── TrainingError             a training that cannot go on
+├── HeldError                 another process is at the same work
 ├── MissingExtraError         an optional dependency is not installed
 ├── CheckFailedError          a check that ran and failed (exit code 1)
 └── StoppedError              Ctrl-C (exit code 130)
@@ -89,6 +90,10 @@ class RunError(ShiftcastError):
 
 class TrainingError(ShiftcastError):
     """A training that cannot go on."""
+
+
+class HeldError(ShiftcastError):
+    """Another process is at the same work."""
 
 
 class MissingExtraError(ShiftcastError):

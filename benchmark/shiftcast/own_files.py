@@ -106,7 +106,7 @@ def _load_archive(path: Path, wanted: Collection[str]) -> tuple[dict[str, NDArra
         with np.load(path, allow_pickle=False) as archive:
             held = ", ".join(archive.files) or "nothing"
             return {key: archive[key] for key in archive.files if key in wanted}, held
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged files raise anything
         raise InvalidInputError(f"{path}: cannot be read as an .npz file: {error}") from error
 
 
@@ -130,7 +130,7 @@ def _load_array(path: Path) -> NDArray[Any]:
     _require_file(path, ".npy")
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # damaged files raise anything
         raise InvalidInputError(f"{path}: cannot be read as an .npy file: {error}") from error
     return array
 

@@ -6,6 +6,7 @@ Reads `results/`; needs no dataset and no torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,7 @@ from shiftcast.difficulty import choose_members
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.files import sha256
 from shiftcast.predictions import Floats, Integers, softmax
-from shiftcast.runs import RunFolder, RunRecord, StoredSet, true_ranks
+from shiftcast.runs import SELF_REPORTED, ReportedRecord, RunFolder, RunRecord, StoredSet, true_ranks
 from shiftcast.statistics import effective_count
 from shiftcast.status import staleness
 from shiftcast.workspace import Workspace
@@ -30,7 +31,9 @@ from shiftcast.workspace import Workspace
 class StoredRun:
     """A complete run, read from disk."""
 
-    def __init__(self, key: RunKey, family: str, record: RunRecord, sets: Mapping[str, StoredSet]) -> None:
+    def __init__(
+        self, key: RunKey, family: str, record: RunRecord | ReportedRecord, sets: Mapping[str, StoredSet]
+    ) -> None:
         """Hold the run."""
         self.key, self.family, self.record, self.sets = key, family, record, sets
         self._classes: dict[str, NDArray[np.uint16]] = {}
@@ -56,6 +59,15 @@ class StoredRun:
     def probabilities(self, name: str) -> Floats:
         """Class probabilities (n, K) on one set."""
         return softmax(self.sets[name].logits)
+
+
+class ReportedRun(StoredRun):
+    """A self-reported run, read from disk; `stale` says why it is not shown, or is empty."""
+
+    def __init__(self, record: ReportedRecord, sets: Mapping[str, StoredSet], stale: str) -> None:
+        """Hold the run."""
+        super().__init__(record.key, record.family, record, sets)
+        self.report, self.stale = record, stale
 
 
 class Pool:
@@ -84,9 +96,13 @@ class Pool:
     def labels_of(self, name: str) -> Integers | None:
         """Labels of a set (n,), which all runs imply alike; None where they are withheld."""
         if name not in self._labels:
-            runs = [*self.scored, *self.reference.values()]
-            self._labels[name] = next(run for run in runs if name in run.sets).sets[name].labels
+            self._labels[name] = next(run for run in self.runs if name in run.sets).sets[name].labels
         return self._labels[name]
+
+    @property
+    def runs(self) -> list[StoredRun]:
+        """Every complete run: the scored ones, then the reference ensemble's."""
+        return [*self.scored, *self.reference.values()]
 
     @cached_property
     def halves(self) -> dict[str, Integers]:
@@ -203,6 +219,88 @@ def read_pool(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, l
     return pool, rows
 
 
+def read_reported(pool: Pool, folder: Path) -> list[ReportedRun]:
+    """Read a suite's self-reported runs, in order of name and seed; they take no part in the pool.
+
+    Ranks that a run lacks, because the labels were withheld when it was imported, follow from the labels
+    that the other runs imply by now.
+
+    Raises
+    ------
+    RunError
+        If a run is damaged, holds sets that the suite has not, or contradicts the others.
+    """
+    found: list[ReportedRun] = []
+    first: dict[str, StoredRun] = {}
+    labels: dict[str, Integers | None] = {}
+    for run in pool.runs:
+        first |= {name: run for name in run.sets if name not in first}
+    for path in sorted(folder.glob(f"*/{SELF_REPORTED}/seed-*/run.json")):
+        place = RunFolder(path.parent)
+        record, sets = place.read_reported()
+        run = ReportedRun(record, sets, _stale(record, pool.suite))
+        if folder / record.key.path != path.parent or record.suite != pool.suite.name:
+            raise RunError(
+                f"{path}: is the record of another run, {record.suite}/{record.key}; {record.remedy}"
+            )
+        if not run.stale:
+            _check_reported(pool, run, place)
+            run.sets = {
+                name: _check_against(run, name, first.setdefault(name, run), labels, place) for name in sets
+            }
+        found.append(run)
+    return sorted(found, key=lambda run: (run.key.architecture, run.key.seed))
+
+
+def _stale(record: ReportedRecord, suite: Suite) -> str:
+    return "" if record.suite_version == suite.version else "its suite has another version now"
+
+
+def _check_reported(pool: Pool, run: ReportedRun, place: RunFolder) -> None:
+    """Refuse sets that the suite has not, or that nobody can know the answers to."""
+    suite, workspace = pool.suite, pool.workspace
+    known = [suite.source.test, *(target.id for target in suite.unfolded_targets())]
+    if strange := sorted(set(run.sets) - set(known) | set(run.sets) ^ set(run.report.targets)):
+        raise RunError(
+            f"{place.predictions_path}: logits/{strange[0]}: is no set of suite {suite.name!r} that run.json "
+            f"states; {run.report.remedy}"
+        )
+    if run.report.targets.get(suite.source.test) is None or run.sets[suite.source.test].true_rank is None:
+        raise RunError(
+            f"{place.predictions_path}: logits/{suite.source.test} and true_rank/{suite.source.test} are "
+            f"needed, and one is missing; {run.report.remedy}"
+        )
+    _check_classes(run.sets, len(workspace.dataset(suite.source.test).classes), place)
+    _check_withheld(workspace, suite, run.sets, place)
+
+
+def _check_against(
+    run: ReportedRun, name: str, first: StoredRun, labels: dict[str, Integers | None], place: RunFolder
+) -> StoredSet:
+    """Return a set of a self-reported run with its ranks, or refuse one that is not that of other runs."""
+    own, other = run.sets[name], first.sets[name]
+    if name not in labels:
+        labels[name] = other.labels
+    true = labels[name]
+    if len(own.logits) != len(other.logits) or _fingerprint(run, name) != _fingerprint(first, name):
+        raise RunError(
+            f"{place.predictions_path}: {name}: is not of the images that {first.key} was evaluated on; "
+            f"{run.report.remedy}"
+        )
+    if own.true_rank is None and true is not None:
+        own = replace(own, true_rank=true_ranks(own.logits, true))
+    if not _same_labels(own, true):
+        raise RunError(
+            f"{place.predictions_path}: {name}: its ranks imply other labels than those of {first.key}; "
+            f"{run.report.remedy}"
+        )
+    if not _same(own.clusters, other.clusters):
+        raise RunError(
+            f"{place.predictions_path}: cluster/{name}: differs from that of {first.key}; {run.report.remedy}"
+        )
+    return own
+
+
 def _read_run(
     workspace: Workspace, suite: Suite, folder: Path, key: RunKey, role: str
 ) -> tuple[StoredRun | None, str]:
@@ -296,13 +394,14 @@ def _same(one: Integers | None, other: Integers | None) -> bool:
 def _status_row(
     workspace: Workspace, key: RunKey, role: str, run: StoredRun | None, status: str
 ) -> dict[str, Any]:
+    record = run.record if run is not None and isinstance(run.record, RunRecord) else None
     return {
         **key.model_dump(),
         "role": role,
         "family": workspace.architecture(key.architecture).family,
-        "parameters": pd.NA if run is None else run.record.parameters,
-        "device": "" if run is None else run.record.device,
-        "epochs": pd.NA if run is None else len(run.record.epochs),
+        "parameters": pd.NA if record is None else record.parameters,
+        "device": "" if record is None else record.device,
+        "epochs": pd.NA if record is None else len(record.epochs),
         "status": status,
     }
 
@@ -311,9 +410,9 @@ def _unlisted(workspace: Workspace, folder: Path, listed: set[Path]) -> list[dic
     rows = []
     for path in sorted(folder.glob("*/*/seed-*/run.json")):
         relative = path.parent.relative_to(folder)
-        if relative in listed:
-            continue
         architecture, recipe, seed = relative.parts
+        if relative in listed or recipe == SELF_REPORTED:
+            continue
         known = workspace.architectures.get(architecture)
         rows.append(
             {

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from shiftcast.cards import DatasetCard
-from shiftcast.data.locks import locked
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.files import canonical_json, hash_of, now, sha256, source_hash, write_atomic
-from shiftcast.runs import RunFolder, RunRecord, StoredSet
+from shiftcast.locks import locked
+from shiftcast.runs import SELF_REPORTED, RunFolder, RunRecord, StoredSet
 from shiftcast.workspace import Workspace
 
 
@@ -172,6 +172,7 @@ def logits_hash(stored: StoredSet) -> str:
 
 
 def runs_with(results: Path, name: str) -> list[RunFolder]:
-    """Return the folders of all runs that were evaluated on a set."""
-    places = [RunFolder(path.parent) for path in sorted(results.glob("*/*/*/seed-*/run.json"))]
+    """Return the folders of all runs of ours that were evaluated on a set; self-reported ones are not."""
+    paths = sorted(results.glob("*/*/*/seed-*/run.json"))
+    places = [RunFolder(path.parent) for path in paths if path.parts[-3] != SELF_REPORTED]
     return [place for place in places if name in place.read_record().targets]

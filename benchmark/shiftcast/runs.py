@@ -203,7 +203,7 @@ class StoredSet:
     """
 
     logits: NDArray[np.float16]
-    true_rank: Integers | None
+    true_rank: NDArray[np.integer[Any]] | None
     clusters: Integers | None = None
 
     @property
@@ -212,7 +212,9 @@ class StoredSet:
         if self.true_rank is None:
             return None
         order = np.argsort(-self.logits.astype(np.float64), axis=1, kind="stable")
-        return np.take_along_axis(order, self.true_rank[:, None], axis=1)[:, 0].astype(np.int64)
+        return np.take_along_axis(order, self.true_rank[:, None].astype(np.int64), axis=1)[:, 0].astype(
+            np.int64
+        )
 
     @property
     def accuracy(self) -> float | None:
@@ -316,7 +318,7 @@ def _checked_set(where: str, name: str, logits: NDArray[Any], ranks: NDArray[Any
             f"{where}: true_rank/{name}: expected unsigned ({logits.shape[0]},) below {logits.shape[1]}, "
             f"got {ranks.dtype} {ranks.shape}"
         )
-    return StoredSet(logits, ranks.astype(np.int64))
+    return StoredSet(logits, ranks)  # as narrow as it was stored: a board holds every run's
 
 
 def _checked_clusters(

@@ -18,6 +18,10 @@ LABEL_VIEW_COLUMNS = (
     *("architecture", "recipe", "seed", "view", "title"),
     *("accuracy", "given", "images", "differs"),
 )
+REPORTED_COLUMNS = (
+    *("architecture", "seed", "family", "parameters", "note", "stale"),
+    *("set", "right", "n", "effective", "predicted"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,11 @@ class SuiteScores:
         Accuracies on the source's images under other labels. Columns: `architecture`, `recipe`, `seed`,
         `view`, `title`, `accuracy`, `given` (under the given labels), `images`, `differs`; scored runs
         with status "ok" only.
+    reported
+        One row per self-reported run and set of images; such runs are in no other table. Columns:
+        `architecture`, `seed`, `family`, `parameters` (Int64), `note` (how it was trained, in its
+        author's words), `stale` (why it is not shown, or empty), `set`, `right` (Int64), `n`, `effective`
+        (as in `accuracies`), `predicted` (by the suite's headline estimator; NaN where it has no row).
     ensemble
         The reference ensemble. Columns: `architecture`, `family`, `role` ("member" or "reserve").
     dataset_notes
@@ -86,3 +95,4 @@ class SuiteScores:
     confusion: ConfusionTables | None = None
     views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VIEW_COLUMNS)))
     label_views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_VIEW_COLUMNS)))
+    reported: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(REPORTED_COLUMNS)))

@@ -12,6 +12,7 @@ from typing import TypeVar
 from shiftcast.cards import AnyCard, ArchitectureCard, DatasetCard, Recipe, Suite, Target, read_card
 from shiftcast.difficulty import choose_members
 from shiftcast.errors import CardError, InvalidInputError, UnknownNameError, WorkspaceError
+from shiftcast.runs import SELF_REPORTED
 
 PACKAGE = Path(__file__).resolve().parent
 EMBEDDED = PACKAGE / "_cards"
@@ -54,6 +55,8 @@ class Workspace:
     def suites(self) -> Mapping[str, Suite]:
         """Every suite by name, with all names that it uses checked."""
         suites = self._cards(Suite, "benchmark/suites")
+        for recipe in self.recipes:
+            self._refuse_reserved(recipe, f"{self.root / 'benchmark/recipes' / recipe}.toml")
         for suite in suites.values():
             self._check_suite(suite)
         return suites
@@ -114,6 +117,7 @@ class Workspace:
         where = f"{self.root / 'benchmark/suites' / suite.name}.toml"
         for run in [*suite.scored_runs(), *suite.reference_runs()]:
             lookup("architecture", run.architecture, self.architectures, where)
+            self._refuse_reserved(run.recipe, where)
             lookup("recipe", run.recipe, self.recipes, where)
         for name in (suite.source.train, suite.source.test, *suite.editions):
             lookup("dataset", name, self.datasets, where)
@@ -126,6 +130,14 @@ class Workspace:
                 )
             self._check_derivation(suite, target, card, where)
         self._check_reference(suite, where)
+
+    @staticmethod
+    def _refuse_reserved(recipe: str, where: str) -> None:
+        if recipe == SELF_REPORTED:
+            raise CardError(
+                f"{where}: the recipe name {SELF_REPORTED!r} is reserved for models trained elsewhere, which "
+                "shiftcast import adds; call the recipe something else"
+            )
 
     def _check_derivation(self, suite: Suite, target: Target, card: DatasetCard, where: str) -> None:
         if card.derived is None and not target.derived:

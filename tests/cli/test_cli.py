@@ -32,7 +32,8 @@ def files(tmp_path):
 
 def test_help_names_every_command():
     text = CliRunner().invoke(app, ["--help"]).output
-    for command in ("run", "tune", "leaderboard", "score", "difficulty", "estimate", "list"):
+    commands = ("run", "tune", "bench", "predict", "import", "leaderboard", "score", "difficulty", "estimate")
+    for command in (*commands, "list", "data", "blind"):
         assert command in text
 
 

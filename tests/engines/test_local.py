@@ -1,8 +1,10 @@
 """The whole job on a suite of seconds: trained for real, interrupted, resumed, scored."""
 
 import dataclasses
+import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,11 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import torch
 
 from shiftcast.data.label_views import LabelView
 from shiftcast.engines.local import Options, add_label_views, choose_runs, run_suite
 from shiftcast.errors import MissingExtraError, UnknownNameError
 from shiftcast.estimators import official_estimators
+from shiftcast.locks import Holder
 from shiftcast.runs import RunFolder
 from shiftcast.scoring import score_suite
 
@@ -27,6 +31,7 @@ class Recorder:
 
     notes: list = field(default_factory=list)
     trained: list = field(default_factory=list)
+    ended: list = field(default_factory=list)
     steps: int = 0
 
     def plan(self, total, complete):
@@ -35,12 +40,15 @@ class Recorder:
     def started(self, key, epochs):
         assert epochs == 2
 
-    def progress(self, progress):
+    def progress(self, key, progress):
         assert 0 < progress.step <= progress.steps
         self.steps += 1
 
     def finished(self, key, record):
         self.trained.append(str(key))
+
+    def left(self, key, complete):
+        self.ended.append((str(key), complete))
 
     def note(self, text):
         self.notes.append(text)
@@ -157,6 +165,25 @@ def test_a_new_target_needs_no_new_training(workspace, tmp_path):
     assert record.measured.train_seconds == trained.train_seconds  # not the time of finding it trained
 
 
+def test_a_network_that_is_not_in_the_cache_is_made_on_request(workspace, tmp_path, monkeypatch):
+    results, only = tmp_path / "results", ("test_vit",)
+    run(workspace, results, only=only, seeds=(0,))
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "other"))
+    summary, _ = run(workspace, results, only=only, seeds=(0,), retrain=True)
+    assert summary.done == []
+    summary, recorder = run(workspace, results, only=only, seeds=(0,), checkpoints=True)
+    assert [str(key) for key in summary.done] == ["test_vit/tiny/seed-0"]
+    assert recorder.steps > 0
+    manifest = next((tmp_path / "other").rglob("*.json"))
+    summary, _ = run(workspace, results, only=only, seeds=(0,), checkpoints=True)
+    assert summary.done == []
+    manifest.unlink()
+    summary, recorder = run(workspace, results, only=only, seeds=(0,), checkpoints=True)
+    assert len(summary.done) == 1
+    assert recorder.steps == 0  # the weights are there: evaluated again, for the manifest
+    assert manifest.exists()
+
+
 def test_runs_from_before_features_were_scored_are_evaluated_again(workspace, tmp_path):
     results = tmp_path / "results"
     run(workspace, results, only=("test_vit",))
@@ -178,6 +205,145 @@ def test_a_training_that_diverges_is_reported_and_the_suite_goes_on(workspace, t
     assert {key.architecture for key in summary.failed} == {"test_vit"}
     assert {key.architecture for key in summary.done} == {"test_convnext"}
     assert not (tmp_path / "results" / "tiny" / "test_vit").exists()
+
+
+def test_a_card_that_does_not_build_is_reported_and_the_suite_goes_on(workspace, tmp_path):
+    card = workspace.root / "architectures" / "test_vit.toml"
+    card.write_text(card.read_text().replace('timm = "test_vit"', 'timm = "test_vti"'))
+    broken = type(workspace)(workspace.root, workspace.home)
+    summary, recorder = run(broken, tmp_path / "results", only=("test_vit", "test_convnext"))
+    assert {key.architecture for key in summary.done} == {"test_convnext"}
+    said = summary.failed[broken.suite("tiny").scored_runs()[2]]
+    assert "architectures/test_vit.toml: timm: Unknown model (test_vti)" in said
+    assert "did you mean test_vit" in said
+    assert any(said in note for note in recorder.notes)
+
+
+def test_memory_that_does_not_suffice_ends_one_run(workspace, tmp_path, monkeypatch):
+    from shiftcast.training import work
+
+    real = work.train
+
+    def scarce(model, card, *rest):
+        if card.name == "test_vit":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore")
+        return real(model, card, *rest)
+
+    monkeypatch.setattr(work, "train", scarce)
+    summary, _ = run(workspace, tmp_path / "results", only=("test_vit", "test_convnext"), seeds=(0,))
+    assert [str(key) for key in summary.done] == ["test_convnext/tiny/seed-0"]
+    assert list(summary.failed.values()) == [
+        "test_vit/tiny/seed-0: memory on cpu does not suffice: "
+        "CUDA out of memory. Tried to allocate 2.00 GiB."
+    ]
+
+
+# Several processes
+
+
+def test_several_runs_at_once_give_the_same_files(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "one"))
+    run(workspace, tmp_path / "alone", only=("test_vit", "test_convnext"))
+    card = workspace.root / "architectures" / "test_resnet.toml"
+    card.write_text(card.read_text() + "\n[train.tiny]\nlearning_rate = 1e30\n")
+    changed = type(workspace)(workspace.root, workspace.home)
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "two"))
+    only = ("test_vit", "test_convnext", "test_resnet")
+    summary, recorder = run(changed, tmp_path / "packed", only=only, seeds=(0, 1), jobs=2)
+    assert recorder.planned == (6, 0)
+    assert {key.architecture for key in summary.failed} == {"test_resnet"}
+    assert all("the loss is" in reason for reason in summary.failed.values())
+    assert len(summary.done) == 4
+    assert recorder.steps > 0
+    assert_equal_trees(tmp_path / "alone", tmp_path / "packed")
+
+
+def test_a_killed_process_is_named(workspace, tmp_path):
+    class Deadly(Recorder):
+        def started(self, key, epochs):
+            super().started(key, epochs)
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    options = Options(device="cpu", threads=1, only=("test_vit", "test_convnext"), jobs=2)
+    summary = run_suite(workspace, workspace.suite("tiny"), tmp_path / "results", options, Deadly())
+    assert summary.done == []
+    assert all("a process was killed" in reason for reason in summary.failed.values())
+    summary, _ = run(workspace, tmp_path / "results", only=("test_vit", "test_convnext"))
+    assert len(summary.done) == 4
+
+
+def lock_of(workspace, data, number):
+    from shiftcast.training import work
+
+    suite = workspace.suite("tiny")
+    key = suite.scored_runs()[number]
+    return work.plan_job(workspace, suite, key, "scored", data, "cpu", 1).lock
+
+
+def test_a_run_that_another_process_is_at_comes_last(workspace, tiny_data, tmp_path):
+    lock = lock_of(workspace, tiny_data, 2)
+    lock.parent.mkdir(parents=True)
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    lock.write_text(Holder(pid=other.pid, host=socket.gethostname()).model_dump_json())
+
+    class Patient(Recorder):
+        """Ends the other process once the rest is done."""
+
+        def note(self, text):
+            super().note(text)
+            if text.startswith("waiting for process"):
+                other.communicate(b"\n")
+
+    recorder = Patient()
+    options = Options(device="cpu", threads=1, only=("test_vit", "test_convnext"))
+    summary = run_suite(workspace, workspace.suite("tiny"), tmp_path / "results", options, recorder)
+    assert [str(key) for key in summary.done] == [
+        "test_vit/tiny/seed-1",
+        "test_convnext/tiny/seed-0",
+        "test_convnext/tiny/seed-1",
+        "test_vit/tiny/seed-0",
+    ]
+    assert f"test_vit/tiny/seed-0 is held by process {other.pid}" in recorder.notes[0]
+    assert f"waiting for process {other.pid}" in recorder.notes[1]
+    assert recorder.ended == [("test_vit/tiny/seed-0", False)]
+    assert not lock.exists()
+
+
+def test_what_another_process_has_finished_is_not_done_again(workspace, tmp_path):
+    """Two of the same command at once: each run is made once, and both see the whole suite."""
+    results = tmp_path / "results"
+    pair = [
+        subprocess.Popen(command_line(workspace, results), stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate()[1] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said
+    made = [line.split()[0] for text in said for line in text.splitlines() if " images/s" in line]
+    assert len(made) == len(set(made)) == 10
+    assert len(list(results.rglob("run.json"))) == 10
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(workspace, tiny_data, tmp_path):
+    lock = lock_of(workspace, tiny_data, 2)
+    lock.parent.mkdir(parents=True)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    lock.write_text(Holder(pid=dead.pid, host=socket.gethostname()).model_dump_json())
+    summary, recorder = run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,))
+    assert len(summary.done) == 1
+    assert recorder.notes == []
+    assert not lock.exists()
+
+
+def test_seeds_are_those_of_the_suite(workspace):
+    suite = workspace.suite("tiny")
+    assert {key.seed for _, key in choose_runs(suite, (), (1,))} == {1}
+    assert [role for role, _ in choose_runs(suite, (), (100,))] == ["reference"] * 4
+    with pytest.raises(UnknownNameError, match="unknown seed in suite tiny '7'; "):
+        choose_runs(suite, (), (7,))
+    with pytest.raises(UnknownNameError, match="unknown seed in suite tiny '100'"):
+        choose_runs(suite, ("test_vit",), (100,))
 
 
 def test_only_takes_names_of_the_suite(workspace):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from shiftcast.cards import ArchitectureCard
+from shiftcast.training import evaluate as evaluation
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import seeded_model
 from shiftcast.training.models import logits_of
@@ -46,6 +47,23 @@ def test_concatenation_does_not_matter(model, sets, batch_size):
     for name, images in reversed(sets.items()):
         alone = evaluate(model, CARD, {name: images}, MEAN, STD, "cpu")
         np.testing.assert_allclose(together[name], alone[name], atol=1e-4)
+
+
+def test_batches_that_memory_does_not_suffice_for_are_halved(model, sets, monkeypatch):
+    real, tried = evaluation.outputs_of, []
+
+    def scarce(model, card, images):
+        tried.append(len(images))
+        if len(images) > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, card, images)
+
+    expected = evaluate(model, CARD, sets, MEAN, STD, "cpu")
+    monkeypatch.setattr(evaluation, "outputs_of", scarce)
+    found = evaluate(model, CARD, sets, MEAN, STD, "cpu", batch_size=20)
+    assert 20 in tried
+    for name in sets:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-4)
 
 
 def test_nothing_in_the_model_changes(model, sets):

@@ -8,6 +8,7 @@ import torch
 
 from shiftcast.cards import ArchitectureCard, Recipe
 from shiftcast.errors import TrainingError
+from shiftcast.training import loop
 from shiftcast.training.loop import (
     build_optimiser,
     derive_seeds,
@@ -16,6 +17,7 @@ from shiftcast.training.loop import (
     seeded_model,
     train,
 )
+from shiftcast.training.models import out_of_memory
 from shiftcast.training.resident import ResidentImages
 
 RECIPE = Recipe(
@@ -180,8 +182,131 @@ def test_diverging_loss_is_named(data, tmp_path, checkpointed):
         run(RESNET, data, change(optimiser="sgd", learning_rate=1e30, clip_norm=None), checkpoint=path)
     message = str(caught.value)
     assert "(epoch 1 of 4, learning rate " in message
+    assert "; there is no checkpoint of this training yet. " in message
     assert message.endswith("Lower learning_rate under [train.tiny] in architectures/x.toml")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_good_checkpoint_is_named(data, tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    real = loop.cross_entropy
+    steps = iter(range(100))
+
+    def spoilt(*arguments, **options):
+        return real(*arguments, **options) * (math.nan if next(steps) == 7 else 1)
+
+    monkeypatch.setattr(loop, "cross_entropy", spoilt)
+    with pytest.raises(TrainingError, match=r"step 8 of 12 \(epoch 3 of 4") as caught:
+        run(RESNET, data, checkpoint=path, checkpoint_seconds=0)
+    assert f"; the last good checkpoint, of epoch 2, is {path}. Lower" in str(caught.value)
+    assert len(load_checkpoint(path)["epochs"]) == 2
+
+
+# Averaged weights
+
+
+def test_the_average_is_what_remains(data):
+    """Against the formula, with the decays that its warm-up gives: 1 - step^(-2/3), at most 0.9."""
+    recipe = change(ema=0.9)
+    model = seeded_model(RESNET, 4, SEEDS.weights)
+    trainer = loop.Trainer(model, RESNET, data, recipe, SEEDS, None)
+    expected, step = None, 0
+    with loop.deterministic(torch.device("cpu")):
+        for _ in range(recipe.epochs):
+            torch.manual_seed(loop.epoch_seed(SEEDS.augmentation, trainer.epoch, "dropout"))
+            model.train()
+            for images, labels in trainer.batches():
+                trainer.step(images, labels, learning_rate(recipe, step, trainer.steps))
+                now = model.state_dict()["fc.weight"].double().clone()
+                decay = min(0.9, 1 - max(step, 1) ** (-2 / 3))
+                expected = now if expected is None else decay * expected + (1 - decay) * now
+                step += 1
+            trainer.log.append(loop.Epoch(loss=0, accuracy=0, learning_rate=0))
+    _, weights = run(RESNET, data, recipe)
+    assert torch.allclose(weights["fc.weight"].double(), expected, atol=1e-6)
+    _, plain = run(RESNET, data)
+    assert not torch.allclose(weights["fc.weight"], plain["fc.weight"], atol=1e-6)
+
+
+def test_resuming_an_average_gives_the_same_bits(data, tmp_path):
+    recipe, path = change(ema=0.9), tmp_path / "run.pt"
+
+    def kill(progress):
+        if progress.epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(RESNET, data, recipe, checkpoint=path, checkpoint_seconds=0, on_progress=kill)
+    resumed = run(RESNET, data, recipe, checkpoint=path)
+    assert_same(resumed, run(RESNET, data, recipe))
+    assert_same(resumed, run(RESNET, data, recipe, checkpoint=path))  # taken from what is finished
+
+
+# Memory
+
+
+def scarce(monkeypatch, most):
+    """Let memory suffice for `most` images; return the sizes that were tried."""
+    real, tried = loop.logits_of, []
+
+    def logits(model, card, images):
+        tried.append(len(images))
+        if len(images) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(model, card, images)
+
+    monkeypatch.setattr(loop, "logits_of", logits)
+    return tried
+
+
+STILL = make("test_vit", kwargs={"img_size": 32, "patch_size": 8})  # no batch normalisation, no dropout
+
+
+def test_scarce_memory_halves_the_batch_and_keeps_the_step(data, monkeypatch, caplog):
+    recipe = change(epochs=2)
+    whole = run(STILL, data, recipe)
+    tried = scarce(monkeypatch, 10)
+    log, weights = run(STILL, data, recipe)
+    assert tried[:3] == [32, 16, 8]
+    assert max(tried[3:]) <= 9  # the last batch of an epoch has one image more
+    assert [epoch.parts for epoch in log] == [4, 4]
+    assert [epoch.parts for epoch in whole[0]] == [1, 1]
+    assert [epoch.loss for epoch in log] == pytest.approx([epoch.loss for epoch in whole[0]], rel=1e-4)
+    for key, value in weights.items():
+        assert torch.allclose(value, whole[1][key], atol=2e-3), key
+    assert "out of memory with 16 images at once" in caplog.text
+    assert "batches of 32 are computed in 4 parts from here on" in caplog.text
+
+
+def test_a_resumed_training_keeps_its_parts(data, tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+
+    def kill(progress):
+        if progress.epoch == 3:
+            raise Killed
+
+    with monkeypatch.context() as context:
+        scarce(context, 10)
+        with pytest.raises(Killed):
+            run(RESNET, data, checkpoint=path, checkpoint_seconds=0, on_progress=kill)
+    resumed = run(RESNET, data, checkpoint=path)
+    assert [epoch.parts for epoch in resumed[0]] == [4, 4, 4, 4]
+    scarce(monkeypatch, 10)
+    assert_same(resumed, run(RESNET, data))
+
+
+def test_too_little_memory_for_two_images_is_an_error(data, monkeypatch):
+    scarce(monkeypatch, 1)
+    with pytest.raises(TrainingError, match="x: memory on cpu does not suffice for two images at a time"):
+        run(RESNET, data)
+
+
+def test_what_pytorch_says_without_memory():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**52)
+    assert out_of_memory(caught.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 # Checkpoints

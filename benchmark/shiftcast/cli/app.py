@@ -1,4 +1,4 @@
-"""The commands: `run`, `tune`, `leaderboard`, `score`, `difficulty`, `estimate`, `list` and `data`."""
+"""The commands of `shiftcast`; those of `bench`, `blind` and `data` stand in files of their own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shiftcast.cli.bench import app as bench_app
 from shiftcast.cli.blind import app as blind_app
 from shiftcast.cli.data import app as data_app
+from shiftcast.cli.device import Device
 
 if TYPE_CHECKING:
     from shiftcast.workspace import Workspace
@@ -25,19 +27,12 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(blind_app, name="blind")
+app.add_typer(bench_app, name="bench")
 
 
 Results = Annotated[
     Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
 ]
-
-
-class Device(StrEnum):
-    """Where networks run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 class Listed(StrEnum):
@@ -49,6 +44,7 @@ class Listed(StrEnum):
     suites = "suites"
     estimators = "estimators"
     difficulty = "difficulty"
+    checkpoints = "checkpoints"
 
 
 def _version(asked: bool) -> None:
@@ -91,6 +87,12 @@ def run(
     only: Annotated[list[str] | None, typer.Option(help="Only this architecture (repeatable).")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Only runs with this seed (repeatable).")] = None,
     retrain: Annotated[bool, typer.Option(help="Train stale runs again.")] = False,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Also complete runs whose network is not in the cache.")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Runs at once: several small networks can share one GPU.")
+    ] = 1,
     results: Results = None,
 ) -> None:
     """Train, evaluate and score every run of a suite that is not finished yet."""
@@ -102,7 +104,7 @@ def run(
     workspace = _workspace(context)
     chosen = workspace.suite(suite)
     folder = results or workspace.results(chosen)
-    options = Options(device.value, threads, tuple(only or ()), tuple(seed or ()), retrain)
+    options = Options(device.value, threads, tuple(only or ()), tuple(seed or ()), retrain, checkpoints, jobs)
     try:
         with Watcher() as watcher:
             summary = run_suite(workspace, chosen, folder, options, watcher)
@@ -139,6 +141,73 @@ def tune(
         tune_suite(workspace, workspace.suite(suite), plan, device.value, threads)
     except KeyboardInterrupt as error:
         raise StoppedError("stopped; the trials above stand in tuning.csv") from error
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    architecture: Annotated[
+        str, typer.Argument(help="Architecture of the trained network; see: shiftcast list checkpoints")
+    ],
+    seed: Annotated[int, typer.Option(help="Seed of its training.")],
+    data: Annotated[Path, typer.Option(help="Images: .npy of uint8 (n, 32, 32, 3).")],
+    suite: Annotated[
+        str | None, typer.Option(help="Suite that it was trained in, where several fit.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe that it was trained with, where several fit.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Labels of the images: .npy of integers (n,).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="Predictions, .npz [default: beside the images, .predictions.npz]."
+        ),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = Device.auto,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 512,
+) -> None:
+    """Classify your own images with a trained network; the file is what `estimate` reads."""
+    from shiftcast.cli.predict import Settings, predict_images
+    from shiftcast.errors import StoppedError
+    from shiftcast.training.checkpoints import Wanted
+
+    wanted = Wanted(architecture, seed, suite, recipe)
+    settings = Settings(device.value, threads, batch_size)
+    try:
+        predict_images(_workspace(context), wanted, data, labels, out, settings)
+    except KeyboardInterrupt as error:
+        raise StoppedError("stopped; nothing was written") from error
+
+
+@app.command(name="import")
+def import_(
+    context: typer.Context,
+    suite: Annotated[str, typer.Argument(help="Name of the suite; see: shiftcast list suites")],
+    predictions: Annotated[
+        Path,
+        typer.Option(help="Logits: .npz or .safetensors with an array (n, K) for each set, by its id."),
+    ],
+    architecture: Annotated[str, typer.Option(help="What to call the model.")],
+    seed: Annotated[int, typer.Option(min=0, help="Which of several trainings of it.")] = 0,
+    family: Annotated[
+        str | None, typer.Option(help="Its family [default: the card's of that name, else unknown].")
+    ] = None,
+    parameters: Annotated[
+        int | None, typer.Option(min=1, help="Trainable parameters [default: the card's of that name].")
+    ] = None,
+    note: Annotated[str, typer.Option(help="How it was trained, in one line.")] = "",
+    results: Results = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that has other content.")] = False,
+) -> None:
+    """Add logits of a model trained elsewhere, listed apart and never ranked (no torch)."""
+    from shiftcast.cli.import_ import import_predictions
+
+    workspace = _workspace(context)
+    chosen = workspace.suite(suite)
+    options = (architecture, seed, family, parameters, note, results, force)
+    import_predictions(workspace, chosen, predictions, *options)
 
 
 @app.command()
@@ -269,7 +338,7 @@ def list_(
     context: typer.Context,
     what: Annotated[Listed, typer.Argument(help="What to list.")],
 ) -> None:
-    """List what there is: cards, recipes, suites, estimators or difficulty scores."""
+    """List what there is: cards, recipes, suites, estimators, difficulty scores or trained networks."""
     from shiftcast.cli.listing import rows_of
 
     _print_rows(rows_of(what.value, lambda: _workspace(context)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from shiftcast.workspace import Workspace
+from shiftcast.workspace import Workspace, cache_folder
 
 Rows = list[dict[str, Any]]
 
@@ -20,6 +20,7 @@ def rows_of(what: str, workspace: Callable[[], Workspace]) -> Rows:
         "datasets": datasets,
         "recipes": recipes,
         "suites": suites,
+        "checkpoints": checkpoints,
     }
     return plain[what]() if what in plain else cards[what](workspace())
 
@@ -83,6 +84,35 @@ def suites(workspace: Workspace) -> Rows:
             "title": suite.title,
         }
         for suite in workspace.suites.values()
+    ]
+
+
+def checkpoints(workspace: Workspace) -> Rows:
+    """Return a row per trained network in the cache; say on standard error which manifests are damaged."""
+    from shiftcast.training.checkpoints import find_checkpoints
+
+    found, complaints = find_checkpoints(cache_folder())
+    none = (
+        []
+        if found
+        else [
+            f"no trained network with a manifest is in the cache {cache_folder()}; shiftcast run trains some"
+        ]
+    )
+    for complaint in (*complaints, *none):
+        typer.echo(complaint, err=True)
+    return [
+        {
+            "suite": one.manifest.suite,
+            "architecture": one.manifest.key.architecture,
+            "recipe": one.manifest.key.recipe,
+            "seed": one.manifest.key.seed,
+            "device": one.manifest.device,
+            "threads": one.manifest.threads,
+            "MB": f"{one.manifest.size / 1e6:.1f}",
+            "usable": one.unusable(workspace) or "ok",
+        }
+        for one in found
     ]
 
 

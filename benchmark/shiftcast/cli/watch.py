@@ -1,11 +1,11 @@
-"""Progress of a suite in the terminal: one bar over all runs, one over the current training."""
+"""Progress of a suite in the terminal: one bar over all runs, one for each training that goes on."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from shiftcast.cards import RunKey
 from shiftcast.cli.bars import Bars
@@ -29,7 +29,7 @@ class Watcher(Bars):
             TimeElapsedColumn(),
         )
         self._runs = self._bars.add_task("runs", total=None, detail="")
-        self._steps = self._bars.add_task("", total=None, detail="", visible=False)
+        self._steps: dict[RunKey, TaskID] = {}
 
     def plan(self, total: int, complete: int) -> None:
         """Show how many runs there are and how many are complete already."""
@@ -39,15 +39,17 @@ class Watcher(Bars):
 
     def started(self, key: RunKey, epochs: int) -> None:
         """Show the run that begins."""
-        self._bars.reset(self._steps, description=str(key), detail=f"{epochs} epochs", visible=True)
+        self._end(key)
+        self._steps[key] = self._bars.add_task(str(key), total=None, detail=f"{epochs} epochs")
 
-    def progress(self, progress: Training) -> None:
-        """Show loss, speed and remaining time of the current training."""
+    def progress(self, key: RunKey, progress: Training) -> None:
+        """Show loss, speed and remaining time of a training."""
         detail = (
             f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.3f}  "
             f"{progress.images_per_second:,.0f} images/s  {progress.eta:.0f} s left"
         )
-        self._bars.update(self._steps, total=progress.steps, completed=progress.step, detail=detail)
+        if key in self._steps:
+            self._bars.update(self._steps[key], total=progress.steps, completed=progress.step, detail=detail)
 
     def finished(self, key: RunKey, record: RunRecord) -> None:
         """Print a line for a run that is on disk."""
@@ -56,5 +58,14 @@ class Watcher(Bars):
         speed = f"{record.measured.images_per_second:,.0f} images/s"
         line = f"{key!s:<44} {right}  {record.measured.train_seconds:6.1f} s  {speed}"
         self.print(line)
-        self._bars.advance(self._runs)
-        self._bars.update(self._steps, visible=False)
+        self.left(key, complete=True)
+
+    def left(self, key: RunKey, complete: bool) -> None:
+        """Take a run's bar away."""
+        self._end(key)
+        if complete:
+            self._bars.advance(self._runs)
+
+    def _end(self, key: RunKey) -> None:
+        if (task := self._steps.pop(key, None)) is not None:
+            self._bars.remove_task(task)

@@ -13,11 +13,11 @@ from pathlib import Path
 from shiftcast.cards import Download
 from shiftcast.data.download import Fetched, wrong_bytes
 from shiftcast.data.local import find_download, place
-from shiftcast.data.locks import locked
 from shiftcast.data.obtain import Job, expected_hash, fetched, received_as, staged
 from shiftcast.data.placing import check_links, swap
 from shiftcast.data.transfer import Reporter, UnreachedError
 from shiftcast.errors import DataError, MissingDataError
+from shiftcast.locks import locked
 
 ATTEMPTS = 2
 """How often a source of such a file is asked at most."""

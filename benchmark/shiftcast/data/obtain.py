@@ -16,7 +16,6 @@ from shiftcast.cards import DatasetCard, Download
 from shiftcast.data.download import Fetched, fetch
 from shiftcast.data.loading import fingerprint_of
 from shiftcast.data.local import find_contents, find_download, place
-from shiftcast.data.locks import locked
 from shiftcast.data.placing import check_links, check_strangers, put
 from shiftcast.data.records import Received, Record, Store, contents, key_of
 from shiftcast.data.states import State, advice, entries_of, inspect, is_built, present
@@ -24,6 +23,7 @@ from shiftcast.data.transfer import Patience, Reporter
 from shiftcast.data.unpack import unpack
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 from shiftcast.files import now
+from shiftcast.locks import locked
 from shiftcast.workspace import Workspace
 
 

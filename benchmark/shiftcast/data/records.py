@@ -19,9 +19,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from shiftcast.cards import DatasetCard, Download
-from shiftcast.data.locks import locked
 from shiftcast.errors import CardError, DataError
 from shiftcast.files import hash_of, now, write_atomic
+from shiftcast.locks import locked
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,27 +1,33 @@
-"""The local engine: every run of a suite, one after the other, in this process.
+"""The local engine: every run of a suite, one after the other in this process, or several at once in others.
 
 Reference ensemble first, then architecture by architecture, so that an interruption leaves
-complete architectures. Runs that are on disk already are left alone.
+complete architectures. Runs that are on disk already are left alone, and so is what another process
+is at: two of the same command share the work.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from shiftcast.cards import RunKey, Suite
 from shiftcast.data.loading import SuiteData, load_suite
-from shiftcast.errors import MissingExtraError, RunError, TrainingError
+from shiftcast.engines.single import FAILURES, Again, finish, is_needed
+from shiftcast.errors import HeldError, MissingExtraError, RunError, ShiftcastError
 from shiftcast.runs import LabelViewAccuracy, RunFolder, RunRecord
-from shiftcast.status import results_folder, staleness
+from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace, data_folder, lookup
 
 if TYPE_CHECKING:
     from shiftcast.training.loop import Progress
     from shiftcast.training.work import Job
+
+Outcome = tuple["Job", RunRecord | ShiftcastError | None]
+"""A run and what came of it: its record, why it failed, or None where another process had finished it."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ class Options:
         Names of architectures, and seeds, to restrict the work to; all when empty.
     retrain
         Train again what is on disk but stale or damaged.
+    checkpoints
+        Do complete runs again whose trained network is not in the cache.
+    jobs
+        Runs at once, each in a process of its own. Several small networks can share a GPU that one of
+        them would leave idle; on a CPU they only take each other's cores.
     """
 
     device: str = "auto"
@@ -45,6 +56,8 @@ class Options:
     only: Sequence[str] = ()
     seeds: Sequence[int] = ()
     retrain: bool = False
+    checkpoints: bool = False
+    jobs: int = 1
 
 
 class Reporter(Protocol):
@@ -56,11 +69,14 @@ class Reporter(Protocol):
     def started(self, key: RunKey, epochs: int) -> None:
         """Say that a run begins."""
 
-    def progress(self, progress: Progress) -> None:
-        """Pass on a training's progress."""
+    def progress(self, key: RunKey, progress: Progress) -> None:
+        """Pass on the progress of a run's training."""
 
     def finished(self, key: RunKey, record: RunRecord) -> None:
         """Say that a run is on disk."""
+
+    def left(self, key: RunKey, complete: bool) -> None:
+        """Say that a run ends without a record of ours; `complete` if another process has finished it."""
 
     def note(self, text: str) -> None:
         """Pass on something worth knowing."""
@@ -81,7 +97,8 @@ def run_suite(
 ) -> Summary:
     """Finish every run of a suite that is not complete yet.
 
-    A training that fails is reported and the suite goes on.
+    A run that fails (its card does not build, its loss stops being finite, memory does not suffice) is
+    reported and the suite goes on.
 
     Raises
     ------
@@ -106,28 +123,64 @@ def run_suite(
     folder = results_folder(results, suite, data.edition)
     jobs = [work.plan_job(workspace, suite, key, role, data, device, threads) for role, key in jobs_of]
     summary = Summary(data.edition)
-    todo = [
-        job for job in jobs if _needed(job, folder, workspace, options, reporter, work.has_final_checkpoint)
-    ]
+    again = Again(options.retrain, options.checkpoints)
+    todo = [job for job in jobs if is_needed(workspace, folder, again, job, reporter.note)]
     summary.kept = [job.key for job in jobs if job not in todo]
     reporter.plan(len(jobs), len(summary.kept))
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass  # a folder that cannot be written is found before the first training, not after
-    for job in todo:
-        reporter.started(job.key, job.recipe.epochs)
-        try:
-            record = work.perform(job, RunFolder(folder / job.key.path), reporter.progress)
-        except TrainingError as error:
-            summary.failed[job.key] = str(error)
-            reporter.note(f"{job.key} failed: {error}")
-            continue
-        summary.done.append(job.key)
-        reporter.finished(job.key, record)
+    attempt = partial(finish, workspace, folder, again)
+    held = _collect(_attempts(todo, attempt, options.jobs, reporter), summary, reporter)
+    # By now, whoever was at these has gone on; what is still held is waited for.
+    _collect(_one_by_one(held, partial(attempt, say=reporter.note), reporter), summary, reporter)
     for job in jobs:
         add_label_views(RunFolder(folder / job.key.path), data)
     return summary
+
+
+def _attempts(
+    todo: Sequence[Job], attempt: Callable[..., RunRecord | None], jobs: int, reporter: Reporter
+) -> Iterator[Outcome]:
+    if jobs == 1 or len(todo) < 2:
+        return _one_by_one(todo, attempt, reporter)
+    from shiftcast.engines.packed import side_by_side
+
+    return side_by_side(todo, attempt, jobs, reporter)
+
+
+def _one_by_one(
+    todo: Sequence[Job], attempt: Callable[..., RunRecord | None], reporter: Reporter
+) -> Iterator[Outcome]:
+    """Do each run in this process."""
+    for job in todo:
+        reporter.started(job.key, job.recipe.epochs)
+        try:
+            yield job, attempt(job, on_progress=partial(reporter.progress, job.key))
+        except FAILURES as error:
+            yield job, error
+
+
+def _collect(outcomes: Iterator[Outcome], summary: Summary, reporter: Reporter) -> list[Job]:
+    """Note what came of each run; return those that another process is at."""
+    held = []
+    for job, outcome in outcomes:
+        if isinstance(outcome, RunRecord):
+            summary.done.append(job.key)
+            reporter.finished(job.key, outcome)
+            continue
+        reporter.left(job.key, complete=outcome is None)
+        if outcome is None:
+            summary.kept.append(job.key)
+            reporter.note(f"{job.key} was finished by another process")
+        elif isinstance(outcome, HeldError):
+            held.append(job)
+            reporter.note(f"{job.key} is {outcome}; the others come first")
+        else:
+            summary.failed[job.key] = str(outcome)
+            reporter.note(f"{job.key} failed: {outcome}")
+    return held
 
 
 def add_label_views(place: RunFolder, data: SuiteData) -> bool:
@@ -172,48 +225,3 @@ def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) ->
     for seed in seeds:
         lookup(f"seed in suite {suite.name}", str(seed), numbers)
     return [(role, key) for role, key in runs if not seeds or key.seed in seeds]
-
-
-def _needed(
-    job: Job,
-    folder: Path,
-    workspace: Workspace,
-    options: Options,
-    reporter: Reporter,
-    trained: Callable[[Job], bool],
-) -> bool:
-    """Whether there is anything to do for a run; says so where the answer may surprise."""
-    place = RunFolder(folder / job.key.path)
-    if not place.record_path.exists():
-        return True
-    try:
-        record, _ = place.read()
-    except RunError as error:
-        reporter.note(f"{job.key} is damaged and is made again: {error}")
-        return True
-    if reason := staleness(record, workspace, job.suite, job.key, job.role):
-        if not options.retrain:
-            reporter.note(
-                f"{job.key} is stale ({reason}) and is kept, unranked; train it again with --retrain"
-            )
-        return options.retrain
-    if lacking := lacking_sets(record, job.data):
-        again = options.retrain or trained(job)
-        if not again:
-            reporter.note(
-                f"{job.key} lacks {', '.join(lacking)} and its checkpoint is not in the cache; "
-                "train it again with --retrain"
-            )
-        return again
-    return False
-
-
-def lacking_sets(record: RunRecord, data: SuiteData) -> list[str]:
-    """Return the sets that a run has not been evaluated on, only on other arrays, or without its features."""
-    return [
-        name
-        for name in data.sets
-        if name not in record.targets
-        or record.datasets[name].fingerprint != data.used[name].fingerprint
-        or name not in record.feature_scores
-    ]

@@ -17,6 +17,7 @@ from shiftcast.leaderboard.board import BASELINES, estimator_board, kind_rows
 from shiftcast.leaderboard.label_views import label_views
 from shiftcast.leaderboard.legend import HEAD, LEGEND, MARK
 from shiftcast.leaderboard.models import is_natural, model_board, ranking_groups, withheld
+from shiftcast.leaderboard.reported import self_reported
 from shiftcast.leaderboard.shifts import shift_details
 from shiftcast.leaderboard.text import (
     BLANK,
@@ -85,6 +86,7 @@ def _section(scores: SuiteScores, figures: Mapping[str, str], confusion_page: st
     if (scores.runs["role"] == "scored").any():
         blocks += ["### Models", _models(scores), *_label_views(scores), *_views(scores)]
         blocks += _pictures(figures, "ood-vs-id")
+    blocks += self_reported(scores)
     blocks += _withheld(scores)
     blocks += _confusion(scores, confusion_page)
     blocks += [

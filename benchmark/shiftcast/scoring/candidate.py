@@ -23,6 +23,7 @@ from shiftcast.errors import BrokenEstimatorError, InvalidInputError, ShiftcastE
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.estimators.base import declaration_problem
 from shiftcast.pool import Pool, read_pool
+from shiftcast.runs import SELF_REPORTED
 from shiftcast.scoring.rows import score_pool
 from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace
@@ -125,10 +126,10 @@ def default_suite(workspace: Workspace, results: Path) -> Suite:
     InvalidInputError
         If there are no results.
     """
-    counts = {
-        name: len(list(results_folder(results, suite, "").glob("*/*/seed-*/run.json")))
-        for name, suite in sorted(workspace.suites.items())
-    }
+    counts = {}
+    for name, suite in sorted(workspace.suites.items()):
+        paths = results_folder(results, suite, "").glob("*/*/seed-*/run.json")
+        counts[name] = sum(path.parts[-3] != SELF_REPORTED for path in paths)
     best = max(counts, key=lambda name: counts[name], default="")
     if not best or not counts[best]:
         raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")

@@ -13,11 +13,13 @@ from shiftcast.analysis.report import confusion_tables
 from shiftcast.cards import Suite
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
-from shiftcast.pool import Pool, read_pool
+from shiftcast.pool import Pool, ReportedRun, read_pool, read_reported
 from shiftcast.predictions import Integers
-from shiftcast.scores import LABEL_VIEW_COLUMNS, VIEW_COLUMNS, SuiteScores
+from shiftcast.runs import RunRecord
+from shiftcast.scores import LABEL_VIEW_COLUMNS, REPORTED_COLUMNS, VIEW_COLUMNS, SuiteScores
 from shiftcast.scoring.conformal import with_conformal
 from shiftcast.scoring.rows import score_pool
+from shiftcast.scoring.run import score_run
 from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace
 
@@ -46,6 +48,7 @@ def score_suite(
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
     table, skipped = score_pool(pool, chosen)
+    reported = _reported(pool, folder, chosen)
     pool.forget()
     table = with_conformal(table)
     present = pool.targets if pool.scored else []
@@ -63,7 +66,35 @@ def score_suite(
         confusion=confusion_tables(pool, table, folder),
         views=_views(workspace, pool),
         label_views=_label_views(workspace, pool),
+        reported=reported,
     )
+
+
+def _reported(pool: Pool, folder: Path, estimators: Mapping[str, Estimator]) -> pd.DataFrame:
+    """Return what self-reported runs did on each set, and what the headline estimator predicts."""
+    rows = []
+    for run in read_reported(pool, folder):
+        own = {column: getattr(run.report, column) for column in ("family", "parameters", "note")}
+        own |= {"architecture": run.key.architecture, "seed": run.key.seed, "stale": run.stale}
+        predicted = {} if run.stale else _headline(pool, run, estimators)
+        for name, stored in run.sets.items():
+            ranks = stored.true_rank
+            counts = {
+                "right": pd.NA if ranks is None else int((ranks == 0).sum()),
+                "n": len(stored.logits),
+                "effective": run.effective(name),
+            }
+            rows.append({**own, "set": name, **counts, "predicted": predicted.get(name, float("nan"))})
+    frame = pd.DataFrame(rows, columns=list(REPORTED_COLUMNS))
+    return frame.astype({"parameters": "Int64", "right": "Int64"})
+
+
+def _headline(pool: Pool, run: ReportedRun, estimators: Mapping[str, Estimator]) -> dict[str, float]:
+    """Return what the headline estimator predicts for a run by target, as for a scored run."""
+    name = pool.suite.headline
+    rows, _ = score_run(pool, run, {name: estimators[name]} if name in estimators else {})
+    official = [row for row in rows if row["protocol"] == "official" and not row["abstains"]]
+    return {row["target"]: row["predicted"] for row in official}
 
 
 def _accuracies(pool: Pool) -> pd.DataFrame:
@@ -121,6 +152,7 @@ def _label_views(workspace: Workspace, pool: Pool) -> pd.DataFrame:
             **found.model_dump(),
         }
         for run in pool.scored
+        if isinstance(run.record, RunRecord)
         for name, found in run.record.label_views.items()
         if name in titles
     ]

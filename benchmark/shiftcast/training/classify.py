@@ -69,8 +69,8 @@ def classifier(job: Job) -> Callable[[NDArray[np.uint8]], Integers]:
     """
     if not has_final_checkpoint(job):
         raise TrainingError(
-            f"{job.key}: its checkpoint is not in the cache ({job.checkpoint}); train it again with: "
-            f"shiftcast run {job.suite.name} --only {job.key.architecture} --seed {job.key.seed} --retrain"
+            f"{job.key}: its checkpoint is not in the cache ({job.checkpoint}); make it with: shiftcast run "
+            f"{job.suite.name} --only {job.key.architecture} --seed {job.key.seed} --checkpoints"
         )
     mean, std = channel_statistics(job.data.train.images)
     model = load_network(job.fitted, classes_of(job), job.checkpoint, job.device)

@@ -83,9 +83,17 @@ def outputs_of(model: nn.Module, card: ArchitectureCard, images: Tensor) -> tupl
     with torch.autocast(device, torch.bfloat16, enabled=card.precision == "bfloat16"):
         pooled = net.forward_head(_features(model, card, images), pre_logits=True)
     with torch.autocast(device, enabled=False):
-        features = pooled.float()
-        logits: Tensor = net.get_classifier()(features)
-    return logits, features.flatten(1)
+        features = pooled.float().flatten(1)
+        logits = _classify(net.get_classifier(), features)
+    return logits, features
+
+
+def _classify(classifier: nn.Module, features: Tensor) -> Tensor:
+    """Return the logits (n, K) of features (n, d); some heads are convolutions of one pixel."""
+    if isinstance(classifier, nn.Conv2d):
+        features = features[:, :, None, None]
+    logits: Tensor = classifier(features)
+    return logits.flatten(1)
 
 
 def out_of_memory(error: RuntimeError) -> bool:
@@ -180,7 +188,7 @@ def _run(model: nn.Module, card: ArchitectureCard) -> tuple[int, ...]:
     net: Any = model
     with torch.no_grad():
         pooled = net.forward_head(_features(model, card, _blank_images()), pre_logits=True)
-        return tuple(net.get_classifier()(pooled).shape)
+        return tuple(_classify(net.get_classifier(), pooled.flatten(1)).shape)
 
 
 def _blank_images() -> Tensor:

@@ -33,6 +33,7 @@ from shiftcast.runs import (
     encode_predictions,
     store_logits,
 )
+from shiftcast.training.checkpoints import write_manifest
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.features import FeatureScores
 from shiftcast.training.loop import Progress, derive_seeds, load_checkpoint, seeded_model, train
@@ -54,6 +55,7 @@ class Job:
     recipe: Recipe
     seeds: Seeds
     data: SuiteData
+    classes: tuple[str, ...]
     device: str
     threads: int
 
@@ -76,6 +78,16 @@ class Job:
         folder = cache_folder() / "checkpoints" / self.suite.name / self.key.path
         return folder / f"{self.identity[:16]}.pt"
 
+    @property
+    def manifest(self) -> Path:
+        """What the finished checkpoint is, beside it."""
+        return self.checkpoint.with_suffix(".json")
+
+    @property
+    def lock(self) -> Path:
+        """The file that says which process is at the run."""
+        return self.checkpoint.with_name("run.lock")
+
 
 def plan_job(
     workspace: Workspace, suite: Suite, key: RunKey, role: str, data: SuiteData, device: str, threads: int
@@ -89,6 +101,7 @@ def plan_job(
         recipe=workspace.resolved_recipe(key.architecture, key.recipe),
         seeds=derive_seeds(key.architecture, key.recipe, key.seed),
         data=data,
+        classes=tuple(workspace.dataset(suite.source.test).classes),
         device=device,
         threads=threads,
     )
@@ -144,6 +157,7 @@ def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None
     start = time.perf_counter()
     epochs = train(model, card, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress)
     trained = time.perf_counter()
+    write_manifest(job, mean, std, package_versions(), git_state())
     sets = {name: entry.images for name, entry in job.data.sets.items()}
     scores = FeatureScores(job.suite, cast("Integers", job.data.sets[job.suite.source.test].labels))
     logits = evaluate(model, card, sets, mean, std, job.device, on_features=scores.add)
@@ -220,8 +234,7 @@ def _write(
         device=job.device,
         precision=job.fitted.precision,
         threads=job.threads,
-        packages={name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        packages=package_versions(),
         git=git_state(),
         source_hash=source_hash(),
         predictions_sha256=sha256(predictions),
@@ -236,6 +249,13 @@ def has_final_checkpoint(job: Job) -> bool:
     """Whether the run's trained weights are in the cache, so that it can be evaluated again."""
     saved = load_checkpoint(job.checkpoint)
     return saved is not None and len(saved["epochs"]) == job.recipe.epochs
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what a run's numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES} | {
+        "python": platform.python_version()
+    }
 
 
 def git_state() -> Git | None:

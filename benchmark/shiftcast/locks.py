@@ -1,7 +1,8 @@
 """Locks between processes: files that say who holds them, taken over from the dead.
 
-Two `get` of one file must not write one partial file. A lock left by a killed process is taken over by
-the next one on the same machine; on another machine nobody can tell, so the message names the file.
+Two `get` of one file must not write one partial file, and two `run` must not train one network. A lock
+left by a killed process is taken over by the next one on the same machine; on another machine nobody can
+tell, so the message names the file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
+
+from shiftcast.errors import HeldError
 
 POLL = 0.2
 """Seconds between two looks at a lock that somebody holds."""
@@ -54,7 +57,7 @@ def _started(pid: int) -> int | None:
 
 
 @contextmanager
-def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+def locked(path: Path, say: Callable[[str], None] | None) -> Iterator[None]:
     """Hold the lock file `path`; wait while another process does, and say once which one it is.
 
     Parameters
@@ -62,17 +65,25 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     path
         The lock file; its folder is made.
     say
-        Is called with a line for people before the first wait.
+        Is called with a line for people before the first wait; None not to wait.
+
+    Raises
+    ------
+    HeldError
+        If another process holds the lock and there is no `say`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     said = False
     while not _created(path):
         _take_over(path)
         if not said and (holder := _holder(path)) is not None:
-            say(
-                f"waiting for process {holder.pid} on {holder.host}, which is at the same file. If it is no "
-                f"shiftcast any more, delete {path}"
+            at = (
+                f"process {holder.pid} on {holder.host}, which is at the same work. If it is no shiftcast "
+                f"any more, delete {path}"
             )
+            if say is None:
+                raise HeldError(f"held by {at}")
+            say(f"waiting for {at}")
             said = True
         if path.exists():
             time.sleep(POLL)

@@ -1,0 +1,100 @@
+"""`shiftcast import`: logits of a model trained elsewhere, beside a suite's runs and never among them."""
+
+from __future__ import annotations
+
+from math import sqrt
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from tabulate import tabulate
+
+from shiftcast.cards import Suite
+from shiftcast.leaderboard.text import count, percent
+from shiftcast.reported import Imported, import_run, make_claim
+from shiftcast.workspace import Workspace
+
+BELOW_CHANCE = 3.0
+"""Standard errors below chance from which an accuracy is no accident."""
+
+
+def import_predictions(
+    workspace: Workspace,
+    suite: Suite,
+    file: Path,
+    architecture: str,
+    seed: int,
+    family: str | None,
+    parameters: int | None,
+    note: str,
+    results: Path | None,
+    force: bool,
+) -> None:
+    """Write a self-reported run and say what it holds; arguments are the command's options."""
+    claim = make_claim(workspace, architecture, seed, family, parameters, note)
+    folder = results or workspace.results(suite)
+    with Console(stderr=True).status(f"Checking {file.name} against suite {suite.name} …"):
+        found = import_run(workspace, suite, file, claim, folder, force)
+    if found.changed:
+        typer.echo(f"wrote {found.place.path}")
+    else:
+        typer.echo(f"{found.place.path} is there already, with the same content; nothing was written")
+    _say_where_labels_are_from(found, folder / suite.name)
+    typer.echo("\n" + _accuracies(found) + "\n")
+    _say_what_is_odd(workspace, suite, found)
+    typer.echo(_how_to_renew(workspace, suite, results))
+
+
+def _say_where_labels_are_from(found: Imported, folder: Path) -> None:
+    sets = found.record.targets
+    asked = [name for name in sets if not found.known[name].from_runs]
+    if len(asked) < len(sets):
+        typer.echo(f"images and labels: as the complete runs in {folder} have them", nl=False)
+        typer.echo(f" ({count(len(sets) - len(asked), 'set')})")
+    if asked:
+        typer.echo(
+            f"images and labels: read from the dataset, as no complete run holds it: {', '.join(asked)}"
+        )
+
+
+def _accuracies(found: Imported) -> str:
+    rows = [
+        [name, f"{one.n:,}", "withheld" if one.accuracy is None else percent(one.accuracy)]
+        for name, one in found.record.targets.items()
+    ]
+    headings = ("set", "images", "accuracy %")
+    alignment = ("left", "right", "right")
+    return str(tabulate(rows, headings, "simple", colalign=alignment, disable_numparse=True))
+
+
+def _say_what_is_odd(workspace: Workspace, suite: Suite, found: Imported) -> None:
+    sets, classes = found.record.targets, workspace.dataset(suite.source.test).classes
+    lacking = [
+        target.id
+        for target in suite.unfolded_targets()
+        if target.id not in sets and target.level == "required"
+    ]
+    if lacking:
+        typer.echo(f"not in the file, though the suite requires them: {', '.join(lacking)}")
+    source, chance = sets[suite.source.test], 1 / len(classes)
+    spread = sqrt(chance * (1 - chance) / source.n)
+    if source.accuracy is not None and source.accuracy < chance - BELOW_CHANCE * spread:
+        typer.echo(
+            "below chance in distribution: are the columns in the order of the suite's classes "
+            f"({', '.join(classes)}), the rows in the order of the images?"
+        )
+    families = {card.family for card in workspace.architectures.values()}
+    if found.record.family not in families:
+        typer.echo(
+            f"family {found.record.family!r} is that of no architecture card, so the headline estimator is "
+            "given the whole reference ensemble; if it is one of theirs, name it with --family"
+        )
+
+
+def _how_to_renew(workspace: Workspace, suite: Suite, results: Path | None) -> str:
+    if results is None and suite.scratch:
+        return f"renew the report with: shiftcast run {suite.name}"
+    elsewhere = results is not None and results.resolve() != workspace.results().resolve()
+    return "renew the board with: shiftcast leaderboard" + (
+        f" --results {results} --out FOLDER" if elsewhere else ""
+    )

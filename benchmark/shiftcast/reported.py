@@ -1,0 +1,365 @@
+"""Logits of a model that was trained elsewhere, made a `self-reported` run of a suite.
+
+Nothing is trained and nothing is unpickled. What the sets are and what their labels say is taken from the
+suite's complete runs; the datasets are read only for sets that no such run holds.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import safe_open
+
+from shiftcast.cards import Suite, explain
+from shiftcast.checks import are_percentages, looks_like_probabilities
+from shiftcast.data.loading import edition_tag, load_suite
+from shiftcast.errors import InvalidInputError, MissingDataError, RunError, UnknownNameError
+from shiftcast.files import sha256
+from shiftcast.pool import read_pool
+from shiftcast.predictions import Integers
+from shiftcast.runs import (
+    LARGEST_LOGIT,
+    LONGEST_LINE,
+    PREDICTIONS_LIMIT,
+    SELF_REPORTED,
+    Claim,
+    DatasetUsed,
+    ReportedRecord,
+    RunFolder,
+    TargetResult,
+    encode_predictions,
+    store_logits,
+)
+from shiftcast.status import results_folder
+from shiftcast.workspace import Workspace, data_folder
+
+PACKAGES = ("numpy", "safetensors", "shiftcast")
+PREFIX = "logits/"
+UNKNOWN_FAMILY = "unknown"
+ONE_SET = {"logits", "probs"}
+"""Names of arrays in files that hold a single set."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownSet:
+    """What logits on a set must fit.
+
+    Parameters
+    ----------
+    n
+        Number of images.
+    labels
+        True classes (n,); None where they are withheld.
+    clusters
+        Which object each image shows (n,), or None.
+    used
+        The arrays that stand behind the set's name.
+    from_runs
+        Whether complete runs say so, else the dataset.
+    """
+
+    n: int
+    labels: Integers | None
+    clusters: Integers | None
+    used: DatasetUsed
+    from_runs: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """What importing a file came to.
+
+    Parameters
+    ----------
+    place
+        Where the run stands.
+    record
+        Its `run.json`.
+    known
+        What its logits were held against, by set.
+    changed
+        Whether anything was written: the same content again is left alone.
+    """
+
+    place: RunFolder
+    record: ReportedRecord
+    known: Mapping[str, KnownSet]
+    changed: bool
+
+
+def make_claim(
+    workspace: Workspace, architecture: str, seed: int, family: str | None, parameters: int | None, note: str
+) -> Claim:
+    """Return what a person says about a model; an architecture card of its name says what they leave out.
+
+    Raises
+    ------
+    InvalidInputError
+        If the name cannot name a folder of results, or a text is not one short printable line.
+    """
+    card = workspace.architectures.get(architecture)
+    if family is None:
+        family = card.family if card else UNKNOWN_FAMILY
+    if parameters is None and card:
+        parameters = card.parameters
+    if seed < 0:
+        raise InvalidInputError(f"seed: expected 0 or more, got {seed}")
+    try:
+        key = {"architecture": architecture, "recipe": SELF_REPORTED, "seed": seed}
+        return Claim.model_validate({"key": key, "family": family, "parameters": parameters, "note": note})
+    except ValidationError as error:
+        raise InvalidInputError(
+            f"{explain(error).replace('key.', '')}. Names are of small letters, digits, '.', '_' and '-'; "
+            f"family and note are one line of at most {LONGEST_LINE} printable characters"
+        ) from error
+
+
+def import_run(
+    workspace: Workspace, suite: Suite, file: Path, claim: Claim, results: Path, force: bool = False
+) -> Imported:
+    """Check a file of logits and write it as a self-reported run.
+
+    Parameters
+    ----------
+    workspace, suite
+        Where the cards are, and the suite whose sets the logits are of.
+    file
+        `.npz` or `.safetensors` with logits (n, K) for each set, floats, called by the set's id or
+        `logits/ID`; rows in the order of the dataset (of the subset that the suite takes, for derived
+        sets). The in-distribution test set must be there, of the others whatever is.
+    claim
+        What is said about the model.
+    results
+        The folder that holds `SUITE/`.
+    force
+        Replace a run of the same name and seed that has other content.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is refused, or there is such a run already.
+    UnknownNameError
+        If an array is called like no set of the suite.
+    MissingDataError
+        If neither a complete run nor the datasets can say what a set is.
+    """
+    folder = results_folder(results, suite, "")
+    classes = len(workspace.dataset(suite.source.test).classes)
+    stored = {}
+    with _opened(file) as (keys, read):
+        names = _named(file, suite, keys)
+        known = known_sets(workspace, suite, folder, list(names))
+        for name, key in names.items():
+            logits = _checked(f"{file}: {key}", read(key), known[name].n, classes)
+            one = store_logits(f"{file}: {key}", logits, known[name].labels)
+            stored[name] = replace(one, clusters=known[name].clusters)
+    predictions = encode_predictions(stored)
+    if len(predictions) > PREDICTIONS_LIMIT and not suite.scratch:
+        raise InvalidInputError(
+            f"{file}: its logits take {len(predictions):,} bytes as stored, above the {PREDICTIONS_LIMIT:,} "
+            "that one run may take in results/; leave sets away that the suite does not require"
+        )
+    record = ReportedRecord(
+        key=claim.key,
+        family=claim.family,
+        parameters=claim.parameters,
+        note=claim.note,
+        suite=suite.name,
+        suite_version=suite.version,
+        source=suite.source.test,
+        datasets={name: known[name].used for name in stored},
+        targets={name: TargetResult(n=len(s.logits), accuracy=s.accuracy) for name, s in stored.items()},
+        packages={name: importlib.metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
+        predictions_sha256=sha256(predictions),
+    )
+    place = RunFolder(folder / claim.key.path)
+    there = _already_there(place, record, force)
+    if not there:
+        place.write(record, predictions)
+    return Imported(place, record, known, changed=not there)
+
+
+def _already_there(place: RunFolder, record: ReportedRecord, force: bool) -> bool:
+    """Whether the same run is there; refuse to replace another one without `force`."""
+    if not place.record_path.exists():
+        return False
+    try:
+        differing = place.read_reported()[0].differences(record)
+    except RunError as error:
+        if force:
+            return False
+        raise InvalidInputError(f"{error}. To replace it, repeat the command with --force") from error
+    if differing and not force:
+        raise InvalidInputError(
+            f"{place.path}: holds a run that differs in {', '.join(differing)}; replace it with --force, or "
+            "give this one another name or --seed. Nothing was changed"
+        )
+    return not differing
+
+
+def known_sets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, KnownSet]:
+    """Return what logits on each of the sets must fit.
+
+    Parameters
+    ----------
+    workspace, suite
+        Where the cards are, and the suite.
+    folder
+        The suite's folder of results.
+    names
+        Ids of sets of the suite.
+
+    Raises
+    ------
+    RunError
+        If a run in `folder` is damaged.
+    MissingDataError
+        If no complete run holds a set, and its dataset is not at hand.
+    InvalidInputError
+        If the dataset at hand is another edition than the one the suite names.
+    """
+    pool, _ = read_pool(workspace, suite, folder)
+    found = {}
+    for name in names:
+        run = next((run for run in pool.runs if name in run.sets and name in run.record.datasets), None)
+        if run is not None:
+            stored, used = run.sets[name], run.record.datasets[name]
+            found[name] = KnownSet(len(stored.logits), pool.labels_of(name), stored.clusters, used, True)
+    if left := [name for name in names if name not in found]:
+        found |= _from_datasets(workspace, suite, folder, left)
+    return found
+
+
+def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, KnownSet]:
+    why = f"no complete run in {folder} holds {', '.join(names)}, so that the datasets must say what it is"
+    try:
+        data = load_suite(workspace, suite, data_folder())
+    except MissingDataError as error:
+        raise MissingDataError(f"{why}: {error}") from error
+    absent = [name for name in names if name in data.absent]
+    if absent:
+        raise MissingDataError(f"{why}: {data.absent[absent[0]]}; or leave {', '.join(absent)} away")
+    if other := edition_tag(suite, {name: data.used[name] for name in (suite.source.test, *names)}):
+        raise InvalidInputError(
+            f"{why}, but those at hand are another edition ({other}) than suite {suite.name!r} is about; "
+            "get the right one with: shiftcast data get"
+        )
+    sets = {name: data.sets[name] for name in names}
+    return {
+        name: KnownSet(len(one), one.labels, one.clusters, data.used[name], False)
+        for name, one in sets.items()
+    }
+
+
+Reader = Callable[[str], NDArray[Any]]
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[list[str], Reader]]:
+    """Give the names of a file's arrays and a function that reads one of them."""
+    if file.is_dir() or file.suffix.lower() not in (".npz", ".safetensors"):
+        raise InvalidInputError(f"{file}: expected a .npz or .safetensors file with an array for each set")
+    if not file.is_file():
+        raise InvalidInputError(f"{file}: there is no such file")
+    kind = file.suffix.lower()
+
+    def refusal(what: str, error: BaseException) -> InvalidInputError:
+        hint = "write it again, as plain numbers (float32)" if what else "it is truncated or something else"
+        return InvalidInputError(f"{file}: {what}cannot be read from a {kind} file; {hint}: {error}")
+
+    try:
+        if kind == ".npz" and not zipfile.is_zipfile(file):
+            raise ValueError("no zip archive")
+        opened = np.load(file, allow_pickle=False) if kind == ".npz" else safe_open(file, framework="numpy")
+    except Exception as error:  # anybody's bytes may raise anything
+        raise refusal("", error) from error
+
+    def read(key: str) -> NDArray[Any]:
+        try:
+            return np.asarray(archive[key] if kind == ".npz" else archive.get_tensor(key))
+        except Exception as error:
+            raise refusal(f"{key} ", error) from error
+
+    with opened as archive:
+        yield list(archive.files if kind == ".npz" else archive.keys()), read
+
+
+def _named(file: Path, suite: Suite, keys: list[str]) -> dict[str, str]:
+    """Return the array of each set by its id, in the suite's order, or refuse the names."""
+    test = suite.source.test
+    known = dict.fromkeys([test, *(target.id for target in suite.unfolded_targets())])
+    if set(keys) & ONE_SET:
+        raise InvalidInputError(
+            f"{file}: holds one set ({sorted(keys)}), but not which; expected an array for each set of suite "
+            f"{suite.name!r}, called by its id: numpy.savez({file.name!r}, **{{{test!r}: logits, …}})"
+        )
+    found: dict[str, str] = {}
+    for key in keys:
+        name = key.removeprefix(PREFIX)
+        if name not in known:
+            raise UnknownNameError(f"set of suite {suite.name}", key, known, str(file))
+        if name in found:
+            raise InvalidInputError(f"{file}: holds {name!r} twice, as {found[name]!r} and {key!r}; keep one")
+        found[name] = key
+    if test not in found:
+        raise InvalidInputError(
+            f"{file}: lacks {test!r}, the labelled test set that every prediction starts from; "
+            f"it holds {', '.join(found) or 'nothing'}"
+        )
+    return {name: found[name] for name in known if name in found}
+
+
+def _checked(what: str, array: NDArray[Any], n: int, classes: int) -> NDArray[Any]:
+    """Return logits (n, K) as they are, or refuse the array with what to do about it."""
+    if array.dtype.kind in "iub":
+        raise InvalidInputError(
+            f"{what}: expected logits (floats), got {array.dtype} {array.shape}; these look like class "
+            "indices: save the network's outputs before argmax"
+        )
+    if array.dtype.kind != "f":
+        raise InvalidInputError(f"{what}: expected logits (floats), got {array.dtype}; save them as float32")
+    if array.shape != (n, classes):
+        raise InvalidInputError(
+            f"{what}: expected {n:,} images and {classes} classes, shape {(n, classes)}, got {array.shape}"
+            f"{_shape_hint(array, n, classes)}"
+        )
+    bad = ~(np.abs(array) <= LARGEST_LOGIT)
+    if bad.any():
+        where = np.argwhere(bad)[0].tolist()
+        raise InvalidInputError(
+            f"{what}: {int(bad.sum()):,} logits are not finite or beyond {LARGEST_LOGIT:,.0f} in size, "
+            f"the first at index {where} ({array[tuple(where)]}); take each row's maximum off, which changes "
+            "no probability, and give logarithms of 0 a lower end such as -100"
+        )
+    _refuse_probabilities(what, array)
+    return array
+
+
+def _shape_hint(array: NDArray[Any], n: int, classes: int) -> str:
+    if array.shape == (classes, n):
+        return "; transpose it"
+    if array.ndim == 2 and array.shape[1] == classes:
+        return "; rows are the images in the order of the dataset (of a derived set, the suite's subset)"
+    return ""
+
+
+def _refuse_probabilities(what: str, array: NDArray[Any]) -> None:
+    """Refuse shares and percentages; also those that would only look so as they are stored."""
+    sums = array.sum(axis=1, dtype=np.float64)
+    shares = looks_like_probabilities(array) or looks_like_probabilities(array.astype(np.float16))
+    if shares or are_percentages(array, sums):
+        raise InvalidInputError(
+            f"{what}: these are probabilities (no row has a value below 0, and each sums to "
+            f"{1 if shares else 100}); save the logits, or the probabilities' logarithm"
+        )

@@ -1,0 +1,311 @@
+"""What stands beside a finished checkpoint, which one is taken, and what is refused."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from shiftcast.cards import RunKey, card_hash, recipe_hash
+from shiftcast.errors import InvalidInputError, RunError, TrainingError, UnknownNameError
+from shiftcast.runs import RunFolder, Seeds
+from shiftcast.training import work
+from shiftcast.training.checkpoints import (
+    Checkpoint,
+    Manifest,
+    Wanted,
+    choose_checkpoint,
+    find_checkpoints,
+    read_manifest,
+    verify,
+)
+from shiftcast.training.classify import classifier, load_network
+from shiftcast.training.evaluate import evaluate
+from shiftcast.training.models import build_model
+from shiftcast.workspace import Workspace, cache_folder
+
+KEY = RunKey(architecture="test_vit", recipe="tiny", seed=0)
+WANTED = Wanted("test_vit", 0)
+TRAIN = "train it with: shiftcast run tiny --only test_vit --seed 0 --checkpoints"
+
+
+@pytest.fixture
+def job(workspace, tiny_data):
+    threads = work.set_threads(None)
+    return work.plan_job(workspace, workspace.suite("tiny"), KEY, "scored", tiny_data, "cpu", threads)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture
+def store(workspace):
+    """Put made-up weights with a manifest into the cache; `age` is in seconds."""
+
+    def put(number=0, age=0, key=KEY, **changes):
+        identity = f"{number:016x}" + "0" * 48
+        card, recipe = workspace.architecture("test_vit"), workspace.resolved_recipe("test_vit", "tiny")
+        content = f"weights {number}".encode()
+        manifest = Manifest(
+            suite=changes.pop("suite", "tiny"),
+            key=key,
+            role="scored",
+            family=card.family,
+            card_hash=card_hash(card),
+            recipe_hash=recipe_hash(recipe),
+            seeds=Seeds(derivation="made up", weights=1, order=2, augmentation=3),
+            identity=identity,
+            device="cpu",
+            threads=number + 1,
+            precision="float32",
+            epochs=2,
+            classes=["a", "b"],
+            mean=(1.0, 2.0, 3.0),
+            std=(4.0, 5.0, 6.0),
+            train_fingerprint="0" * 64,
+            sha256=hashlib.sha256(content).hexdigest(),
+            size=len(content),
+            packages={},
+            git=None,
+        ).model_copy(update=changes)
+        path = cache_folder() / "checkpoints" / manifest.suite / key.path / f"{identity[:16]}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (1e9 - age, 1e9 - age))
+        path.with_suffix(".json").write_text(manifest.model_dump_json())
+        return Checkpoint(path, manifest)
+
+    return put
+
+
+def choose(workspace, wanted=WANTED):
+    found, _ = find_checkpoints(cache_folder())
+    return choose_checkpoint(found, workspace, wanted, cache_folder())
+
+
+def test_a_training_leaves_a_manifest_beside_its_weights(job, place, workspace, tiny_data):
+    record = work.perform(job, place)
+    path = job.checkpoint.with_suffix(".json")
+    manifest = read_manifest(path)
+    assert path.stem == job.identity[:16]
+    copied = ("suite", "key", "role", "family", "card_hash", "recipe_hash", "seeds", "device", "threads")
+    for field in (*copied, "precision", "packages", "git"):
+        assert getattr(manifest, field) == getattr(record, field), field
+    assert manifest.identity == job.identity
+    assert manifest.epochs == len(record.epochs) == 2
+    assert manifest.classes == workspace.dataset("digits-test").classes
+    assert manifest.train_fingerprint == record.datasets["digits-train"].fingerprint
+    assert manifest.sha256 == hashlib.sha256(job.checkpoint.read_bytes()).hexdigest()
+    assert manifest.size == job.checkpoint.stat().st_size
+    pixels = tiny_data.train.images.reshape(-1, 3).astype(np.float64)
+    np.testing.assert_allclose(manifest.mean, pixels.mean(axis=0))
+    np.testing.assert_allclose(manifest.std, pixels.std(axis=0))
+    assert all(repr(value) in path.read_text() for value in (*manifest.mean, *manifest.std))
+    assert not list(path.parent.glob(".*"))  # no temporary file is left
+
+
+def test_a_run_that_is_only_evaluated_again_gets_its_manifest(job, place):
+    work.perform(job, place)
+    path = job.checkpoint.with_suffix(".json")
+    text = path.read_text()
+    path.unlink()
+    work.perform(job, place)
+    assert path.read_text() == text
+    values = json.loads(text)
+    values["packages"]["torch"] = "of the training"
+    path.write_text(json.dumps(values))
+    work.perform(job, place)
+    assert read_manifest(path).packages["torch"] == "of the training"
+    path.write_text(json.dumps(values | {"sha256": "0" * 64}))  # of an earlier training
+    work.perform(job, place)
+    assert path.read_text() == text
+
+
+def test_the_manifest_is_there_before_the_run_is_complete(job, place, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, "evaluate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        work.perform(job, place)
+    assert read_manifest(job.checkpoint.with_suffix(".json")).identity == job.identity
+    assert not place.record_path.exists()
+
+
+def test_a_loaded_network_gives_the_logits_of_the_run(job, place, tiny_data):
+    work.perform(job, place)
+    manifest = read_manifest(job.checkpoint.with_suffix(".json"))
+    network = load_network(job.fitted, len(manifest.classes), job.checkpoint, "cpu")
+    images = tiny_data.sets["digits-test"].images
+    found = evaluate(network, job.fitted, {"own": images}, manifest.mean, manifest.std, "cpu")["own"]
+    stored = place.read()[1]["digits-test"].logits
+    np.testing.assert_allclose(found, stored, rtol=2e-3, atol=1e-4)
+    predicted = classifier(job)(images)
+    assert (predicted == stored.argmax(axis=1)).mean() > 0.99
+
+
+def test_averaged_weights_are_preferred(job, place):
+    work.perform(job, place)
+    state = torch.load(job.checkpoint, weights_only=True)
+    average = {
+        name: value + 1 if value.is_floating_point() else value for name, value in state["model"].items()
+    }
+    for ema, expected in ((None, state["model"]), (average, average)):
+        torch.save({**state, "ema": ema}, job.checkpoint)
+        loaded = load_network(job.fitted, 10, job.checkpoint, "cpu").state_dict()
+        assert all(torch.equal(loaded[name], value) for name, value in expected.items())
+
+
+def test_weights_of_another_network_are_refused(workspace, tmp_path):
+    card = workspace.architecture("test_vit")
+    path = tmp_path / "weights.pt"
+    with pytest.raises(TrainingError, match="is not there or cannot be read"):
+        load_network(card, 10, path, "cpu")
+    model = build_model(workspace.architecture("test_resnet"), 10)
+    torch.save({"identity": "", "epochs": [], "model": model.state_dict(), "optimiser": {}}, path)
+    with pytest.raises(TrainingError, match=r"do not fit 'test_vit.*architectures/test_vit\.toml"):
+        load_network(card, 10, path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:100], "is not a readable manifest"),
+        (lambda text: "[" * 100_000, "is not a readable manifest"),
+        (lambda text: text.replace('"schema_version":1', '"schema_version":2'), "schema_version is 2"),
+        (lambda text: "[]", "schema_version is None"),
+        (lambda text: text.replace('"epochs":2', '"epochs":2,"more":1'), "more: Extra inputs"),
+        (lambda text: text.replace('"size":9', '"size":"nine"'), "size: "),
+        (
+            lambda text: text.replace('"identity":"0', '"identity":"f'),
+            "is the manifest of another file, f000000000000000.pt",
+        ),
+    ],
+)
+def test_a_manifest_that_is_none_is_named_and_left_out(store, damage, message):
+    path = store().path.with_suffix(".json")
+    text = path.read_text()
+    path.write_text(damage(text))
+    assert path.read_text() != text
+    kept = store(1)
+    found, complaints = find_checkpoints(cache_folder())
+    assert [one.path for one in found] == [kept.path]
+    assert len(complaints) == 1
+    assert str(path) in complaints[0]
+    assert message in complaints[0]
+
+
+def test_of_several_threads_and_devices_the_newest_is_taken(store, workspace):
+    store(0, age=20)
+    newest = store(1, age=5)
+    store(2, age=10, device="cuda", train_fingerprint="1" * 64)
+    chosen, notes = choose(workspace)
+    assert chosen == newest
+    assert notes == [
+        "the newest usable of 3 checkpoints is taken (cpu, 2 threads), not: cpu, 1 thread; "
+        "cuda, 3 threads, trained on other images"
+    ]
+    newest.path.unlink()
+    chosen, notes = choose(workspace)
+    assert chosen.manifest.device == "cuda"
+    assert "cpu, 2 threads, trained on other images, file is missing" in notes[0]
+
+
+def test_one_checkpoint_needs_no_note_unless_its_recipe_has_changed(store, workspace):
+    one = store()
+    assert choose(workspace) == (one, [])
+    store(recipe_hash="f" * 64)
+    assert choose(workspace)[1] == ["recipe tiny has changed since this network was trained"]
+
+
+def test_between_suites_and_recipes_a_person_chooses(store, workspace):
+    store()
+    other = store(1, suite="other", device="cuda")
+    third = store(2, key=KEY.model_copy(update={"recipe": "long"}))
+    with pytest.raises(InvalidInputError) as caught:
+        choose(workspace)
+    assert str(caught.value) == (
+        "several checkpoints fit test_vit with seed 0; choose one: "
+        "--suite other --recipe tiny (trained on cuda, 2 threads); "
+        "--suite tiny --recipe long (trained on cpu, 3 threads); "
+        "--suite tiny --recipe tiny (trained on cpu, 1 thread)"
+    )
+    assert choose(workspace, Wanted("test_vit", 0, suite="other"))[0] == other
+    assert choose(workspace, Wanted("test_vit", 0, recipe="long"))[0] == third
+
+
+def test_nothing_that_fits_says_what_there_is_and_how_to_train(store, workspace):
+    with pytest.raises(RunError, match="holds none of test_vit; " + TRAIN):
+        choose(workspace)
+    with pytest.raises(UnknownNameError, match="did you mean test_vit"):
+        choose(workspace, Wanted("test_vti", 0))
+    bare = cache_folder() / "checkpoints" / "tiny" / KEY.path / "abc.pt"
+    bare.parent.mkdir(parents=True)
+    bare.write_bytes(b"unfinished")
+    with pytest.raises(RunError, match="without a manifest.*abc.pt; " + TRAIN):
+        choose(workspace)
+    store(key=KEY.model_copy(update={"seed": 1}))
+    with pytest.raises(RunError, match=r"of test_vit it holds tiny/test_vit/tiny/seed-1 \(cpu, 1 thread\)"):
+        choose(workspace)
+    with pytest.raises(RunError, match="holds none of test_resnet, but of test_vit; train it with"):
+        choose(workspace, Wanted("test_resnet", 0))
+    with pytest.raises(
+        RunError, match="no suite trains test_vit with seed 7; they train tiny/test_vit/tiny/"
+    ):
+        choose(workspace, Wanted("test_vit", 7))
+    with pytest.raises(RunError, match=r"no suite trains .* in suite none under recipe tiny"):
+        choose(workspace, Wanted("test_vit", 0, "none", "tiny"))
+    with pytest.raises(RunError, match=r"no suite trains .*, nor starnet_s050 at all"):
+        choose(workspace, Wanted("starnet_s050", 0))
+
+
+def test_what_cannot_be_used_is_refused(store, workspace):
+    one = store()
+    verify(one, workspace, WANTED)
+    one.path.write_bytes(b"weights x")  # of the same size
+    assert one.unusable(workspace) == ""
+    with pytest.raises(RunError, match=r"SHA-256 \w{16}…, as its manifest says, got .*; " + TRAIN):
+        verify(one, workspace, WANTED)
+    one.path.write_bytes(b"weights")
+    with pytest.raises(RunError, match="the file is damaged; " + TRAIN):
+        choose(workspace)
+    one.path.unlink()
+    with pytest.raises(RunError, match="the file is missing; " + TRAIN):
+        choose(workspace)
+
+
+def test_a_card_that_has_changed_or_gone_is_named(store, workspace):
+    one = store()
+    card = workspace.root / "architectures" / "test_vit.toml"
+    text = card.read_text()
+    card.write_text(text.replace("title = ", 'precision = "bfloat16"\ntitle = '))
+    changed = Workspace(workspace.root, workspace.home)
+    assert one.unusable(changed) == "card has changed"
+    with pytest.raises(
+        RunError, match=r"architectures/test_vit\.toml has changed .*put the card back, or train"
+    ):
+        choose(changed)
+    card.write_text(text.replace('title = "', 'title = "Renamed: '))
+    assert choose(Workspace(workspace.root, workspace.home))[0] == one  # not what is trained
+    card.unlink()
+    suite = workspace.root / "benchmark" / "suites" / "tiny.toml"
+    suite.write_text(suite.read_text().replace('"test_vit", ', ""))
+    gone = Workspace(workspace.root, workspace.home)
+    assert one.unusable(gone) == "card is gone"
+    with pytest.raises(UnknownNameError, match="its card is gone: unknown architecture 'test_vit'"):
+        choose(gone)
+
+
+def test_manifests_are_read_without_torch():
+    script = (
+        "import sys\nfrom pathlib import Path\n"
+        "from shiftcast.training.checkpoints import find_checkpoints\n"
+        "find_checkpoints(Path('nowhere'))\nassert not {'torch', 'timm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
