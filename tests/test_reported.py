@@ -263,7 +263,7 @@ def test_sets_that_no_run_holds_are_read_from_the_datasets(workspace, tiny_data,
 def test_withheld_labels_stay_withheld(workspace, tiny_data, tmp_path, monkeypatch):
     hidden = {**tiny_data.sets, SHIFTED: dataclasses.replace(tiny_data.sets[SHIFTED], labels=None)}
     data = dataclasses.replace(tiny_data, sets=hidden)
-    monkeypatch.setattr("shiftcast.reported.load_suite", lambda *_: data)
+    monkeypatch.setattr("shiftcast.reported.load_suite", lambda *_, **__: data)
     file = tmp_path / "logits.npz"
     np.savez(file, **{name: np.random.RandomState(0).normal(size=(len(hidden[name]), 10)) for name in hidden})
     claim = make_claim(workspace, "theirs", 0, None, None, "")
@@ -280,7 +280,7 @@ def test_datasets_that_are_not_there_or_another_edition_are_refused(
     claim = make_claim(workspace, "theirs", 0, None, None, "")
 
     def call(data):
-        monkeypatch.setattr("shiftcast.reported.load_suite", lambda *_: data)
+        monkeypatch.setattr("shiftcast.reported.load_suite", lambda *_, **__: data)
         import_run(workspace, workspace.suite("tiny"), file, claim, workspace.results())
 
     with pytest.raises(MissingDataError, match=f"no complete run .*: on no disk; or leave {SHIFTED} away"):

@@ -244,7 +244,7 @@ def known_sets(workspace: Workspace, suite: Suite, folder: Path, names: list[str
 def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, KnownSet]:
     why = f"no complete run in {folder} holds {', '.join(names)}, so that the datasets must say what it is"
     try:
-        data = load_suite(workspace, suite, data_folder())
+        data = load_suite(workspace, suite, data_folder(), only=names)
     except MissingDataError as error:
         raise MissingDataError(f"{why}: {error}") from error
     absent = [name for name in names if name in data.absent]

@@ -21,6 +21,7 @@ from shiftcast.errors import (
     RunError,
     StoppedError,
     TrainingError,
+    UnknownNameError,
 )
 from shiftcast.own_files import read_set
 from shiftcast.runs import RunFolder
@@ -42,7 +43,7 @@ def trained(workspace, kept, tmp_path):
     results = kept / "results"
     if not results.exists():
         nothing = SimpleNamespace(
-            **dict.fromkeys(("plan", "started", "progress", "finished", "note"), _ignore)
+            **dict.fromkeys(("plan", "started", "progress", "finished", "left", "note"), _ignore)
         )
         options = Options("cpu", None, ("test_resnet",), (0,))
         assert not run_suite(workspace, workspace.suite("tiny"), results, options, nothing).failed
@@ -273,8 +274,8 @@ def test_a_changed_card_is_refused_and_a_missing_network_is_named(predict, call,
         RunError, match=r"test_resnet with seed 1 is in the cache .*tiny/test_resnet/tiny/seed-0"
     ):
         call("predict", "test_resnet", "--seed", 1, "--data", tmp_path / "images.npy")
-    with pytest.raises(RunError, match="in suite other under recipe tiny"):
-        predict(IMAGES, "--suite", "other", "--recipe", "tiny")
+    with pytest.raises(UnknownNameError, match="unknown suite 'tinny'; did you mean tiny"):
+        predict(IMAGES, "--suite", "tinny", "--recipe", "tiny")
 
 
 def test_logits_that_are_not_finite_are_refused(predict, monkeypatch, tmp_path):

@@ -131,7 +131,7 @@ def test_the_manifest_is_there_before_the_run_is_complete(job, place, monkeypatc
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(work, "evaluate", stop)
+    monkeypatch.setattr(work, "_write", stop)
     with pytest.raises(KeyboardInterrupt):
         work.perform(job, place)
     assert read_manifest(job.checkpoint.with_suffix(".json")).identity == job.identity
@@ -259,8 +259,10 @@ def test_nothing_that_fits_says_what_there_is_and_how_to_train(store, workspace)
         RunError, match="no suite trains test_vit with seed 7; they train tiny/test_vit/tiny/"
     ):
         choose(workspace, Wanted("test_vit", 7))
-    with pytest.raises(RunError, match=r"no suite trains .* in suite none under recipe tiny"):
-        choose(workspace, Wanted("test_vit", 0, "none", "tiny"))
+    with pytest.raises(UnknownNameError, match="unknown suite 'tiy'; did you mean tiny"):
+        choose(workspace, Wanted("test_vit", 0, "tiy", "tiny"))
+    with pytest.raises(UnknownNameError, match="unknown recipe 'tinny'; did you mean tiny"):
+        choose(workspace, Wanted("test_vit", 0, "tiny", "tinny"))
     with pytest.raises(RunError, match=r"no suite trains .*, nor starnet_s050 at all"):
         choose(workspace, Wanted("starnet_s050", 0))
 
@@ -270,10 +272,12 @@ def test_what_cannot_be_used_is_refused(store, workspace):
     verify(one, workspace, WANTED)
     one.path.write_bytes(b"weights x")  # of the same size
     assert one.unusable(workspace) == ""
-    with pytest.raises(RunError, match=r"SHA-256 \w{16}…, as its manifest says, got .*; " + TRAIN):
+    with pytest.raises(
+        RunError, match=r"SHA-256 \w{16}…, as its manifest says, got .* delete it and " + TRAIN
+    ):
         verify(one, workspace, WANTED)
     one.path.write_bytes(b"weights")
-    with pytest.raises(RunError, match="the file is damaged; " + TRAIN):
+    with pytest.raises(RunError, match="the file is damaged; delete it and " + TRAIN):
         choose(workspace)
     one.path.unlink()
     with pytest.raises(RunError, match="the file is missing; " + TRAIN):

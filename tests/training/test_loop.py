@@ -278,6 +278,54 @@ def test_scarce_memory_halves_the_batch_and_keeps_the_step(data, monkeypatch, ca
     assert "batches of 32 are computed in 4 parts from here on" in caplog.text
 
 
+def test_a_forward_pass_that_fails_leaves_no_trace(data, monkeypatch):
+    """Running statistics move and random numbers are drawn before memory runs out."""
+    card = make("test_resnet", kwargs={"drop_rate": 0.5})
+
+    def trained(most):
+        real = loop.logits_of
+
+        def late(model, card, images):
+            found = real(model, card, images)
+            if len(images) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return found
+
+        model = seeded_model(card, 4, SEEDS.weights)
+        trainer = loop.Trainer(model.train(), card, data, RECIPE, SEEDS, None)
+        images, labels = next(trainer.batches())
+        torch.manual_seed(0)
+        with monkeypatch.context() as context:
+            context.setattr(loop, "logits_of", late)
+            if most == 99:
+                trainer.parts = 4
+            trainer.step(images, labels, 0.001)
+        return trainer.parts, model.state_dict()
+
+    (parts, failed), (_, whole) = trained(8), trained(99)
+    assert parts == 4
+    assert all(torch.equal(failed[key], whole[key]) for key in failed)
+
+
+def test_weights_that_a_step_spoils_are_not_saved(data, tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    real = torch.optim.AdamW.step
+    steps = iter(range(100))
+
+    def spoilt(self, *arguments, **options):
+        found = real(self, *arguments, **options)
+        if next(steps) == 11:  # the last step of all: no loss will tell
+            next(iter(self.param_groups[0]["params"])).data.fill_(math.nan)
+        return found
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spoilt)
+    with pytest.raises(
+        TrainingError, match=r"x: weights are NaN or infinite at step 12 of 12 \(epoch 4 of 4"
+    ):
+        run(RESNET, data, checkpoint=path, checkpoint_seconds=0)
+    assert len(load_checkpoint(path)["epochs"]) == 3
+
+
 def test_a_resumed_training_keeps_its_parts(data, tmp_path, monkeypatch):
     path = tmp_path / "run.pt"
 
@@ -306,6 +354,9 @@ def test_what_pytorch_says_without_memory():
         torch.empty(2**52)
     assert out_of_memory(caught.value)
     assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
+    assert out_of_memory(MemoryError())
+    assert not out_of_memory(ValueError("out of memory"))
     assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
@@ -371,6 +422,7 @@ def test_damaged_checkpoint_is_discarded_with_a_warning(damage, data, tmp_path, 
         path.write_bytes(broken[damage])
     assert_same(run(RESNET, data, recipe, checkpoint=path), first)
     assert "is damaged" in caplog.text
+    assert "is discarded, training starts from the beginning" in caplog.text
     assert load_checkpoint(path) is not None
 
 
@@ -387,3 +439,17 @@ def test_nothing_is_unpickled(tmp_path, caplog):
     torch.save({"identity": Killed, "epochs": [], "model": {}, "optimiser": {}}, path)
     assert load_checkpoint(path) is None
     assert "is damaged" in caplog.text
+    assert path.exists()  # reading deletes nothing
+
+
+def test_a_checkpoint_that_memory_does_not_suffice_for_is_not_damaged(data, tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    run(RESNET, data, change(epochs=1), checkpoint=path)
+
+    def scarce(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(torch, "load", scarce)
+    with pytest.raises(RuntimeError, match="allocate"):
+        run(RESNET, data, change(epochs=1), checkpoint=path)
+    assert path.exists()

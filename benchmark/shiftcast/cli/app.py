@@ -88,10 +88,10 @@ def run(
     seed: Annotated[list[int] | None, typer.Option(help="Only runs with this seed (repeatable).")] = None,
     retrain: Annotated[bool, typer.Option(help="Train stale runs again.")] = False,
     checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="Also complete runs whose network is not in the cache.")
+        bool, typer.Option("--checkpoints", help="Also train networks of complete runs that the cache lacks.")
     ] = False,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Runs at once: several small networks can share one GPU.")
+        int, typer.Option(min=1, help="Runs at once, in processes that each hold all images: for a GPU.")
     ] = 1,
     results: Results = None,
 ) -> None:

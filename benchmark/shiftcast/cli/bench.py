@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -75,6 +76,10 @@ def train(
     plan = bench.Plan(workers, seconds, rounds, images)
     typer.echo("\n".join([_machine_line(machine), *(f"{arm}: {what}" for arm, what in bench.ARMS.items())]))
     found: list[Measurement] = []
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=json_file.parent):
+            pass  # a folder that cannot be written is found now, not after the first network
     try:
         for card, own in pairs:
             chosen = own if batch_size is None else own.model_copy(update={"batch_size": batch_size})

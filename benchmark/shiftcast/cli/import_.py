@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from tabulate import tabulate
 
 from shiftcast.cards import Suite
@@ -33,7 +34,7 @@ def import_predictions(
     """Write a self-reported run and say what it holds; arguments are the command's options."""
     claim = make_claim(workspace, architecture, seed, family, parameters, note)
     folder = results or workspace.results(suite)
-    with Console(stderr=True).status(f"Checking {file.name} against suite {suite.name} …"):
+    with Console(stderr=True).status(escape(f"Checking {file.name} against suite {suite.name} …")):
         found = import_run(workspace, suite, file, claim, folder, force)
     if found.changed:
         typer.echo(f"wrote {found.place.path}")

@@ -76,13 +76,18 @@ def predict_images(
         If torch or timm is not installed.
     InvalidInputError
         If images, labels or the file to write are refused, or several networks fit.
+    DataError
+        If a file cannot be read as what it should be.
     RunError
         If there is no such network in the cache, or not one that can be used.
+    TrainingError
+        If the network gives no finite logits, or memory does not suffice.
     """
     try:
         from shiftcast.training import work
         from shiftcast.training.classify import load_network
         from shiftcast.training.evaluate import evaluate
+        from shiftcast.training.models import memory_named
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
     cache = cache_folder()
@@ -96,9 +101,9 @@ def predict_images(
     verify(chosen, workspace, wanted)
     device, _ = work.choose_device(settings.device), work.set_threads(settings.threads)
     card = chosen.card(workspace)
-    network = load_network(card, len(facts.classes), chosen.path, device)
     place = _place(out, data, labels)
-    with _Bar(str(facts.key)) as bar:
+    with memory_named(str(facts.key), device), _Bar(str(facts.key)) as bar:
+        network = load_network(card, len(facts.classes), chosen.path, device)
         logits = evaluate(
             network, card, {"": images}, facts.mean, facts.std, device, settings.batch_size, bar.show
         )[""]
@@ -106,7 +111,8 @@ def predict_images(
     if bad.any():
         raise TrainingError(
             f"{chosen.path}: gives NaN or infinite logits for {int(bad.sum())} images, the first at index "
-            f"{int(bad.argmax())}; the training has probably diverged: {wanted.how_to_train(workspace)}"
+            f"{int(bad.argmax())}; the training has probably diverged. Lower its learning rate, delete the "
+            f"file, and {wanted.how_to_train(workspace)}"
         )
     _write(place, logits, known)
     typer.echo(f"{chosen.name} (trained on {chosen.machine}) on {data}: {count(len(images), 'image')}")

@@ -5,7 +5,7 @@ Says which edition each dataset is; knows nothing of models or results.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -134,8 +134,19 @@ def _read(card: DatasetCard, folder: Path) -> Images:
     return read_arrays(base / card.files[0], labels, base / card.clusters if card.clusters else None)
 
 
-def load_suite(workspace: Workspace, suite: Suite, folder: Path) -> SuiteData:
+def load_suite(
+    workspace: Workspace, suite: Suite, folder: Path, only: Collection[str] | None = None
+) -> SuiteData:
     """Load a suite's training images, test images and targets from the data folder.
+
+    Parameters
+    ----------
+    workspace, suite
+        Where the cards are, and the suite.
+    folder
+        The data folder.
+    only
+        Ids of the targets to load; all when None.
 
     Raises
     ------
@@ -152,6 +163,8 @@ def load_suite(workspace: Workspace, suite: Suite, folder: Path) -> SuiteData:
     used = {train_card.name: _used(train_card, train), test_card.name: _used(test_card, test)}
     sets, absent = {test_card.name: test}, {}
     for target in suite.unfolded_targets():
+        if only is not None and target.id not in only:
+            continue
         card = workspace.dataset(target.dataset)
         try:
             if target.derived:

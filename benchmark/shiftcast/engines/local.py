@@ -8,17 +8,19 @@ is at: two of the same command share the work.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from shiftcast.cards import RunKey, Suite
-from shiftcast.data.loading import SuiteData, load_suite
-from shiftcast.engines.single import FAILURES, Again, finish, is_needed
-from shiftcast.errors import HeldError, MissingExtraError, RunError, ShiftcastError
-from shiftcast.runs import LabelViewAccuracy, RunFolder, RunRecord
+from shiftcast.data.loading import load_suite
+from shiftcast.engines.single import FAILURES, Again, add_label_views, finish, what_is_needed
+from shiftcast.errors import HeldError, MissingExtraError, ShiftcastError
+from shiftcast.locks import locked
+from shiftcast.runs import RunFolder, RunRecord
 from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace, data_folder, lookup
 
@@ -43,12 +45,12 @@ class Options:
     only, seeds
         Names of architectures, and seeds, to restrict the work to; all when empty.
     retrain
-        Train again what is on disk but stale or damaged.
+        Train again what is on disk but stale. What is damaged is made again anyway.
     checkpoints
-        Do complete runs again whose trained network is not in the cache.
+        Train networks of complete runs that are not in the cache, and leave the runs as they are.
     jobs
-        Runs at once, each in a process of its own. Several small networks can share a GPU that one of
-        them would leave idle; on a CPU they only take each other's cores.
+        Runs at once, each in a process of its own that holds all images. Several small networks can
+        share a GPU that one of them would leave idle; on a CPU they only take each other's cores.
     """
 
     device: str = "auto"
@@ -124,7 +126,7 @@ def run_suite(
     jobs = [work.plan_job(workspace, suite, key, role, data, device, threads) for role, key in jobs_of]
     summary = Summary(data.edition)
     again = Again(options.retrain, options.checkpoints)
-    todo = [job for job in jobs if is_needed(workspace, folder, again, job, reporter.note)]
+    todo = [job for job in jobs if what_is_needed(workspace, folder, again, job, reporter.note) != "nothing"]
     summary.kept = [job.key for job in jobs if job not in todo]
     reporter.plan(len(jobs), len(summary.kept))
     if todo:
@@ -132,17 +134,20 @@ def run_suite(
         with tempfile.TemporaryFile(dir=folder):
             pass  # a folder that cannot be written is found before the first training, not after
     attempt = partial(finish, workspace, folder, again)
-    held = _collect(_attempts(todo, attempt, options.jobs, reporter), summary, reporter)
+    with closing(_attempts(todo, attempt, options.jobs, reporter)) as outcomes:
+        held = _collect(outcomes, summary, reporter)
     # By now, whoever was at these has gone on; what is still held is waited for.
     _collect(_one_by_one(held, partial(attempt, say=reporter.note), reporter), summary, reporter)
     for job in jobs:
-        add_label_views(RunFolder(folder / job.key.path), data)
+        if job.key in summary.kept:
+            with suppress(HeldError), locked(job.lock, None):
+                add_label_views(RunFolder(folder / job.key.path), data)
     return summary
 
 
 def _attempts(
     todo: Sequence[Job], attempt: Callable[..., RunRecord | None], jobs: int, reporter: Reporter
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     if jobs == 1 or len(todo) < 2:
         return _one_by_one(todo, attempt, reporter)
     from shiftcast.engines.packed import side_by_side
@@ -152,7 +157,7 @@ def _attempts(
 
 def _one_by_one(
     todo: Sequence[Job], attempt: Callable[..., RunRecord | None], reporter: Reporter
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Do each run in this process."""
     for job in todo:
         reporter.started(job.key, job.recipe.epochs)
@@ -181,30 +186,6 @@ def _collect(outcomes: Iterator[Outcome], summary: Summary, reporter: Reporter) 
             summary.failed[job.key] = str(outcome)
             reporter.note(f"{job.key} failed: {outcome}")
     return held
-
-
-def add_label_views(place: RunFolder, data: SuiteData) -> bool:
-    """Write a complete run's accuracy under the label views that are at hand; return whether it changed.
-
-    Views whose files are not at hand stay as they were.
-    """
-    try:
-        record, sets = place.read()
-    except RunError:
-        return False
-    if record.source not in sets:
-        return False
-    predicted = sets[record.source].logits.argmax(axis=1)
-    found = {
-        name: LabelViewAccuracy(
-            accuracy=view.accuracy(predicted), images=int(view.kept.sum()), differs=view.differs
-        )
-        for name, view in data.label_views.items()
-    }
-    if (changed := record.model_copy(update={"label_views": {**record.label_views, **found}})) == record:
-        return False
-    place.write_record(changed)
-    return True
 
 
 def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) -> list[tuple[str, RunKey]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from shiftcast.data.loading import SuiteData
 from shiftcast.errors import CardError, HeldError, RunError, TrainingError
 from shiftcast.locks import locked
-from shiftcast.runs import RunFolder, RunRecord
+from shiftcast.runs import LabelViewAccuracy, RunFolder, RunRecord
 from shiftcast.status import staleness
 from shiftcast.workspace import Workspace
 
@@ -28,13 +28,15 @@ class Again:
     stale
         Runs on disk that are not what the suite asks for any more, or that lack sets.
     uncached
-        Complete runs whose trained network is not in the cache.
+        Networks of complete runs that are not in the cache: trained for the cache, the run stays as it is.
     """
 
     stale: bool = False
     uncached: bool = False
 
 
+Need = Literal["run", "network", "nothing"]
+"""A whole run, or only its trained network in the cache."""
 FAILURES = (TrainingError, CardError, HeldError)
 """What ends one run and leaves the others of the suite to go on."""
 
@@ -73,43 +75,49 @@ def finish(
     """
     from shiftcast.training import work
 
+    place = RunFolder(folder / job.key.path)
     with locked(job.lock, say):
-        if not is_needed(workspace, folder, again, job):
+        need = what_is_needed(workspace, folder, again, job)
+        if need == "nothing":
             return None
-        return work.perform(job, RunFolder(folder / job.key.path), on_progress)
+        if need == "network":
+            work.train_network(job, on_progress)
+            return place.read_record()
+        record = work.perform(job, place, on_progress)
+        return record if not add_label_views(place, job.data) else place.read_record()
 
 
-def is_needed(
+def what_is_needed(
     workspace: Workspace,
     folder: Path,
     again: Again,
     job: Job,
     say: Callable[[str], None] = lambda _: None,
-) -> bool:
-    """Whether there is anything to do for a run; says so where the answer may surprise."""
+) -> Need:
+    """Return what there is to do for a run; say so where the answer may surprise."""
     from shiftcast.training.work import has_final_checkpoint
 
     place = RunFolder(folder / job.key.path)
     if not place.record_path.exists():
-        return True
+        return "run"
     try:
         record, _ = place.read()
     except RunError as error:
         say(f"{job.key} is damaged and is made again: {error}")
-        return True
+        return "run"
     if reason := staleness(record, workspace, job.suite, job.key, job.role):
         if not again.stale:
             say(f"{job.key} is stale ({reason}) and is kept, unranked; train it again with --retrain")
-        return again.stale
+        return "run" if again.stale else "nothing"
     if lacking := lacking_sets(record, job.data):
-        possible = again.stale or has_final_checkpoint(job)
-        if not possible:
-            say(
-                f"{job.key} lacks {', '.join(lacking)} and its checkpoint is not in the cache; "
-                "train it again with --retrain"
-            )
-        return possible
-    return again.uncached and not (job.manifest.exists() and has_final_checkpoint(job))
+        if again.stale or has_final_checkpoint(job):
+            return "run"
+        say(
+            f"{job.key} lacks {', '.join(lacking)} and its checkpoint is not in the cache; "
+            "train it again with --retrain"
+        )
+    there = not again.uncached or (job.manifest.exists() and has_final_checkpoint(job))
+    return "nothing" if there else "network"
 
 
 def lacking_sets(record: RunRecord, data: SuiteData) -> list[str]:
@@ -121,3 +129,27 @@ def lacking_sets(record: RunRecord, data: SuiteData) -> list[str]:
         or record.datasets[name].fingerprint != data.used[name].fingerprint
         or name not in record.feature_scores
     ]
+
+
+def add_label_views(place: RunFolder, data: SuiteData) -> bool:
+    """Write a complete run's accuracy under the label views that are at hand; return whether it changed.
+
+    Views whose files are not at hand stay as they were.
+    """
+    try:
+        record, sets = place.read()
+    except RunError:
+        return False
+    if record.source not in sets:
+        return False
+    predicted = sets[record.source].logits.argmax(axis=1)
+    found = {
+        name: LabelViewAccuracy(
+            accuracy=view.accuracy(predicted), images=int(view.kept.sum()), differs=view.differs
+        )
+        for name, view in data.label_views.items()
+    }
+    if (changed := record.model_copy(update={"label_views": {**record.label_views, **found}})) == record:
+        return False
+    place.write_record(changed)
+    return True

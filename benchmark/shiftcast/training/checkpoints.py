@@ -220,7 +220,7 @@ class Wanted:
             and self.recipe in (None, key.recipe)
         )
 
-    def how_to_train(self, workspace: Workspace) -> str:
+    def how_to_train(self, workspace: Workspace, option: str = "--checkpoints") -> str:
         """Return the commands that train what is asked for, or which runs of the architecture there are."""
         runs = [
             (suite.name, key)
@@ -230,7 +230,7 @@ class Wanted:
         suites = dict.fromkeys(suite for suite, key in runs if self.fits(suite, key))
         if suites:
             return "train it with: " + ", or: ".join(
-                f"shiftcast run {suite} --only {self.architecture} --seed {self.seed} --checkpoints"
+                f"shiftcast run {suite} --only {self.architecture} --seed {self.seed} {option}"
                 for suite in suites
             )
         others = [f"{suite}/{key}" for suite, key in runs if key.architecture == self.architecture]
@@ -288,8 +288,8 @@ def verify(chosen: Checkpoint, workspace: Workspace, wanted: Wanted) -> None:
     if (came := _sha256_of(chosen.path)) != chosen.manifest.sha256:
         raise RunError(
             f"{chosen.path}: is damaged, or a training is writing it: expected SHA-256 "
-            f"{chosen.manifest.sha256[:16]}…, as its manifest says, got {came[:16]}…; "
-            f"{wanted.how_to_train(workspace)}"
+            f"{chosen.manifest.sha256[:16]}…, as its manifest says, got {came[:16]}…; if no training is at "
+            f"it, delete it and {wanted.how_to_train(workspace)}"
         )
 
 
@@ -300,15 +300,22 @@ def _refuse_unusable(chosen: Checkpoint, workspace: Workspace, wanted: Wanted) -
         raise RunError(
             f"{chosen.path}: architectures/{name}.toml has changed since this network was trained: expected "
             f"the card_hash {chosen.manifest.card_hash[:16]}…, got {hash_now[:16]}…; put the card back, or "
-            f"{wanted.how_to_train(workspace)}"
+            f"{wanted.how_to_train(workspace, '--retrain')}"
         )
     if reason := chosen.unusable(workspace):
-        raise RunError(f"{chosen.path}: the {reason}; {wanted.how_to_train(workspace)}")
+        gone = "" if reason == "file is missing" else "delete it and "
+        raise RunError(f"{chosen.path}: the {reason}; {gone}{wanted.how_to_train(workspace)}")
 
 
 def _missing(
     found: Sequence[Checkpoint], workspace: Workspace, wanted: Wanted, cache: Path
 ) -> RunError | UnknownNameError:
+    if wanted.suite is not None:
+        lookup("suite", wanted.suite, {**workspace.suites, **{one.manifest.suite: None for one in found}})
+    if wanted.recipe is not None:
+        lookup(
+            "recipe", wanted.recipe, {**workspace.recipes, **{one.manifest.key.recipe: None for one in found}}
+        )
     name = wanted.architecture
     own = [f"{one.name} ({one.machine})" for one in found if one.manifest.key.architecture == name]
     if not own and name not in workspace.architectures:

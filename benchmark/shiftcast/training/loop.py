@@ -186,6 +186,7 @@ def train(
         saved = time.monotonic()
         while training.epoch < recipe.epochs:
             training.run_epoch()
+            training.check_weights()
             last = training.epoch == recipe.epochs
             if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
                 training.save(checkpoint)
@@ -217,6 +218,8 @@ class Trainer:
         self.average: Any = (
             None if recipe.ema is None else ModelEmaV3(model, decay=recipe.ema, use_warmup=True)
         )
+        self.proven = 0
+        """In how many parts a batch has gone through; memory is not known to suffice for another number."""
         self.parts = 1
         """In how many parts a batch is computed; its gradients are summed before the step."""
         self.kept = "there is no checkpoint of this training yet"
@@ -255,6 +258,17 @@ class Trainer:
         share = right.item() / len(self.data)
         self.log.append(Epoch(loss=mean, accuracy=share, learning_rate=rate, parts=self.parts))
 
+    def check_weights(self) -> None:
+        """Refuse weights that are not finite: the loss of the step that made them was.
+
+        Raises
+        ------
+        TrainingError
+            If one is NaN or infinite.
+        """
+        if not all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters()):
+            self._refuse(len(self.sizes) - 1, "weights are NaN or infinite", epoch=self.epoch - 1)
+
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the next epoch's batches: images float32 (b, 3, H, W), augmented, and labels (b,)."""
         mean, std = self.data.statistics
@@ -277,7 +291,8 @@ class Trainer:
         """Take one optimiser step and return the logits (b, K) and the mean loss, both detached.
 
         Where memory does not suffice, the batch is computed in twice as many parts, for good: the
-        gradients are those of the whole batch, but batch normalisation sees the parts.
+        gradients are those of the whole batch, but batch normalisation sees the parts. A first batch
+        that fails leaves no trace; a later one may have moved running statistics.
 
         Raises
         ------
@@ -300,6 +315,7 @@ class Trainer:
         """Sum the gradients of a batch's parts; None where memory does not suffice."""
         self.optimiser.zero_grad(set_to_none=True)
         pieces = max(1, min(self.parts, len(images) // 2))  # batch normalisation cannot train on one image
+        before = None if self.parts == self.proven else _Passing(self.model, self.data.device)
         logits, losses = [], []
         try:
             for some, own in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
@@ -312,7 +328,10 @@ class Trainer:
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
+            if before is not None:
+                before.restore()
             return None
+        self.proven = self.parts
         return (torch.cat(logits), torch.stack(losses).sum()) if pieces > 1 else (logits[0], losses[0])
 
     def _halve(self, size: int) -> None:
@@ -342,7 +361,7 @@ class Trainer:
         values = losses.tolist()
         for index, value in enumerate(values):
             if not math.isfinite(value):
-                self._refuse(index, value)
+                self._refuse(index, f"the loss is {value}")
         mean = math.fsum(values) / len(values)
         self.reported = time.monotonic()
         if self.on_progress is not None:
@@ -358,12 +377,15 @@ class Trainer:
             self.epoch + 1, self.recipe.epochs, step, self.steps, loss, speed, left / max(speed, 1e-9)
         )
 
-    def _refuse(self, index: int, loss: float) -> None:
-        step = self.epoch * len(self.sizes) + index
+    def _refuse(self, index: int, what: str, epoch: int | None = None) -> None:
+        """Say at which step of an epoch (the current one) the training has diverged."""
+        at = self.epoch if epoch is None else epoch
+        step = at * len(self.sizes) + index
+        rate = learning_rate(self.recipe, step, self.steps)
         raise TrainingError(
-            f"{self.card.name}: the loss is {loss} at step {step + 1} of {self.steps} (epoch "
-            f"{self.epoch + 1} of {self.recipe.epochs}, learning rate {self._rate(index):.4g}); {self.kept}. "
-            f"Lower learning_rate under [train.{self.recipe.name}] in architectures/{self.card.name}.toml"
+            f"{self.card.name}: {what} at step {step + 1} of {self.steps} (epoch {at + 1} of "
+            f"{self.recipe.epochs}, learning rate {rate:.4g}); {self.kept}. Lower learning_rate under "
+            f"[train.{self.recipe.name}] in architectures/{self.card.name}.toml"
         )
 
     @property
@@ -392,6 +414,9 @@ class Trainer:
         """Take up a checkpoint of this very training; any other is ignored."""
         state = load_checkpoint(path)
         if state is None:
+            if path.exists():
+                logger.warning("%s: is discarded, training starts from the beginning", path)
+                path.unlink()
             return
         if state["identity"] != self.identity:
             logger.warning("%s: is the checkpoint of another training; starting from the beginning", path)
@@ -409,15 +434,38 @@ class Trainer:
         self.kept = f"the last good checkpoint, of epoch {self.epoch}, is {path}"
 
 
+class _Passing:
+    """What a forward pass changes: running statistics and the random stream."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.model, self.device = model, device
+        self.buffers = [buffer.clone() for buffer in model.buffers()]
+        self.random = torch.get_rng_state()
+        self.random_there = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for buffer, value in zip(self.model.buffers(), self.buffers, strict=True):
+            buffer.copy_(value)
+        torch.set_rng_state(self.random)
+        if self.random_there is not None:
+            torch.cuda.set_rng_state(self.random_there, self.device)
+
+
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """Return a checkpoint's content, or None if there is none that can be read.
 
     Returns
     -------
     dict or None
-        `identity`, `epochs` (the log so far), `model`, `optimiser` and, where the recipe averages
-        weights, `ema`. A damaged file is discarded
-        with a logged warning. Nothing but tensors and plain values is ever unpickled.
+        `identity`, `epochs` (the log so far), `model`, `optimiser` and, where the recipe averages weights,
+        `ema`. A damaged file is left where it is, with a logged warning. Nothing but tensors and plain
+        values is ever unpickled.
+
+    Raises
+    ------
+    RuntimeError, OSError
+        If memory does not suffice, or the file is there and cannot be read: neither says that it is damaged.
     """
     if not path.exists():
         return None
@@ -426,10 +474,11 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         missing = {"identity", "epochs", "model", "optimiser"} - set(state)
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except (RuntimeError, ValueError, TypeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        if out_of_memory(error):
+            raise
         reason = str(error).split("\n", maxsplit=1)[0]
-        logger.warning("%s: is damaged (%s); discarded, training starts from the beginning", path, reason)
-        path.unlink(missing_ok=True)
+        logger.warning("%s: is damaged (%s)", path, reason)
         return None
     return state
 
@@ -443,7 +492,8 @@ def deterministic(device: torch.device) -> Iterator[None]:
     memory: Any = torch.utils.deterministic
     fill = memory.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.use_deterministic_algorithms(True)
+        # On a GPU a few operations have no such kernel: they are named in a warning and run all the same.
+        torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
         memory.fill_uninitialized_memory = False  # guards against bugs, costs time
         try:
             yield

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from shiftcast.cards import ArchitectureCard
-from shiftcast.errors import CardError
+from shiftcast.errors import CardError, TrainingError
 from shiftcast.training.unstride import unstride_first
 
 IMAGE_SIZE = 32
 """Side of the images that every card is fitted to, in pixels."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED", "std::bad_alloc")
+"""What errors say that PyTorch raises for want of memory, beside its own class for it."""
 REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
 """What timm's models raise when arguments or images do not suit them."""
 
@@ -96,9 +98,24 @@ def _classify(classifier: nn.Module, features: Tensor) -> Tensor:
     return logits.flatten(1)
 
 
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether PyTorch says that memory does not suffice, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch or NumPy says that memory does not suffice, on a GPU or on the CPU."""
+    said = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in said for words in OUT_OF_MEMORY)
+    )
+
+
+@contextmanager
+def memory_named(what: str, device: str) -> Iterator[None]:
+    """Turn an error for want of memory into a `TrainingError` that says what it was for."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise TrainingError(f"{what}: memory on {device} does not suffice: {reason}") from None
 
 
 def count_parameters(model: nn.Module) -> int:

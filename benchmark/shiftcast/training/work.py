@@ -7,23 +7,26 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from shiftcast.cards import ArchitectureCard, Recipe, RunKey, Suite, card_hash, recipe_hash
 from shiftcast.data.loading import SuiteData
-from shiftcast.errors import RunError, TrainingError
+from shiftcast.errors import InvalidInputError, RunError, TrainingError
 from shiftcast.files import hash_of, sha256, source_hash
 from shiftcast.predictions import Integers
 from shiftcast.runs import (
     PREDICTIONS_LIMIT,
     Epoch,
     Git,
+    LabelViewAccuracy,
     Measured,
     RunFolder,
     RunRecord,
@@ -34,11 +37,11 @@ from shiftcast.runs import (
     store_logits,
 )
 from shiftcast.training.checkpoints import write_manifest
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Outputs, evaluate
 from shiftcast.training.features import FeatureScores
 from shiftcast.training.loop import Progress, derive_seeds, load_checkpoint, seeded_model, train
-from shiftcast.training.models import count_parameters, out_of_memory
-from shiftcast.training.resident import ResidentImages
+from shiftcast.training.models import count_parameters, memory_named
+from shiftcast.training.resident import Channels, ResidentImages
 from shiftcast.workspace import Workspace, cache_folder
 
 PACKAGES = ("numpy", "timm", "torch", "torchvision")
@@ -138,46 +141,88 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
     TrainingError
         If the loss or the logits stop being finite, or memory does not suffice.
     """
-    try:
+    with memory_named(str(job.key), job.device), _cleared(job.device):
         return _perform(job, folder, on_progress)
-    except RuntimeError as error:
-        if not out_of_memory(error):
-            raise
-        reason = str(error).split("\n", maxsplit=1)[0]
-    raise TrainingError(f"{job.key}: memory on {job.device} does not suffice: {reason}")
 
 
-def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None] | None) -> RunRecord:
+def train_network(job: Job, on_progress: Callable[[Progress], None] | None = None) -> None:
+    """Train or resume the job's network for the cache alone; raises as `perform` does."""
+    with memory_named(str(job.key), job.device), _cleared(job.device):
+        _, _, mean, std = _trained(job, on_progress)
+        write_manifest(job, mean, std, package_versions(), git_state())
+
+
+@contextmanager
+def _cleared(device: str) -> Iterator[None]:
+    """Measure a GPU's peak memory afresh, and give back what is held once the work is done."""
+    if device != "cuda":
+        yield
+        return
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        yield
+    finally:
+        torch.cuda.empty_cache()
+
+
+def _trained(
+    job: Job, on_progress: Callable[[Progress], None] | None
+) -> tuple[nn.Module, list[Epoch], Channels, Channels]:
+    """Return the trained network, its log, and the training images' channel statistics."""
     images = job.data.train
     resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
     mean, std = resident.statistics
-    card = job.fitted
-    model = seeded_model(card, classes_of(job), job.seeds.weights).to(job.device)
-    earlier = _earlier(folder) if has_final_checkpoint(job) else None
+    model = seeded_model(job.fitted, classes_of(job), job.seeds.weights).to(job.device)
+    epochs = train(
+        model, job.fitted, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress
+    )
+    return model, epochs, mean, std
+
+
+def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None] | None) -> RunRecord:
+    earlier = _earlier(folder)
+    only_evaluated = earlier is not None and has_final_checkpoint(job)
     start = time.perf_counter()
-    epochs = train(model, card, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress)
+    model, epochs, mean, std = _trained(job, on_progress)
     trained = time.perf_counter()
-    write_manifest(job, mean, std, package_versions(), git_state())
     sets = {name: entry.images for name, entry in job.data.sets.items()}
     scores = FeatureScores(job.suite, cast("Integers", job.data.sets[job.suite.source.test].labels))
-    logits = evaluate(model, card, sets, mean, std, job.device, on_features=scores.add)
-    stored = {
-        name: replace(
-            store_logits(f"{job.key} on {name}", logits[name].astype(np.float64), entry.labels),
-            clusters=entry.clusters,
-        )
-        for name, entry in job.data.sets.items()
-    }
-    seen = len(images.images) * job.recipe.epochs
+
+    def add(name: str, logits: Outputs, features: Outputs) -> None:
+        if not (np.isfinite(logits).all() and np.isfinite(features).all()):
+            raise TrainingError(
+                f"{job.key} on {name}: gives NaN or infinite values; the training has diverged. Lower "
+                f"learning_rate under [train.{job.recipe.name}] in architectures/{job.card.name}.toml"
+            )
+        scores.add(name, logits, features)
+
+    logits = evaluate(model, job.fitted, sets, mean, std, job.device, on_features=add)
+    stored = _stored(job, logits)
+    write_manifest(job, mean, std, package_versions(), git_state())
+    seen = len(job.data.train.images) * job.recipe.epochs
+    speed = round(seen / max(trained - start, 1e-9), 1)
     measured = Measured(
-        train_seconds=earlier.train_seconds if earlier else round(trained - start, 3),
+        train_seconds=earlier.measured.train_seconds
+        if earlier and only_evaluated
+        else round(trained - start, 3),
         evaluate_seconds=round(time.perf_counter() - trained, 3),
-        images_per_second=earlier.images_per_second
-        if earlier
-        else round(seen / max(trained - start, 1e-9), 1),
+        images_per_second=earlier.measured.images_per_second if earlier and only_evaluated else speed,
         peak_memory_mib=round(_peak_memory(job.device) / 2**20, 1),
     )
     return _write(job, folder, stored, epochs, count_parameters(model), scores.found, measured)
+
+
+def _stored(job: Job, logits: Mapping[str, Outputs]) -> dict[str, StoredSet]:
+    try:
+        return {
+            name: replace(
+                store_logits(f"{job.key} on {name}", logits[name].astype(np.float64), entry.labels),
+                clusters=entry.clusters,
+            )
+            for name, entry in job.data.sets.items()
+        }
+    except InvalidInputError as error:
+        raise TrainingError(str(error)) from error
 
 
 def _peak_memory(device: str) -> int:
@@ -187,12 +232,24 @@ def _peak_memory(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _earlier(folder: RunFolder) -> Measured | None:
-    """Return what was measured when the run was trained, if it is only to be evaluated again."""
+def _earlier(folder: RunFolder) -> RunRecord | None:
+    """Return what stands in the run's folder, if it is only to be evaluated again or replaced."""
     try:
-        return folder.read_record().measured
+        return folder.read_record()
     except RunError:
         return None
+
+
+def _earlier_views(job: Job, folder: RunFolder, stored: StoredSet) -> dict[str, LabelViewAccuracy]:
+    """Return the label views of the run that is replaced, if it says the same about the same images."""
+    try:
+        record, sets = folder.read()
+    except RunError:
+        return {}
+    source = job.suite.source.test
+    same = record.source == source and record.datasets.get(source) == job.data.used[source]
+    same = same and source in sets and np.array_equal(sets[source].logits, stored.logits)
+    return record.label_views if same else {}
 
 
 def classes_of(job: Job) -> int:
@@ -239,6 +296,7 @@ def _write(
         source_hash=source_hash(),
         predictions_sha256=sha256(predictions),
         feature_scores=scores,
+        label_views=_earlier_views(job, folder, stored[job.suite.source.test]),
         measured=measured,
     )
     folder.write(record, predictions)
