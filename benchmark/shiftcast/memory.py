@@ -2,11 +2,13 @@
 
 A benchmark scores many models against one reference ensemble. What depends on the ensemble alone
 (its difficulty scores, its votes, whether it holds probabilities at all) is remembered for arrays
-that are not writeable; anybody else's arrays are computed afresh each time.
+that are not writeable; anybody else's arrays are computed afresh each time. And `give_back`, for after.
 """
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -58,3 +60,11 @@ def _fixed(array: NDArray[Any]) -> bool:
             return False
         base = base.base
     return base is None
+
+
+def give_back() -> None:
+    """Give memory that is free back to the system, where the C library can (glibc's keeps a lot of it)."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

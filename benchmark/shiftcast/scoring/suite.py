@@ -13,6 +13,7 @@ from shiftcast.analysis.report import confusion_tables
 from shiftcast.cards import Suite
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
+from shiftcast.memory import give_back
 from shiftcast.pool import Pool, ReportedRun, read_pool, read_reported
 from shiftcast.predictions import Integers
 from shiftcast.runs import RunRecord
@@ -50,6 +51,7 @@ def score_suite(
     table, skipped = score_pool(pool, chosen)
     reported = _reported(pool, folder, chosen)
     pool.forget()
+    give_back()
     table = with_conformal(table)
     present = pool.targets if pool.scored else []
     return SuiteScores(
