@@ -139,7 +139,7 @@ def run_suite(
     # By now, whoever was at these has gone on; what is still held is waited for.
     _collect(_one_by_one(held, partial(attempt, say=reporter.note), reporter), summary, reporter)
     for job in jobs:
-        if job.key in summary.kept:
+        if data.label_views and job.key in summary.kept:
             with suppress(HeldError), locked(job.lock, None):
                 add_label_views(RunFolder(folder / job.key.path), data)
     return summary
