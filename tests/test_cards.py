@@ -1,7 +1,17 @@
 import pytest
 
-from shiftcast.cards import ArchitectureCard, DatasetCard, Recipe, Suite, card_hash, read_card, recipe_hash
+from shiftcast.cards import (
+    ArchitectureCard,
+    DatasetCard,
+    RandAugmentSpec,
+    Recipe,
+    Suite,
+    card_hash,
+    read_card,
+    recipe_hash,
+)
 from shiftcast.errors import CardError
+from shiftcast.workspace import find_workspace
 
 CARD = """
 timm = "resnet18"
@@ -110,7 +120,17 @@ def test_fields_that_came_later_count_where_they_are_set(tmp_path):
     assert len(hashes | {before}) == 1 + len(LATER)
 
 
-LATER = {"ema": 0.99, "precision": "bfloat16"}
+LATER = {
+    "ema": 0.99,
+    "precision": "bfloat16",
+    "mixup": 1.0,
+    "cutmix": 1.0,
+    "rand_augment": RandAugmentSpec(operations=2, magnitude=9),
+    "sam": 0.05,
+    "early_stop": 0.5,
+    "train_share": 0.5,
+    "label_noise": 0.5,
+}
 
 
 def test_a_recipe_may_fix_the_precision(tmp_path):
@@ -118,6 +138,99 @@ def test_a_recipe_may_fix_the_precision(tmp_path):
     recipe = read_card(Recipe, write(tmp_path, RECIPE))
     assert recipe.fitted(card) == card
     assert recipe.model_copy(update={"precision": "bfloat16"}).fitted(card).precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("mixup = 0.0", "mixup: Input should be greater than 0"),
+        ("mixup = inf", "mixup: Input should be a finite number"),
+        ("cutmix = -1.0", "cutmix: Input should be greater than 0"),
+        ("sam = 0.0", "sam: Input should be greater than 0"),
+        ("label_noise = 0.0", "label_noise: Input should be greater than 0"),
+        ("label_noise = 1.1", "label_noise: Input should be less than or equal to 1"),
+        ("train_share = 0.0", "train_share: Input should be greater than 0"),
+        ("train_share = 1.5", "train_share: Input should be less than or equal to 1"),
+        ("early_stop = 0.0", "early_stop: Input should be greater than 0"),
+        ("early_stop = 1.0", "early_stop: Input should be less than 1"),
+        ("early_stop = 0.1", "early_stop = 0.1 of 3 epochs ends after 0: expected .* after 1 to 2 of them"),
+        ("early_stop = 0.9", "early_stop = 0.9 of 3 epochs ends after 3: expected .* after 1 to 2 of them"),
+        ("rand_augment = { operations = 2 }", r"rand_augment\.magnitude: Field required"),
+        ("rand_augment = { operations = 0, magnitude = 9 }", r"rand_augment\.operations: .*greater than or"),
+        ("rand_augment = { operations = 2, magnitude = 31 }", r"rand_augment\.magnitude: .*equal to 30"),
+        ("rate_factor = 0.0", "rate_factor: Input should be greater than 0"),
+        ('rate_of = "thing"', "rate_of names this recipe itself"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_refused(tmp_path, line, message):
+    with pytest.raises(CardError, match=rf"thing\.toml: is not a valid Recipe: .*{message}"):
+        read_card(Recipe, write(tmp_path, RECIPE + line))
+
+
+def test_mixup_cutmix_and_sam_may_meet(tmp_path):
+    recipe = read_card(Recipe, write(tmp_path, RECIPE + "mixup = 0.2\ncutmix = 1.0\nsam = 0.05\n"))
+    assert (recipe.mixup, recipe.cutmix, recipe.sam) == (0.2, 1.0, 0.05)
+
+
+def test_an_early_stop_is_to_whole_epochs(tmp_path):
+    recipe = read_card(Recipe, write(tmp_path, RECIPE + "early_stop = 0.6"))
+    assert recipe.epochs_run == 2
+    assert recipe.model_copy(update={"early_stop": None}).epochs_run == 3
+    assert recipe.model_copy(update={"epochs": 1, "early_stop": 0.1}).epochs_run == 1
+
+
+def test_a_recipe_may_take_the_rates_that_were_tuned_for_another(tmp_path):
+    card = read_card(ArchitectureCard, write(tmp_path, CARD))
+    bare = card.model_copy(update={"train": {}})
+    alike = read_card(Recipe, write(tmp_path, RECIPE + 'rate_of = "fast"\n', "alike.toml"))
+    higher = read_card(
+        Recipe, write(tmp_path, RECIPE + 'rate_of = "fast"\nrate_factor = 4.0\n', "higher.toml")
+    )
+    plain = read_card(Recipe, write(tmp_path, RECIPE, "alike.toml"))
+    assert alike.resolved(card) == plain.model_copy(update={"learning_rate": 0.5})
+    assert alike.resolved(bare) == plain
+    assert [higher.resolved(one).learning_rate for one in (card, bare)] == [2.0, 0.4]
+    assert higher.resolved(card).resolved(card) == higher.resolved(card)
+    own = read_card(ArchitectureCard, write(tmp_path, CARD + "[train.higher]\nlearning_rate = 0.7\n"))
+    assert higher.resolved(own).learning_rate == 0.7
+    decay = read_card(ArchitectureCard, write(tmp_path, CARD + "[train.higher]\nweight_decay = 0.7\n"))
+    assert higher.resolved(decay).learning_rate == 2.0
+    assert higher.resolved(decay).weight_decay == 0.7
+
+
+UNLIKE_PLAIN = {
+    "no-augmentation-8": {"crop_padding": 0, "flip": False},
+    "label-smoothing-01-8": {"label_smoothing": 0.1},
+    "label-smoothing-03-8": {"label_smoothing": 0.3},
+    "mixup-8": {"mixup": 1.0},
+    "cutmix-8": {"cutmix": 1.0},
+    "rand-augment-8": {"rand_augment": {"operations": 2, "magnitude": 9}},
+    "sam-8": {"sam": 0.05},
+    "high-rate-8": {"rate_factor": 4.0},
+    "low-rate-8": {"rate_factor": 0.25},
+    "high-decay-8": {"weight_decay": 0.5},
+    "no-decay-8": {"weight_decay": 0.0},
+    "early-stop-8": {"early_stop": 0.5},
+    "half-data-8": {"train_share": 0.5},
+    "tenth-data-8": {"train_share": 0.1},
+    "random-labels-8": {"label_noise": 1.0},
+    "label-noise-40-8": {"label_noise": 0.4},
+}
+
+
+def test_the_recipes_like_plain_8_differ_in_what_they_say():
+    recipes = find_workspace().recipes
+    plain = recipes["plain-8"].model_dump()
+    trained = {name: recipe for name, recipe in recipes.items() if isinstance(recipe, Recipe)}
+    alike = {name: recipe for name, recipe in trained.items() if recipe.rate_of == "plain-8"}
+    assert alike.keys() == UNLIKE_PLAIN.keys()
+    for name, recipe in alike.items():
+        assert recipe.title.startswith("Like plain-8, but "), name
+        assert recipe.model_dump() == plain | UNLIKE_PLAIN[name] | {
+            "name": name,
+            "title": recipe.title,
+            "rate_of": "plain-8",
+        }
 
 
 def test_targets_unfold_by_transform_and_severity():

@@ -103,7 +103,7 @@ def test_a_card_of_the_name_says_what_is_left_out(workspace):
 
 @pytest.mark.parametrize("name", ["../up", "/root", "a/b", "", "A", ".hidden", "x" * 65, "a\n", "a\\b"])
 def test_a_name_that_is_no_name_is_refused(workspace, name):
-    with pytest.raises(InvalidInputError, match=r"architecture: .*Names are of small letters"):
+    with pytest.raises(InvalidInputError, match=r"architecture: .*expected at most 64 small letters"):
         make_claim(workspace, name, 0, None, None, "")
 
 

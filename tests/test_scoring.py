@@ -255,6 +255,21 @@ def test_an_ensemble_is_judged_once_however_many_models_are_scored(workspace, ma
     assert len(judged) == len(set(judged)) > 0
 
 
+def test_peers_are_the_runs_of_plain_recipes(workspace, make_results, monkeypatch):
+    from shiftcast.scoring import RunView
+
+    pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
+    first, second, *rest = pool.scored
+    assert RunView(pool, first).peers == [second, *rest]
+    del pool.peers
+    monkeypatch.setattr(pool, "is_plain", lambda run: run is not second)
+    assert RunView(pool, first).peers == rest
+    assert RunView(pool, second).peers == [first, *rest]
+    del pool.peers
+    monkeypatch.setattr(pool, "is_plain", lambda run: False)
+    assert RunView(pool, first).peers == [second, *rest]
+
+
 def test_target_rows_are_permuted_alike_for_every_model(workspace, make_results):
     from shiftcast.scoring import RunView
 

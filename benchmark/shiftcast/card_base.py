@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,8 +26,19 @@ class Card(BaseModel):
 AnyCard = TypeVar("AnyCard", bound=Card)
 
 
-def read_card(model: type[AnyCard], path: Path) -> AnyCard:
+def read_card(
+    model: type[AnyCard], path: Path, kinds: Mapping[str, type[AnyCard]] = MappingProxyType({})
+) -> AnyCard:
     """Read the TOML file at `path` as a card named after the file.
+
+    Parameters
+    ----------
+    model
+        What the card is.
+    path
+        The file.
+    kinds
+        By key, what a file that has it is instead.
 
     Raises
     ------
@@ -36,6 +49,7 @@ def read_card(model: type[AnyCard], path: Path) -> AnyCard:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CardError(f"{path}: is not valid TOML: {error}") from error
+    model = next((other for key, other in kinds.items() if key in values), model)
     try:
         return model.model_validate({"name": path.stem, **values})
     except ValidationError as error:

@@ -1,38 +1,53 @@
 """The registry's data: architecture cards, dataset cards, recipes and suites as pydantic models.
 
-Every model refuses unknown keys. This module says what a card may hold; finding the files is
-`workspace`'s business, and building a network from a card `training.models`'s.
+Every model refuses unknown keys. Suites are here; `model_cards`, `recipes` and `dataset_cards` hold the
+others. Finding the files is `workspace`'s business, and building a network from a card `training.models`'s.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shiftcast.card_base import AnyCard, Card, Name, explain, read_card
 from shiftcast.dataset_cards import Build, DatasetCard, Derivation, Download, LabelViewCard
-from shiftcast.files import hash_of
+from shiftcast.model_cards import (
+    ArchitectureCard,
+    ClassicalCard,
+    ModelCard,
+    Precision,
+    TrainingOverride,
+    card_hash,
+)
+from shiftcast.recipes import AnyRecipe, FitRecipe, RandAugmentSpec, Recipe, recipe_hash, resolve
 
 __all__ = [
     "AnyCard",
+    "AnyRecipe",
     "ArchitectureCard",
     "Build",
     "Card",
+    "ClassicalCard",
     "DatasetCard",
     "Derivation",
     "Download",
+    "Expectation",
+    "FitRecipe",
     "LabelViewCard",
     "Level",
+    "ModelCard",
     "Name",
     "Precision",
+    "RandAugmentSpec",
     "Recipe",
     "ReferenceEnsemble",
     "RunKey",
     "Runs",
     "Source",
     "Suite",
+    "SuiteView",
     "Target",
     "TargetSpec",
     "TrainingOverride",
@@ -40,89 +55,10 @@ __all__ = [
     "explain",
     "read_card",
     "recipe_hash",
+    "resolve",
 ]
 
 Level = Literal["required", "optional", "maintainers-only"]
-Precision = Literal["float32", "bfloat16"]
-LATER_FIELDS = ("ema", "precision")
-"""Fields of a recipe that are younger than the first published runs."""
-
-
-class TrainingOverride(BaseModel):
-    """What an architecture card may change in a recipe, under `[train.RECIPE]`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    learning_rate: float | None = Field(default=None, gt=0)
-    weight_decay: float | None = Field(default=None, ge=0)
-    batch_size: int | None = Field(default=None, ge=1)
-
-
-class ArchitectureCard(Card):
-    """A timm model, how it is fitted to 32 x 32 images, and what it is."""
-
-    timm: str
-    family: str
-    title: str
-    citation: str
-    kwargs: dict[str, Any] = Field(default={}, description="keyword arguments of timm.create_model")
-    parameters: int = Field(gt=0, description="trainable parameters with ten classes")
-    feature_map: list[int] = Field(
-        description="final feature map [channels, height, width] or [tokens, width]"
-    )
-    unstride: int = Field(
-        default=0, ge=0, description="downsampling stages, first in forward order, run at stride 1"
-    )
-    input_size: int = Field(default=32, ge=32, description="images are resized to this many pixels")
-    allow_collapse: str = Field(default="", description="why a final map below 2 x 2 is accepted")
-    precision: Precision = "float32"
-    train: dict[str, TrainingOverride] = {}
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if len(self.feature_map) not in (2, 3):
-            raise ValueError("feature_map must be [channels, height, width] or [tokens, width]")
-        collapsed = len(self.feature_map) == 3 and min(self.feature_map[1:]) < 2
-        if collapsed and not self.allow_collapse:
-            raise ValueError(
-                f"the final feature map {self.feature_map} is below 2 x 2: raise unstride, or give the "
-                "reason under allow_collapse"
-            )
-        return self
-
-
-class Recipe(Card):
-    """How to train: optimiser, schedule, augmentation, loss and epochs."""
-
-    title: str
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    optimiser: Literal["sgd", "adamw"]
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    schedule: Literal["one-cycle", "cosine"]
-    warmup: float = Field(
-        default=0.2, ge=0, lt=1, description="share of the steps that raise the learning rate"
-    )
-    crop_padding: int = Field(default=0, ge=0, le=16, description="pixels of zero padding for random crops")
-    flip: bool = Field(default=False, description="random horizontal flips")
-    cutout: int = Field(default=0, ge=0, le=32, description="side of the square that is blanked, in pixels")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    clip_norm: float | None = Field(default=None, gt=0, description="largest gradient norm")
-    ema: float | None = Field(
-        default=None, gt=0, lt=1, description="decay, a step, of the average of the weights that is evaluated"
-    )
-    precision: Precision | None = Field(default=None, description="of every network, whatever its card says")
-
-    def resolved(self, card: ArchitectureCard) -> Recipe:
-        """Return this recipe with the overrides that `card` carries for it."""
-        override = card.train.get(self.name)
-        return self if override is None else self.model_copy(update=override.model_dump(exclude_none=True))
-
-    def fitted(self, card: ArchitectureCard) -> ArchitectureCard:
-        """Return `card` with the precision that this recipe asks for."""
-        return card if self.precision is None else card.model_copy(update={"precision": self.precision})
 
 
 class Source(BaseModel):
@@ -136,6 +72,10 @@ class Source(BaseModel):
         default=None, ge=1, description="stratified subset of the training images"
     )
     seed: int = Field(default=0, ge=0, description="seed of the halves and subsets")
+    planted: Literal["coloured-line", "dominoes"] | None = Field(
+        default=None, description="shortcut in training and test images, see data.planted"
+    )
+    agreement: float = Field(default=1.0, ge=0, le=1, description="share of shortcuts that show the class")
 
 
 class TargetSpec(BaseModel):
@@ -217,6 +157,66 @@ class RunKey(BaseModel):
         return self.path.as_posix()
 
 
+class SuiteView(BaseModel):
+    """What a suite's runs would say under a change that needs no network: a control.
+
+    Either `scale`, a factor on every logit of the scored run alone, or `resample`: half B of the test set
+    drawn with unequal weights as a target, while estimators fit on half A.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    scale: float | None = Field(default=None, gt=0, le=100)
+    resample: Literal["class", "confusion"] | None = None
+    ratio: float = Field(default=1.0, ge=1, le=1e6, description="largest weight over smallest")
+    share: float = Field(default=0.5, gt=0, le=1, description="of half B that is drawn, without replacement")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.scale is None) == (self.resample is None):
+            raise ValueError("expected one of scale and resample")
+        return self
+
+
+Quantity = Literal["accuracy", "bias", "error", "change"]
+
+
+class Expectation(BaseModel):
+    """A figure that a control must come to, stated before it was run, in percent or percentage points.
+
+    `accuracy`: mean actual accuracy. `bias`, `error`: mean signed or absolute error of each of
+    `estimators`. `change`: mean absolute difference that `view` makes to each one's predictions.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str = Field(min_length=1)
+    quantity: Quantity
+    estimators: list[str] = []
+    view: Name | None = None
+    targets: list[str] = Field(default=[], description="ids of sets; all targets where empty")
+    architectures: list[Name] = Field(default=[], description="of the runs; all where empty")
+    recipes: list[Name] = Field(default=[], description="of the runs; all where empty")
+    low: float = -100.0
+    high: float = 100.0
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if (self.quantity == "accuracy") != (not self.estimators):
+            raise ValueError("estimators belong to every quantity but accuracy")
+        if self.quantity == "change" and self.view is None:
+            raise ValueError("change needs a view: what changes?")
+        if self.low > self.high or (self.low, self.high) == (-100, 100):
+            raise ValueError("expected a bound, and low no larger than high")
+        return self
+
+    def concerns(self, key: RunKey) -> bool:
+        """Whether a run is one of those that this is about."""
+        named = not self.architectures or key.architecture in self.architectures
+        return named and (not self.recipes or key.recipe in self.recipes)
+
+
 class Suite(Card):
     """Source, targets, runs and reference ensemble: everything one board section is made of."""
 
@@ -229,6 +229,8 @@ class Suite(Card):
     reference: ReferenceEnsemble
     headline: str = "ConfusionPartition"
     editions: dict[Name, str] = Field(default={}, description="edition of each dataset that rows are about")
+    views: list[SuiteView] = []
+    expectations: list[Expectation] = []
     scratch: bool = Field(default=False, description="keep results in outputs/, not on the board")
 
     @model_validator(mode="after")
@@ -247,7 +249,27 @@ class Suite(Card):
         ids = [target.id for target in self.unfolded_targets()]
         if len(set(ids)) != len(ids):
             raise ValueError("targets: the same target is listed twice")
+        self._check_expectations(ids, scored)
         return self
+
+    def _check_expectations(self, ids: list[str], scored: list[RunKey]) -> None:
+        views = {view.name: view for view in self.views}
+        if len(views) != len(self.views):
+            raise ValueError("views: the same name is listed twice")
+        for place, one in enumerate(self.expectations):
+            where = f"expectations.{place}"
+            if one.view is not None and one.view not in views:
+                raise ValueError(f"{where}.view: {one.view!r} is none of [[views]]")
+            drawn = one.view is not None and views[one.view].resample is not None
+            known = [] if drawn else [self.source.test, *ids]
+            if strange := sorted(set(one.targets) - set(known)):
+                raise ValueError(f"{where}.targets: {strange[0]!r} is no set that this is about")
+            if drawn and one.quantity == "change":
+                raise ValueError(f"{where}: a resampled view has no counterpart that it changes")
+            if one.quantity != "accuracy" and self.source.test in one.targets:
+                raise ValueError(f"{where}.targets: nothing is predicted for {self.source.test!r}")
+            if not any(one.concerns(key) for key in scored):
+                raise ValueError(f"{where}: no scored run has these architectures and recipes")
 
     def scored_runs(self) -> list[RunKey]:
         """Return every scored run, in the suite's order."""
@@ -285,20 +307,3 @@ class Suite(Card):
                 for severity in spec.severities
             ]
         return found
-
-
-def card_hash(card: ArchitectureCard) -> str:
-    """Return the hash of the fields of an architecture card that affect training."""
-    fields: dict[str, Any] = card.model_dump(
-        include={"timm", "kwargs", "unstride", "input_size", "precision"}, mode="json"
-    )
-    return hash_of(fields)
-
-
-def recipe_hash(recipe: Recipe) -> str:
-    """Return the hash of the fields of a resolved recipe that affect training.
-
-    Fields that came later count where they are set, so that earlier runs stay what they were.
-    """
-    unset = {field for field in LATER_FIELDS if getattr(recipe, field) is None}
-    return hash_of(recipe.model_dump(exclude={"name", "title", *unset}, mode="json"))

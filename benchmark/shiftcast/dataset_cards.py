@@ -62,8 +62,11 @@ class Derivation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Name
-    generator: Literal["corruptions", "published"]
+    generator: Literal["corruptions", "published", "planted"]
     version: int = Field(ge=1)
+    shortcut: Literal["coloured-line", "dominoes"] | None = Field(
+        default=None, description="of planted sets: what a suite has in its source and these sets move"
+    )
     transforms: list[Name] = Field(min_length=1, description="what a suite may ask for")
     severities: list[Annotated[int, Field(ge=1, le=5)]] = Field(default=[1, 2, 3, 4, 5], min_length=1)
     md5: dict[Name, Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]] = Field(
@@ -73,6 +76,8 @@ class Derivation(BaseModel):
 
     @model_validator(mode="after")
     def _stated(self) -> Self:
+        if (self.generator == "planted") != (self.shortcut is not None):
+            raise ValueError("shortcut belongs to generator 'planted', and only to it")
         if bool(self.md5) != bool(self.stated_by):
             raise ValueError("stated_by belongs to md5: say where the hashes were read")
         if strange := sorted(set(self.md5) - set(self.transforms)):

@@ -33,6 +33,10 @@ class ShiftcastError(Exception):
     exit_code = 2
 
 
+MOST_SHOWN = 24
+"""Names that a message lists where none is near."""
+
+
 class UnknownNameError(ShiftcastError):
     """A name that is not in a registry; the message offers the nearest ones.
 
@@ -51,7 +55,9 @@ class UnknownNameError(ShiftcastError):
     def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}."
+        shown = ", ".join(names[:MOST_SHOWN]) or "none"
+        more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {shown}{more}."
         place = f"{where}: " if where else ""
         super().__init__(f"{place}unknown {kind} {name!r}; {hint}")
 

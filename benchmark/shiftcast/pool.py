@@ -99,6 +99,15 @@ class Pool:
             self._labels[name] = next(run for run in self.runs if name in run.sets).sets[name].labels
         return self._labels[name]
 
+    def is_plain(self, run: StoredRun) -> bool:
+        """Whether a run was trained by a plain recipe, so that lines may be drawn through it."""
+        return self.workspace.recipe(run.key.recipe).plain
+
+    @cached_property
+    def peers(self) -> list[StoredRun]:
+        """Scored runs that others' agreement is measured with: those of plain recipes, or all if none is."""
+        return [run for run in self.scored if self.is_plain(run)] or self.scored
+
     @property
     def runs(self) -> list[StoredRun]:
         """Every complete run: the scored ones, then the reference ensemble's."""
@@ -399,9 +408,10 @@ def _status_row(
         **key.model_dump(),
         "role": role,
         "family": workspace.architecture(key.architecture).family,
-        "parameters": pd.NA if record is None else record.parameters,
+        "parameters": pd.NA if record is None else record.parameters or pd.NA,
+        "plain": workspace.recipe(key.recipe).plain,
         "device": "" if record is None else record.device,
-        "epochs": pd.NA if record is None else len(record.epochs),
+        "epochs": pd.NA if record is None else len(record.epochs) or pd.NA,
         "status": status,
     }
 
@@ -422,6 +432,7 @@ def _unlisted(workspace: Workspace, folder: Path, listed: set[Path]) -> list[dic
                 "role": "scored",
                 "family": known.family if known else "",
                 "parameters": pd.NA,
+                "plain": False,
                 "device": "",
                 "epochs": pd.NA,
                 "status": "not listed in the suite",

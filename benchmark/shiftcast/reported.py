@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import safe_open
 
-from shiftcast.cards import Suite, explain
+from shiftcast.cards import ArchitectureCard, Suite, explain
 from shiftcast.checks import are_percentages, looks_like_probabilities
 from shiftcast.data.loading import edition_tag, load_suite
 from shiftcast.errors import InvalidInputError, MissingDataError, RunError, UnknownNameError
@@ -110,7 +110,7 @@ def make_claim(
     card = workspace.architectures.get(architecture)
     if family is None:
         family = card.family if card else UNKNOWN_FAMILY
-    if parameters is None and card:
+    if parameters is None and isinstance(card, ArchitectureCard):
         parameters = card.parameters
     if seed < 0:
         raise InvalidInputError(f"seed: expected 0 or more, got {seed}")
@@ -118,9 +118,14 @@ def make_claim(
         key = {"architecture": architecture, "recipe": SELF_REPORTED, "seed": seed}
         return Claim.model_validate({"key": key, "family": family, "parameters": parameters, "note": note})
     except ValidationError as error:
+        if any("architecture" in item["loc"] for item in error.errors()):
+            raise InvalidInputError(
+                "architecture: expected at most 64 small letters, digits, '.', '_' and '-', a letter or "
+                f"digit first, got {architecture!r}"
+            ) from error
         raise InvalidInputError(
-            f"{explain(error).replace('key.', '')}. Names are of small letters, digits, '.', '_' and '-'; "
-            f"family and note are one line of at most {LONGEST_LINE} printable characters"
+            f"{explain(error).replace('key.', '')}. Family and note are one line of at most {LONGEST_LINE} "
+            "printable characters"
         ) from error
 
 

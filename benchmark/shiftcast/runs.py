@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from shiftcast.cards import Recipe, RunKey, explain
+from shiftcast.cards import FitRecipe, Recipe, RunKey, explain
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.files import canonical_json, sha256, write_atomic
 from shiftcast.predictions import Floats, Integers
@@ -114,7 +114,7 @@ class RunRecord(StrictModel):
     family: str
     card_hash: str
     recipe_hash: str
-    recipe: Recipe
+    recipe: Recipe | FitRecipe
     seeds: Seeds
     source: str
     datasets: dict[str, DatasetUsed]

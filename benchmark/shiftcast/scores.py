@@ -22,6 +22,11 @@ REPORTED_COLUMNS = (
     *("architecture", "seed", "family", "parameters", "note", "stale"),
     *("set", "right", "n", "effective", "predicted"),
 )
+SEED_COLUMNS = (
+    *("architecture", "recipe", "set", "seeds", "n", "accuracy"),
+    *("raw", "raw_low", "raw_high", "wise", "wise_low", "wise_high"),
+)
+CONTROL_COLUMNS = ("text", "quantity", "low", "high", "estimator", "seen", "rows", "holds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +47,9 @@ class SuiteScores:
         Whether each target, by id, is a natural shift.
     runs
         One row per run that the suite lists or `results/` holds. Columns: `architecture`, `recipe`,
-        `seed`, `role` ("scored" or "reference"), `family`, `parameters` (Int64), `device`, `epochs`
-        (Int64), `status` ("ok", or the reason in words: "missing", "stale: ...", "damaged: ...",
-        "lacks target X").
+        `seed`, `role` ("scored" or "reference"), `family`, `parameters` (Int64), `plain` (whether its
+        recipe is, see `Recipe.plain`), `device`, `epochs` (Int64), `status` ("ok", or the reason in words:
+        "missing", "stale: ...", "damaged: ...", "lacks target X").
     accuracies
         One row per run with status "ok" and set of images. Columns: `architecture`, `recipe`,
         `seed`, `role`, `set` (a target's id, or `suite.source.test` for the in-distribution set),
@@ -74,6 +79,14 @@ class SuiteScores:
         `architecture`, `seed`, `family`, `parameters` (Int64), `note` (how it was trained, in its
         author's words), `stale` (why it is not shown, or empty), `set`, `right` (Int64), `n`, `effective`
         (as in `accuracies`), `predicted` (by the suite's headline estimator; NaN where it has no row).
+    seeds
+        The spread of models with at least four complete seeds, on the source and each labelled natural
+        target. Columns: `architecture`, `recipe`, `set`, `seeds`, `n`, `accuracy`, and the variances of
+        `SeedSpread`.
+    controls
+        What came of the suite's expectations: one row for each of them and estimator (empty where it is
+        about accuracies). Columns: `text`, `quantity`, `low`, `high`, `estimator`, `seen` (in percent or
+        pp; NaN where no run tells), `rows` (how many figures it is the mean of), `holds`.
     ensemble
         The reference ensemble. Columns: `architecture`, `family`, `role` ("member" or "reserve").
     dataset_notes
@@ -96,3 +109,5 @@ class SuiteScores:
     views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VIEW_COLUMNS)))
     label_views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_VIEW_COLUMNS)))
     reported: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(REPORTED_COLUMNS)))
+    seeds: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SEED_COLUMNS)))
+    controls: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONTROL_COLUMNS)))

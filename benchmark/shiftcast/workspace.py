@@ -7,9 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import TypeVar, cast
 
-from shiftcast.cards import AnyCard, ArchitectureCard, DatasetCard, Recipe, Suite, Target, read_card
+from shiftcast.cards import (
+    AnyCard,
+    AnyRecipe,
+    ArchitectureCard,
+    ClassicalCard,
+    DatasetCard,
+    FitRecipe,
+    ModelCard,
+    Recipe,
+    Suite,
+    Target,
+    read_card,
+    resolve,
+)
 from shiftcast.difficulty import choose_members
 from shiftcast.errors import CardError, InvalidInputError, UnknownNameError, WorkspaceError
 from shiftcast.runs import SELF_REPORTED
@@ -37,9 +51,9 @@ class Workspace:
     home: Path
 
     @cached_property
-    def architectures(self) -> Mapping[str, ArchitectureCard]:
+    def architectures(self) -> Mapping[str, ModelCard]:
         """Every architecture card by name."""
-        return self._cards(ArchitectureCard, "architectures")
+        return self._cards(ArchitectureCard, "architectures", {"sklearn": ClassicalCard})
 
     @cached_property
     def datasets(self) -> Mapping[str, DatasetCard]:
@@ -47,9 +61,9 @@ class Workspace:
         return self._cards(DatasetCard, "datasets")
 
     @cached_property
-    def recipes(self) -> Mapping[str, Recipe]:
+    def recipes(self) -> Mapping[str, AnyRecipe]:
         """Every recipe by name."""
-        return self._cards(Recipe, "benchmark/recipes")
+        return self._cards(Recipe, "benchmark/recipes", {"kind": FitRecipe})
 
     @cached_property
     def suites(self) -> Mapping[str, Suite]:
@@ -71,21 +85,42 @@ class Workspace:
         """
         return lookup("suite", name, self.suites)
 
-    def architecture(self, name: str) -> ArchitectureCard:
+    def architecture(self, name: str) -> ModelCard:
         """Return an architecture card by name; `UnknownNameError` if there is none."""
         return lookup("architecture", name, self.architectures)
+
+    def network(self, name: str) -> ArchitectureCard:
+        """Return the card of a network by name.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such architecture.
+        InvalidInputError
+            If it is no network.
+        """
+        card = self.architecture(name)
+        if not isinstance(card, ArchitectureCard):
+            raise InvalidInputError(
+                f"architecture {name!r} is a classifier of scikit-learn; expected a network of timm's"
+            )
+        return card
+
+    def training(self, network: str, recipe: str) -> Recipe:
+        """Return a recipe with a network's overrides; `CardError` if it is not for networks."""
+        return cast("Recipe", resolve(self.recipe(recipe), self.network(network)))
 
     def dataset(self, name: str) -> DatasetCard:
         """Return a dataset card by name; `UnknownNameError` if there is none."""
         return lookup("dataset", name, self.datasets)
 
-    def recipe(self, name: str) -> Recipe:
+    def recipe(self, name: str) -> AnyRecipe:
         """Return a recipe by name; `UnknownNameError` if there is none."""
         return lookup("recipe", name, self.recipes)
 
-    def resolved_recipe(self, architecture: str, recipe: str) -> Recipe:
-        """Return a recipe with an architecture's overrides."""
-        return self.recipe(recipe).resolved(self.architecture(architecture))
+    def resolved_recipe(self, architecture: str, recipe: str) -> AnyRecipe:
+        """Return a recipe with an architecture's overrides; `CardError` if it is for other models."""
+        return resolve(self.recipe(recipe), self.architecture(architecture))
 
     def outputs(self, suite: Suite) -> Path:
         """Return the ignored folder for a suite's report."""
@@ -110,8 +145,14 @@ class Workspace:
         """Whether a target is a natural shift, as its dataset card says."""
         return self.dataset(target.dataset).shift == "natural"
 
-    def _cards(self, model: type[AnyCard], folder: str) -> dict[str, AnyCard]:
-        return {path.stem: read_card(model, path) for path in sorted((self.root / folder).glob("*.toml"))}
+    def _cards(
+        self,
+        model: type[AnyCard],
+        folder: str,
+        kinds: Mapping[str, type[AnyCard]] = MappingProxyType({}),
+    ) -> dict[str, AnyCard]:
+        paths = sorted((self.root / folder).glob("*.toml"))
+        return {path.stem: read_card(model, path, kinds) for path in paths}
 
     def _check_suite(self, suite: Suite) -> None:
         where = f"{self.root / 'benchmark/suites' / suite.name}.toml"
@@ -119,6 +160,10 @@ class Workspace:
             lookup("architecture", run.architecture, self.architectures, where)
             self._refuse_reserved(run.recipe, where)
             lookup("recipe", run.recipe, self.recipes, where)
+            try:
+                self.resolved_recipe(run.architecture, run.recipe)
+            except CardError as error:
+                raise CardError(f"{where}: {error}") from error
         for name in (suite.source.train, suite.source.test, *suite.editions):
             lookup("dataset", name, self.datasets, where)
         classes = self.datasets[suite.source.test].classes
@@ -145,6 +190,11 @@ class Workspace:
         if card.derived is None or not target.derived:
             raise CardError(
                 f"{where}: transforms and severities belong to derived datasets; see {target.dataset!r}"
+            )
+        if card.derived.shortcut != (suite.source.planted if card.derived.generator == "planted" else None):
+            raise CardError(
+                f"{where}: {target.dataset!r} moves the shortcut {card.derived.shortcut!r}: expected it "
+                f"under [source] as `planted`, got {suite.source.planted!r}"
             )
         if card.derived.source != suite.source.test:
             raise CardError(
@@ -176,8 +226,16 @@ class Workspace:
                 choose_members(members, reserves, self.architectures[run.architecture].family)
             except InvalidInputError as error:
                 raise CardError(f"{where}: {error}") from error
-        if self.recipes[suite.reference.recipe].label_smoothing > 0:
+        recipe = self.recipes[suite.reference.recipe]
+        if isinstance(recipe, Recipe) and recipe.label_smoothing > 0:
             raise CardError(f"{where}: reference members must be trained without label smoothing")
+        blurring = ("mixup", "cutmix", "label_noise")
+        spoilt = [name for name in blurring if getattr(recipe, name, None) is not None]
+        if spoilt:
+            raise CardError(
+                f"{where}: reference members must be trained without {' and '.join(spoilt)}, which blur "
+                f"the classes: choose another recipe than {recipe.name!r}"
+            )
 
 
 def lookup(kind: str, name: str, known: Mapping[str, AnyValue], where: str = "") -> AnyValue:

@@ -51,6 +51,18 @@ def test_lines_are_those_of_scipy(world, resampled, predicted):
     assert (row["runs"], row["architectures"]) == (10, 5)
 
 
+def test_lines_go_through_plain_recipes_alone(world, resampled, predicted, monkeypatch):
+    last = world.pool.scored[-1]
+    monkeypatch.setattr(world.pool, "is_plain", lambda run: run is not last)
+    table = predicted_lines(Resampled(Confusion(world.pool)), predicted).set_index("set")
+    keep = np.array([run is not last for run in world.pool.scored])
+    x, y = (norm.ppf(accuracies(world, name)[keep]) for name in ("cifar10-test", "emoji"))
+    row = table.loc["emoji"]
+    slope, _ = np.polyfit(x, y, 1, w=np.sqrt(resampled.equal[keep]))
+    assert (row["slope"], row["r2"]) == pytest.approx((slope, linregress(x, y).rvalue ** 2))
+    assert (row["runs"], row["architectures"]) == (9, 5)
+
+
 def test_perfect_predictions_agree_with_the_line_and_shifted_ones_do_not(world, resampled):
     truth = accuracies(world, "emoji")
     right = predicted_lines(resampled, {("ConfusionPartition", "emoji"): truth})

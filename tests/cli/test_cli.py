@@ -78,7 +78,10 @@ def test_estimate_prints_a_table_or_json(files):
     [
         (["run", "quikstart"], "unknown suite 'quikstart'; did you mean quickstart"),
         (["--workspace", "/nowhere", "list", "suites"], "/nowhere is no workspace"),
-        (["run", "quickstart", "--only", "resnet_test"], "unknown architecture in suite quickstart"),
+        (
+            ["run", "quickstart", "--only", "resnet_test"],
+            "unknown architecture of suite quickstart, 'resnet_",
+        ),
         (["estimate", "--source", "no.npz", "--target", "no.npz"], "no.npz: there is no such file"),
     ],
 )
@@ -210,7 +213,9 @@ def test_tune_tries_rates_on_training_images_alone(workspace, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rate", "0"], "above 0"),
+        (["--rate", "0"], "--rate 0.0: expected a finite learning rate above 0"),
+        (["--rate", "0.1", "--rate", "nan"], "--rate nan: expected a finite"),
+        (["--rate", "inf"], "--rate inf: expected a finite"),
         (["--held-out", "100000"], "held-out: expected 1 to"),
         (["--held-out", "10", "--images", "100000"], "images: expected 1 to"),
         (["--only", "test_resnett"], "test_resnet"),

@@ -84,7 +84,7 @@ def test_types_without_the_severity_are_named(run):
         (
             ("cifar10-test",),
             InvalidInputError,
-            "is not made by us; get it with: shiftcast data get cifar10-test",
+            "is no corruption that we make; get it with: shiftcast data get cifar10-test",
         ),
         (("digits-shifted", "--transform", "contrats"), UnknownNameError, "did you mean contrast"),
         (("digits-shifted", "--model", "tiny/test_vit"), InvalidInputError, "expected SUITE/ARCHITECTURE"),

@@ -172,7 +172,9 @@ def test_images_are_mapped_not_loaded(predict, monkeypatch, tmp_path):
         (IMAGES / np.float32(255), "got float32 .*multiply by 255 and round: numpy.rint"),
         (IMAGES.astype(np.float64), "got float64 .*; round: numpy.rint"),
         (IMAGES / 128.0 - 1, "values span -1 to 0.99.*undo the normalisation"),
-        (np.full((2, 32, 32, 3), np.nan), "values span nan to nan"),
+        (np.full((2, 32, 32, 3), np.nan), "some values are NaN: replace them"),
+        (np.full((2, 32, 32, 3), np.inf), "values span inf to inf"),
+        (IMAGES > 99, r"got bool .*of black and white, images\.astype\(numpy\.uint8\) \* 255"),
         (IMAGES.astype(np.int64), r"got int64 .*images\.astype\(numpy\.uint8\)"),
         (IMAGES.astype(str), "save numbers"),
         (IMAGES.transpose(0, 3, 1, 2), r"numpy\.transpose\(images, \(0, 2, 3, 1\)\)$"),
@@ -200,7 +202,7 @@ def test_other_arrays_are_refused_with_what_to_do(predict, images, message, tmp_
 def test_files_that_are_no_arrays_are_refused(predict, tmp_path):
     with pytest.raises(InvalidInputError, match=r"nowhere\.npy: there is no such file"):
         predict(tmp_path / "nowhere.npy")
-    with pytest.raises(InvalidInputError, match="there is no such file"):
+    with pytest.raises(InvalidInputError, match=r"is a folder; expected a \.npy file"):
         predict(tmp_path)
     with pytest.raises(DataError, match="without pickle"):
         predict(np.array([{"an": "object"}], dtype=object))
@@ -210,8 +212,11 @@ def test_files_that_are_no_arrays_are_refused(predict, tmp_path):
     with pytest.raises(DataError, match=r"cut\.npy: cannot be read"):
         predict(path)
     np.savez(tmp_path / "archive.npz", images=IMAGES)
-    with pytest.raises(DataError, match=r"expected a \.npy array"):
+    with pytest.raises(InvalidInputError, match=r"is a zip archive, as numpy\.savez writes it"):
         predict(tmp_path / "archive.npz")
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n and more")
+    with pytest.raises(InvalidInputError, match=r"photo\.png: is a PNG image; expected one array"):
+        predict(tmp_path / "photo.png")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import dataclasses
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import shiftcast.training
 from shiftcast.data.label_views import LabelView
 from shiftcast.engines.local import Options, choose_runs, run_suite
 from shiftcast.engines.single import add_label_views
-from shiftcast.errors import MissingExtraError, UnknownNameError
+from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from shiftcast.estimators import official_estimators
 from shiftcast.locks import Holder
 from shiftcast.runs import LabelViewAccuracy, RunFolder
@@ -35,6 +36,7 @@ class Recorder:
     notes: list = field(default_factory=list)
     trained: list = field(default_factory=list)
     ended: list = field(default_factory=list)
+    order: list = field(default_factory=list)
     steps: int = 0
 
     def plan(self, total, complete):
@@ -48,12 +50,14 @@ class Recorder:
         self.steps += 1
 
     def finished(self, key, record):
+        self.order.append("finished")
         self.trained.append(str(key))
 
     def left(self, key, complete):
         self.ended.append((str(key), complete))
 
     def note(self, text):
+        self.order.append("note")
         self.notes.append(text)
 
 
@@ -224,6 +228,17 @@ def test_a_card_that_does_not_build_is_reported_and_the_suite_goes_on(workspace,
     assert any(said in note for note in recorder.notes)
 
 
+def test_cards_are_looked_at_before_the_first_training(workspace, tmp_path):
+    card = workspace.root / "architectures" / "test_convnext.toml"
+    card.write_text(re.sub(r"parameters = \d+", "parameters = 7", card.read_text()))
+    broken = type(workspace)(workspace.root, workspace.home)
+    summary, recorder = run(broken, tmp_path / "results", only=("test_vit", "test_convnext"))
+    assert {key.architecture for key in summary.failed} == {"test_convnext"}
+    assert {key.architecture for key in summary.done} == {"test_vit"}
+    assert re.search(r"test_convnext\.toml: parameters: expected [\d,]+, which .* got 7;", recorder.notes[0])
+    assert recorder.order == ["note", "note", "finished", "finished"]
+
+
 def test_memory_that_does_not_suffice_ends_one_run(workspace, tmp_path, monkeypatch):
     from shiftcast.training import work
 
@@ -381,9 +396,11 @@ def test_seeds_are_those_of_the_suite(workspace):
     suite = workspace.suite("tiny")
     assert {key.seed for _, key in choose_runs(suite, (), (1,))} == {1}
     assert [role for role, _ in choose_runs(suite, (), (100,))] == ["reference"] * 4
-    with pytest.raises(UnknownNameError, match="unknown seed in suite tiny '7'; "):
+    with pytest.raises(
+        InvalidInputError, match="--seed 7: suite tiny has no such run; its seeds are 0, 1, 100"
+    ):
         choose_runs(suite, (), (7,))
-    with pytest.raises(UnknownNameError, match="unknown seed in suite tiny '100'"):
+    with pytest.raises(InvalidInputError, match="--seed 100: suite tiny has no such run of test_"):
         choose_runs(suite, ("test_vit",), (100,))
 
 

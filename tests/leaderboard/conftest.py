@@ -69,6 +69,7 @@ def build(
                     "role": "scored",
                     "family": architecture.upper(),
                     "parameters": 10_000 * (place + 1),
+                    "plain": True,
                     "device": "cpu",
                     "epochs": 2,
                     "status": "ok",

@@ -82,6 +82,19 @@ def test_lines_are_fitted_on_probit_axes(scores):
         assert panel["line"] == pytest.approx([line.slope, line.intercept, line.rvalue**2], abs=1e-5)
 
 
+def test_lines_go_through_plain_recipes(scores):
+    runs = scores.runs.assign(plain=scores.runs["architecture"] != "net-a")
+    bent = dataclasses.replace(scores, runs=runs)
+    for panel in lines_data(bent)["panels"]:
+        assert sum(panel["bent"]) == 2
+        points = [pair for pair, off in zip(panel["points"], panel["bent"], strict=True) if not off]
+        x, y = zip(*points, strict=True)
+        line = linregress(norm.ppf(x), norm.ppf(y))
+        assert panel["line"] == pytest.approx([line.slope, line.intercept, line.rvalue**2], abs=1e-5)
+    assert any("hollow" in text for text in words(figures(bent)["ood-vs-id"].svg()))
+    assert not any("bent" in panel for panel in lines_data(scores)["panels"])
+
+
 def test_two_runs_draw_no_line(make_scores):
     scores = make_scores(architectures=("net-a", "net-b"), seeds=(0,), natural=("photos",), transforms=())
     assert [panel["line"] for panel in lines_data(scores)["panels"]] == [None]

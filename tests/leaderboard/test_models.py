@@ -94,6 +94,25 @@ def test_effective_robustness_leaves_the_architecture_out(scores):
         assert groups.loc[(own, "noise"), "robustness"] == pytest.approx(fmean(above))
 
 
+def bend(scores, architecture):
+    """The scores with one architecture of a recipe that is not plain."""
+    runs = scores.runs.assign(plain=scores.runs["architecture"] != architecture)
+    return dataclasses.replace(scores, runs=runs)
+
+
+def test_lines_leave_out_recipes_that_are_not_plain(scores):
+    before = model_groups(scores).set_index(["architecture", "group"])["robustness"]
+    after = model_groups(bend(scores, "net-e")).set_index(["architecture", "group"])["robustness"]
+    own = before.index.get_level_values("architecture") == "net-e"
+    assert after[own].to_list() == before[own].to_list()  # its own line never held it
+    assert after["net-a", "noise"] != before["net-a", "noise"]
+    accuracies = scores.accuracies.copy()
+    accuracies.loc[accuracies["architecture"] == "net-e", "right"] //= 2
+    fallen = dataclasses.replace(bend(scores, "net-e"), accuracies=accuracies)
+    moved = model_groups(fallen).set_index(["architecture", "group"])["robustness"]
+    assert moved[~own].to_list() == after[~own].to_list()
+
+
 @pytest.mark.parametrize(("architectures", "blank"), [("abc", True), ("abcd", False)])
 def test_effective_robustness_needs_three_other_architectures(make_scores, architectures, blank):
     scores = make_scores(architectures=[f"net-{letter}" for letter in architectures])

@@ -1,5 +1,6 @@
 """What stands beside a finished checkpoint, which one is taken, and what is refused."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from shiftcast.cards import RunKey, card_hash, recipe_hash
 from shiftcast.errors import InvalidInputError, RunError, TrainingError, UnknownNameError
 from shiftcast.runs import RunFolder, Seeds
 from shiftcast.training import work
+from shiftcast.training.augment import training_set
 from shiftcast.training.checkpoints import (
     Checkpoint,
     Manifest,
@@ -26,6 +28,7 @@ from shiftcast.training.checkpoints import (
 from shiftcast.training.classify import classifier, load_network
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.models import build_model
+from shiftcast.training.resident import ResidentImages
 from shiftcast.workspace import Workspace, cache_folder
 
 KEY = RunKey(architecture="test_vit", recipe="tiny", seed=0)
@@ -248,7 +251,7 @@ def test_nothing_that_fits_says_what_there_is_and_how_to_train(store, workspace)
     bare = cache_folder() / "checkpoints" / "tiny" / KEY.path / "abc.pt"
     bare.parent.mkdir(parents=True)
     bare.write_bytes(b"unfinished")
-    with pytest.raises(RunError, match="without a manifest.*abc.pt; " + TRAIN):
+    with pytest.raises(RunError, match=r"file without a manifest.*abc\.pt: .*finishes from there; " + TRAIN):
         choose(workspace)
     store(key=KEY.model_copy(update={"seed": 1}))
     with pytest.raises(RunError, match=r"of test_vit it holds tiny/test_vit/tiny/seed-1 \(cpu, 1 thread\)"):
@@ -313,3 +316,46 @@ def test_manifests_are_read_without_torch():
         "find_checkpoints(Path('nowhere'))\nassert not {'torch', 'timm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_run_stopped_early_on_a_part_of_the_images_is_finished(job, place):
+    """Its networks are evaluated with the statistics of the images that it was trained on."""
+    recipe = job.recipe.model_copy(update={"early_stop": 0.5, "train_share": 0.5})
+    job = dataclasses.replace(job, recipe=recipe)
+    record = work.perform(job, place)
+    assert len(record.epochs) == 1
+    assert work.has_final_checkpoint(job)
+    whole = ResidentImages(job.data.train.images, job.data.train.labels)
+    mean, std = training_set(whole, recipe, job.seeds).statistics
+    manifest = read_manifest(job.manifest)
+    assert (manifest.epochs, manifest.mean, manifest.std) == (1, mean, std)
+    assert mean != whole.statistics[0]
+    name = job.suite.source.test
+    test_set = job.data.sets[name].images
+    stored = place.read()[1][name].logits.argmax(axis=1)
+    assert (classifier(job)(test_set) == stored).mean() > 0.99
+
+
+def test_the_same_training_in_another_suite_is_not_done_again(job, place, tmp_path):
+    work.perform(job, place)
+    other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other", "version": 7}))
+    assert other.checkpoint != job.checkpoint
+    steps = []
+    record = work.perform(other, RunFolder(tmp_path / "other"), steps.append)
+    assert steps == []
+    assert other.checkpoint.read_bytes() == job.checkpoint.read_bytes()
+    assert read_manifest(other.manifest).suite == "other"
+    first = place.read_record()
+    assert record.targets == first.targets
+    assert record.predictions_sha256 == first.predictions_sha256
+    assert (record.measured.train_seconds, record.measured.images_per_second) == (0, 0)
+
+
+def test_another_seed_or_an_unfinished_training_is_no_such_thing(job, place):
+    work.perform(job, place)
+    suite = job.suite.model_copy(update={"name": "other"})
+    seeds = job.seeds.model_copy(update={"weights": job.seeds.weights + 1})
+    longer = job.recipe.model_copy(update={"epochs": job.training.epochs + 1})
+    for change in ({"seeds": seeds}, {"recipe": longer}, {"threads": job.threads + 1}):
+        assert not work.has_final_checkpoint(dataclasses.replace(job, suite=suite, **change))
+    assert work.has_final_checkpoint(dataclasses.replace(job, suite=suite))

@@ -1,14 +1,16 @@
 """The loop: schedule, groups, learning, and resuming to the same bits."""
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
 
-from shiftcast.cards import ArchitectureCard, Recipe
+from shiftcast.cards import ArchitectureCard, RandAugmentSpec, Recipe
 from shiftcast.errors import TrainingError
 from shiftcast.training import loop
+from shiftcast.training.augment import training_set
 from shiftcast.training.loop import (
     build_optimiser,
     derive_seeds,
@@ -17,7 +19,7 @@ from shiftcast.training.loop import (
     seeded_model,
     train,
 )
-from shiftcast.training.models import out_of_memory
+from shiftcast.training.models import logits_of, out_of_memory
 from shiftcast.training.resident import ResidentImages
 
 RECIPE = Recipe(
@@ -202,6 +204,198 @@ def test_the_last_good_checkpoint_is_named(data, tmp_path, monkeypatch):
     assert len(load_checkpoint(path)["epochs"]) == 2
 
 
+def test_a_training_is_the_plain_loop(data):
+    """Bit for bit, where the recipe sets nothing but the optimiser, crops, flips, cutout and smoothing."""
+    model = seeded_model(RESNET, 4, SEEDS.weights)
+    optimiser = build_optimiser(model, RECIPE)
+    mean, std = data.statistics
+    step, accuracies = 0, []
+    with loop.deterministic(torch.device("cpu")):
+        for epoch in range(4):
+            torch.manual_seed(loop.epoch_seed(SEEDS.augmentation, epoch, "dropout"))
+            model.train()
+            right = 0
+            for images, labels in data.batches(
+                32,
+                order_seed=SEEDS.order,
+                augmentation_seed=SEEDS.augmentation,
+                epoch=epoch,
+                crop_padding=2,
+                flip=True,
+                cutout=4,
+                mean=mean,
+                std=std,
+            ):
+                optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = learning_rate(
+                    RECIPE, step, 12
+                )
+                optimiser.zero_grad()
+                logits = logits_of(model, RESNET, images)
+                torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1).backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimiser.step()
+                right += int((logits.argmax(dim=1) == labels).sum())
+                step += 1
+            accuracies.append(right / 97)
+    log, weights = run(RESNET, data)
+    assert [epoch.accuracy for epoch in log] == accuracies
+    assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
+
+
+# What later recipes ask for
+
+RECIPES = {
+    "mixup": {"mixup": 1.0},
+    "cutmix and mixup": {"cutmix": 1.0, "mixup": 0.5},
+    "rand-augment": {"rand_augment": RandAugmentSpec(operations=2, magnitude=9)},
+    "sam": {"sam": 0.05},
+    "mixup with sam": {"mixup": 1.0, "sam": 0.05},
+    "part and noise": {"train_share": 0.6, "label_noise": 0.4},
+}
+
+
+@pytest.mark.parametrize("values", RECIPES.values(), ids=RECIPES)
+def test_resuming_such_a_recipe_gives_the_same_bits(values, data, tmp_path):
+    recipe, path = change(epochs=3, **values), tmp_path / "run.pt"
+
+    def kill(progress):
+        if progress.epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(RESNET, data, recipe, checkpoint=path, checkpoint_seconds=0, on_progress=kill)
+    np.random.rand()  # noqa: NPY002 - whoever drew meanwhile
+    before = np.random.get_state()[1:3]  # noqa: NPY002
+    resumed = run(RESNET, data, recipe, checkpoint=path)
+    after = np.random.get_state()[1:3]  # noqa: NPY002
+    assert np.array_equal(before[0], after[0])
+    assert before[1] == after[1]
+    whole = run(RESNET, data, recipe)
+    assert_same(resumed, whole)
+    assert whole[0] != run(RESNET, data, change(epochs=3))[0]
+
+
+def test_mixed_targets_are_what_is_learnt_and_given_labels_what_is_counted(data):
+    """In a batch where every image meets itself turned round, mixup leaves images and labels alone."""
+    recipe = change(mixup=1.0, label_smoothing=0.2, crop_padding=0, flip=False, cutout=0)
+    model = seeded_model(RESNET, 4, SEEDS.weights)
+    trainer = loop.Trainer(model, RESNET, data, recipe, SEEDS, None)
+    images, labels = next(trainer.batches())
+    images, labels = torch.cat([images, images.flip(0)]), torch.cat([labels, labels.flip(0)])
+    logits, loss = trainer.step(images, labels, 0.0)
+    expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.2)
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+
+    met = []
+    step = trainer.step
+
+    def watched(images, labels, rate):
+        logits, loss = step(images, labels, rate)
+        met.append((logits.argmax(dim=1) == labels).sum().item())
+        assert labels.dtype == torch.int64
+        return logits, loss
+
+    trainer.step = watched
+    trainer.run_epoch()
+    assert trainer.log[0].accuracy == sum(met) / 97
+
+
+def small_network():
+    """Smooth and in double precision, so that rounding stays rounding."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 5, stride=4),
+            torch.nn.BatchNorm2d(8),
+            torch.nn.SiLU(),
+            torch.nn.Flatten(),
+            torch.nn.Linear(8 * 7 * 7, 4),
+        ).double()
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sam_by_hand(data, momentum, monkeypatch):
+    """Two passes a step, the second without a trace in batch normalisation (here: by its momentum)."""
+    monkeypatch.setattr(loop, "logits_of", lambda model, card, images: model(images.double()))
+    recipe = change(sam=0.1, optimiser="sgd", momentum=momentum, learning_rate=0.05, clip_norm=None)
+    trainer = loop.Trainer(small_network(), RESNET, data, recipe, SEEDS, None)
+    model = small_network()
+    optimiser = build_optimiser(model, recipe)
+    parameters = list(model.parameters())
+
+    def gradients(images, labels, statistics):
+        optimiser.zero_grad()
+        model[1].momentum = 0.1 if statistics else 0.0
+        loss = torch.nn.functional.cross_entropy(model(images.double()), labels, label_smoothing=0.1)
+        loss.backward()
+        return loss.item(), [parameter.grad.clone() for parameter in parameters]
+
+    for step, (images, labels) in enumerate(trainer.batches()):
+        rate = learning_rate(recipe, step, trainer.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss, uphill = gradients(images, labels, statistics=True)
+        assert trainer.step(images, labels, rate)[1].item() == pytest.approx(loss)
+        weights = [parameter.detach().clone() for parameter in parameters]
+        norm = sum((gradient**2).sum() for gradient in uphill) ** 0.5
+        for parameter, gradient in zip(parameters, uphill, strict=True):
+            parameter.data = parameter.data + 0.1 * gradient / norm
+        gradients(images, labels, statistics=False)
+        for parameter, own in zip(parameters, weights, strict=True):
+            parameter.data = own
+        optimiser.step()
+    found = trainer.model.state_dict()
+    assert found["1.num_batches_tracked"] == len(trainer.sizes)
+    for key, value in model.state_dict().items():
+        if key != "1.num_batches_tracked":  # here every pass is counted
+            assert torch.allclose(found[key], value, rtol=1e-9, atol=1e-12), key
+    plain = loop.Trainer(small_network(), RESNET, data, change(recipe, sam=None), SEEDS, None)
+    for step, (images, labels) in enumerate(plain.batches()):
+        plain.step(images, labels, learning_rate(recipe, step, trainer.steps))
+    assert not torch.allclose(plain.model.state_dict()["0.weight"], found["0.weight"], atol=1e-6)
+
+
+def test_sam_leads_uphill_and_back():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    images = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    (model(images)[:, 0] ** 3).sum().backward()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with suppress(Killed), loop.uphill(model, 0.3):
+        moved = [p.detach() - before[name] for name, p in model.named_parameters()]
+        assert sum((step**2).sum() for step in moved) ** 0.5 == pytest.approx(0.3, rel=1e-5)
+        assert sum((step * p.grad).sum() for step, p in zip(moved, model.parameters(), strict=True)) > 0
+        model(images)
+        raise Killed
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_stopping_early_is_the_beginning_of_the_whole(data, tmp_path):
+    path, told = tmp_path / "run.pt", []
+    recipe = change(early_stop=0.5)
+    early = run(RESNET, data, recipe, checkpoint=path, on_progress=told.append)
+
+    def kill(progress):
+        if progress.epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(RESNET, data, checkpoint=tmp_path / "whole.pt", checkpoint_seconds=0, on_progress=kill)
+    whole = load_checkpoint(tmp_path / "whole.pt")
+    assert [epoch.model_dump() for epoch in early[0]] == whole["epochs"]
+    assert all(torch.equal(value, whole["model"][key]) for key, value in early[1].items())
+    assert {(p.epochs, p.steps) for p in told} == {(2, 6)}
+    assert (told[-1].step, told[-1].eta) == (6, 0)
+    assert len(load_checkpoint(path)["epochs"]) == 2
+    told.clear()
+    assert_same(run(RESNET, data, recipe, checkpoint=path, on_progress=told.append), early)
+    assert told == []
+
+
+def test_a_part_with_noise_is_what_is_trained_on(data):
+    recipe = change(epochs=2, train_share=0.6, label_noise=0.4)
+    assert_same(run(RESNET, data, recipe), run(RESNET, training_set(data, recipe, SEEDS), change(epochs=2)))
+
+
 # Averaged weights
 
 
@@ -324,6 +518,38 @@ def test_weights_that_a_step_spoils_are_not_saved(data, tmp_path, monkeypatch):
     ):
         run(RESNET, data, checkpoint=path, checkpoint_seconds=0)
     assert len(load_checkpoint(path)["epochs"]) == 3
+
+
+@pytest.mark.parametrize("values", [{"sam": 0.05}, {"mixup": 1.0}], ids=["sam", "mixup"])
+def test_scarce_memory_keeps_the_step_of_such_a_recipe(values, data, monkeypatch):
+    recipe = change(epochs=2, **values)
+    whole = run(STILL, data, recipe)
+    scarce(monkeypatch, 10)
+    log, weights = run(STILL, data, recipe)
+    assert [epoch.parts for epoch in log] == [4, 4]
+    assert [epoch.loss for epoch in log] == pytest.approx([epoch.loss for epoch in whole[0]], rel=1e-4)
+    for key, value in weights.items():
+        assert torch.allclose(value, whole[1][key], atol=2e-3), key
+
+
+def test_memory_may_end_in_the_second_pass(data, monkeypatch):
+    recipe = change(epochs=1, sam=0.05)
+    whole = run(STILL, data, recipe)
+    real, tried = loop.logits_of, []
+
+    def logits(model, card, images):
+        tried.append(len(images))
+        if len(tried) > 1 and len(images) > 17:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(model, card, images)
+
+    monkeypatch.setattr(loop, "logits_of", logits)
+    log, weights = run(STILL, data, recipe)
+    assert tried[:4] == [32, 32, 16, 16]
+    assert log[0].parts == 2
+    assert log[0].loss == pytest.approx(whole[0][0].loss, rel=1e-4)
+    for key, value in weights.items():
+        assert torch.allclose(value, whole[1][key], atol=2e-3), key
 
 
 def test_a_resumed_training_keeps_its_parts(data, tmp_path, monkeypatch):

@@ -65,6 +65,8 @@ class Resampled:
         keys = [(run.key.architecture, run.key.recipe) for run in runs]
         self.equal: Floats = np.array([1 / keys.count(key) for key in keys])
         """Weight of each run (R,): every architecture x recipe counts once, whatever its seeds."""
+        self.plain: NDArray[np.bool_] = np.array([confusion.pool.is_plain(run) for run in runs], dtype=bool)
+        """Whether each run was trained by a plain recipe (R,): lines go through these."""
         drawn = np.ones((draws, count))
         if count >= FEWEST_ARCHITECTURES:
             drawn = draw_weights(count, draws, ARCHITECTURE_SEED)
@@ -88,11 +90,11 @@ class Resampled:
 def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Floats]) -> pd.DataFrame:
     """Return probit lines of OOD against ID accuracy: through actual and through predicted accuracy.
 
-    Both lines are read at the models' mean probit of ID accuracy (`middle`, `middle_predicted`, as
-    accuracies). Target images and architectures are resampled; ID accuracies and predictions stay
-    fixed. `agrees` is whether no difference lies in the ellipse (in the metric of the draws'
-    covariance) that holds 95 % of the draws of (slope, middle) of predicted minus actual, on probit
-    axes.
+    Lines go through the runs of plain recipes. Both are read at these runs' mean probit of ID accuracy
+    (`middle`, `middle_predicted`, as accuracies). Target images and architectures are resampled; ID
+    accuracies and predictions stay fixed. `agrees` is whether no difference lies in the ellipse (in the
+    metric of the draws' covariance) that holds 95 % of the draws of (slope, middle) of predicted minus
+    actual, on probit axes.
 
     Parameters
     ----------
@@ -101,18 +103,20 @@ def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Fl
     predicted
         Official predictions (R,) by (estimator, target).
     """
-    confusion, weights = resampled.confusion, resampled.weights
+    confusion, plain = resampled.confusion, resampled.plain
+    weights, equal = resampled.weights * plain, resampled.equal * plain
+    architectures = {run.key.architecture for run in confusion.pool.scored if confusion.pool.is_plain(run)}
     rows = []
-    names = confusion.natural if len(resampled.architectures) >= FEWEST_ARCHITECTURES else []
+    names = confusion.natural if len(architectures) >= FEWEST_ARCHITECTURES else []
     for name in names:
         n_id, n = len(confusion.right(confusion.source)), len(confusion.right(name))
         x = probit(confusion.right(confusion.source).mean(axis=0), n_id)
-        if (PARTITION, name) not in predicted or x.min() == x.max():
+        if (PARTITION, name) not in predicted or x[plain].min() == x[plain].max():
             continue
-        x = x - float((resampled.equal * x).sum() / resampled.equal.sum())
+        x = x - float((equal * x).sum() / equal.sum())
         y = probit(confusion.right(name).mean(axis=0), n)
         guess = probit(predicted[PARTITION, name], n)
-        (actual,), (mine,) = (_lines(x, values, resampled.equal[None]) for values in (y, guess))
+        (actual,), (mine,) = (_lines(x, values, equal[None]) for values in (y, guess))
         ys = probit(np.clip(resampled.accuracies(name), 0, 1), n)
         lines, guesses = _lines(x, ys, weights), _lines(x, guess, weights)
         lines[~resampled.enough] = np.nan
@@ -120,11 +124,11 @@ def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Fl
         gaps = inverse_probit(guesses[:, 1]) - inverse_probit(lines[:, 1])
         rows.append(
             (
-                *(name, len(x), len(resampled.architectures)),
+                *(name, int(plain.sum()), len(architectures)),
                 *(actual[0], mine[0], *percentile_interval(differences[:, 0])),
                 *(float(inverse_probit(actual[1])), float(inverse_probit(mine[1]))),
                 *percentile_interval(gaps),
-                *(fit_line(x, y).r2, _holds_zero(differences, mine - actual)),
+                *(fit_line(x[plain], y[plain]).r2, _holds_zero(differences, mine - actual)),
             )
         )
     return pd.DataFrame(rows, columns=list(LINE_COLUMNS))

@@ -95,7 +95,11 @@ def run(
     ] = 1,
     results: Results = None,
 ) -> None:
-    """Train, evaluate and score every run of a suite that is not finished yet."""
+    """Train, evaluate and score every run of a suite that is not finished yet.
+
+    The reference ensemble comes first, then architecture by architecture. Runs that are in the results
+    folder already, as those that come with the repository are, stay as they are.
+    """
     from shiftcast.cli.report import report
     from shiftcast.cli.watch import Watcher
     from shiftcast.engines.local import Options, run_suite
@@ -131,7 +135,11 @@ def tune(
     device: Annotated[Device, typer.Option(help="Where networks run.")] = Device.auto,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
-    """Try learning rates on held-out training images; no test image is read."""
+    """Try learning rates on held-out training images; no test image is read.
+
+    What each gives is printed, and kept in outputs/SUITE/tuning.csv; the best belongs into the
+    architecture's card, under [train.RECIPE].
+    """
     from shiftcast.cli.tune import Plan, tune_suite
     from shiftcast.errors import StoppedError
 

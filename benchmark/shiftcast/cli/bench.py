@@ -55,14 +55,19 @@ def train(
         Path | None, typer.Option("--json", dir_okay=False, help="Write everything to this file too.")
     ] = None,
 ) -> None:
-    """Time training against a plain PyTorch loop and against its limit, on random images."""
+    """Time training against a plain PyTorch loop and against its limit, on random images.
+
+    Four arms take turns: plain (Pillow images, torchvision transforms, a DataLoader, float32), the same
+    loader before our step, ours (images resident on the device), and the limit (our step on one batch
+    that is there already).
+    """
     from shiftcast.errors import MissingExtraError, StoppedError
     from shiftcast.files import write_atomic
     from shiftcast.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
     names = list(dict.fromkeys(architectures))
-    pairs = [(workspace.architecture(name), workspace.resolved_recipe(name, recipe)) for name in names]
+    pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in names]
     try:
         from shiftcast.training import bench, work
     except ModuleNotFoundError as error:

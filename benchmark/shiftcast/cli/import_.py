@@ -15,8 +15,8 @@ from shiftcast.leaderboard.text import count, percent
 from shiftcast.reported import Imported, import_run, make_claim
 from shiftcast.workspace import Workspace
 
-BELOW_CHANCE = 3.0
-"""Standard errors below chance from which an accuracy is no accident."""
+ABOVE_CHANCE = 6.0
+"""Standard errors above chance up to which a model has learned next to nothing."""
 
 
 def import_predictions(
@@ -79,16 +79,20 @@ def _say_what_is_odd(workspace: Workspace, suite: Suite, found: Imported) -> Non
         typer.echo(f"not in the file, though the suite requires them: {', '.join(lacking)}")
     source, chance = sets[suite.source.test], 1 / len(classes)
     spread = sqrt(chance * (1 - chance) / source.n)
-    if source.accuracy is not None and source.accuracy < chance - BELOW_CHANCE * spread:
+    if source.accuracy is not None and source.accuracy < chance + ABOVE_CHANCE * spread:
         typer.echo(
-            "below chance in distribution: are the columns in the order of the suite's classes "
+            "no better than chance in distribution: are the columns in the order of the suite's classes "
             f"({', '.join(classes)}), the rows in the order of the images?"
         )
+    name = found.record.key.architecture
+    if name in {key.architecture for key in [*suite.scored_runs(), *suite.reference_runs()]}:
+        typer.echo(f"{name} is also an architecture of the suite: this run stands beside its runs, unranked")
     families = {card.family for card in workspace.architectures.values()}
     if found.record.family not in families:
         typer.echo(
-            f"family {found.record.family!r} is that of no architecture card, so the headline estimator is "
-            "given the whole reference ensemble; if it is one of theirs, name it with --family"
+            f"family {found.record.family!r} is that of no architecture card, so no member of the reference "
+            "ensemble steps aside where this model's accuracy is predicted; if it is of a card's family, "
+            "name that with --family"
         )
 
 

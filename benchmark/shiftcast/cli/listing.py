@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from shiftcast.cards import AnyRecipe, ArchitectureCard, ModelCard, Recipe
 from shiftcast.workspace import Workspace, cache_folder
 
 Rows = list[dict[str, Any]]
@@ -28,17 +29,21 @@ def rows_of(what: str, workspace: Callable[[], Workspace]) -> Rows:
 def architectures(workspace: Workspace) -> Rows:
     """Return a row per architecture card."""
     return [
-        {
-            "architecture": card.name,
-            "family": card.family,
-            "timm": card.timm,
-            "parameters": f"{card.parameters:,}",
-            "final map": " x ".join(map(str, card.feature_map)),
-            "fit": f"input {card.input_size}" if card.input_size != 32 else f"unstride {card.unstride}",
-            "precision": card.precision,
-        }
+        {"architecture": card.name, "family": card.family, **_model(card)}
         for card in workspace.architectures.values()
     ]
+
+
+def _model(card: ModelCard) -> dict[str, str]:
+    if not isinstance(card, ArchitectureCard):
+        return {"timm": "", "parameters": "", "final map": "", "fit": "scikit-learn", "precision": ""}
+    return {
+        "timm": card.timm,
+        "parameters": f"{card.parameters:,}",
+        "final map": " x ".join(map(str, card.feature_map)),
+        "fit": f"input {card.input_size}" if card.input_size != 32 else f"unstride {card.unstride}",
+        "precision": card.precision,
+    }
 
 
 def datasets(workspace: Workspace) -> Rows:
@@ -59,16 +64,20 @@ def datasets(workspace: Workspace) -> Rows:
 def recipes(workspace: Workspace) -> Rows:
     """Return a row per recipe."""
     return [
-        {
-            "recipe": recipe.name,
-            "epochs": recipe.epochs,
-            "batch": recipe.batch_size,
-            "optimiser": recipe.optimiser,
-            "learning rate": f"{recipe.learning_rate:g}",
-            "title": recipe.title,
-        }
+        {"recipe": recipe.name, **_training(recipe), "title": recipe.title}
         for recipe in workspace.recipes.values()
     ]
+
+
+def _training(recipe: AnyRecipe) -> dict[str, Any]:
+    if not isinstance(recipe, Recipe):
+        return {"epochs": "", "batch": "", "optimiser": "", "learning rate": ""}
+    return {
+        "epochs": recipe.epochs_run,
+        "batch": recipe.batch_size,
+        "optimiser": recipe.optimiser,
+        "learning rate": f"{recipe.learning_rate:g}",
+    }
 
 
 def suites(workspace: Workspace) -> Rows:

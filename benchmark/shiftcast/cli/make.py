@@ -65,7 +65,12 @@ def make_dataset(
             raise InvalidInputError(f"{path}: is there already; name another with --report, or --replace it")
     card = workspace.dataset(name)
     if card.derived is None or card.derived.generator != "corruptions":
-        raise InvalidInputError(f"{name}: is not made by us; get it with: shiftcast data get {name}")
+        how = (
+            "suites make it in memory"
+            if card.layout == "derived"
+            else f"get it with: shiftcast data get {name}"
+        )
+        raise InvalidInputError(f"{name}: is no corruption that we make; {how}")
     offered = dict.fromkeys(card.derived.transforms)
     for one in types:
         lookup(f"transform of {name}", one, offered)

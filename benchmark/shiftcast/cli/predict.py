@@ -32,6 +32,14 @@ SIZE = 32
 LOOKED_AT = 1000
 """Images whose values say what may have gone wrong with the others."""
 
+OTHER_FILES = {
+    b"PK\x03\x04": "a zip archive, as numpy.savez writes it (.npz)",
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x80\x04": "a pickle, which is never read",
+}
+"""What else people have, by its first bytes."""
+
 Outputs = NDArray[np.float32]
 
 
@@ -149,8 +157,17 @@ def read_labels(path: Path, n: int, classes: int) -> Integers:
 
 
 def _load(path: Path) -> NDArray[Any]:
+    if path.is_dir():
+        raise InvalidInputError(
+            f"{path}: is a folder; expected a .npy file. shiftcast data add makes arrays of image files"
+        )
     if not path.is_file():
         raise InvalidInputError(f"{path}: there is no such file; name a .npy file")
+    with path.open("rb") as stream:
+        begin = stream.read(8)
+    kind = next((what for magic, what in OTHER_FILES.items() if begin.startswith(magic)), "")
+    if kind:
+        raise InvalidInputError(f"{path}: is {kind}; expected one array, as numpy.save writes it (.npy)")
     return load_npy(path)
 
 
@@ -160,9 +177,13 @@ def _type_hint(array: NDArray[Any]) -> str:
         return ""
     if array.dtype.kind not in "fiub":
         return "save numbers: grey levels from 0 to 255"
+    if array.dtype.kind == "b":
+        return "give grey levels from 0 to 255; of black and white, images.astype(numpy.uint8) * 255"
     some = np.atleast_1d(array)[:LOOKED_AT]
+    if array.dtype.kind == "f" and np.isnan(some).any():
+        return "some values are NaN: replace them, then give grey levels from 0 to 255"
     low, high = some.min(), some.max()
-    if not (low >= 0 and high <= 255):  # so worded that NaN is refused as well
+    if low < 0 or high > 255:
         return (
             f"values span {low:.4g} to {high:.4g}: undo the normalisation, to grey levels from 0 to 255, and "
             "round: numpy.rint(images).astype(numpy.uint8)"

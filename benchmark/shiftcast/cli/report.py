@@ -12,6 +12,7 @@ from shiftcast.errors import CheckFailedError
 from shiftcast.files import write_atomic
 from shiftcast.leaderboard.board import terminal_tables
 from shiftcast.leaderboard.generate import check, generate, tidy_csv, write
+from shiftcast.leaderboard.text import count
 from shiftcast.scoring import score_results, score_suite
 from shiftcast.workspace import Workspace
 
@@ -35,7 +36,15 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
         ("table.csv", "one row per run, target, estimator and protocol"),
     ):
         console.print(f"  {folder / name}  ({what})", highlight=False, markup=False, soft_wrap=True)
-    if not suite.scratch:
+    if summary.failed:
+        total = len(summary.failed) + len(summary.done) + len(summary.kept)
+        console.print(
+            f"{len(summary.failed)} of {count(total, 'run')} failed:", style="bold red", highlight=False
+        )
+        for key, reason in summary.failed.items():
+            console.print(f"  {key}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        console.print("The same command tries these again and leaves the others.", highlight=False)
+    elif not suite.scratch:
         console.print("To renew the committed board: shiftcast leaderboard", highlight=False)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 import typer
 
-from shiftcast.cards import Suite
+from shiftcast.cards import ArchitectureCard, Suite
 from shiftcast.data.loading import load_dataset
 from shiftcast.engines.local import choose_runs
 from shiftcast.errors import InvalidInputError, MissingExtraError
@@ -45,9 +46,14 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
         from shiftcast.training import tuning, work
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
-    if min(plan.rates) <= 0:
-        raise InvalidInputError(f"rate: expected learning rates above 0, got {min(plan.rates)}")
-    pairs = {(key.architecture, key.recipe): None for _, key in choose_runs(suite, plan.only)}
+    for rate in plan.rates:
+        if not 0 < rate < math.inf:
+            raise InvalidInputError(f"--rate {rate}: expected a finite learning rate above 0")
+    pairs = {
+        (key.architecture, key.recipe): None
+        for _, key in choose_runs(suite, plan.only)
+        if plan.only or isinstance(workspace.architecture(key.architecture), ArchitectureCard)
+    }
     images = load_dataset(workspace.dataset(suite.source.train), data_folder())
     data = tuning.hold_out(images, plan.held_out, plan.images, plan.seed)
     place, _ = work.choose_device(device), work.set_threads(threads)
@@ -55,8 +61,8 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
     table = _earlier(path)
     settings = {"epochs": plan.epochs, "images": plan.images, "held_out": plan.held_out, "seed": plan.seed}
     for architecture, recipe in pairs:
-        card = workspace.architecture(architecture)
-        resolved = workspace.resolved_recipe(architecture, recipe).model_copy(update={"epochs": plan.epochs})
+        card = workspace.network(architecture)
+        resolved = workspace.training(architecture, recipe).model_copy(update={"epochs": plan.epochs})
         for trial in tuning.try_rates(card, resolved, plan.rates, data, place, plan.seed):
             typer.echo(
                 f"{architecture:<24} {recipe:<12} learning rate {trial.learning_rate:<8g} "

@@ -9,11 +9,12 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 
 from shiftcast.cards import DatasetCard, Suite, Target
+from shiftcast.data import planted
 from shiftcast.data.corruptions import GENERATOR_VERSION, corrupt
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.folders import read_image_folder
@@ -161,6 +162,12 @@ def load_suite(
             f"suite {suite.name!r}: its source {train_card.name!r}, {test_card.name!r} must have labels"
         )
     used = {train_card.name: _used(train_card, train), test_card.name: _used(test_card, test)}
+    plain = test
+    if suite.source.planted is not None:
+        train, test = _planted(suite, train, "train"), _planted(suite, test, "test")
+        for card, images in ((train_card, train), (test_card, test)):
+            digest = fingerprint(images.images, images.labels)
+            used[card.name] = used[card.name].model_copy(update={"fingerprint": digest})
     sets, absent = {test_card.name: test}, {}
     for target in suite.unfolded_targets():
         if only is not None and target.id not in only:
@@ -168,7 +175,8 @@ def load_suite(
         card = workspace.dataset(target.dataset)
         try:
             if target.derived:
-                images = _derive(card, folder, target, test, suite)
+                moved = card.derived is not None and card.derived.generator == "planted"
+                images = _derive(card, folder, target, plain if moved else test, suite)
             else:
                 images = load_dataset(card, folder)
         except MissingDataError as error:
@@ -178,8 +186,16 @@ def load_suite(
             continue
         sets[target.id] = images
         used[target.id] = _used(card, images, _made(card, folder, target))
-    views = read_label_views(test_card, folder, test.labels)
+    views = read_label_views(test_card, folder, cast("Integers", test.labels))
     return SuiteData(_subset(train, suite), sets, used, edition_tag(suite, used), absent, views)
+
+
+def _planted(suite: Suite, images: Images, split: Literal["train", "test"]) -> Images:
+    """Return a source's images with the suite's shortcut in them; its edition stays that of the images."""
+    kind, agreement = suite.source.planted, suite.source.agreement
+    assert kind is not None  # noqa: S101 - the caller has asked
+    changed = planted.plant(images.images, cast("Integers", images.labels), kind, agreement, split)
+    return replace(images, images=changed)
 
 
 def _subset(train: Images, suite: Suite) -> Images:
@@ -223,6 +239,8 @@ def _derive(card: DatasetCard, folder: Path, target: Target, test: Images, suite
         with _remedy(card, folder):
             base = folder / card.path
             changed = read_cifar10_c(base, target.transform, target.severity, labels, index)
+    elif card.derived is not None and card.derived.generator == "planted":
+        changed = planted.transform(test.images[index], labels[index], target.transform, index)
     else:
         changed = corrupt(test.images[index], target.transform, target.severity, index)
     return replace(test, images=changed, labels=labels[index])
@@ -237,7 +255,7 @@ def _made(card: DatasetCard, folder: Path, target: Target) -> str:
     """Return the edition of a derived target; empty for the others, which their fingerprint names."""
     if card.derived is None:
         return ""
-    if card.derived.generator == "corruptions":
+    if card.derived.generator != "published":
         return f"generator-{GENERATOR_VERSION}"
     # A suite may use a part of the images: published arrays are known by the whole of their file.
     came = npy_md5(folder / card.path / f"{target.transform}.npy")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from shiftcast.cards import RunKey, Suite
 from shiftcast.data.loading import load_suite
 from shiftcast.engines.single import FAILURES, Again, add_label_views, finish, what_is_needed
-from shiftcast.errors import HeldError, MissingExtraError, ShiftcastError
+from shiftcast.errors import HeldError, InvalidInputError, MissingExtraError, ShiftcastError
 from shiftcast.locks import locked
 from shiftcast.runs import RunFolder, RunRecord
 from shiftcast.status import results_folder
@@ -134,6 +134,10 @@ def run_suite(
         with tempfile.TemporaryFile(dir=folder):
             pass  # a folder that cannot be written is found before the first training, not after
     attempt = partial(finish, workspace, folder, again)
+    broken = work.broken_cards(todo)
+    unfit = [(job, broken[job.key.architecture]) for job in todo if job.key.architecture in broken]
+    _collect(iter(unfit), summary, reporter)
+    todo = [job for job in todo if job.key.architecture not in broken]
     with closing(_attempts(todo, attempt, options.jobs, reporter)) as outcomes:
         held = _collect(outcomes, summary, reporter)
     # By now, whoever was at these has gone on; what is still held is waited for.
@@ -160,7 +164,7 @@ def _one_by_one(
 ) -> Generator[Outcome]:
     """Do each run in this process."""
     for job in todo:
-        reporter.started(job.key, job.recipe.epochs)
+        reporter.started(job.key, job.recipe.epochs_run)
         try:
             yield job, attempt(job, on_progress=partial(reporter.progress, job.key))
         except FAILURES as error:
@@ -194,15 +198,21 @@ def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) ->
     Raises
     ------
     UnknownNameError
-        If `only` names an architecture that the suite does not use, or `seeds` a seed.
+        If `only` names an architecture that the suite does not use.
+    InvalidInputError
+        If `seeds` has one that none of these runs has.
     """
     runs = [("reference", key) for key in suite.reference_runs()]
     runs += [("scored", key) for key in suite.scored_runs()]
     used = {key.architecture: key for _, key in runs}
     for name in only:
-        lookup(f"architecture in suite {suite.name}", name, used)
+        lookup(f"architecture of suite {suite.name},", name, used)
     runs = [(role, key) for role, key in runs if not only or key.architecture in only]
-    numbers = {str(key.seed): key for _, key in runs}
-    for seed in seeds:
-        lookup(f"seed in suite {suite.name}", str(seed), numbers)
+    numbers = sorted({key.seed for _, key in runs})
+    if strange := sorted(set(seeds) - set(numbers)):
+        of = f" of {', '.join(only)}" if only else ""
+        raise InvalidInputError(
+            f"--seed {strange[0]}: suite {suite.name} has no such run{of}; its seeds are "
+            f"{', '.join(map(str, numbers))}"
+        )
     return [(role, key) for role, key in runs if not seeds or key.seed in seeds]

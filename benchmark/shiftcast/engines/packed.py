@@ -52,7 +52,7 @@ def side_by_side(
     busy: dict[Connection, tuple[_Worker, Job]] = {}
 
     def begin(worker: _Worker, job: Job) -> None:
-        reporter.started(job.key, job.recipe.epochs)
+        reporter.started(job.key, job.recipe.epochs_run)
         busy[worker.pipe] = (worker, job)
         worker.give(job)
 

@@ -112,11 +112,9 @@ def what_is_needed(
     if lacking := lacking_sets(record, job.data):
         if again.stale or has_final_checkpoint(job):
             return "run"
-        say(
-            f"{job.key} lacks {', '.join(lacking)} and its checkpoint is not in the cache; "
-            "train it again with --retrain"
-        )
-    there = not again.uncached or (job.manifest.exists() and has_final_checkpoint(job))
+        because = "its checkpoint is not in the cache" if job.is_network else "no checkpoint is kept of it"
+        say(f"{job.key} lacks {', '.join(lacking)} and {because}; train it again with --retrain")
+    there = not (again.uncached and job.is_network) or (job.manifest.exists() and has_final_checkpoint(job))
     return "nothing" if there else "network"
 
 

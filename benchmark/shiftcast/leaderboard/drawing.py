@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.style
 import matplotlib.ticker
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -158,20 +159,22 @@ def _draw_lines(data: Data) -> Figure:
     figure.supylabel("accuracy under shift (%), probit scale", fontsize=10)
     low, high = percent(min(sources)), percent(max(sources))
     zoo = f"{count(data['runs'], 'run')}, in-distribution accuracy from {low} to {high} %."
-    figure.suptitle(
-        f"{zoo}{' ' if columns > 2 else chr(10)}Dashed: no loss. Line: least squares.", fontsize=10
-    )
+    drawn = "Dashed: no loss. Line: least squares."
+    if any("bent" in panel for panel in panels):
+        drawn = "Dashed: no loss. Line: least squares through plain recipes; hollow: all other runs."
+    figure.suptitle(f"{zoo}{' ' if columns > 2 else chr(10)}{drawn}", fontsize=10)
     return figure
 
 
 def _draw_line_panel(ax: Axes, panel: Data, limits: tuple[float, float]) -> None:
     n_id, n_ood = panel["n"]
-    x, y = zip(*panel["points"], strict=True)
+    shares = np.array(panel["points"], dtype=float)
     ax.plot(limits, limits, color=GREY, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     colour = COLOURS[0] if panel["kind"] == "natural" else COLOURS[1]
-    ax.scatter(
-        probit(x, n_id), probit(y, n_ood), s=16, c=colour, edgecolors="white", linewidths=0.3, zorder=3
-    )
+    x, y = probit(shares[:, 0], n_id), probit(shares[:, 1], n_ood)
+    bent = np.array(panel.get("bent", [False] * len(shares)), dtype=bool)
+    ax.scatter(x[~bent], y[~bent], s=16, c=colour, edgecolors="white", linewidths=0.3, zorder=3)
+    ax.scatter(x[bent], y[bent], s=16, facecolors="none", edgecolors=colour, linewidths=0.8, zorder=3)
     text = "no line"
     if panel["line"] is not None:
         slope, intercept, r2 = panel["line"]

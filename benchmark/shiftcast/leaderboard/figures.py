@@ -97,7 +97,8 @@ def predicted_data(scores: SuiteScores) -> Data:
 def lines_data(scores: SuiteScores) -> Data:
     """Return each run's accuracy on each group against its ID accuracy, and the probit lines.
 
-    A line is an ordinary least-squares fit on probit axes over all runs; None below three runs.
+    A line is an ordinary least-squares fit on probit axes over the runs of plain recipes; None below three
+    of them. Where there are others, `bent` says which points they are.
     """
     source = run_accuracies(scores, [scores.suite.source.test])
     panels: list[Data] = []
@@ -105,6 +106,7 @@ def lines_data(scores: SuiteScores) -> Data:
         both = source.merge(run_accuracies(scores, sets), on=RUN, suffixes=("_id", "_ood"))
         if both.empty:
             continue
+        plain = both.merge(scores.runs[[*RUN, "plain"]], on=RUN)["plain"].astype(bool)
         pairs = both[["accuracy_id", "accuracy_ood"]].itertuples(index=False)
         panels.append(
             {
@@ -112,7 +114,8 @@ def lines_data(scores: SuiteScores) -> Data:
                 "kind": KINDS[is_natural(scores, group)],
                 "points": [[as_number(x), as_number(y)] for x, y in pairs],
                 "n": [int(both["n_id"].min()), int(both["n_ood"].min())],
-                "line": _line(both),
+                "line": _line(both[plain.to_numpy()]),
+                **({} if plain.all() else {"bent": (~plain).tolist()}),
             }
         )
     panels.sort(key=lambda panel: list(KINDS.values()).index(panel["kind"]))

@@ -14,10 +14,12 @@ import pandas as pd
 
 from shiftcast.leaderboard.account import how_to_reproduce, missing, what_was_run
 from shiftcast.leaderboard.board import BASELINES, estimator_board, kind_rows
+from shiftcast.leaderboard.controls import expectations
 from shiftcast.leaderboard.label_views import label_views
 from shiftcast.leaderboard.legend import HEAD, LEGEND, MARK
 from shiftcast.leaderboard.models import is_natural, model_board, ranking_groups, withheld
 from shiftcast.leaderboard.reported import self_reported
+from shiftcast.leaderboard.seeds import seed_spreads
 from shiftcast.leaderboard.shifts import shift_details
 from shiftcast.leaderboard.text import (
     BLANK,
@@ -84,9 +86,16 @@ def _section(scores: SuiteScores, figures: Mapping[str, str], confusion_page: st
         blocks += [_estimators(scores, natural, board) for natural, board in boards.items() if len(board)]
         blocks += _pictures(figures, "estimators", "predicted-vs-actual")
     if (scores.runs["role"] == "scored").any():
-        blocks += ["### Models", _models(scores), *_label_views(scores), *_views(scores)]
+        blocks += [
+            "### Models",
+            _models(scores),
+            *_label_views(scores),
+            *_views(scores),
+            *seed_spreads(scores),
+        ]
         blocks += _pictures(figures, "ood-vs-id")
     blocks += self_reported(scores)
+    blocks += expectations(scores)
     blocks += _withheld(scores)
     blocks += _confusion(scores, confusion_page)
     blocks += [

@@ -103,21 +103,22 @@ def _summary(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def robustness(source: pd.DataFrame, target: pd.DataFrame) -> pd.DataFrame:
+def robustness(source: pd.DataFrame, target: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return each run's effective robustness (pp) on a group; empty where no line can be drawn.
 
-    The line on probit axes is fitted to the runs of all other architectures.
+    The line on probit axes is fitted to the plain runs of all other architectures; `runs` (as in
+    `SuiteScores`) says which are plain.
     """
-    both = source.merge(target, on=RUN, suffixes=("_id", "_ood"))
+    both = source.merge(target, on=RUN, suffixes=("_id", "_ood")).merge(runs[[*RUN, "plain"]], on=RUN)
     empty = both.assign(robustness=0.0).iloc[:0]
-    if both["architecture"].nunique() < FEWEST_ARCHITECTURES:
+    if both.loc[both["plain"], "architecture"].nunique() < FEWEST_ARCHITECTURES:
         return empty
     try:
         values = effective_robustness(
             both["accuracy_id"],
             both["accuracy_ood"],
             architectures=both["architecture"].tolist(),
-            plain=[True] * len(both),
+            plain=both["plain"].tolist(),
             n_id=int(both["n_id"].min()),
             n_ood=int(both["n_ood"].min()),
         )
@@ -170,7 +171,7 @@ def model_groups(scores: SuiteScores) -> pd.DataFrame:
             group=group,
             natural=is_natural(scores, group),
             predicted=_by_model(_predicted(scores, sets), "predicted", frame),
-            robustness=_by_model(robustness(source, runs), "robustness", frame),
+            robustness=_by_model(robustness(source, runs, scores.runs), "robustness", frame),
         )
         whole = [complete.get((a, r)) == n for a, r, n in frame[[*MODEL, "runs"]].itertuples(index=False)]
         frames.append(frame.loc[whole, list(GROUP_COLUMNS)])

@@ -35,9 +35,9 @@ class RunView:
         """Choose the reference members, peers and siblings for `run`."""
         self.pool, self.run = pool, run
         self.members = pool.members(run.family)
-        others = [other for other in pool.scored if other is not run]
+        others = [other for other in pool.scored if other.key != run.key]
         same = (run.key.architecture, run.key.recipe)
-        self.peers = others
+        self.peers = [other for other in pool.peers if other.key != run.key]
         self.siblings = [o for o in others if (o.key.architecture, o.key.recipe) == same]
         self._known: dict[tuple[str, str, bool], Predictions] = {}
 
@@ -49,6 +49,10 @@ class RunView:
     def target(self, target: Target, part: str, labelled: bool = False) -> Predictions:
         """Predictions on a target's images made from one part of the source."""
         return self._predictions(target.id, target.group, self.pool.rows(target, part), part, labelled)
+
+    def part(self, name: str, group: str, rows: Integers, part: str) -> Predictions:
+        """Unlabelled predictions on chosen images of a set; `part` names the choice, for good."""
+        return self._predictions(name, group, rows, part, labelled=False)
 
     def with_feature_scores(self, predictions: Predictions, fitted: str, part: str) -> Predictions:
         """Return predictions with the scores of their features against the part that is fitted on."""

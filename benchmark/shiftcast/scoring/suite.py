@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -14,15 +15,27 @@ from shiftcast.cards import Suite
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.memory import give_back
-from shiftcast.pool import Pool, ReportedRun, read_pool, read_reported
+from shiftcast.pool import Pool, ReportedRun, StoredRun, read_pool, read_reported
 from shiftcast.predictions import Integers
 from shiftcast.runs import RunRecord
-from shiftcast.scores import LABEL_VIEW_COLUMNS, REPORTED_COLUMNS, VIEW_COLUMNS, SuiteScores
+from shiftcast.scores import (
+    CONTROL_COLUMNS,
+    LABEL_VIEW_COLUMNS,
+    REPORTED_COLUMNS,
+    SEED_COLUMNS,
+    VIEW_COLUMNS,
+    SuiteScores,
+)
 from shiftcast.scoring.conformal import with_conformal
+from shiftcast.scoring.controls import controls
 from shiftcast.scoring.rows import score_pool
 from shiftcast.scoring.run import score_run
+from shiftcast.statistics import seed_spread
 from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace
+
+FEWEST_SEEDS = 4
+"""Complete runs of a model that say something about its spread."""
 
 
 def score_suite(
@@ -50,6 +63,10 @@ def score_suite(
     pool, runs = read_pool(workspace, suite, folder)
     table, skipped = score_pool(pool, chosen)
     reported = _reported(pool, folder, chosen)
+    accuracies = _accuracies(pool)
+    found = pd.DataFrame(columns=list(CONTROL_COLUMNS))
+    if suite.expectations and pool.scored and estimators is None:
+        found = controls(pool, table, accuracies, chosen)
     pool.forget()
     give_back()
     table = with_conformal(table)
@@ -60,7 +77,7 @@ def score_suite(
         targets=present,
         natural={t.id: workspace.natural(t) for t in suite.unfolded_targets()},
         runs=pd.DataFrame(runs).astype({"parameters": "Int64", "epochs": "Int64"}),
-        accuracies=_accuracies(pool),
+        accuracies=accuracies,
         table=table,
         skipped=skipped,
         ensemble=_ensemble(workspace, suite),
@@ -69,6 +86,8 @@ def score_suite(
         views=_views(workspace, pool),
         label_views=_label_views(workspace, pool),
         reported=reported,
+        seeds=_seeds(workspace, pool),
+        controls=found,
     )
 
 
@@ -139,6 +158,25 @@ def _views(workspace: Workspace, pool: Pool) -> pd.DataFrame:
                 counts = {"right": right, "n": int(shown.sum())}
                 rows.append({**run.key.model_dump(), "set": name, "view": key, "title": view.title, **counts})
     return pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
+
+
+def _seeds(workspace: Workspace, pool: Pool) -> pd.DataFrame:
+    """Return the spread of models of which there are many seeds."""
+    models: dict[tuple[str, str], list[StoredRun]] = {}
+    for run in pool.scored:
+        models.setdefault((run.key.architecture, run.key.recipe), []).append(run)
+    natural = [target.id for target in pool.targets if workspace.natural(target)]
+    rows = []
+    for (architecture, recipe), runs in models.items():
+        for name in (pool.suite.source.test, *natural) if len(runs) >= FEWEST_SEEDS else ():
+            ranks = [run.sets[name].true_rank for run in runs if name in run.sets]
+            known = [rank for rank in ranks if rank is not None]
+            if len(known) == len(runs):
+                wrong = np.stack([rank > 0 for rank in known])
+                own = {"architecture": architecture, "recipe": recipe, "set": name, "seeds": len(runs)}
+                own |= {"n": wrong.shape[1], "accuracy": float(1 - wrong.mean())}
+                rows.append({**own, **asdict(seed_spread(wrong))})
+    return pd.DataFrame(rows, columns=list(SEED_COLUMNS))
 
 
 def _label_views(workspace: Workspace, pool: Pool) -> pd.DataFrame:

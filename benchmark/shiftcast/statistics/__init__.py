@@ -25,10 +25,12 @@ from shiftcast.statistics.resampling import (
     image_groups,
     percentile_interval,
 )
+from shiftcast.statistics.spread import SeedSpread, seed_spread, signed_root
 
 __all__ = [
     "DRAWS",
     "Line",
+    "SeedSpread",
     "conformal_interval",
     "conformal_reach",
     "draw_weights",
@@ -44,6 +46,8 @@ __all__ = [
     "probit",
     "probit_residuals",
     "ranks",
+    "seed_spread",
+    "signed_root",
     "spearman",
     "supported_level",
     "wilson",

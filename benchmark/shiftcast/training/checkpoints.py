@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import Field, ValidationError
 
-from shiftcast.cards import ArchitectureCard, Precision, RunKey, card_hash, explain, recipe_hash
+from shiftcast.cards import (
+    ArchitectureCard,
+    ClassicalCard,
+    Precision,
+    RunKey,
+    card_hash,
+    explain,
+    recipe_hash,
+)
 from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
 from shiftcast.files import write_atomic
 from shiftcast.runs import Git, Seeds, StrictModel
@@ -98,7 +106,7 @@ class Checkpoint:
 
     def card(self, workspace: Workspace) -> ArchitectureCard:
         """Return the card of the network, with the precision that it was trained in."""
-        card = workspace.architecture(self.manifest.key.architecture)
+        card = workspace.network(self.manifest.key.architecture)
         return card.model_copy(update={"precision": self.manifest.precision})
 
 
@@ -131,7 +139,7 @@ def write_manifest(
         device=job.device,
         threads=job.threads,
         precision=job.fitted.precision,
-        epochs=job.recipe.epochs,
+        epochs=job.training.epochs_run,
         classes=list(job.classes),
         mean=cast("Levels", tuple(mean)),
         std=cast("Levels", tuple(std)),
@@ -320,6 +328,11 @@ def _missing(
     own = [f"{one.name} ({one.machine})" for one in found if one.manifest.key.architecture == name]
     if not own and name not in workspace.architectures:
         return UnknownNameError("architecture", name, workspace.architectures)
+    if not own and isinstance(workspace.architectures[name], ClassicalCard):
+        return RunError(
+            f"{name} is a classifier of scikit-learn, of which nothing but its predictions is kept: expected "
+            "a network"
+        )
     held = f"of {name} it holds {_some(own)}" if own else f"it holds none of {name}"
     if not own and found:
         held += f", but of {_some(sorted({one.manifest.key.architecture for one in found}))}"
@@ -330,7 +343,8 @@ def _missing(
     ]
     if bare:
         held += (
-            f", and without a manifest, unfinished or of an earlier version, {_some(sorted(map(str, bare)))}"
+            f". There is a file without a manifest, {_some(sorted(map(str, bare)))}: a training that has not "
+            "ended or is of an earlier version, which the same command finishes from there"
         )
     return RunError(
         f"no checkpoint of {wanted} is in the cache {cache}: {held}; {wanted.how_to_train(workspace)}"
@@ -348,7 +362,7 @@ def _recipe_has_changed(chosen: Checkpoint, workspace: Workspace) -> bool:
     key = chosen.manifest.key
     if key.recipe not in workspace.recipes:
         return True
-    return recipe_hash(workspace.resolved_recipe(key.architecture, key.recipe)) != chosen.manifest.recipe_hash
+    return recipe_hash(workspace.training(key.architecture, key.recipe)) != chosen.manifest.recipe_hash
 
 
 def _written(one: Checkpoint) -> float:

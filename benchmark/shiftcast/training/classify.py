@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import timm
@@ -14,10 +15,11 @@ from torch import nn
 from shiftcast.cards import ArchitectureCard
 from shiftcast.errors import TrainingError
 from shiftcast.predictions import Integers
+from shiftcast.training.augment import training_set
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import load_checkpoint
 from shiftcast.training.models import build_model
-from shiftcast.training.resident import channel_statistics
+from shiftcast.training.resident import ResidentImages
 from shiftcast.training.work import Job, classes_of, has_final_checkpoint
 
 
@@ -67,12 +69,15 @@ def classifier(job: Job) -> Callable[[NDArray[np.uint8]], Integers]:
     TrainingError
         If the run's checkpoint is not in the cache.
     """
+    if not job.is_network:
+        raise TrainingError(f"{job.key}: is a classifier of scikit-learn, of which no checkpoint is kept")
     if not has_final_checkpoint(job):
         raise TrainingError(
             f"{job.key}: its checkpoint is not in the cache ({job.checkpoint}); make it with: shiftcast run "
             f"{job.suite.name} --only {job.key.architecture} --seed {job.key.seed} --checkpoints"
         )
-    mean, std = channel_statistics(job.data.train.images)
+    train = ResidentImages(job.data.train.images, cast("Integers", job.data.train.labels))
+    mean, std = training_set(train, job.recipe, job.seeds).statistics
     model = load_network(job.fitted, classes_of(job), job.checkpoint, job.device)
 
     def predict(images: NDArray[np.uint8]) -> Integers:

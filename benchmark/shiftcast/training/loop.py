@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
@@ -30,6 +30,7 @@ from shiftcast.cards import ArchitectureCard, Recipe, card_hash, recipe_hash
 from shiftcast.errors import TrainingError
 from shiftcast.files import hash_of, write_atomic
 from shiftcast.runs import Epoch, Seeds
+from shiftcast.training.augment import Mixing, RandAugment, training_set
 from shiftcast.training.models import build_model, logits_of, out_of_memory
 from shiftcast.training.resident import ResidentImages, epoch_seed
 
@@ -151,7 +152,8 @@ def train(
     card
         The architecture card.
     data
-        Training images and labels on `device`.
+        Training images and labels on `device`, of which the recipe may choose a part or change labels
+        (see `augment.training_set`, which says what images must be normalised with afterwards).
     recipe
         The recipe with the card's overrides.
     seeds
@@ -170,7 +172,9 @@ def train(
     -------
     list
         Loss, training accuracy (augmented images, in training mode) and last learning rate of
-        each epoch, and in how many parts its batches were computed.
+        each epoch, and in how many parts its batches were computed. The accuracy counts the labels
+        that came with the images: under mixup or CutMix that of each image before another was mixed
+        into it, under label noise the noisy ones.
 
     Raises
     ------
@@ -179,15 +183,16 @@ def train(
     """
     device = torch.device(device)
     model.to(device)
+    data = training_set(data, recipe, seeds)
     with deterministic(device):
         training = Trainer(model, card, data, recipe, seeds, on_progress)
         if checkpoint is not None:
             training.resume(checkpoint)
         saved = time.monotonic()
-        while training.epoch < recipe.epochs:
+        while training.epoch < recipe.epochs_run:
             training.run_epoch()
             training.check_weights()
-            last = training.epoch == recipe.epochs
+            last = training.epoch == recipe.epochs_run
             if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
                 training.save(checkpoint)
                 saved = time.monotonic()
@@ -220,6 +225,11 @@ class Trainer:
         )
         self.proven = 0
         """In how many parts a batch has gone through; memory is not known to suffice for another number."""
+        self.mixing = (
+            None
+            if recipe.mixup is None and recipe.cutmix is None
+            else Mixing(recipe, cast("int", model.num_classes), seeds.augmentation)
+        )
         self.parts = 1
         """In how many parts a batch is computed; its gradients are summed before the step."""
         self.kept = "there is no checkpoint of this training yet"
@@ -235,8 +245,13 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole training."""
+        """Optimiser steps that the schedule is planned for."""
         return len(self.sizes) * self.recipe.epochs
+
+    @property
+    def steps_run(self) -> int:
+        """Optimiser steps of the whole training; fewer where the recipe stops early."""
+        return len(self.sizes) * self.recipe.epochs_run
 
     def run_epoch(self) -> None:
         """Train for one epoch and log it."""
@@ -272,16 +287,18 @@ class Trainer:
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the next epoch's batches: images float32 (b, 3, H, W), augmented, and labels (b,)."""
         mean, std = self.data.statistics
+        spec, seed = self.recipe.rand_augment, self.seeds.augmentation
         return self.data.batches(
             self.recipe.batch_size,
             order_seed=self.seeds.order,
-            augmentation_seed=self.seeds.augmentation,
+            augmentation_seed=seed,
             epoch=self.epoch,
             crop_padding=self.recipe.crop_padding,
             flip=self.recipe.flip,
             cutout=self.recipe.cutout,
             mean=mean,
             std=std,
+            change=None if spec is None else RandAugment(len(self.data), spec, seed, self.epoch),
         )
 
     def _rate(self, index: int) -> float:
@@ -290,9 +307,14 @@ class Trainer:
     def step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """Take one optimiser step and return the logits (b, K) and the mean loss, both detached.
 
-        Where memory does not suffice, the batch is computed in twice as many parts, for good: the
-        gradients are those of the whole batch, but batch normalisation sees the parts. A first batch
-        that fails leaves no trace; a later one may have moved running statistics.
+        Mixup and CutMix are part of the step. Where memory does not suffice, the batch is computed in
+        twice as many parts, for good: the gradients are those of the whole batch, but batch
+        normalisation sees the parts. A first batch that fails leaves no trace; a later one may have
+        moved running statistics.
+
+        Sharpness-aware minimisation takes the gradients of the same batch a second time, from where
+        the first lead uphill, and steps with these from where it stood: each step costs two. Logits
+        and loss are those of the first pass; dropout draws anew for the second.
 
         Raises
         ------
@@ -301,8 +323,13 @@ class Trainer:
         """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        while (found := self._gradients(images, labels)) is None:
-            self._halve(len(images))
+        targets = labels
+        if self.mixing is not None:
+            images, targets = self.mixing(images, labels, self.taken)
+        found = self._summed(images, targets)
+        if self.recipe.sam is not None:
+            with uphill(self.model, self.recipe.sam):
+                self._summed(images, targets)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimiser.step()
@@ -311,17 +338,24 @@ class Trainer:
         self.taken += 1
         return found
 
-    def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor] | None:
+    def _summed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave the gradients of a batch in the network, in as many parts as memory asks for."""
+        while (found := self._gradients(images, targets)) is None:
+            self._halve(len(images))
+        return found
+
+    def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor] | None:
         """Sum the gradients of a batch's parts; None where memory does not suffice."""
         self.optimiser.zero_grad(set_to_none=True)
         pieces = max(1, min(self.parts, len(images) // 2))  # batch normalisation cannot train on one image
         before = None if self.parts == self.proven else _Passing(self.model, self.data.device)
+        smoothing = 0.0 if self.mixing is not None else self.recipe.label_smoothing  # mixed targets have it
         logits, losses = [], []
         try:
-            for some, own in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
+            for some, own in zip(images.tensor_split(pieces), targets.tensor_split(pieces), strict=True):
                 found = logits_of(self.model, self.card, some)
-                loss = cross_entropy(found, own, label_smoothing=self.recipe.label_smoothing)
-                loss = loss * (len(own) / len(labels)) if pieces > 1 else loss
+                loss = cross_entropy(found, own, label_smoothing=smoothing)
+                loss = loss * (len(own) / len(targets)) if pieces > 1 else loss
                 loss.backward()  # type: ignore[no-untyped-call]
                 logits.append(found.detach())
                 losses.append(loss.detach())
@@ -372,10 +406,9 @@ class Trainer:
         step = self.epoch * len(self.sizes) + index
         speed = self.images_seen / max(time.monotonic() - self.started, 1e-9)
         done = self.epoch * len(self.data) + sum(self.sizes[:index])
-        left = self.recipe.epochs * len(self.data) - done
-        return Progress(
-            self.epoch + 1, self.recipe.epochs, step, self.steps, loss, speed, left / max(speed, 1e-9)
-        )
+        epochs = self.recipe.epochs_run
+        left = epochs * len(self.data) - done
+        return Progress(self.epoch + 1, epochs, step, self.steps_run, loss, speed, left / max(speed, 1e-9))
 
     def _refuse(self, index: int, what: str, epoch: int | None = None) -> None:
         """Say at which step of an epoch (the current one) the training has diverged."""
@@ -383,8 +416,8 @@ class Trainer:
         step = at * len(self.sizes) + index
         rate = learning_rate(self.recipe, step, self.steps)
         raise TrainingError(
-            f"{self.card.name}: {what} at step {step + 1} of {self.steps} (epoch {at + 1} of "
-            f"{self.recipe.epochs}, learning rate {rate:.4g}); {self.kept}. Lower learning_rate under "
+            f"{self.card.name}: {what} at step {step + 1} of {self.steps_run} (epoch {at + 1} of "
+            f"{self.recipe.epochs_run}, learning rate {rate:.4g}); {self.kept}. Lower learning_rate under "
             f"[train.{self.recipe.name}] in architectures/{self.card.name}.toml"
         )
 
@@ -450,6 +483,30 @@ class _Passing:
         torch.set_rng_state(self.random)
         if self.random_there is not None:
             torch.cuda.set_rng_state(self.random_there, self.device)
+
+
+@contextmanager
+def uphill(model: nn.Module, rho: float) -> Iterator[None]:
+    """Hold a network where its loss is highest, to first order, within a distance of `rho`.
+
+    From weights w with gradients g that is w + rho g / ||g||, with the Euclidean norm over all
+    weights (Foret et al. 2021, arXiv:2010.01412, equation 2 at p = 2). Afterwards weights and buffers
+    are what they were, so that the statistics of batch normalisation know nothing of it, and the
+    gradients are those found there.
+    """
+    weights = [(weight, weight.grad) for weight in model.parameters() if weight.grad is not None]
+    held = [weight for weight, _ in weights] + list(model.buffers())
+    before = [value.detach().clone() for value in held]
+    scale = rho / nn.utils.get_total_norm([gradient for _, gradient in weights]).clamp(min=1e-12)
+    with torch.no_grad():
+        for weight, gradient in weights:
+            weight.add_(gradient * scale)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for value, own in zip(held, before, strict=True):
+                value.copy_(own)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

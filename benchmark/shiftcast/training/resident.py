@@ -7,8 +7,9 @@ normalisation are a handful of batched operations; no Python runs per image.
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -104,6 +105,11 @@ class ResidentImages:
     device
         Where the training runs.
 
+    Attributes
+    ----------
+    source
+        The images as they came.
+
     Raises
     ------
     InvalidInputError
@@ -117,7 +123,7 @@ class ResidentImages:
             raise InvalidInputError(
                 f"labels: expected whole numbers ({len(images)},), got {labels.dtype} {labels.shape}"
             )
-        self._source = images
+        self.source = images
         self.images = _tensor(images).to(device)
         self.labels = _tensor(labels.astype(np.int64)).to(device)
 
@@ -133,7 +139,17 @@ class ResidentImages:
     @cached_property
     def statistics(self) -> tuple[Channels, Channels]:
         """Mean and standard deviation of each channel, in grey levels."""
-        return channel_statistics(self._source)
+        return channel_statistics(self.source)
+
+    def part(self, index: NDArray[np.int64]) -> ResidentImages:
+        """Return the images at `index` (m,) alone; their channel statistics are their own."""
+        return ResidentImages(self.source[index], self.labels.cpu().numpy()[index], self.device)
+
+    def relabelled(self, labels: NDArray[np.int64]) -> ResidentImages:
+        """Return the same images with other labels, int64 (n,)."""
+        other = copy.copy(self)
+        other.labels = _tensor(labels).to(self.device)
+        return other
 
     def batch_sizes(self, batch_size: int) -> list[int]:
         """Return the size of each batch of an epoch.
@@ -161,6 +177,7 @@ class ResidentImages:
         cutout: int,
         mean: Channels,
         std: Channels,
+        change: Callable[[Tensor, slice], Tensor] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield one epoch's batches.
 
@@ -182,6 +199,9 @@ class ResidentImages:
             Side of the blanked square, in pixels; 0 for none.
         mean, std
             Channel statistics in grey levels.
+        change
+            What else is done to uint8 images (b, H, W, 3), after crop and flip: called with a batch and
+            where it stands in the epoch.
 
         Yields
         ------
@@ -204,6 +224,8 @@ class ResidentImages:
                 pixels = crop(pixels, own.top, own.left, crop_padding)
             if flip:
                 pixels = mirror(pixels, own.flip)
+            if change is not None:
+                pixels = change(pixels, part)
             images = normalise(pixels, mean, std)
             if cutout:
                 images = blank(images, own.centre, cutout)

@@ -20,6 +20,7 @@ from shiftcast.data.layouts import Images
 from shiftcast.data.sampling import stratified_subset
 from shiftcast.errors import InvalidInputError, TrainingError
 from shiftcast.predictions import Integers
+from shiftcast.training.augment import training_set
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.resident import ResidentImages
@@ -130,9 +131,9 @@ def try_rates(
     card = recipe.fitted(card)
     fitting, judged = data.fitting, data.held_out
     resident = ResidentImages(fitting.images, cast("Integers", fitting.labels), device)
-    mean, std = resident.statistics
     classes = int(cast("Integers", fitting.labels).max()) + 1
     seeds = derive_seeds(card.name, f"tune|{recipe.name}", seed)
+    mean, std = training_set(resident, recipe, seeds).statistics
     for rate in rates:
         model = seeded_model(card, classes, seeds.weights).to(device)
         start = time.perf_counter()

@@ -7,20 +7,32 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from shiftcast.cards import ArchitectureCard, Recipe, RunKey, Suite, card_hash, recipe_hash
+from shiftcast.cards import (
+    AnyRecipe,
+    ArchitectureCard,
+    ClassicalCard,
+    FitRecipe,
+    ModelCard,
+    Recipe,
+    RunKey,
+    Suite,
+    card_hash,
+    recipe_hash,
+)
 from shiftcast.data.loading import SuiteData
-from shiftcast.errors import InvalidInputError, RunError, TrainingError
-from shiftcast.files import hash_of, sha256, source_hash
+from shiftcast.errors import CardError, InvalidInputError, RunError, TrainingError
+from shiftcast.files import hash_of, sha256, source_hash, write_atomic
 from shiftcast.predictions import Integers
 from shiftcast.runs import (
     PREDICTIONS_LIMIT,
@@ -36,14 +48,17 @@ from shiftcast.runs import (
     encode_predictions,
     store_logits,
 )
+from shiftcast.training.augment import training_set
 from shiftcast.training.checkpoints import write_manifest
 from shiftcast.training.evaluate import Outputs, evaluate
 from shiftcast.training.features import FeatureScores
 from shiftcast.training.loop import Progress, derive_seeds, load_checkpoint, seeded_model, train
-from shiftcast.training.models import count_parameters, memory_named
+from shiftcast.training.models import build_model, count_parameters, memory_named
 from shiftcast.training.resident import Channels, ResidentImages
 from shiftcast.workspace import Workspace, cache_folder
 
+CARD_CLASSES = 10
+"""Classes of the network whose parameters cards state."""
 PACKAGES = ("numpy", "timm", "torch", "torchvision")
 
 
@@ -54,8 +69,8 @@ class Job:
     suite: Suite
     key: RunKey
     role: str
-    card: ArchitectureCard
-    recipe: Recipe
+    card: ModelCard
+    recipe: AnyRecipe
     seeds: Seeds
     data: SuiteData
     classes: tuple[str, ...]
@@ -63,9 +78,19 @@ class Job:
     threads: int
 
     @property
+    def is_network(self) -> bool:
+        """Whether the run trains a network, which has a checkpoint, or fits a model that is none."""
+        return isinstance(self.card, ArchitectureCard)
+
+    @property
+    def training(self) -> Recipe:
+        """The recipe of a network."""
+        return cast("Recipe", self.recipe)
+
+    @property
     def fitted(self) -> ArchitectureCard:
-        """The architecture card with the recipe's precision: what is built and trained."""
-        return self.recipe.fitted(self.card)
+        """The architecture card of a network with the recipe's precision: what is built and trained."""
+        return self.training.fitted(cast("ArchitectureCard", self.card))
 
     @property
     def identity(self) -> str:
@@ -110,6 +135,33 @@ def plan_job(
     )
 
 
+def broken_cards(jobs: Iterable[Job]) -> dict[str, CardError]:
+    """Return why cards cannot be trained, by name; found in moments, before the first of them is trained."""
+    found: dict[str, CardError] = {}
+    for job in {job.key.architecture: job for job in jobs if job.is_network}.values():
+        try:
+            check_card(job.fitted, classes_of(job))
+        except CardError as error:
+            found[job.key.architecture] = error
+    return found
+
+
+def check_card(card: ArchitectureCard, classes: int) -> None:
+    """Build a card's network without memory for it, and hold it against what the card states.
+
+    Raises
+    ------
+    CardError
+        If it does not build, does not run on 32 x 32 images, or has another number of parameters.
+    """
+    came = count_parameters(build_model(card, classes, "meta"))
+    if classes == CARD_CLASSES and came != card.parameters:
+        raise CardError(
+            f"architectures/{card.name}.toml: parameters: expected {came:,}, which {card.timm!r} has with "
+            f"{classes} classes, got {card.parameters:,}; correct the number, or what makes the network"
+        )
+
+
 def choose_device(name: str) -> str:
     """Return "cpu" or "cuda" for `--device cpu|cuda|auto`.
 
@@ -142,14 +194,14 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
         If the loss or the logits stop being finite, or memory does not suffice.
     """
     with memory_named(str(job.key), job.device), _cleared(job.device):
-        return _perform(job, folder, on_progress)
+        return _perform(job, folder, on_progress) if job.is_network else _fit(job, folder)
 
 
 def train_network(job: Job, on_progress: Callable[[Progress], None] | None = None) -> None:
     """Train or resume the job's network for the cache alone; raises as `perform` does."""
     with memory_named(str(job.key), job.device), _cleared(job.device):
-        _, _, mean, std = _trained(job, on_progress)
-        write_manifest(job, mean, std, package_versions(), git_state())
+        trained = _trained(job, on_progress)
+        write_manifest(job, trained.mean, trained.std, package_versions(), git_state())
 
 
 @contextmanager
@@ -165,25 +217,32 @@ def _cleared(device: str) -> Iterator[None]:
         torch.cuda.empty_cache()
 
 
-def _trained(
-    job: Job, on_progress: Callable[[Progress], None] | None
-) -> tuple[nn.Module, list[Epoch], Channels, Channels]:
-    """Return the trained network, its log, and the training images' channel statistics."""
+class _Trained(NamedTuple):
+    """A trained network, its log, the channel statistics of its images, and how many it has seen."""
+
+    model: nn.Module
+    epochs: list[Epoch]
+    mean: Channels
+    std: Channels
+    seen: int
+
+
+def _trained(job: Job, on_progress: Callable[[Progress], None] | None) -> _Trained:
     images = job.data.train
     resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
-    mean, std = resident.statistics
+    chosen = training_set(resident, job.recipe, job.seeds)
     model = seeded_model(job.fitted, classes_of(job), job.seeds.weights).to(job.device)
     epochs = train(
-        model, job.fitted, resident, job.recipe, job.seeds, job.device, job.checkpoint, on_progress
+        model, job.fitted, resident, job.training, job.seeds, job.device, job.checkpoint, on_progress
     )
-    return model, epochs, mean, std
+    return _Trained(model, epochs, *chosen.statistics, len(chosen) * job.training.epochs_run)
 
 
 def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None] | None) -> RunRecord:
     earlier = _earlier(folder)
-    only_evaluated = earlier is not None and has_final_checkpoint(job)
+    only_evaluated = has_final_checkpoint(job)
     start = time.perf_counter()
-    model, epochs, mean, std = _trained(job, on_progress)
+    model, epochs, mean, std, seen = _trained(job, on_progress)
     trained = time.perf_counter()
     sets = {name: entry.images for name, entry in job.data.sets.items()}
     scores = FeatureScores(job.suite, cast("Integers", job.data.sets[job.suite.source.test].labels))
@@ -199,20 +258,43 @@ def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None
     logits = evaluate(model, job.fitted, sets, mean, std, job.device, on_features=add)
     stored = _stored(job, logits)
     write_manifest(job, mean, std, package_versions(), git_state())
-    seen = len(job.data.train.images) * job.recipe.epochs
     speed = round(seen / max(trained - start, 1e-9), 1)
+    before = earlier.measured if earlier else None
+    known = (before.train_seconds, before.images_per_second) if before else (0.0, 0.0)  # trained elsewhere
     measured = Measured(
-        train_seconds=earlier.measured.train_seconds
-        if earlier and only_evaluated
-        else round(trained - start, 3),
+        train_seconds=known[0] if only_evaluated else round(trained - start, 3),
         evaluate_seconds=round(time.perf_counter() - trained, 3),
-        images_per_second=earlier.measured.images_per_second if earlier and only_evaluated else speed,
+        images_per_second=known[1] if only_evaluated else speed,
         peak_memory_mib=round(_peak_memory(job.device) / 2**20, 1),
     )
     return _write(job, folder, stored, epochs, count_parameters(model), scores.found, measured)
 
 
-def _stored(job: Job, logits: Mapping[str, Outputs]) -> dict[str, StoredSet]:
+def _fit(job: Job, folder: RunFolder) -> RunRecord:
+    """Fit a model that is no network, on the CPU; nothing of it is kept but its predictions."""
+    from shiftcast.training.classical import Classical
+
+    images = job.data.train
+    start = time.perf_counter()
+    chosen = training_set(
+        ResidentImages(images.images, cast("Integers", images.labels)), job.recipe, job.seeds
+    )
+    mean, std = chosen.statistics
+    card = cast("ClassicalCard", job.card)
+    model = Classical(card, classes_of(job), mean, std, job.seeds.weights, job.threads)
+    model.fit(chosen.source, chosen.labels.numpy())
+    fitted = time.perf_counter()
+    stored = _stored(job, {name: model.logits(entry.images) for name, entry in job.data.sets.items()})
+    measured = Measured(
+        train_seconds=round(fitted - start, 3),
+        evaluate_seconds=round(time.perf_counter() - fitted, 3),
+        images_per_second=round(len(chosen) / max(fitted - start, 1e-9), 1),
+        peak_memory_mib=round(_peak_memory("cpu") / 2**20, 1),
+    )
+    return _write(job, folder, stored, [], 0, {name: {} for name in stored}, measured)
+
+
+def _stored(job: Job, logits: Mapping[str, NDArray[Any]]) -> dict[str, StoredSet]:
     try:
         return {
             name: replace(
@@ -281,15 +363,15 @@ def _write(
         family=job.card.family,
         card_hash=card_hash(job.card),
         recipe_hash=recipe_hash(job.recipe),
-        recipe=job.recipe,
+        recipe=cast("Recipe | FitRecipe", job.recipe),
         seeds=job.seeds,
         source=job.suite.source.test,
         datasets=dict(job.data.used),
         targets={name: TargetResult(n=len(s.logits), accuracy=s.accuracy) for name, s in stored.items()},
         epochs=epochs,
         parameters=parameters,
-        device=job.device,
-        precision=job.fitted.precision,
+        device=job.device if job.is_network else "cpu",
+        precision=job.fitted.precision if job.is_network else "float64",
         threads=job.threads,
         packages=package_versions(),
         git=git_state(),
@@ -304,9 +386,24 @@ def _write(
 
 
 def has_final_checkpoint(job: Job) -> bool:
-    """Whether the run's trained weights are in the cache, so that it can be evaluated again."""
-    saved = load_checkpoint(job.checkpoint)
-    return saved is not None and len(saved["epochs"]) == job.recipe.epochs
+    """Whether the run's trained weights are in the cache, so that it can be evaluated again.
+
+    Those of the same training in another suite are copied: same card, recipe, seeds, images and machine.
+    """
+    if not job.is_network:
+        return False
+    if not job.checkpoint.exists():
+        name = f"*/{job.key.path.as_posix()}/{job.checkpoint.name}"
+        for other in sorted((cache_folder() / "checkpoints").glob(name)):
+            if _is_final(job, other):
+                write_atomic(job.checkpoint, other.read_bytes())
+                break
+    return _is_final(job, job.checkpoint)
+
+
+def _is_final(job: Job, path: Path) -> bool:
+    saved = load_checkpoint(path)
+    return saved is not None and len(saved["epochs"]) == job.training.epochs_run
 
 
 def package_versions() -> dict[str, str]:
