@@ -75,7 +75,15 @@ class Source(BaseModel):
     planted: Literal["coloured-line", "dominoes"] | None = Field(
         default=None, description="shortcut in training and test images, see data.planted"
     )
-    agreement: float = Field(default=1.0, ge=0, le=1, description="share of shortcuts that show the class")
+    agreement: float | None = Field(
+        default=None, ge=0, le=1, description="share of shortcuts that show the class"
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if (self.planted is None) != (self.agreement is None):
+            raise ValueError("planted and agreement belong together")
+        return self
 
 
 class TargetSpec(BaseModel):
@@ -198,8 +206,8 @@ class Expectation(BaseModel):
     targets: list[str] = Field(default=[], description="ids of sets; all targets where empty")
     architectures: list[Name] = Field(default=[], description="of the runs; all where empty")
     recipes: list[Name] = Field(default=[], description="of the runs; all where empty")
-    low: float = -100.0
-    high: float = 100.0
+    low: float = Field(default=-100.0, ge=-100, le=100)
+    high: float = Field(default=100.0, ge=-100, le=100)
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -207,7 +215,7 @@ class Expectation(BaseModel):
             raise ValueError("estimators belong to every quantity but accuracy")
         if self.quantity == "change" and self.view is None:
             raise ValueError("change needs a view: what changes?")
-        if self.low > self.high or (self.low, self.high) == (-100, 100):
+        if not self.low <= self.high or (self.low, self.high) == (-100, 100):
             raise ValueError("expected a bound, and low no larger than high")
         return self
 
@@ -264,6 +272,8 @@ class Suite(Card):
             known = [] if drawn else [self.source.test, *ids]
             if strange := sorted(set(one.targets) - set(known)):
                 raise ValueError(f"{where}.targets: {strange[0]!r} is no set that this is about")
+            if one.quantity == "accuracy" and one.view is not None and not drawn:
+                raise ValueError(f"{where}: a scaled view has the accuracy of the runs themselves")
             if drawn and one.quantity == "change":
                 raise ValueError(f"{where}: a resampled view has no counterpart that it changes")
             if one.quantity != "accuracy" and self.source.test in one.targets:

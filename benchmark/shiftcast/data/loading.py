@@ -164,7 +164,7 @@ def load_suite(
     used = {train_card.name: _used(train_card, train), test_card.name: _used(test_card, test)}
     plain = test
     if suite.source.planted is not None:
-        train, test = _planted(suite, train, "train"), _planted(suite, test, "test")
+        train, test = with_shortcut(suite, train, "train"), with_shortcut(suite, test, "test")
         for card, images in ((train_card, train), (test_card, test)):
             digest = fingerprint(images.images, images.labels)
             used[card.name] = used[card.name].model_copy(update={"fingerprint": digest})
@@ -190,10 +190,11 @@ def load_suite(
     return SuiteData(_subset(train, suite), sets, used, edition_tag(suite, used), absent, views)
 
 
-def _planted(suite: Suite, images: Images, split: Literal["train", "test"]) -> Images:
+def with_shortcut(suite: Suite, images: Images, split: Literal["train", "test"]) -> Images:
     """Return a source's images with the suite's shortcut in them; its edition stays that of the images."""
     kind, agreement = suite.source.planted, suite.source.agreement
-    assert kind is not None  # noqa: S101 - the caller has asked
+    if kind is None or agreement is None:
+        return images
     changed = planted.plant(images.images, cast("Integers", images.labels), kind, agreement, split)
     return replace(images, images=changed)
 
@@ -240,6 +241,11 @@ def _derive(card: DatasetCard, folder: Path, target: Target, test: Images, suite
             base = folder / card.path
             changed = read_cifar10_c(base, target.transform, target.severity, labels, index)
     elif card.derived is not None and card.derived.generator == "planted":
+        if card.derived.version != planted.VERSION:
+            raise DataError(
+                f"dataset {card.name!r}: its card states version {card.derived.version} of what is planted, "
+                f"expected {planted.VERSION}"
+            )
         changed = planted.transform(test.images[index], labels[index], target.transform, index)
     else:
         changed = corrupt(test.images[index], target.transform, target.severity, index)
@@ -255,7 +261,9 @@ def _made(card: DatasetCard, folder: Path, target: Target) -> str:
     """Return the edition of a derived target; empty for the others, which their fingerprint names."""
     if card.derived is None:
         return ""
-    if card.derived.generator != "published":
+    if card.derived.generator == "planted":
+        return f"generator-planted-{planted.VERSION}"
+    if card.derived.generator == "corruptions":
         return f"generator-{GENERATOR_VERSION}"
     # A suite may use a part of the images: published arrays are known by the whole of their file.
     came = npy_md5(folder / card.path / f"{target.transform}.npy")

@@ -30,6 +30,8 @@ Whole = NDArray[np.int64]
 Kind = Literal["coloured-line", "dominoes"]
 Split = Literal["train", "test"]
 
+VERSION = 1
+"""Raised whenever a planted set's bytes change; part of every draw, and what cards must state."""
 CLASSES = 10
 ROWS = slice(6, 8)
 """Where the line is: random crops that are shifted by four pixels keep it in the image."""
@@ -107,13 +109,13 @@ def transform(images: Bytes, labels: Whole, name: str, index: Whole) -> Bytes:
     kind, shows = TRANSFORMS[name]
     if shows == "none":
         return images.copy() if kind == "coloured-line" else _stacked(np.zeros_like(images), images)
-    words = streams(name, 1, np.asarray(index, dtype=np.int64), 2)
+    words = streams(name, 1, np.asarray(index, dtype=np.int64), 2, f"planted-{VERSION}")
     shown = (labels + 1) % CLASSES if shows == "next" else (words[:, 0] % np.uint64(CLASSES)).astype(np.int64)
     return _drawn(images, shown, kind, "test", words[:, 1])
 
 
 def _words(name: str, count: int) -> NDArray[np.uint64]:
-    return streams(name, 1, np.arange(count), 3)
+    return streams(name, 1, np.arange(count), 3, f"planted-{VERSION}")
 
 
 def _drawn(images: Bytes, shown: Whole, kind: Kind, split: Split, words: NDArray[np.uint64]) -> Bytes:

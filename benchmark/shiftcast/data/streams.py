@@ -23,14 +23,16 @@ Words = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 
 
-def streams(name: str, severity: int, index: NDArray[np.int64], count: int) -> Words:
+def streams(
+    name: str, severity: int, index: NDArray[np.int64], count: int, version: int | str = GENERATOR_VERSION
+) -> Words:
     """Return the first `count` random words of each image's stream, uint64 (n, count).
 
     The Philox key is the first 128 bits of SHA-256 over (version, name, severity) as canonical
     JSON. The image's position is the third of the four counter words, so that each stream has
     2**128 blocks before it would meet the next.
     """
-    text = canonical_json([GENERATOR_VERSION, name, int(severity)])
+    text = canonical_json([version, name, int(severity)])
     key = np.frombuffer(hashlib.sha256(text.encode()).digest()[:16], dtype="<u8").astype(np.uint64)
     words = np.empty((len(index), count), dtype=np.uint64)
     if count:
