@@ -11,7 +11,7 @@ from shiftcast.estimators import official_estimators
 from shiftcast.leaderboard.controls import expectations
 from shiftcast.pool import read_pool
 from shiftcast.scoring import score_suite
-from shiftcast.scoring.controls import resampled, scaled
+from shiftcast.scoring.controls import check_names, resampled, scaled
 from shiftcast.workspace import Workspace
 
 UNMOVED = ["NoShift", "GDE", "ConfusionPartition", "AgreementShift", "AC-TS", "DoC-TS"]
@@ -111,7 +111,7 @@ def test_without_runs_nothing_is_claimed(controlled, make_results):
     row = scores.controls[scores.controls["text"] == "Nothing is that good"].iloc[0]
     assert np.isnan(row["seen"])
     assert not row["holds"]
-    assert "1 figure cannot be told yet" in expectations(scores)[1]
+    assert "1 figure cannot be told: runs are missing" in expectations(scores)[1]
 
 
 def test_a_suite_without_expectations_has_no_section(workspace, make_results):
@@ -156,6 +156,12 @@ def test_resampled_targets_come_from_half_b(controlled, make_results):
         ),
         (('["test_vit"]\nlow', '["test_nfnet"]\nlow'), r"expectations\.2: no scored run has these"),
         (("low = 99.99", ""), r"expectations\.2: expected a bound"),
+        (("low = 99.99", "low = -1000.0"), r"expectations\.2\.low: .*greater than or equal to -100"),
+        (("low = 99.99", "low = nan"), r"expectations\.2\.low: "),
+        (
+            ('architectures = ["test_vit"]\nlow', 'view = "loud"\nlow'),
+            "a scaled view has the accuracy of the",
+        ),
         (('estimators = ["AC"]\n', ""), r"expectations\.1: estimators belong to every quantity but accuracy"),
         (
             ('quantity = "bias"', 'quantity = "change"'),
@@ -179,3 +185,36 @@ def test_estimators_that_nobody_knows_are_refused(controlled, make_results):
     with pytest.raises(UnknownNameError, match=r"tiny.toml: unknown estimator of .*'ACE'; did you mean AC"):
         score_suite(workspace, suite, results)
     assert score_suite(workspace, suite, results, estimators=official_estimators()).controls.empty
+
+
+def test_without_the_whole_ensemble_difficulty_cannot_be_told(controlled, make_results):
+    scores = score_suite(
+        controlled, controlled.suite("tiny"), make_results(skip=("test_byobnet/tiny/seed-100",))
+    )
+    hard = scores.controls[scores.controls["text"] == "NoShift is too high on hard images"]
+    assert hard["seen"].isna().all()
+    assert scores.controls.set_index("estimator").loc["AC", "holds"]  # the others are told
+
+
+def test_the_accuracy_of_a_resampled_target_is_known_whatever_estimators_do(controlled, make_results):
+    path = controlled.root / "benchmark/suites/tiny.toml"
+    more = '[[expectations]]\ntext = "Hard"\nquantity = "accuracy"\nview = "hard"\nhigh = 95.0\n'
+    path.write_text(path.read_text() + more)
+    workspace = Workspace(controlled.root, controlled.root)
+    suite, results = workspace.suite("tiny"), make_results()
+    scores = score_suite(workspace, suite, results)
+    row = scores.controls[scores.controls["text"] == "Hard"].iloc[0]
+    pool, _ = read_pool(workspace, suite, results / "tiny")
+    positions = resampled(pool, suite.views[2])
+    right = [(run.sets["digits-test"].true_rank[positions] == 0).mean() for run in pool.scored]
+    assert row["seen"] == pytest.approx(100 * np.mean(right))
+    assert row["rows"] == len(pool.scored)
+
+
+def test_names_are_checked_before_anything_is_trained(controlled):
+    check_names(controlled.suite("tiny"))
+    path = controlled.root / "benchmark/suites/tiny.toml"
+    path.write_text(path.read_text().replace('estimators = ["AC"]', 'estimators = ["ACE"]'))
+    workspace = Workspace(controlled.root, controlled.root)
+    with pytest.raises(UnknownNameError, match="'ACE'; did you mean AC"):
+        check_names(workspace.suite("tiny"))

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from shiftcast.data import GENERATOR_VERSION, TRANSFORMS
-from shiftcast.errors import CardError, UnknownNameError, WorkspaceError
+from shiftcast.errors import CardError, ShiftcastError, UnknownNameError, WorkspaceError
 from shiftcast.workspace import Workspace, cache_folder, data_folder, find_workspace
 
 REPOSITORY = Path(__file__).parents[1]
@@ -119,3 +119,21 @@ def test_folders_follow_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("SHIFTCAST_DATA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
     assert data_folder() == tmp_path / "x" / "shiftcast" / "data"
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("tinny", "rate_of: unknown recipe 'tinny'; did you mean tiny"),
+        ("second", "rate_of = 'second' is a variant"),
+    ],
+)
+def test_a_variant_of_nothing_or_of_a_variant_is_refused(workspace, base, message):
+    recipes = workspace.root / "benchmark/recipes"
+    text = (recipes / "tiny.toml").read_text()
+    (recipes / "second.toml").write_text(text + 'rate_of = "tiny"\n')
+    (recipes / "third.toml").write_text(text + f'rate_of = "{base}"\n')
+    suite = workspace.root / "benchmark/suites/tiny.toml"
+    suite.write_text(suite.read_text().replace('recipe = "tiny"\nseeds', 'recipe = "third"\nseeds'))
+    with pytest.raises(ShiftcastError, match=message):
+        Workspace(workspace.root, workspace.root).suite("tiny")

@@ -81,8 +81,8 @@ class SuiteScores:
         (as in `accuracies`), `predicted` (by the suite's headline estimator; NaN where it has no row).
     seeds
         The spread of models with at least four complete seeds, on the source and each labelled natural
-        target. Columns: `architecture`, `recipe`, `set`, `seeds`, `n`, `accuracy`, and the variances of
-        `SeedSpread`.
+        target without clusters. Columns: `architecture`, `recipe`, `set`, `seeds`, `n`, `accuracy`, and
+        the variances of `SeedSpread`.
     controls
         What came of the suite's expectations: one row for each of them and estimator (empty where it is
         about accuracies). Columns: `text`, `quantity`, `low`, `high`, `estimator`, `seen` (in percent or

@@ -160,6 +160,7 @@ class Workspace:
             lookup("architecture", run.architecture, self.architectures, where)
             self._refuse_reserved(run.recipe, where)
             lookup("recipe", run.recipe, self.recipes, where)
+            self._check_variant(run.recipe, where)
             try:
                 self.resolved_recipe(run.architecture, run.recipe)
             except CardError as error:
@@ -175,6 +176,15 @@ class Workspace:
                 )
             self._check_derivation(suite, target, card, where)
         self._check_reference(suite, where)
+
+    def _check_variant(self, name: str, where: str) -> None:
+        """Refuse a recipe that is a variant of none that there is, or of another variant."""
+        base = getattr(self.recipes[name], "rate_of", None)
+        if base is None:
+            return
+        other = lookup("recipe", base, self.recipes, f"{where}: recipe {name!r}, rate_of")
+        if (further := getattr(other, "rate_of", None)) is not None:
+            raise CardError(f"{where}: recipe {name!r}: rate_of = {base!r} is a variant of {further!r}")
 
     @staticmethod
     def _refuse_reserved(recipe: str, where: str) -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import linregress, norm
 
+from shiftcast.analysis import claims
 from shiftcast.analysis.claims import Resampled, _holds_zero, drop_shares, paired_errors, predicted_lines
 from shiftcast.analysis.confusion import Confusion
 from shiftcast.analysis.report import confusion_tables, official_predictions
@@ -88,10 +89,27 @@ def test_four_architectures_draw_no_line_and_intervals_are_over_images(make_worl
     assert (resampled.weights == 0.5).all()  # two seeds a model
 
 
-def test_draws_of_one_or_two_architectures_draw_no_line(resampled):
-    drawn = np.stack([resampled.weights[:, 2 * model] > 0 for model in range(5)], axis=1).sum(axis=1)
-    np.testing.assert_array_equal(resampled.enough, drawn >= 3)
-    assert not resampled.enough.all()
+def test_draws_of_one_or_two_plain_architectures_draw_no_line(world, resampled, predicted, monkeypatch):
+    """Only where three or more of those that lines go through are drawn is there a slope to speak of."""
+    seen = []
+
+    def watched(drawn, difference):
+        seen.append(np.isfinite(drawn).all(axis=1))
+        return True
+
+    monkeypatch.setattr(claims, "_holds_zero", watched)
+    drawn = np.stack([resampled.weights[:, 2 * model] > 0 for model in range(5)], axis=1)
+    predicted_lines(resampled, predicted)
+    np.testing.assert_array_equal(seen[0], drawn.sum(axis=1) >= 3)
+    bent = world.pool.scored[0].key.architecture
+    monkeypatch.setattr(world.pool, "is_plain", lambda run: run.key.architecture != bent)
+    monkeypatch.setattr(claims, "FEWEST_ARCHITECTURES", 4)
+    fewer = Resampled(Confusion(world.pool))
+    seen.clear()
+    predicted_lines(fewer, predicted)
+    drawn = np.stack([fewer.weights[:, 2 * model] > 0 for model in range(1, 5)], axis=1)
+    np.testing.assert_array_equal(seen[0], drawn.sum(axis=1) >= 3)
+    assert not seen[0].all()
 
 
 def test_a_model_with_one_seed_counts_as_much_as_one_with_two(make_world):

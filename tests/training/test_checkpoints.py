@@ -359,3 +359,45 @@ def test_another_seed_or_an_unfinished_training_is_no_such_thing(job, place):
     for change in ({"seeds": seeds}, {"recipe": longer}, {"threads": job.threads + 1}):
         assert not work.has_final_checkpoint(dataclasses.replace(job, suite=suite, **change))
     assert work.has_final_checkpoint(dataclasses.replace(job, suite=suite))
+
+
+def test_the_cache_takes_networks_over_too(job, place):
+    work.perform(job, place)
+    other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
+    steps = []
+    work.train_network(other, steps.append)
+    assert steps == []
+    assert other.manifest.exists()
+
+
+def test_what_cannot_be_copied_is_trained(job, place, monkeypatch):
+    work.perform(job, place)
+    other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(work, "write_atomic", full)
+        assert not work.has_final_checkpoint(other)
+    other.checkpoint.parent.mkdir(parents=True)
+    other.checkpoint.write_bytes(b"half a file")
+    assert work.has_final_checkpoint(other)  # a damaged file of its own is no reason to train again
+
+
+def test_copies_of_one_training_are_one_network(job, place, workspace, tmp_path):
+    work.perform(job, place)
+    other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
+    work.perform(other, RunFolder(tmp_path / "other"))
+    chosen, _ = choose(workspace)
+    assert chosen.manifest.identity == job.identity
+
+
+def test_seconds_are_those_of_the_training_that_happened(job, place):
+    first = work.perform(job, place)
+    assert first.measured.train_seconds > 0
+    again = work.perform(job, place)
+    assert again.measured.train_seconds == first.measured.train_seconds  # only evaluated
+    shorter = dataclasses.replace(job, recipe=job.recipe.model_copy(update={"epochs": 1}))
+    fresh = work.perform(shorter, place)
+    assert 0 < fresh.measured.train_seconds != first.measured.train_seconds

@@ -159,7 +159,8 @@ def test_a_suite_may_hold_them(workspace, make_results):
     summary, _ = run(workspace, results)
     assert summary.done == [KEY]
     record, sets = RunFolder(results / "tiny" / KEY.path).read()
-    assert (record.epochs, record.parameters, record.precision) == ([], 0, "float64")
+    assert (record.epochs, record.parameters, record.precision) == ([], 0, "float32")
+    assert {"scikit-learn", "scipy"} <= set(record.packages)
     assert record.recipe.kind == "fit"
     assert record.targets.keys() == sets.keys() == record.feature_scores.keys()
     assert record.targets["digits-test"].accuracy > 0.8
@@ -169,6 +170,8 @@ def test_a_suite_may_hold_them(workspace, make_results):
     own = scores.table[scores.table.architecture == KEY.architecture]
     assert {"ConfusionPartition", "ALine-D", "COT"} <= set(own.estimator)
     assert not {"Dispersion", "GDE"} & set(own.estimator)
+    reasons = scores.skipped[scores.skipped["estimator"] == "Dispersion"]["reason"]
+    assert any("the model has no features" in reason for reason in reasons)
     row = scores.runs.set_index("architecture").loc[KEY.architecture]
     assert row.status == "ok"
     assert row[["parameters", "epochs"]].isna().all()

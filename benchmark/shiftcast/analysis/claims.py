@@ -72,8 +72,6 @@ class Resampled:
             drawn = draw_weights(count, draws, ARCHITECTURE_SEED)
         self.weights: Floats = drawn[:, column] * self.equal
         """Weight of each run in each draw of architectures (draws, R)."""
-        self.enough: NDArray[np.bool_] = (drawn > 0).sum(axis=1) >= FEWEST_DRAWN
-        """Whether a draw holds architectures enough for a line (draws,)."""
 
     def totals(self, name: str, values: Floats) -> Floats:
         """Return sums (draws, C) of per-image values (n, C) of a set under resampling of images."""
@@ -106,6 +104,10 @@ def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Fl
     confusion, plain = resampled.confusion, resampled.plain
     weights, equal = resampled.weights * plain, resampled.equal * plain
     architectures = {run.key.architecture for run in confusion.pool.scored if confusion.pool.is_plain(run)}
+    first = {name: k for k, name in enumerate(sorted(architectures))}
+    member = np.array([[run.key.architecture == name for name in first] for run in confusion.pool.scored])
+    enough = ((weights > 0) @ member > 0).sum(axis=1) >= FEWEST_DRAWN
+    weights = np.where(enough[:, None], weights, equal)  # whatever comes of the others is left out below
     rows = []
     names = confusion.natural if len(architectures) >= FEWEST_ARCHITECTURES else []
     for name in names:
@@ -119,7 +121,7 @@ def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Fl
         (actual,), (mine,) = (_lines(x, values, equal[None]) for values in (y, guess))
         ys = probit(np.clip(resampled.accuracies(name), 0, 1), n)
         lines, guesses = _lines(x, ys, weights), _lines(x, guess, weights)
-        lines[~resampled.enough] = np.nan
+        lines[~enough] = np.nan
         differences = guesses - lines
         gaps = inverse_probit(guesses[:, 1]) - inverse_probit(lines[:, 1])
         rows.append(

@@ -104,9 +104,11 @@ def run(
     from shiftcast.cli.watch import Watcher
     from shiftcast.engines.local import Options, run_suite
     from shiftcast.errors import StoppedError
+    from shiftcast.scoring.controls import check_names
 
     workspace = _workspace(context)
     chosen = workspace.suite(suite)
+    check_names(chosen)
     folder = results or workspace.results(chosen)
     options = Options(device.value, threads, tuple(only or ()), tuple(seed or ()), retrain, checkpoints, jobs)
     try:

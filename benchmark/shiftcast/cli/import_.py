@@ -79,7 +79,7 @@ def _say_what_is_odd(workspace: Workspace, suite: Suite, found: Imported) -> Non
         typer.echo(f"not in the file, though the suite requires them: {', '.join(lacking)}")
     source, chance = sets[suite.source.test], 1 / len(classes)
     spread = sqrt(chance * (1 - chance) / source.n)
-    if source.accuracy is not None and source.accuracy < chance + ABOVE_CHANCE * spread:
+    if source.accuracy is not None and source.accuracy < min(chance + ABOVE_CHANCE * spread, 2 * chance):
         typer.echo(
             "no better than chance in distribution: are the columns in the order of the suite's classes "
             f"({', '.join(classes)}), the rows in the order of the images?"

@@ -36,7 +36,7 @@ OTHER_FILES = {
     b"PK\x03\x04": "a zip archive, as numpy.savez writes it (.npz)",
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
-    b"\x80\x04": "a pickle, which is never read",
+    b"\x80": "a pickle, which is never read",
 }
 """What else people have, by its first bytes."""
 

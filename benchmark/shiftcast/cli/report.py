@@ -41,8 +41,9 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
         console.print(
             f"{len(summary.failed)} of {count(total, 'run')} failed:", style="bold red", highlight=False
         )
-        for key, reason in summary.failed.items():
-            console.print(f"  {key}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        for reason in dict.fromkeys(summary.failed.values()):
+            keys = ", ".join(str(key) for key, own in summary.failed.items() if own == reason)
+            console.print(f"  {keys}: {reason}", highlight=False, markup=False, soft_wrap=True)
         console.print("The same command tries these again and leaves the others.", highlight=False)
     elif not suite.scratch:
         console.print("To renew the committed board: shiftcast leaderboard", highlight=False)

@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 
 from shiftcast.cards import ArchitectureCard, Suite
-from shiftcast.data.loading import load_dataset
+from shiftcast.data.loading import load_dataset, with_shortcut
 from shiftcast.engines.local import choose_runs
 from shiftcast.errors import InvalidInputError, MissingExtraError
 from shiftcast.files import write_atomic
@@ -54,7 +54,7 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
         for _, key in choose_runs(suite, plan.only)
         if plan.only or isinstance(workspace.architecture(key.architecture), ArchitectureCard)
     }
-    images = load_dataset(workspace.dataset(suite.source.train), data_folder())
+    images = with_shortcut(suite, load_dataset(workspace.dataset(suite.source.train), data_folder()), "train")
     data = tuning.hold_out(images, plan.held_out, plan.images, plan.seed)
     place, _ = work.choose_device(device), work.set_threads(threads)
     path = workspace.outputs(suite) / "tuning.csv"

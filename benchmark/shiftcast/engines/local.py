@@ -135,8 +135,12 @@ def run_suite(
             pass  # a folder that cannot be written is found before the first training, not after
     attempt = partial(finish, workspace, folder, again)
     broken = work.broken_cards(todo)
-    unfit = [(job, broken[job.key.architecture]) for job in todo if job.key.architecture in broken]
-    _collect(iter(unfit), summary, reporter)
+    for name, complaint in broken.items():
+        reporter.note(f"{name} cannot be trained: {complaint}")
+    for job in todo:
+        if job.key.architecture in broken:
+            summary.failed[job.key] = str(broken[job.key.architecture])
+            reporter.left(job.key, complete=False)
     todo = [job for job in todo if job.key.architecture not in broken]
     with closing(_attempts(todo, attempt, options.jobs, reporter)) as outcomes:
         held = _collect(outcomes, summary, reporter)

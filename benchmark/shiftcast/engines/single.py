@@ -114,7 +114,7 @@ def what_is_needed(
             return "run"
         because = "its checkpoint is not in the cache" if job.is_network else "no checkpoint is kept of it"
         say(f"{job.key} lacks {', '.join(lacking)} and {because}; train it again with --retrain")
-    there = not (again.uncached and job.is_network) or (job.manifest.exists() and has_final_checkpoint(job))
+    there = not (again.uncached and job.is_network) or (has_final_checkpoint(job) and job.manifest.exists())
     return "nothing" if there else "network"
 
 

@@ -23,12 +23,9 @@ def expectations(scores: SuiteScores) -> list[str]:
         return []
     known = frame[frame["seen"].notna()]
     held = int(known["holds"].astype(bool).sum())
-    text = (
-        f"Stated in the suite's file before anything was run. {held} of {count(len(known), 'figure')} came "
-        "out as expected."
-    )
+    text = f"Stated in the suite's file. {held} of {count(len(known), 'figure')} came out as expected."
     if unknown := len(frame) - len(known):
-        text += f" {count(unknown, 'figure')} cannot be told yet: runs are missing."
+        text += f" {count(unknown, 'figure')} cannot be told: runs are missing, or estimators abstain."
     headings = {"expected": "left", "of": "left", "figure": "left", "between": "right"}
     headings |= {"seen": "right", "as expected": "left"}
     cells, last = [], None

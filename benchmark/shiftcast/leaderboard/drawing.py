@@ -174,7 +174,8 @@ def _draw_line_panel(ax: Axes, panel: Data, limits: tuple[float, float]) -> None
     x, y = probit(shares[:, 0], n_id), probit(shares[:, 1], n_ood)
     bent = np.array(panel.get("bent", [False] * len(shares)), dtype=bool)
     ax.scatter(x[~bent], y[~bent], s=16, c=colour, edgecolors="white", linewidths=0.3, zorder=3)
-    ax.scatter(x[bent], y[bent], s=16, facecolors="none", edgecolors=colour, linewidths=0.8, zorder=3)
+    if bent.any():
+        ax.scatter(x[bent], y[bent], s=16, facecolors="none", edgecolors=colour, linewidths=0.8, zorder=3)
     text = "no line"
     if panel["line"] is not None:
         slope, intercept, r2 = panel["line"]

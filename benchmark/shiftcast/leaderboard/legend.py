@@ -48,6 +48,7 @@ LEGEND = f"""## How to read the tables
   mean over seeds. **seed sd**: standard deviation over seeds, in pp.
 - **predicted (error)**: the headline estimator's prediction, and how far it lies from the actual accuracy.
 - **effective robustness**: actual accuracy minus what a line through all other architectures' runs of plain
-  recipes (probit axes) gives for the model's in-distribution accuracy, in pp; blank below three other
-  architectures. A recipe is plain if it does nothing to images, labels and loss but crops, flips and cutout.
-  Only such runs are the peers whose agreement ALine measures."""
+  recipes (probit axes) gives for the model's in-distribution accuracy, in pp; blank below four architectures
+  with such runs. A recipe is plain if it does nothing to images, labels and loss but crops, flips and cutout,
+  and is no variant of another recipe. Only such runs are the peers whose agreement ALine measures (all are,
+  where none is plain)."""

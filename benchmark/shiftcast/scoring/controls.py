@@ -17,10 +17,10 @@ import pandas as pd
 from sklearn.base import clone
 
 from shiftcast.calibration import Temperature
-from shiftcast.cards import Expectation, SuiteView
+from shiftcast.cards import Expectation, Suite, SuiteView
 from shiftcast.difficulty import entropy
 from shiftcast.errors import RequirementError
-from shiftcast.estimators import Calibrated, DifferenceOfConfidences, Estimator
+from shiftcast.estimators import Calibrated, DifferenceOfConfidences, Estimator, official_estimators
 from shiftcast.files import sha256
 from shiftcast.pool import Pool, StoredRun
 from shiftcast.predictions import Integers
@@ -30,6 +30,17 @@ from shiftcast.scoring.run import RunView, score_run
 from shiftcast.workspace import lookup
 
 VIEW_ROWS = ("view", "architecture", "recipe", "seed", "target", "estimator", "predicted", "actual", "n")
+
+
+def check_names(suite: Suite) -> None:
+    """Raise `UnknownNameError` where a suite's expectations are about estimators that there are none of."""
+    _chosen(suite, official_estimators())
+
+
+def _chosen(suite: Suite, estimators: Mapping[str, Estimator]) -> dict[str, Estimator]:
+    known, where = {**estimators, **control_estimators()}, f"suite {suite.name}.toml"
+    named = dict.fromkeys(name for one in suite.expectations for name in one.estimators)
+    return {name: lookup("estimator of [[expectations]]", name, known, where) for name in named}
 
 
 def control_estimators() -> dict[str, Estimator]:
@@ -63,9 +74,7 @@ def controls(
         If an expectation is about an estimator that there is none of.
     """
     suite = pool.suite
-    known, where = {**estimators, **control_estimators()}, f"suite {suite.name}.toml"
-    named = dict.fromkeys(name for one in suite.expectations for name in one.estimators)
-    chosen = {name: lookup("estimator of [[expectations]]", name, known, where) for name in named}
+    chosen = _chosen(suite, estimators)
     plain = _official(table)
     if extra := {name: one for name, one in chosen.items() if name not in estimators}:
         plain = pd.concat([plain, _scored(pool, pool.scored, extra)], ignore_index=True)
@@ -94,8 +103,8 @@ def _accuracies(
     one: Expectation, accuracies: pd.DataFrame, found: Mapping[str, pd.DataFrame]
 ) -> pd.Series[float]:
     if one.view is not None:
-        rows = found[one.view].drop_duplicates(["architecture", "recipe", "seed", "target"])
-        return cast("pd.Series[float]", _about(one, rows)["actual"])
+        rows = found[one.view]
+        return cast("pd.Series[float]", _about(one, rows[rows["estimator"] == ""])["actual"])
     rows = accuracies[(accuracies["role"] == "scored") & accuracies["right"].notna()]
     rows = _about(one, rows.rename(columns={"set": "target"}))
     return rows["right"].astype(float) / rows["n"].astype(float)
@@ -130,17 +139,23 @@ def _official(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scored(pool: Pool, runs: list[StoredRun], estimators: Mapping[str, Estimator]) -> pd.DataFrame:
-    rows = [row for run in runs for row in score_run(pool, run, estimators)[0]]
+    rows = [row for run in runs for row in score_run(pool, run, estimators, ["official"])[0]]
     columns = [*VIEW_ROWS[1:], "protocol", "abstains"]
     return _official(pd.DataFrame(rows, columns=columns))
 
 
 def _view_rows(pool: Pool, view: SuiteView, estimators: Mapping[str, Estimator]) -> pd.DataFrame:
-    """Return the predictions of every scored run under a view, see `VIEW_ROWS`."""
+    """Return the predictions of every scored run under a view, see `VIEW_ROWS`; none that cannot be made.
+
+    Rows with an empty estimator hold the actual accuracies of resampled targets.
+    """
     if view.scale is not None:
         twins = [scaled(run, view.scale) for run in pool.scored]
         return _scored(pool, twins, estimators).assign(view=view.name)
-    positions = resampled(pool, view)
+    try:
+        positions = resampled(pool, view)
+    except RequirementError:
+        return pd.DataFrame(columns=list(VIEW_ROWS))
     rows = [row for run in pool.scored for row in _on_part(pool, run, view.name, positions, estimators)]
     return pd.DataFrame(rows, columns=list(VIEW_ROWS))
 
@@ -174,7 +189,8 @@ def resampled(pool: Pool, view: SuiteView) -> Integers:
         if not set(members) <= set(pool.reference):
             raise RequirementError(f"view {view.name!r} needs the whole reference ensemble")
         ensemble = cast("Any", pool.ensemble(members, name, half, "B"))
-        place = entropy(ensemble).argsort(kind="stable").argsort(kind="stable") / max(len(half) - 1, 1)
+        order = entropy(ensemble).round(9).argsort(kind="stable")  # bits beyond may differ between machines
+        place = order.argsort(kind="stable") / max(len(half) - 1, 1)
     weights = view.ratio**place
     seed = int(sha256(f"view|{view.name}".encode())[:8], 16)
     random = np.random.RandomState(seed)
@@ -189,7 +205,8 @@ def _on_part(
     view, source = RunView(pool, run), pool.suite.source.test
     target = view.part(source, name, positions, f"view:{name}")
     actual = float((cast("Any", run.sets[source].true_rank)[positions] == 0).mean())
-    rows = []
+    own = {"view": name, **run.key.model_dump(), "target": name, "actual": actual, "n": len(positions)}
+    rows: list[dict[str, Any]] = [{**own, "estimator": "", "predicted": math.nan}]
     for label, estimator in estimators.items():
         if {"others", "features"} & estimator.requires:
             continue
@@ -198,6 +215,5 @@ def _on_part(
         except RequirementError:
             continue
         if not estimate.diagnostics.get("abstains", False):
-            own = {"view": name, **run.key.model_dump(), "target": name, "estimator": label}
-            rows.append({**own, "predicted": estimate.accuracy, "actual": actual, "n": len(positions)})
+            rows.append({**own, "estimator": label, "predicted": estimate.accuracy})
     return rows

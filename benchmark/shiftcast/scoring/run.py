@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -194,7 +194,12 @@ Scored = tuple[list[dict[str, Any]], Counter[tuple[str, str]]]
 """The rows of a run, and how many rows each estimator did not give, by name and reason."""
 
 
-def score_run(pool: Pool, run: StoredRun, estimators: Mapping[str, Estimator]) -> Scored:
+def score_run(
+    pool: Pool,
+    run: StoredRun,
+    estimators: Mapping[str, Estimator],
+    only: Collection[str] = ("official", "shared"),
+) -> Scored:
     """Return one run's rows on every target, and how many each estimator does not give.
 
     Parameters
@@ -205,6 +210,8 @@ def score_run(pool: Pool, run: StoredRun, estimators: Mapping[str, Estimator]) -
         The run to be scored.
     estimators
         Named, unfitted estimators.
+    only
+        Protocols.
     """
     rows, skipped = [], Counter[tuple[str, str]]()
     view = RunView(pool, run)
@@ -215,7 +222,8 @@ def score_run(pool: Pool, run: StoredRun, estimators: Mapping[str, Estimator]) -
             continue
         there = _target_columns(pool, target)
         actual, effective = _actual(run.sets[target.id]), run.effective(target.id)
-        for protocol, folds in protocols(target).items():
+        chosen = {protocol: folds for protocol, folds in protocols(target).items() if protocol in only}
+        for protocol, folds in chosen.items():
             for name, estimator in estimators.items():
                 start = time.perf_counter()
                 try:
@@ -247,8 +255,8 @@ def _reason(estimator: Estimator, view: RunView, error: RequirementError) -> str
     if "features" in estimator.requires:
         if not isinstance(estimator, FeatureScore):
             return "runs store no features, only the scores that the registered estimators make of them"
-        if not view.run.record.feature_scores:
-            return "the run was evaluated before features were scored"
+        if not any(view.run.record.feature_scores.values()):
+            return "the model has no features, or was evaluated before they were scored"
         return f"a set, or half of one, has fewer than {SAMPLE} different images or one predicted class"
     return str(error)
 

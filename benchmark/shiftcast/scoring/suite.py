@@ -169,8 +169,9 @@ def _seeds(workspace: Workspace, pool: Pool) -> pd.DataFrame:
     rows = []
     for (architecture, recipe), runs in models.items():
         for name in (pool.suite.source.test, *natural) if len(runs) >= FEWEST_SEEDS else ():
-            ranks = [run.sets[name].true_rank for run in runs if name in run.sets]
-            known = [rank for rank in ranks if rank is not None]
+            sets = [run.sets[name] for run in runs if name in run.sets]
+            # The formula takes images as independent: sets of many pictures of one object are left out.
+            known = [one.true_rank for one in sets if one.true_rank is not None and one.clusters is None]
             if len(known) == len(runs):
                 wrong = np.stack([rank > 0 for rank in known])
                 own = {"architecture": architecture, "recipe": recipe, "set": name, "seeds": len(runs)}

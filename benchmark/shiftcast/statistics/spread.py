@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from shiftcast.errors import InvalidInputError
 
@@ -59,7 +59,8 @@ def seed_spread(errors: ArrayLike) -> SeedSpread:
     seeds, n = wrong.shape
     raw = float(wrong.mean(axis=1).var(ddof=1))
     single = float(wrong.var(axis=0, ddof=1).sum()) / n**2
-    low, high = ((seeds - 1) * raw / chi2.ppf(q, seeds - 1) for q in (0.5 + LEVEL / 2, 0.5 - LEVEL / 2))
+    tail = (1 - LEVEL) / 2
+    low, high = ((seeds - 1) * raw / chdtri(seeds - 1, share) for share in (tail, 1 - tail))
 
     def wise(variance: float) -> float:
         return float(n / (n - 1) * (variance - single))

@@ -265,6 +265,9 @@ def choose_checkpoint(
     fitting = [one for one in found if wanted.fits(one.manifest.suite, one.manifest.key)]
     if not fitting:
         raise _missing(found, workspace, wanted, cache)
+    # What another suite has taken over is the same network: the newest usable file of each stands for all.
+    order = sorted(fitting, key=lambda one: (not one.unusable(workspace), _written(one)))
+    fitting = list({one.manifest.identity: one for one in order}.values())
     if len({one.name for one in fitting}) > 1:
         listed = "; ".join(
             f"--suite {one.manifest.suite} --recipe {one.manifest.key.recipe} (trained on {one.machine})"
@@ -344,7 +347,7 @@ def _missing(
     if bare:
         held += (
             f". There is a file without a manifest, {_some(sorted(map(str, bare)))}: a training that has not "
-            "ended or is of an earlier version, which the same command finishes from there"
+            "ended, was not evaluated or is of an earlier version, which the same command finishes from there"
         )
     return RunError(
         f"no checkpoint of {wanted} is in the cache {cache}: {held}; {wanted.how_to_train(workspace)}"

@@ -12,7 +12,6 @@ import io
 import logging
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -328,6 +327,8 @@ class Trainer:
             images, targets = self.mixing(images, labels, self.taken)
         found = self._summed(images, targets)
         if self.recipe.sam is not None:
+            if not self.taken:
+                self.proven = 0  # the second pass of the first step may want for memory as well
             with uphill(self.model, self.recipe.sam):
                 self._summed(images, targets)
         if self.recipe.clip_norm is not None:
@@ -531,7 +532,9 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         missing = {"identity", "epochs", "model", "optimiser"} - set(state)
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except (RuntimeError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # PyTorch's reader meets what is no checkpoint with errors of every kind
         if out_of_memory(error):
             raise
         reason = str(error).split("\n", maxsplit=1)[0]

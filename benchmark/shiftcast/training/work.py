@@ -7,8 +7,8 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -200,6 +200,7 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
 def train_network(job: Job, on_progress: Callable[[Progress], None] | None = None) -> None:
     """Train or resume the job's network for the cache alone; raises as `perform` does."""
     with memory_named(str(job.key), job.device), _cleared(job.device):
+        has_final_checkpoint(job)  # takes over that of another suite
         trained = _trained(job, on_progress)
         write_manifest(job, trained.mean, trained.std, package_versions(), git_state())
 
@@ -218,13 +219,18 @@ def _cleared(device: str) -> Iterator[None]:
 
 
 class _Trained(NamedTuple):
-    """A trained network, its log, the channel statistics of its images, and how many it has seen."""
+    """A trained network, its log, and the channel statistics of its images.
+
+    `seen` is how many images the whole training sees, `steps` how many steps were taken now: none where
+    the checkpoint was final.
+    """
 
     model: nn.Module
     epochs: list[Epoch]
     mean: Channels
     std: Channels
     seen: int
+    steps: int
 
 
 def _trained(job: Job, on_progress: Callable[[Progress], None] | None) -> _Trained:
@@ -232,17 +238,23 @@ def _trained(job: Job, on_progress: Callable[[Progress], None] | None) -> _Train
     resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
     chosen = training_set(resident, job.recipe, job.seeds)
     model = seeded_model(job.fitted, classes_of(job), job.seeds.weights).to(job.device)
-    epochs = train(
-        model, job.fitted, resident, job.training, job.seeds, job.device, job.checkpoint, on_progress
-    )
-    return _Trained(model, epochs, *chosen.statistics, len(chosen) * job.training.epochs_run)
+    steps = 0
+
+    def watch(progress: Progress) -> None:
+        nonlocal steps
+        steps += 1
+        if on_progress is not None:
+            on_progress(progress)
+
+    epochs = train(model, job.fitted, resident, job.training, job.seeds, job.device, job.checkpoint, watch)
+    return _Trained(model, epochs, *chosen.statistics, len(chosen) * job.training.epochs_run, steps)
 
 
 def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None] | None) -> RunRecord:
     earlier = _earlier(folder)
-    only_evaluated = has_final_checkpoint(job)
+    has_final_checkpoint(job)  # takes over that of another suite
     start = time.perf_counter()
-    model, epochs, mean, std, seen = _trained(job, on_progress)
+    model, epochs, mean, std, seen, steps = _trained(job, on_progress)
     trained = time.perf_counter()
     sets = {name: entry.images for name, entry in job.data.sets.items()}
     scores = FeatureScores(job.suite, cast("Integers", job.data.sets[job.suite.source.test].labels))
@@ -258,13 +270,19 @@ def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None
     logits = evaluate(model, job.fitted, sets, mean, std, job.device, on_features=add)
     stored = _stored(job, logits)
     write_manifest(job, mean, std, package_versions(), git_state())
-    speed = round(seen / max(trained - start, 1e-9), 1)
-    before = earlier.measured if earlier else None
-    known = (before.train_seconds, before.images_per_second) if before else (0.0, 0.0)  # trained elsewhere
+    seconds = trained - start
+    took = (round(seconds, 3), round(seen / max(seconds, 1e-9), 1))
+    if not steps:  # what is known of the training, if anything: it was done before, or for another suite
+        same = earlier is not None and (earlier.card_hash, earlier.recipe_hash, earlier.seeds) == (
+            *(card_hash(job.card), recipe_hash(job.recipe)),
+            job.seeds,
+        )
+        known = earlier.measured if earlier is not None and same else None
+        took = (known.train_seconds, known.images_per_second) if known else (0.0, 0.0)
     measured = Measured(
-        train_seconds=known[0] if only_evaluated else round(trained - start, 3),
+        train_seconds=took[0],
         evaluate_seconds=round(time.perf_counter() - trained, 3),
-        images_per_second=known[1] if only_evaluated else speed,
+        images_per_second=took[1],
         peak_memory_mib=round(_peak_memory(job.device) / 2**20, 1),
     )
     return _write(job, folder, stored, epochs, count_parameters(model), scores.found, measured)
@@ -371,9 +389,9 @@ def _write(
         epochs=epochs,
         parameters=parameters,
         device=job.device if job.is_network else "cpu",
-        precision=job.fitted.precision if job.is_network else "float64",
+        precision=job.fitted.precision if job.is_network else "float32",
         threads=job.threads,
-        packages=package_versions(),
+        packages=package_versions(() if job.is_network else ("scikit-learn", "scipy")),
         git=git_state(),
         source_hash=source_hash(),
         predictions_sha256=sha256(predictions),
@@ -392,13 +410,15 @@ def has_final_checkpoint(job: Job) -> bool:
     """
     if not job.is_network:
         return False
-    if not job.checkpoint.exists():
-        name = f"*/{job.key.path.as_posix()}/{job.checkpoint.name}"
-        for other in sorted((cache_folder() / "checkpoints").glob(name)):
+    if _is_final(job, job.checkpoint):
+        return True
+    name = f"*/{job.key.path.as_posix()}/{job.checkpoint.name}"
+    for other in sorted((cache_folder() / "checkpoints").glob(name)):
+        with suppress(OSError):  # gone or unreadable, or no space for it: then it is trained
             if _is_final(job, other):
                 write_atomic(job.checkpoint, other.read_bytes())
-                break
-    return _is_final(job, job.checkpoint)
+                return True
+    return False
 
 
 def _is_final(job: Job, path: Path) -> bool:
@@ -406,11 +426,10 @@ def _is_final(job: Job, path: Path) -> bool:
     return saved is not None and len(saved["epochs"]) == job.training.epochs_run
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of what a run's numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES} | {
-        "python": platform.python_version()
-    }
+def package_versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Return the versions of what a run's numbers depend on, and of `more` packages."""
+    found = {name: importlib.metadata.version(name) for name in (*PACKAGES, *more)}
+    return dict(sorted(found.items())) | {"python": platform.python_version()}
 
 
 def git_state() -> Git | None:
