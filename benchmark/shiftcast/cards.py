@@ -281,6 +281,11 @@ class Suite(Card):
             if not any(one.concerns(key) for key in scored):
                 raise ValueError(f"{where}: no scored run has these architectures and recipes")
 
+    @property
+    def is_control(self) -> bool:
+        """Whether the suite holds what is broken on purpose: nothing is learned from its errors."""
+        return bool(self.expectations) or self.source.planted is not None
+
     def scored_runs(self) -> list[RunKey]:
         """Return every scored run, in the suite's order."""
         return [

@@ -19,7 +19,8 @@ DIGITS = 4
 def residuals_text(all_scores: Sequence[SuiteScores]) -> str:
     """Return `results/residuals.json`: by suite, kind of shift and estimator, its errors as on the board.
 
-    Probit residuals by shift, mean absolute error and coverage (shares), and the nominal level.
+    Probit residuals by shift, mean absolute error and coverage (shares), and the nominal level. Suites of
+    controls are left out.
     """
     suites = {
         scores.suite.name: {
@@ -29,7 +30,7 @@ def residuals_text(all_scores: Sequence[SuiteScores]) -> str:
             **{kind: _kind(scores, natural) for kind, natural in (("natural", True), ("synthetic", False))},
         }
         for scores in sorted(all_scores, key=lambda scores: scores.suite.name)
-        if not scores.edition and not scores.suite.scratch and len(scores.table)
+        if not (scores.edition or scores.suite.scratch or scores.suite.is_control) and len(scores.table)
     }
     text = json.dumps({"schema": SCHEMA, "suites": suites}, indent=1, sort_keys=True, allow_nan=False)
     return _shorter(text) + "\n"
