@@ -42,7 +42,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 lock:  ## renew requirements.lock (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
-	  --python-version 3.11 --extra train --extra dev pyproject.toml -o requirements.lock
+	  --python-version 3.11 --extra train --extra page --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and everything generated outside results/
 	rm -rf $(VENV) outputs dist .pytest_cache .mypy_cache .ruff_cache

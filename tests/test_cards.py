@@ -130,6 +130,8 @@ LATER = {
     "early_stop": 0.5,
     "train_share": 0.5,
     "label_noise": 0.5,
+    "train_half": "first",
+    "seeds_of": "plain-8",
 }
 
 
@@ -215,6 +217,9 @@ UNLIKE_PLAIN = {
     "tenth-data-8": {"train_share": 0.1},
     "random-labels-8": {"label_noise": 1.0},
     "label-noise-40-8": {"label_noise": 0.4},
+    "first-half-8": {"train_half": "first"},
+    "second-half-8": {"train_half": "second"},
+    **{f"snapshot-{k}-8": {"early_stop": k / 8, "seeds_of": "plain-8"} for k in range(2, 8)},
 }
 
 
@@ -240,6 +245,11 @@ def test_targets_unfold_by_transform_and_severity():
     assert [t.derived for t in targets] == [False, True, True, True, True]
 
 
+def studied(*architectures, seed):
+    members = [{"architectures": list(architectures), "recipe": "r", "seeds": [seed]}]
+    return {"name": "e", "title": "E", "members": members}
+
+
 def test_runs_stand_architecture_by_architecture():
     assert [str(k) for k in suite().scored_runs()] == ["a/r/seed-0", "a/r/seed-1", "b/r/seed-0", "b/r/seed-1"]
     assert [str(k) for k in suite().reference_runs()] == ["c/r/seed-100", "d/r/seed-100", "e/r/seed-100"]
@@ -248,11 +258,15 @@ def test_runs_stand_architecture_by_architecture():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"reference": {"members": ["c", "d"], "recipe": "r"}}, "at least 3 items"),
+        ({"reference": {"members": ["c", "d"], "recipe": "r"}}, "at least 3 members"),
         ({"reference": {"members": ["c", "d", "e"], "reserves": ["c"], "recipe": "r"}}, "listed twice"),
         ({"reference": {"members": ["a", "d", "e"], "recipe": "r", "seed": 1}}, "also a scored run"),
         ({"runs": [{"architectures": ["a", "a"], "recipe": "r", "seeds": [0]}]}, "listed twice"),
         ({"targets": [{"dataset": "x"}, {"dataset": "x"}]}, "same target is listed twice"),
+        ({"ensembles": [studied("a", seed=0), studied("a", seed=0)]}, "ensembles: the same name"),
+        ({"ensembles": [studied("a", seed=9)]}, "ensembles.0.members: a/r/seed-9 is no run of this suite"),
+        ({"ensembles": [studied("c", seed=100)]}, "ensembles.0.members: expected at least 2 runs"),
+        ({"ensembles": [studied("a", "a", seed=0)]}, "ensembles.0.members: expected at least 2 runs, each"),
         ({"targets": [{"dataset": "x", "transforms": ["fog"]}]}, "belong together"),
         (
             {"targets": [{"dataset": "x", "transforms": ["fog"], "severities": [6]}]},

@@ -440,6 +440,18 @@ def test_the_committed_errors_cover_every_estimator_that_others_can_run():
     assert "CIFAR-10" in errors["NoShift"].learned_on
 
 
+def test_errors_come_from_the_suite_of_most_architectures_where_shifts_are_as_many(tmp_path):
+    def suite(title, architectures, rows):
+        shifts = {"photos": [0.1] * rows, "sketches": [0.2] * rows}
+        own = {"coverage": None, "mae": 0.1, "nominal": None, "residuals": shifts}
+        return {"learned_on": title, "architectures": architectures, "natural": {"NoShift": own}}
+
+    path = tmp_path / "residuals.json"
+    content = {"a": suite("one network trained in many ways", 2, 50), "b": suite("a zoo", 30, 30)}
+    path.write_text(json.dumps({"schema": 2, "suites": content}))
+    assert board_errors(path)["NoShift"].learned_on == "a zoo"
+
+
 def test_damaged_errors_are_refused(tmp_path):
     path = tmp_path / "residuals.json"
     for text in ("{", "{}", '{"schema": 1, "suites": {}}', '{"schema": 2, "suites": {"a": {}}}'):

@@ -23,7 +23,7 @@ LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]])
         ({"logits": np.zeros(3)}, r"logits: expected shape \(n, K\), got \(3,\)"),
         ({"logits": np.zeros((2, 1))}, "at least 2 classes"),
         ({"logits": np.array([["a", "b"]])}, "expected numbers"),
-        ({"kind": "scores"}, "kind must be 'logits' or 'probabilities', got 'scores'"),
+        ({"kind": "scores"}, "kind must be 'logits', 'probabilities' or 'classes', got 'scores'"),
         ({"labels": np.array([0, 3])}, r"labels: expected values in 0..2 \(3 classes\), got 3 at position 1"),
         ({"labels": np.array([-1, 0])}, "got -1 at position 0"),
         ({"labels": np.array([0])}, r"labels: expected shape \(2,\), got \(1,\)"),
@@ -146,3 +146,23 @@ def test_labels_can_be_given_later_and_share_what_is_known():
     assert right.with_labels((labels + 1) % 3).accuracy == 0
     with pytest.raises(InvalidInputError, match="labels"):
         plain.with_labels(labels[:5])
+
+
+def test_predicted_classes_alone_are_predictions_without_probabilities():
+    from shiftcast.errors import RequirementError
+
+    found = Predictions.from_classes("hard", [2, 0, 1], 3, np.array([2, 1, 1]))
+    assert found.predicted.tolist() == [2, 0, 1]
+    assert (found.classes, len(found)) == (3, 3)
+    assert found.accuracy == pytest.approx(2 / 3)
+    for name in ("probabilities", "confidence"):
+        with pytest.raises(
+            RequirementError, match=r"hard: needs logits or probabilities, but holds predicted"
+        ):
+            getattr(found, name)
+    with pytest.raises(InvalidInputError, match=r"hard: predicted: expected values in 0..2"):
+        Predictions.from_classes("hard", [3], 3)
+    with pytest.raises(InvalidInputError, match="expected 1 for the predicted class of each image"):
+        Predictions("hard", np.array([[0.5, 0.5]]), kind="classes")
+    with pytest.raises(InvalidInputError, match="kind must be 'logits', 'probabilities' or 'classes'"):
+        Predictions("hard", np.eye(2), kind="scores")

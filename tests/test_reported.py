@@ -155,7 +155,10 @@ def softmax(logits):
         (with_set(SHIFTED, lambda a: a[:, :9]), r"expected 100 images and 10 classes.*got \(100, 9\)$"),
         (with_set(SHIFTED, np.transpose), r"got \(10, 100\); transpose it"),
         (with_set(SHIFTED, np.ravel), r"got \(1000,\)"),
-        (with_set(TEST, lambda a: a.argmax(axis=1)), "look like class indices: save the network's outputs"),
+        (
+            with_set(TEST, lambda a: a.argmax(axis=1)),
+            "look like class indices, and digits-shifted/.* holds logits; save the network's outputs",
+        ),
         (with_set(TEST, lambda a: np.rint(a).astype(np.int8)), "look like class indices"),
         (with_set(TEST, lambda a: a > 0), "look like class indices"),
         (with_set(TEST, lambda a: a.astype(complex)), "expected logits .*got complex128"),
@@ -205,7 +208,7 @@ def test_files_that_cannot_be_read_are_refused(workspace, bring, results, tmp_pa
         (tmp_path / name).write_bytes(content)
     for name in (*files, "missing.npz", "."):
         with pytest.raises(
-            InvalidInputError, match=r"cannot be read|expected a .npz or|there is no such file"
+            InvalidInputError, match=r"cannot be read|expected a .npz or|there is no such file|holds one set"
         ):
             import_run(workspace, workspace.suite("tiny"), tmp_path / name, claim, results)
     assert not place_of(results, seed=1).path.exists()
@@ -263,7 +266,7 @@ def test_sets_that_no_run_holds_are_read_from_the_datasets(workspace, tiny_data,
 def test_withheld_labels_stay_withheld(workspace, tiny_data, tmp_path, monkeypatch):
     hidden = {**tiny_data.sets, SHIFTED: dataclasses.replace(tiny_data.sets[SHIFTED], labels=None)}
     data = dataclasses.replace(tiny_data, sets=hidden)
-    monkeypatch.setattr("shiftcast.reported.load_suite", lambda *_, **__: data)
+    monkeypatch.setattr("shiftcast.reported.load_sets", lambda *_, **__: data)
     file = tmp_path / "logits.npz"
     np.savez(file, **{name: np.random.RandomState(0).normal(size=(len(hidden[name]), 10)) for name in hidden})
     claim = make_claim(workspace, "theirs", 0, None, None, "")
@@ -280,7 +283,7 @@ def test_datasets_that_are_not_there_or_another_edition_are_refused(
     claim = make_claim(workspace, "theirs", 0, None, None, "")
 
     def call(data):
-        monkeypatch.setattr("shiftcast.reported.load_suite", lambda *_, **__: data)
+        monkeypatch.setattr("shiftcast.reported.load_sets", lambda *_, **__: data)
         import_run(workspace, workspace.suite("tiny"), file, claim, workspace.results())
 
     with pytest.raises(MissingDataError, match=f"no complete run .*: on no disk; or leave {SHIFTED} away"):
@@ -327,10 +330,10 @@ def test_a_damaged_self_reported_run_is_refused(workspace, bring, results):
     place = place_of(results)
     whole = place.predictions_path.read_bytes()
     place.predictions_path.write_bytes(whole[:-8] + b"\0" * 8)
-    with pytest.raises(RunError, match=r"SHA-256 differs from the one in run.json; import it again"):
+    with pytest.raises(RunError, match=r"SHA-256 differs from the one in run.json; submit it again"):
         reread(workspace, results)
     place.predictions_path.unlink()
-    with pytest.raises(RunError, match="is missing; import it again"):
+    with pytest.raises(RunError, match="is missing; submit it again"):
         reread(workspace, results)
 
 

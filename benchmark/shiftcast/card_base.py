@@ -6,13 +6,19 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shiftcast.errors import CardError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Shortcut = Literal["coloured-line", "dominoes"]
+"""What `data.planted` plants in images, so that a network can do without looking at what they show."""
+SELF_REPORTED: Literal["self-reported"] = "self-reported"
+"""In place of a recipe: the run was trained elsewhere."""
+LARGEST_CARD = 1_000_000
+"""Bytes of a card: those of a thousand classes take a few ten thousand."""
 
 
 class Card(BaseModel):
@@ -45,9 +51,11 @@ def read_card(
     CardError
         If the file is not TOML or not such a card; the message names the file and each key.
     """
+    if (size := path.stat().st_size) > LARGEST_CARD:
+        raise CardError(f"{path}: takes {size:,} bytes; a card takes at most {LARGEST_CARD:,}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CardError(f"{path}: is not valid TOML: {error}") from error
     model = next((other for key, other in kinds.items() if key in values), model)
     try:

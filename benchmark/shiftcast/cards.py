@@ -11,8 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shiftcast.card_base import AnyCard, Card, Name, explain, read_card
+from shiftcast.card_base import SELF_REPORTED, AnyCard, Card, Name, Shortcut, explain, read_card
 from shiftcast.dataset_cards import Build, DatasetCard, Derivation, Download, LabelViewCard
+from shiftcast.errors import InvalidInputError
 from shiftcast.model_cards import (
     ArchitectureCard,
     ClassicalCard,
@@ -62,17 +63,17 @@ Level = Literal["required", "optional", "maintainers-only"]
 
 
 class Source(BaseModel):
-    """The labelled in-distribution data of a suite."""
+    """The labelled in-distribution data of a suite; without `train` it is a logits-only suite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    train: Name
+    train: Name | None = Field(default=None, description="None: nothing is trained, runs are contributed")
     test: Name
     train_images: int | None = Field(
         default=None, ge=1, description="stratified subset of the training images"
     )
     seed: int = Field(default=0, ge=0, description="seed of the halves and subsets")
-    planted: Literal["coloured-line", "dominoes"] | None = Field(
+    planted: Shortcut | None = Field(
         default=None, description="shortcut in training and test images, see data.planted"
     )
     agreement: float | None = Field(
@@ -83,6 +84,9 @@ class Source(BaseModel):
     def _agrees(self) -> Self:
         if (self.planted is None) != (self.agreement is None):
             raise ValueError("planted and agreement belong together")
+        of_training = ("train_images", "planted")
+        if self.train is None and (named := [key for key in of_training if getattr(self, key) is not None]):
+            raise ValueError(f"{named[0]} belongs to suites that train: name a dataset under `train`")
         return self
 
 
@@ -112,8 +116,20 @@ class Runs(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architectures: list[Name] = Field(min_length=1)
-    recipe: Name
+    recipe: Name = SELF_REPORTED
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+
+    def run_keys(self) -> list[RunKey]:
+        """Return every run, in order."""
+        return [
+            RunKey(architecture=architecture, recipe=self.recipe, seed=seed)
+            for architecture in self.architectures
+            for seed in self.seeds
+        ]
+
+
+MEMBERS = 3
+"""Fewest members of a reference ensemble."""
 
 
 class ReferenceEnsemble(BaseModel):
@@ -121,10 +137,24 @@ class ReferenceEnsemble(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    members: list[Name] = Field(min_length=3)
+    members: list[Name] = []
     reserves: list[Name] = []
-    recipe: Name
+    recipe: Name = SELF_REPORTED
     seed: int = Field(default=100, ge=0)
+
+
+class StudiedEnsemble(BaseModel):
+    """Runs of the suite that are tried as a reference ensemble, in the order in which it grows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    title: str = Field(min_length=1)
+    members: list[Runs] = Field(min_length=1, description="scored or reference runs")
+
+    def run_keys(self) -> list[RunKey]:
+        """Return the members."""
+        return [key for entry in self.members for key in entry.run_keys()]
 
 
 class Target(BaseModel):
@@ -233,16 +263,18 @@ class Suite(Card):
     description: str
     source: Source
     targets: list[TargetSpec] = Field(min_length=1)
-    runs: list[Runs] = Field(min_length=1)
-    reference: ReferenceEnsemble
+    runs: list[Runs] = []
+    reference: ReferenceEnsemble = ReferenceEnsemble()
     headline: str = "ConfusionPartition"
     editions: dict[Name, str] = Field(default={}, description="edition of each dataset that rows are about")
     views: list[SuiteView] = []
+    ensembles: list[StudiedEnsemble] = []
     expectations: list[Expectation] = []
     scratch: bool = Field(default=False, description="keep results in outputs/, not on the board")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self._check_training()
         scored, reference = self.scored_runs(), self.reference_runs()
         if len(set(scored)) != len(scored):
             raise ValueError("runs: the same architecture, recipe and seed is listed twice")
@@ -258,7 +290,37 @@ class Suite(Card):
         if len(set(ids)) != len(ids):
             raise ValueError("targets: the same target is listed twice")
         self._check_expectations(ids, scored)
+        self._check_ensembles(set(scored) | set(reference))
         return self
+
+    def _check_training(self) -> None:
+        """Hold a suite that trains to what it needs, and a logits-only one to what it can have."""
+        if not self.contributed:
+            if not self.runs or len(self.reference.members) < MEMBERS:
+                raise ValueError(
+                    f"expected [[runs]], and [reference] with at least {MEMBERS} members; only a suite "
+                    "without source.train, whose runs are contributed, does without"
+                )
+            return
+        named = {entry.recipe for entry in self.runs} | {self.reference.recipe}
+        if named != {SELF_REPORTED}:
+            raise ValueError(
+                "recipe: nothing is trained without source.train; leave it out, or name a dataset"
+            )
+        if 0 < len(self.reference.members) < MEMBERS:
+            raise ValueError(f"reference: expected no members, or at least {MEMBERS}")
+        if self.views or self.ensembles or self.expectations:
+            raise ValueError("views, ensembles and expectations belong to suites that train")
+
+    def _check_ensembles(self, runs: set[RunKey]) -> None:
+        if len({one.name for one in self.ensembles}) != len(self.ensembles):
+            raise ValueError("ensembles: the same name is listed twice")
+        for place, one in enumerate(self.ensembles):
+            keys = one.run_keys()
+            if strange := sorted(str(key) for key in set(keys) - runs):
+                raise ValueError(f"ensembles.{place}.members: {strange[0]} is no run of this suite")
+            if len(keys) < 2 or len(set(keys)) != len(keys):
+                raise ValueError(f"ensembles.{place}.members: expected at least 2 runs, each once")
 
     def _check_expectations(self, ids: list[str], scored: list[RunKey]) -> None:
         views = {view.name: view for view in self.views}
@@ -282,18 +344,28 @@ class Suite(Card):
                 raise ValueError(f"{where}: no scored run has these architectures and recipes")
 
     @property
+    def contributed(self) -> bool:
+        """Whether nothing is trained: every run is logits, or class indices, that somebody contributes."""
+        return self.source.train is None
+
+    @property
+    def training_set(self) -> str:
+        """The dataset that networks are trained on; `InvalidInputError` in a logits-only suite."""
+        if self.source.train is None:
+            raise InvalidInputError(
+                f"suite {self.name!r} is a logits-only suite: nothing is trained in it, and its runs are "
+                f"contributed with shiftcast submit {self.name}"
+            )
+        return self.source.train
+
+    @property
     def is_control(self) -> bool:
         """Whether the suite holds what is broken on purpose: nothing is learned from its errors."""
         return bool(self.expectations) or self.source.planted is not None
 
     def scored_runs(self) -> list[RunKey]:
         """Return every scored run, in the suite's order."""
-        return [
-            RunKey(architecture=architecture, recipe=entry.recipe, seed=seed)
-            for entry in self.runs
-            for architecture in entry.architectures
-            for seed in entry.seeds
-        ]
+        return [key for entry in self.runs for key in entry.run_keys()]
 
     def reference_runs(self) -> list[RunKey]:
         """Return the reference ensemble's members, then its reserves."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shiftcast.card_base import Card, Name
+from shiftcast.card_base import Card, Name, Shortcut
 
 
 class Edition(BaseModel):
@@ -64,7 +64,7 @@ class Derivation(BaseModel):
     source: Name
     generator: Literal["corruptions", "published", "planted"]
     version: int = Field(ge=1)
-    shortcut: Literal["coloured-line", "dominoes"] | None = Field(
+    shortcut: Shortcut | None = Field(
         default=None, description="of planted sets: what a suite has in its source and these sets move"
     )
     transforms: list[Name] = Field(min_length=1, description="what a suite may ask for")
@@ -154,7 +154,15 @@ class DatasetCard(Card):
     title: str
     description: str
     layout: Literal[
-        "cifar10-binary", "arrays", "npz", "image-folder", "stl10-binary", "cifar10-c", "digits", "derived"
+        "cifar10-binary",
+        "arrays",
+        "npz",
+        "image-folder",
+        "stl10-binary",
+        "cifar10-c",
+        "digits",
+        "derived",
+        "labels",
     ]
     path: str = ""
     files: list[str] = []
@@ -220,8 +228,10 @@ class DatasetCard(Card):
             raise ValueError("[derived] belongs to layouts 'derived' and 'cifar10-c', and only to them")
         if self.derived and (self.layout == "cifar10-c") != (self.derived.generator == "published"):
             raise ValueError("generator 'published' belongs to layout 'cifar10-c', and only to it")
-        if self.layout in ("cifar10-binary", "arrays", "npz", "stl10-binary") and not self.files:
+        if self.layout in ("cifar10-binary", "arrays", "npz", "stl10-binary", "labels") and not self.files:
             raise ValueError(f"layout {self.layout!r} needs files")
+        if self.layout == "labels" and (len(self.files) != 1 or self.labels != "given"):
+            raise ValueError("layout 'labels' is one file of labels, which are given")
         if self.layout == "npz" and len(self.keys) != 2:
             raise ValueError("layout 'npz' needs keys: the names of images and labels")
         if self.pattern and (self.layout != "image-folder" or _broken(self.pattern)):

@@ -14,7 +14,7 @@ ShiftcastError                exit code 2
 ├── HeldError                 another process is at the same work
 ├── MissingExtraError         an optional dependency is not installed
 ├── CheckFailedError          a check that ran and failed (exit code 1)
-└── StoppedError              Ctrl-C (exit code 130)
+└── StoppedError              Ctrl-C (exit code 130; 143 on SIGTERM)
 
 A message says what is wrong, where, what was expected, what came and what to do next.
 """

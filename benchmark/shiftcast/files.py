@@ -1,15 +1,18 @@
-"""Atomic writes, canonical JSON and hashes: how everything in `results/` reaches the disk."""
+"""Atomic writes, canonical JSON and hashes: how `results/` reaches the disk, and is read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from shiftcast.errors import InvalidInputError
 
 
 def canonical_json(value: Any) -> str:
@@ -53,6 +56,69 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the bytes of a file that anybody may have written.
+
+    Links are not followed and pipes not waited for, and nothing is read of a file that is too large.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    InvalidInputError
+        If it is a link, no regular file, or takes more than `limit` bytes.
+    """
+    if path.is_symlink():
+        raise InvalidInputError(f"{path}: is a symbolic link; expected a file, put a copy in its place")
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise InvalidInputError(f"{path}: is no regular file; expected one")
+        if about.st_size > limit:
+            raise InvalidInputError(f"{path}: takes {about.st_size:,} bytes; expected at most {limit:,}")
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(handle)
+
+
+def printable(text: str, most: int = 10_000) -> str:
+    """Return text that shows what anybody wrote and does nothing else.
+
+    Control characters and those that turn the direction of what follows are written out, and of long text
+    the beginning is shown; lines are kept.
+    """
+    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text[:most])
+    return shown if len(text) <= most else f"{shown}…"
+
+
+def parse_json(data: bytes) -> Any:
+    """Return the value of JSON that anybody may have written; a key twice, NaN and infinity are refused.
+
+    Raises
+    ------
+    ValueError
+        If it is no such JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it holds the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} twice")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"it holds {name}, which is no number of JSON")
 
 
 @cache

@@ -5,7 +5,7 @@ Reads `results/`; needs no dataset and no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from shiftcast.data.sampling import stratified_halves
 from shiftcast.difficulty import choose_members
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.files import sha256
+from shiftcast.ledger import LEVELS, Ledger, read_ledger
 from shiftcast.predictions import Floats, Integers, softmax
 from shiftcast.runs import SELF_REPORTED, ReportedRecord, RunFolder, RunRecord, StoredSet, true_ranks
 from shiftcast.statistics import effective_count
@@ -36,6 +37,7 @@ class StoredRun:
     ) -> None:
         """Hold the run."""
         self.key, self.family, self.record, self.sets = key, family, record, sets
+        self.hard = any(one.hard for one in sets.values())
         self._classes: dict[str, NDArray[np.uint16]] = {}
         self._effective: dict[str, float] = {}
 
@@ -100,7 +102,12 @@ class Pool:
         return self._labels[name]
 
     def is_plain(self, run: StoredRun) -> bool:
-        """Whether a run was trained by a plain recipe, so that lines may be drawn through it."""
+        """Whether a run was trained by a plain recipe, so that lines may be drawn through it.
+
+        Nobody knows the recipes of contributed runs: in a logits-only suite lines go through all of them.
+        """
+        if self.suite.contributed:
+            return True
         return self.workspace.recipe(run.key.recipe).plain
 
     @cached_property
@@ -184,9 +191,8 @@ class Pool:
 
     def members(self, family: str) -> tuple[str, ...]:
         """Names of the reference members for a scored run of `family`; empty if incomplete."""
-        known = self.workspace.architectures
         names = [
-            [(n, known[n].family) for n in group if n in self.reference]
+            [(n, self.reference[n].family) for n in group if n in self.reference]
             for group in (self.suite.reference.members, self.suite.reference.reserves)
         ]
         if len(names[0]) < len(self.suite.reference.members):
@@ -207,6 +213,8 @@ def read_pool(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, l
     RunError
         If a file is truncated, foreign or of another schema, or a run contradicts the others.
     """
+    if suite.contributed:
+        return _read_contributed(workspace, suite, folder)
     pool, rows = Pool(workspace, suite), []
     roles = [("scored", key) for key in suite.scored_runs()]
     roles += [("reference", key) for key in suite.reference_runs()]
@@ -239,6 +247,8 @@ def read_reported(pool: Pool, folder: Path) -> list[ReportedRun]:
     RunError
         If a run is damaged, holds sets that the suite has not, or contradicts the others.
     """
+    if pool.suite.contributed:
+        return []  # they are the pool
     found: list[ReportedRun] = []
     first: dict[str, StoredRun] = {}
     labels: dict[str, Integers | None] = {}
@@ -258,7 +268,140 @@ def read_reported(pool: Pool, folder: Path) -> list[ReportedRun]:
                 name: _check_against(run, name, first.setdefault(name, run), labels, place) for name in sets
             }
         found.append(run)
-    return sorted(found, key=lambda run: (run.key.architecture, run.key.seed))
+    found.sort(key=lambda run: (run.key.architecture, run.key.seed))
+    _mark_duplicates(pool, found)
+    return found
+
+
+def _mark_duplicates(pool: Pool, found: Sequence[ReportedRun]) -> None:
+    """Say of runs that are not shown for it whose outputs they repeat."""
+    known = Twins(pool.suite.source.test)
+    for run in pool.runs:
+        known.add(run)
+    for reported in found:
+        if reported.stale:
+            continue
+        if twin := known.of(reported):
+            reported.stale = f"its outputs are those of {twin}"
+        else:
+            known.add(reported)
+
+
+class Twins:
+    """Finds runs that hold the outputs of another run under a name of their own."""
+
+    def __init__(self, source: str) -> None:
+        """Know no run yet; all of them hold the set `source`."""
+        self.source = source
+        self._runs: dict[str, list[StoredRun]] = {}
+
+    def add(self, run: StoredRun) -> None:
+        """Remember a run."""
+        self._runs.setdefault(self._key(run), []).append(run)
+
+    def of(self, run: StoredRun) -> RunKey | None:
+        """Return a run that was added and whose outputs are the same on every set that both hold."""
+        for other in self._runs.get(self._key(run), []):
+            both = set(run.sets) & set(other.sets)
+            if all(np.array_equal(run.sets[name].logits, other.sets[name].logits) for name in both):
+                return other.key
+        return None
+
+    def _key(self, run: StoredRun) -> str:
+        return sha256(np.ascontiguousarray(run.sets[self.source].logits).tobytes())
+
+
+def contributed_runs(folder: Path) -> list[RunKey]:
+    """Return the runs in the folder of a logits-only suite, in order of name and seed."""
+    found = []
+    for path in sorted(folder.glob(f"*/{SELF_REPORTED}/seed-*/run.json")):
+        architecture, recipe, seed = path.parent.relative_to(folder).parts
+        try:
+            key = RunKey(architecture=architecture, recipe=recipe, seed=int(seed.removeprefix("seed-")))
+        except ValueError as error:  # pydantic's is one
+            raise RunError(
+                f"{path.parent}: is no ARCHITECTURE/{SELF_REPORTED}/seed-N; take it out"
+            ) from error
+        found.append(key)
+    return sorted(found, key=lambda key: (key.architecture, key.seed))
+
+
+def _read_contributed(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, list[dict[str, Any]]]:
+    """Read the runs of a logits-only suite: those that it lists, or all that there are if it lists none."""
+    pool, rows = Pool(workspace, suite), []
+    reference = suite.reference_runs()
+    there = contributed_runs(folder)
+    scored = suite.scored_runs() or [key for key in there if key not in set(reference)]
+    first: dict[str, StoredRun] = {}
+    labels: dict[str, Integers | None] = {}
+    complete: list[ReportedRun] = []
+    statuses: list[tuple[str, RunKey, ReportedRun | None, str]] = []
+    for role, key in [*(("scored", key) for key in scored), *(("reference", key) for key in reference)]:
+        run, status = _read_one(pool, folder, key, role)
+        if run is not None and status == "ok":
+            for name in run.sets:
+                first.setdefault(name, run)
+            place = RunFolder(folder / key.path)
+            run.sets = {name: _check_against(run, name, first[name], labels, place) for name in run.sets}
+            complete.append(run)
+        statuses.append((role, key, run, status))
+    twins = _twins(complete, suite.source.test, read_ledger(folder.parent), folder)
+    for role, key, run, status in statuses:
+        if key in twins:
+            status = f"duplicate: its outputs are those of {twins[key]}"
+        elif run is not None and status == "ok" and role == "scored":
+            pool.scored.append(run)
+        elif run is not None and status == "ok":
+            pool.reference[key.architecture] = run
+        rows.append(_contributed_row(key, role, run, status))
+    unlisted = [key for key in there if key not in {*scored, *reference}]
+    rows += [_contributed_row(key, "scored", None, "not listed in the suite") for key in unlisted]
+    return pool, rows
+
+
+def _twins(runs: Sequence[ReportedRun], source: str, ledger: Ledger, folder: Path) -> dict[RunKey, RunKey]:
+    """Return runs that repeat another one's outputs, and whose: those that are vouched for come first."""
+    known, found = Twins(source), {}
+    for run in sorted(runs, key=lambda run: LEVELS.index(ledger.level(folder / run.key.path))):
+        if twin := known.of(run):
+            found[run.key] = twin
+        else:
+            known.add(run)
+    return found
+
+
+def _read_one(pool: Pool, folder: Path, key: RunKey, role: str) -> tuple[ReportedRun | None, str]:
+    """Return a contributed run, if it is there, and its status."""
+    suite, place = pool.suite, RunFolder(folder / key.path)
+    if not place.record_path.exists():
+        return None, "missing"
+    if not place.predictions_path.exists():
+        return None, "incomplete: predictions.safetensors is missing"
+    record, sets = place.read_reported()
+    run = ReportedRun(record, sets, _stale(record, suite))
+    if (record.suite, record.key) != (suite.name, key):
+        raise RunError(f"{place.record_path}: is the record of another run, {record.suite}/{record.key}")
+    if run.stale:
+        return run, f"stale: {run.stale}"
+    _check_reported(pool, run, place)
+    if role == "reference" and run.hard:
+        return run, "holds class indices alone; a member of the reference ensemble needs logits"
+    needed = [t.id for t in suite.unfolded_targets() if t.level == "required"]
+    lacking = [name for name in needed if name not in sets]
+    return run, f"lacks target {', '.join(lacking)}" if lacking else "ok"
+
+
+def _contributed_row(key: RunKey, role: str, run: ReportedRun | None, status: str) -> dict[str, Any]:
+    return {
+        **key.model_dump(),
+        "role": role,
+        "family": "" if run is None else run.family,
+        "parameters": pd.NA if run is None else run.report.parameters or pd.NA,
+        "plain": True,
+        "device": "",
+        "epochs": pd.NA,
+        "status": status,
+    }
 
 
 def _stale(record: ReportedRecord, suite: Suite) -> str:

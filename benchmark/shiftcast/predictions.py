@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.checks import class_indices, finite, looks_like_probabilities, normalised
-from shiftcast.errors import InvalidInputError
+from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.memory import remembered
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Kind = Literal["logits", "probabilities"]
+Kind = Literal["logits", "probabilities", "classes"]
 Number = TypeVar("Number", bound=np.generic)
 
 _IMAGE_AXES = {"logits": 0, "labels": 0, "reference": 1, "peers": 1, "siblings": 1, "features": 0}
@@ -41,6 +41,13 @@ def softmax(logits: NDArray[np.floating]) -> Floats:
         block /= block.sum(axis=0)
         filled[start : start + BLOCK] = block.T
     return result
+
+
+def one_hot(predicted: NDArray[np.integer[Any]], classes: int, dtype: type[Number]) -> NDArray[Number]:
+    """Return an array (n, K) that is 1 at each predicted class (n,) and 0 elsewhere."""
+    outputs = np.zeros((len(predicted), classes), dtype=dtype)
+    outputs[np.arange(len(predicted)), predicted] = 1
+    return outputs
 
 
 def entropy_terms(probabilities: Floats) -> Floats:
@@ -70,7 +77,8 @@ class Predictions:
         Float array (n, K), n >= 1 images, K >= 2 classes: logits, or probabilities when `kind`
         says so. Probabilities must sum to one within 1e-3 a row; they are then renormalised.
     kind
-        "logits" or "probabilities".
+        "logits" or "probabilities"; or "classes" where nothing but predicted classes is known (hard
+        labels): `logits` are then 1 for that class and 0 for the others, see `from_classes`.
     group
         What counts as one shift; the name when empty.
     labels
@@ -90,7 +98,7 @@ class Predictions:
     Attributes
     ----------
     probabilities
-        Class probabilities (n, K), each row summing to one, whatever `kind` is.
+        Class probabilities (n, K), each row summing to one; refused where only classes are known.
     confidence
         Largest class probability of each image (n,).
     predicted
@@ -119,9 +127,9 @@ class Predictions:
     def __post_init__(self) -> None:
         """Validate every array and store it in its canonical type."""
         _refuse_misplaced(self.name, self.kind)
-        if self.kind not in ("logits", "probabilities"):
+        if self.kind not in ("logits", "probabilities", "classes"):
             raise InvalidInputError(
-                f"{self.name}: kind must be 'logits' or 'probabilities', got {self.kind!r}"
+                f"{self.name}: kind must be 'logits', 'probabilities' or 'classes', got {self.kind!r}"
             )
         outputs = _outputs(self.name, self.kind, self.logits)
         n, classes = outputs.shape
@@ -142,6 +150,18 @@ class Predictions:
                 raise _lengths(self.name, "features", len(features), n)
             self._set("features", features)
 
+    @classmethod
+    def from_classes(
+        cls, name: str, predicted: ArrayLike, classes: int, labels: Integers | None = None
+    ) -> Predictions:
+        """Return predictions that are predicted classes (n,) alone, each below `classes`.
+
+        Estimators that need no more than these answer; the others refuse by name.
+        """
+        array = np.asarray(predicted)
+        checked = class_indices(f"{name}: predicted", array, array.shape[:1], classes)
+        return cls(name, one_hot(checked, classes, np.float64), kind="classes", labels=labels)
+
     def _set(self, key: str, value: object) -> None:
         object.__setattr__(self, key, value)
 
@@ -156,7 +176,11 @@ class Predictions:
 
     @cached_property
     def probabilities(self) -> Floats:
-        """Class probabilities (n, K), each row summing to one."""
+        """Class probabilities (n, K), each row summing to one; refused where only classes are known."""
+        if self.kind == "classes":
+            raise RequirementError(
+                f"{self.name}: needs logits or probabilities, but holds predicted classes alone (hard labels)"
+            )
         return softmax(self.logits) if self.kind == "logits" else self.logits
 
     @cached_property
@@ -281,6 +305,13 @@ def _outputs(name: str, kind: Kind, value: ArrayLike) -> Floats:
         raise InvalidInputError(f"{what}: expected at least 2 classes (columns), got {array.shape[1]}")
     if kind == "probabilities":
         return normalised(what, array)
+    if kind == "classes":
+        if not (((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all()):
+            raise InvalidInputError(
+                f"{what}: expected 1 for the predicted class of each image and 0 for the others; "
+                "Predictions.from_classes makes them of class indices (n,)"
+            )
+        return array
     if len(array) > 1 and looks_like_probabilities(array):  # two logits of one image may well sum to one
         raise InvalidInputError(
             f"{what}: these look like probabilities (every row lies in [0, 1] and sums to one); "

@@ -21,6 +21,8 @@ LATER_FIELDS = (
     "sam",
     "early_stop",
     "train_share",
+    "train_half",
+    "seeds_of",
     "label_noise",
     "rate_of",
     "rate_factor",
@@ -43,6 +45,9 @@ class AnyRecipe(Card):
     title: str
     train_share: float | None = Field(
         default=None, gt=0, le=1, description="stratified part of the training images, chosen for each run"
+    )
+    train_half: Literal["first", "second"] | None = Field(
+        default=None, description="stratified half of the training images, the same one for every run"
     )
     label_noise: float | None = Field(
         default=None, gt=0, le=1, description="share of the training labels drawn anew from all classes"
@@ -98,6 +103,9 @@ class Recipe(AnyRecipe):
     early_stop: float | None = Field(
         default=None, gt=0, lt=1, description="share of the epochs after which training ends, to whole epochs"
     )
+    seeds_of: Name | None = Field(
+        default=None, description="recipe whose seeds are taken: stopped early, its run at that epoch"
+    )
     rate_of: Name | None = Field(
         default=None, description="recipe whose learning rate in a card counts where it has none for this one"
     )
@@ -146,8 +154,9 @@ class Recipe(AnyRecipe):
 
         A variant of another recipe (`rate_of`) is not plain.
         """
-        bent = ("mixup", "cutmix", "rand_augment", "sam", "early_stop", "train_share", "label_noise")
-        return self.label_smoothing == 0 and all(getattr(self, field) is None for field in (*bent, "rate_of"))
+        bent = ("mixup", "cutmix", "rand_augment", "sam", "early_stop", "label_noise", "rate_of", "seeds_of")
+        bent_data = ("train_share", "train_half")
+        return self.label_smoothing == 0 and all(getattr(self, key) is None for key in (*bent, *bent_data))
 
 
 def resolve(recipe: AnyRecipe, card: ModelCard) -> AnyRecipe:

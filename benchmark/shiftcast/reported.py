@@ -1,4 +1,4 @@
-"""Logits of a model that was trained elsewhere, made a `self-reported` run of a suite.
+"""Outputs of a model that was trained elsewhere, made a `self-reported` run of a suite.
 
 Nothing is trained and nothing is unpickled. What the sets are and what their labels say is taken from the
 suite's complete runs; the datasets are read only for sets that no such run holds.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import safe_open
 
 from shiftcast.cards import ArchitectureCard, Suite, explain
-from shiftcast.checks import are_percentages, looks_like_probabilities
-from shiftcast.data.loading import edition_tag, load_suite
+from shiftcast.checks import are_percentages, class_indices, looks_like_probabilities
+from shiftcast.data.loading import edition_tag, load_sets
 from shiftcast.errors import InvalidInputError, MissingDataError, RunError, UnknownNameError
-from shiftcast.files import sha256
+from shiftcast.files import printable, sha256
 from shiftcast.pool import read_pool
 from shiftcast.predictions import Integers
 from shiftcast.runs import (
+    CLASSES,
     LARGEST_LOGIT,
     LONGEST_LINE,
     PREDICTIONS_LIMIT,
@@ -36,18 +35,21 @@ from shiftcast.runs import (
     DatasetUsed,
     ReportedRecord,
     RunFolder,
+    StoredSet,
     TargetResult,
     encode_predictions,
+    store_classes,
     store_logits,
 )
 from shiftcast.status import results_folder
+from shiftcast.submitted import ONE_SET, OUTPUTS, Outputs, opened
 from shiftcast.workspace import Workspace, data_folder
 
 PACKAGES = ("numpy", "safetensors", "shiftcast")
 PREFIX = "logits/"
 UNKNOWN_FAMILY = "unknown"
-ONE_SET = {"logits", "probs"}
-"""Names of arrays in files that hold a single set."""
+File = tuple[str, Path]
+"""The id of a file's set where it holds a single one, else an empty text; and the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,18 +132,25 @@ def make_claim(
 
 
 def import_run(
-    workspace: Workspace, suite: Suite, file: Path, claim: Claim, results: Path, force: bool = False
+    workspace: Workspace,
+    suite: Suite,
+    files: Path | Sequence[File],
+    claim: Claim,
+    results: Path,
+    force: bool = False,
 ) -> Imported:
-    """Check a file of logits and write it as a self-reported run.
+    """Check files of logits, or of class indices, and write them as a self-reported run.
 
     Parameters
     ----------
     workspace, suite
         Where the cards are, and the suite whose sets the logits are of.
-    file
-        `.npz` or `.safetensors` with logits (n, K) for each set, floats, called by the set's id or
-        `logits/ID`; rows in the order of the dataset (of the subset that the suite takes, for derived
-        sets). The in-distribution test set must be there, of the others whatever is.
+    files
+        A file with all sets, `.npz`, `.safetensors` or `.csv` (by its column `set`), each called by the set's
+        id; or several files, each with the id of its set where it holds one alone. Of each set either logits
+        (n, K), floats, or class indices (n,), integers; rows in the order of the dataset (of the subset that
+        the suite takes, for derived sets). The in-distribution test set must be there, of the others
+        whatever is.
     claim
         What is said about the model.
     results
@@ -159,20 +168,23 @@ def import_run(
         If neither a complete run nor the datasets can say what a set is.
     """
     folder = results_folder(results, suite, "")
-    classes = len(workspace.dataset(suite.source.test).classes)
-    stored = {}
-    with _opened(file) as (keys, read):
-        names = _named(file, suite, keys)
-        known = known_sets(workspace, suite, folder, list(names))
-        for name, key in names.items():
-            logits = _checked(f"{file}: {key}", read(key), known[name].n, classes)
-            one = store_logits(f"{file}: {key}", logits, known[name].labels)
-            stored[name] = replace(one, clusters=known[name].clusters)
+    names = workspace.dataset(suite.source.test).classes
+    given = [("", files)] if isinstance(files, Path) else list(files)
+    with ExitStack() as stack:
+        sources = [stack.enter_context(opened(file, names)) for _, file in given]
+        places = _named(suite, given, [source.names() for source in sources])
+        known = known_sets(workspace, suite, folder, list(places))
+        stored = {}
+        for name, (position, key) in places.items():
+            outputs = sources[position].read(key, known[name].n, len(names))
+            stored[name] = _stored(outputs, known[name], len(names))
+    _refuse_mixture(given, stored)
     predictions = encode_predictions(stored)
     if len(predictions) > PREDICTIONS_LIMIT and not suite.scratch:
         raise InvalidInputError(
-            f"{file}: its logits take {len(predictions):,} bytes as stored, above the {PREDICTIONS_LIMIT:,} "
-            "that one run may take in results/; leave sets away that the suite does not require"
+            f"{given[0][1]}: its outputs take {len(predictions):,} bytes as stored, above the "
+            f"{PREDICTIONS_LIMIT:,} that one run may take in results/; leave sets away that the suite "
+            "does not require"
         )
     record = ReportedRecord(
         key=claim.key,
@@ -187,6 +199,7 @@ def import_run(
         packages={name: importlib.metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
         predictions_sha256=sha256(predictions),
+        outputs="classes" if any(one.hard for one in stored.values()) else "logits",
     )
     place = RunFolder(folder / claim.key.path)
     there = _already_there(place, record, force)
@@ -214,7 +227,7 @@ def _already_there(place: RunFolder, record: ReportedRecord, force: bool) -> boo
 
 
 def known_sets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, KnownSet]:
-    """Return what logits on each of the sets must fit.
+    """Return what outputs on each of the sets must fit.
 
     Parameters
     ----------
@@ -249,7 +262,7 @@ def known_sets(workspace: Workspace, suite: Suite, folder: Path, names: list[str
 def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, KnownSet]:
     why = f"no complete run in {folder} holds {', '.join(names)}, so that the datasets must say what it is"
     try:
-        data = load_suite(workspace, suite, data_folder(), only=names)
+        data = load_sets(workspace, suite, data_folder(), only=names)
     except MissingDataError as error:
         raise MissingDataError(f"{why}: {error}") from error
     absent = [name for name in names if name in data.absent]
@@ -267,62 +280,99 @@ def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list
     }
 
 
-Reader = Callable[[str], NDArray[Any]]
+def _named(suite: Suite, files: Sequence[File], held: Sequence[Sequence[str]]) -> dict[str, tuple[int, str]]:
+    """Return by set's id, in the suite's order, which file holds it under which name; or refuse the names.
 
-
-@contextmanager
-def _opened(file: Path) -> Iterator[tuple[list[str], Reader]]:
-    """Give the names of a file's arrays and a function that reads one of them."""
-    if file.is_dir() or file.suffix.lower() not in (".npz", ".safetensors"):
-        raise InvalidInputError(f"{file}: expected a .npz or .safetensors file with an array for each set")
-    if not file.is_file():
-        raise InvalidInputError(f"{file}: there is no such file")
-    kind = file.suffix.lower()
-
-    def refusal(what: str, error: BaseException) -> InvalidInputError:
-        hint = "write it again, as plain numbers (float32)" if what else "it is truncated or something else"
-        return InvalidInputError(f"{file}: {what}cannot be read from a {kind} file; {hint}: {error}")
-
-    try:
-        if kind == ".npz" and not zipfile.is_zipfile(file):
-            raise ValueError("no zip archive")
-        opened = np.load(file, allow_pickle=False) if kind == ".npz" else safe_open(file, framework="numpy")
-    except Exception as error:  # anybody's bytes may raise anything
-        raise refusal("", error) from error
-
-    def read(key: str) -> NDArray[Any]:
-        try:
-            return np.asarray(archive[key] if kind == ".npz" else archive.get_tensor(key))
-        except Exception as error:
-            raise refusal(f"{key} ", error) from error
-
-    with opened as archive:
-        yield list(archive.files if kind == ".npz" else archive.keys()), read
-
-
-def _named(file: Path, suite: Suite, keys: list[str]) -> dict[str, str]:
-    """Return the array of each set by its id, in the suite's order, or refuse the names."""
+    Parameters
+    ----------
+    suite
+        The suite.
+    files
+        Each file, and the id of the set where it holds a single one.
+    held
+        The names of each one's arrays.
+    """
     test = suite.source.test
     known = dict.fromkeys([test, *(target.id for target in suite.unfolded_targets())])
-    if set(keys) & ONE_SET:
+    found: dict[str, tuple[int, str]] = {}
+    for place, ((asked, file), keys) in enumerate(zip(files, held, strict=True)):
+        for name, key in _of_file(suite, asked, file, keys).items():
+            if name not in known:
+                raise UnknownNameError(f"set of suite {suite.name}", name, known, str(file))
+            if name in found:
+                other = files[found[name][0]][1]
+                raise InvalidInputError(f"{file}: holds {name!r}, and so does {other}; keep one")
+            found[name] = (place, key)
+    if test not in found:
         raise InvalidInputError(
-            f"{file}: holds one set ({sorted(keys)}), but not which; expected an array for each set of suite "
-            f"{suite.name!r}, called by its id: numpy.savez({file.name!r}, **{{{test!r}: logits, …}})"
+            f"{', '.join(str(file) for _, file in files)}: lacks {test!r}, the labelled test set that every "
+            f"prediction starts from; it holds {', '.join(found) or 'nothing'}"
+        )
+    return {name: found[name] for name in known if name in found}
+
+
+def _of_file(suite: Suite, asked: str, file: Path, keys: Sequence[str]) -> Mapping[str, str]:
+    """Return the array of each set that a file holds."""
+    if asked:
+        offered = [key for key in keys if key in OUTPUTS]
+        if len(offered) != 1:
+            raise InvalidInputError(
+                f"{file}: expected one array, 'logits' (n, K) or 'classes' (n,), of the set {asked!r}; it "
+                f"holds {printable(', '.join(keys), 200) or 'nothing'}"
+            )
+        return {asked: offered[0]}
+    if set(keys) & ONE_SET:
+        test = suite.source.test
+        raise InvalidInputError(
+            f"{file}: holds one set ({printable(str(sorted(keys)), 200)}), but not which; name it: "
+            f"--predictions {test}={file.name}, or give an array for each set of suite {suite.name!r}, "
+            f"called by its id: numpy.savez({file.name!r}, **{{{test!r}: logits, …}})"
         )
     found: dict[str, str] = {}
     for key in keys:
-        name = key.removeprefix(PREFIX)
-        if name not in known:
-            raise UnknownNameError(f"set of suite {suite.name}", key, known, str(file))
+        name = key.removeprefix(PREFIX).removeprefix(CLASSES)
         if name in found:
             raise InvalidInputError(f"{file}: holds {name!r} twice, as {found[name]!r} and {key!r}; keep one")
         found[name] = key
-    if test not in found:
+    return found
+
+
+def _stored(outputs: Outputs, known: KnownSet, classes: int) -> StoredSet:
+    """Return the outputs on one set as they are stored, held against what is known of it."""
+    what, array = outputs.what, outputs.array
+    if outputs.labels is not None and known.labels is not None:
+        _check_labels(what, outputs.labels, known.labels)
+    if array.dtype.kind in "iu" and array.ndim == 1:
+        checked = class_indices(what, array, (known.n,), classes)
+        stored = store_classes(checked, classes, known.labels)
+    else:
+        stored = store_logits(what, _checked(what, array, known.n, classes), known.labels)
+    return replace(stored, clusters=known.clusters)
+
+
+def _check_labels(what: str, given: NDArray[Any], true: Integers) -> None:
+    """Refuse rows whose labels, as the file has them, are not those of the set."""
+    if given.shape != true.shape:
         raise InvalidInputError(
-            f"{file}: lacks {test!r}, the labelled test set that every prediction starts from; "
-            f"it holds {', '.join(found) or 'nothing'}"
+            f"{what}: its labels are of shape {given.shape}, those of the set {true.shape}"
         )
-    return {name: found[name] for name in known if name in found}
+    if (wrong := np.flatnonzero(given != true)).size:
+        raise InvalidInputError(
+            f"{what}: its labels differ from those of the set on {wrong.size:,} of {len(true):,} images, the "
+            f"first in row {wrong[0]} (from 0): {given[wrong[0]]}, expected {true[wrong[0]]}; rows must be "
+            "in the order of the images, classes in the suite's order"
+        )
+
+
+def _refuse_mixture(files: Sequence[File], stored: Mapping[str, StoredSet]) -> None:
+    """Refuse class indices of some sets beside logits of others: one model, one kind of output."""
+    hard = [name for name, one in stored.items() if one.hard]
+    if hard and len(hard) < len(stored):
+        soft = next(name for name in stored if name not in hard)
+        raise InvalidInputError(
+            f"{files[0][1]}: {hard[0]}: these look like class indices, and {soft} holds logits; save the "
+            "network's outputs before argmax for each set, or class indices for every set"
+        )
 
 
 def _checked(what: str, array: NDArray[Any], n: int, classes: int) -> NDArray[Any]:
@@ -330,7 +380,7 @@ def _checked(what: str, array: NDArray[Any], n: int, classes: int) -> NDArray[An
     if array.dtype.kind in "iub":
         raise InvalidInputError(
             f"{what}: expected logits (floats), got {array.dtype} {array.shape}; these look like class "
-            "indices: save the network's outputs before argmax"
+            f"indices: save the network's outputs before argmax, or give whole numbers of shape ({n},)"
         )
     if array.dtype.kind != "f":
         raise InvalidInputError(f"{what}: expected logits (floats), got {array.dtype}; save them as float32")

@@ -19,17 +19,25 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from shiftcast.card_base import SELF_REPORTED as SELF_REPORTED
 from shiftcast.cards import FitRecipe, Recipe, RunKey, explain
 from shiftcast.errors import InvalidInputError, RunError
-from shiftcast.files import canonical_json, sha256, write_atomic
-from shiftcast.predictions import Floats, Integers
+from shiftcast.files import canonical_json, parse_json, read_regular, sha256, write_atomic
+from shiftcast.predictions import Floats, Integers, one_hot
+from shiftcast.tensors import read_claims
 
 SCHEMA = 1
 LARGEST_LOGIT = 60_000.0
 PREDICTIONS_LIMIT = 1_250_000
 """Bytes that one run's predictions may take in `results/`."""
-SELF_REPORTED: Literal["self-reported"] = "self-reported"
-"""In place of a recipe: the run was trained elsewhere."""
+CLASSES = "classes/"
+"""What names of tensors begin with that hold class indices."""
+LARGEST_RECORD = 1_000_000
+"""Bytes of a `run.json`: those of long trainings take fifty thousand."""
+LARGEST_PREDICTIONS = 128_000_000
+"""Bytes of predictions that are read at all; scratch suites may have more than `results/` does."""
+MOST_OUTPUTS = 100_000_000
+"""Images x classes of all sets of one run that hold class indices, which are stored narrow and read wide."""
 LONGEST_LINE = 200
 """Characters of a line that a person writes about a model."""
 
@@ -161,7 +169,7 @@ class Claim(StrictModel):
 class ReportedRecord(Claim):
     """The content of `run.json` where a model was trained elsewhere and its logits were imported."""
 
-    remedy: ClassVar[str] = "import it again with --force"
+    remedy: ClassVar[str] = "submit it again with --force"
 
     schema_version: Literal[1] = 1
     origin: Literal["self-reported"] = SELF_REPORTED
@@ -172,6 +180,8 @@ class ReportedRecord(Claim):
     targets: dict[str, TargetResult]
     packages: dict[str, str]
     predictions_sha256: str
+    outputs: Literal["logits", "classes"] = "logits"
+    """What was contributed; "classes" are class indices alone (hard labels)."""
 
     @property
     def feature_scores(self) -> dict[str, dict[str, dict[str, float]]]:
@@ -200,11 +210,14 @@ class StoredSet:
         where labels are withheld.
     clusters
         Which object each image shows (n,), where several images may show one; else None.
+    hard
+        Whether only class indices are known: `logits` are 1 for the predicted class and 0 for the others.
     """
 
     logits: NDArray[np.float16]
     true_rank: NDArray[np.integer[Any]] | None
     clusters: Integers | None = None
+    hard: bool = False
 
     @property
     def labels(self) -> Integers | None:
@@ -243,6 +256,12 @@ def store_logits(name: str, logits: Floats, labels: Integers | None) -> StoredSe
     return StoredSet(stored, true_ranks(stored, labels))
 
 
+def store_classes(predicted: Integers, classes: int, labels: Integers | None) -> StoredSet:
+    """Return class indices (n,), one of K `classes` each, as a set whose logits say no more than they do."""
+    logits = one_hot(predicted, classes, np.float16)
+    return StoredSet(logits, None if labels is None else true_ranks(logits, labels), hard=True)
+
+
 def true_ranks(stored: NDArray[np.float16], labels: Integers) -> Integers:
     """Return the rank of each true class among the stored logits (n,): 0 = right, ties by class index.
 
@@ -263,14 +282,19 @@ def true_ranks(stored: NDArray[np.float16], labels: Integers) -> Integers:
 def encode_predictions(sets: Mapping[str, StoredSet]) -> bytes:
     """Return the bytes of a `predictions.safetensors` file: equal sets, equal bytes."""
     tensors: dict[str, NDArray[Any]] = {}
+    about: dict[str, int] = {"schema": SCHEMA}
     for name, stored in sets.items():
-        tensors[f"logits/{name}"] = np.ascontiguousarray(stored.logits)
+        kind = np.uint8 if stored.logits.shape[1] <= 256 else np.uint16
+        if stored.hard:
+            tensors[f"classes/{name}"] = stored.logits.argmax(axis=1).astype(kind)
+            about["classes"] = stored.logits.shape[1]
+        else:
+            tensors[f"logits/{name}"] = np.ascontiguousarray(stored.logits)
         if stored.true_rank is not None:
-            kind = np.uint8 if stored.logits.shape[1] <= 256 else np.uint16
             tensors[f"true_rank/{name}"] = stored.true_rank.astype(kind)
         if stored.clusters is not None:
             tensors[f"cluster/{name}"] = stored.clusters.astype(np.min_scalar_type(stored.clusters.max()))
-    return bytes(save(tensors, metadata={"shiftcast": canonical_json({"schema": SCHEMA})}))
+    return bytes(save(tensors, metadata={"shiftcast": canonical_json(about)}))
 
 
 def decode_predictions(data: bytes, where: str) -> dict[str, StoredSet]:
@@ -281,12 +305,19 @@ def decode_predictions(data: bytes, where: str) -> dict[str, StoredSet]:
     RunError
         If the bytes are truncated, foreign, or hold tensors of unexpected names, types or shapes.
     """
+    claims = read_claims(data, len(data))
+    if claims.problems:
+        raise RunError(
+            f"{where}: is not a readable safetensors file (truncated or foreign): {claims.problems[0]}"
+        )
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise RunError(
             f"{where}: is not a readable safetensors file (truncated or foreign): {error}"
         ) from error
+    if hard := any(key.startswith(CLASSES) for key in tensors):
+        tensors = _widened(where, tensors, claims.metadata)
     sets: dict[str, StoredSet] = {}
     for key, logits in tensors.items():
         part, _, name = key.partition("/")
@@ -297,10 +328,42 @@ def decode_predictions(data: bytes, where: str) -> dict[str, StoredSet]:
                 f"{where}: unexpected tensor {key!r}; expected logits/NAME, true_rank/NAME and cluster/NAME"
             )
         stored = _checked_set(where, name, logits, tensors.get(f"true_rank/{name}"))
-        sets[name] = replace(stored, clusters=_checked_clusters(where, name, logits, tensors))
+        sets[name] = replace(stored, clusters=_checked_clusters(where, name, logits, tensors), hard=hard)
     if not sets:
         raise RunError(f"{where}: holds no predictions")
     return sets
+
+
+def class_count(metadata: Mapping[str, str]) -> int | None:
+    """Return of how many classes a file's class indices are, as its metadata say; None if they do not."""
+    try:
+        count = parse_json(metadata.get("shiftcast", "").encode())["classes"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return count if type(count) is int and 2 <= count <= 65_536 else None
+
+
+def _widened(
+    where: str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+) -> dict[str, NDArray[Any]]:
+    """Return tensors with logits of 0 and 1 in place of class indices."""
+    count = class_count(metadata)
+    if count is None:
+        raise RunError(f"{where}: its metadata do not say of how many classes its class indices are")
+    if sum(array.size for key, array in tensors.items() if key.startswith(CLASSES)) * count > MOST_OUTPUTS:
+        raise RunError(f"{where}: holds more than {MOST_OUTPUTS:,} images x classes")
+    found = {}
+    for key, array in tensors.items():
+        if key.startswith("logits/"):
+            raise RunError(f"{where}: {key}: a run holds logits or class indices (classes/NAME), not both")
+        if key.startswith(CLASSES):
+            if array.dtype.kind != "u" or array.ndim != 1 or not array.size or array.max() >= count:
+                raise RunError(
+                    f"{where}: {key}: expected unsigned (n,) below {count}, got {array.dtype} {array.shape}"
+                )
+            key, array = f"logits/{key.removeprefix(CLASSES)}", one_hot(array, count, np.float16)
+        found[key] = array
+    return found
 
 
 def _checked_set(where: str, name: str, logits: NDArray[Any], ranks: NDArray[Any] | None) -> StoredSet:
@@ -374,10 +437,12 @@ class RunFolder:
     def _record(self, model: type[AnyRecord]) -> AnyRecord:
         path = self.record_path
         try:
-            values = json.loads(path.read_bytes())
+            values = parse_json(read_regular(path, LARGEST_RECORD))
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing; the run is incomplete: {model.remedy}") from error
-        except (ValueError, RecursionError) as error:
+        except InvalidInputError as error:
+            raise RunError(str(error)) from error
+        except ValueError as error:
             raise RunError(f"{path}: is not valid JSON: {error}") from error
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA:
@@ -408,9 +473,11 @@ class RunFolder:
         record = self._record(model)
         path = self.predictions_path
         try:
-            data = path.read_bytes()
+            data = read_regular(path, LARGEST_PREDICTIONS)
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing; {model.remedy}") from error
+        except InvalidInputError as error:
+            raise RunError(str(error)) from error
         if sha256(data) != record.predictions_sha256:
             decode_predictions(data, str(path))
             raise RunError(f"{path}: its SHA-256 differs from the one in run.json; {model.remedy}")
@@ -420,6 +487,9 @@ class RunFolder:
                 raise RunError(
                     f"{path}: does not hold the {result.n} images of {name!r} that run.json states"
                 )
+        stated = record.outputs if isinstance(record, ReportedRecord) else "logits"
+        if any(one.hard != (stated == "classes") for one in sets.values()):
+            raise RunError(f"{path}: does not hold the {stated} that run.json states; {record.remedy}")
         return record, sets
 
     def complete(self) -> bool:

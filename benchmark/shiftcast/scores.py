@@ -13,14 +13,30 @@ import pandas as pd
 from shiftcast.analysis.tables import ConfusionTables
 from shiftcast.cards import Suite, Target
 
+RUN_COLUMNS = (
+    *("architecture", "recipe", "seed", "role", "family", "parameters", "plain", "device", "epochs"),
+    *("status", "trust"),
+)
 VIEW_COLUMNS = ("architecture", "recipe", "seed", "set", "view", "title", "right", "n")
 LABEL_VIEW_COLUMNS = (
     *("architecture", "recipe", "seed", "view", "title"),
     *("accuracy", "given", "images", "differs"),
 )
 REPORTED_COLUMNS = (
-    *("architecture", "seed", "family", "parameters", "note", "stale"),
+    *("architecture", "seed", "family", "parameters", "note", "outputs", "trust", "stale"),
     *("set", "right", "n", "effective", "predicted"),
+)
+RANK_COLUMNS = (
+    *("estimator", "track", "mae", "mae_low", "mae_high", "rank_low", "rank_high"),
+    *("difference", "low", "high", "p"),
+)
+ENSEMBLE_COLUMNS = (
+    *("ensemble", "title", "part", "size", "accuracy", "disagreement"),
+    *("natural_mae", "natural_bias", "synthetic_mae", "synthetic_bias", "judged"),
+)
+SHARED_COLUMNS = (
+    *("set", "level", "pairs", "errors", "share", "low", "high"),
+    *("difference", "difference_low", "difference_high"),
 )
 SEED_COLUMNS = (
     *("architecture", "recipe", "set", "seeds", "n", "accuracy"),
@@ -49,7 +65,8 @@ class SuiteScores:
         One row per run that the suite lists or `results/` holds. Columns: `architecture`, `recipe`,
         `seed`, `role` ("scored" or "reference"), `family`, `parameters` (Int64), `plain` (whether its
         recipe is, see `Recipe.plain`), `device`, `epochs` (Int64), `status` ("ok", or the reason in words:
-        "missing", "stale: ...", "damaged: ...", "lacks target X").
+        "missing", "stale: ...", "damaged: ...", "lacks target X"), `trust` (its level in `ledger`; empty
+        where it is missing).
     accuracies
         One row per run with status "ok" and set of images. Columns: `architecture`, `recipe`,
         `seed`, `role`, `set` (a target's id, or `suite.source.test` for the in-distribution set),
@@ -77,7 +94,8 @@ class SuiteScores:
     reported
         One row per self-reported run and set of images; such runs are in no other table. Columns:
         `architecture`, `seed`, `family`, `parameters` (Int64), `note` (how it was trained, in its
-        author's words), `stale` (why it is not shown, or empty), `set`, `right` (Int64), `n`, `effective`
+        author's words), `outputs` ("logits", or "classes" where only class indices are known), `trust` (its
+        level in `ledger`), `stale` (why it is not shown, or empty), `set`, `right` (Int64), `n`, `effective`
         (as in `accuracies`), `predicted` (by the suite's headline estimator; NaN where it has no row).
     seeds
         The spread of models with at least four complete seeds, on the source and each labelled natural

@@ -166,7 +166,7 @@ def _check_refusals(estimator: Estimator) -> None:
         "predict must refuse another class count",
         "classes",
     )
-    for need in sorted(set(estimator.requires) - {"logits", "others"}):
+    for need in sorted(set(estimator.requires) - {"classes", "logits", "others"}):
         lacking: dict[str, Any] = {need: None}
         sentence = f"an unmet requirement must be refused by name ({need})"
         source, target = replace(case.source, **lacking), replace(case.target, **lacking)
@@ -179,6 +179,30 @@ def _check_refusals(estimator: Estimator) -> None:
             "an unmet requirement must be refused by name (others)",
             "others",
         )
+
+
+def _check_hard_labels(estimator: Estimator) -> None:
+    case = _case()
+    hard = case.everywhere(_classes_alone)
+    if "logits" in estimator.requires:
+        _refuses(
+            lambda: clone(estimator).fit(hard.source, hard.others),
+            RequirementError,
+            "predicted classes alone must be refused where logits are required",
+            "logits",
+        )
+        return
+    try:
+        answer = _answer(estimator, hard)
+    except RequirementError:  # it reads probabilities after all, and says so
+        return
+    _same(_answer(estimator, case), answer, "what needs no logits must answer alike from predicted classes")
+
+
+def _classes_alone(p: Predictions) -> Predictions:
+    outputs = np.zeros_like(p.logits)
+    outputs[np.arange(len(p)), p.predicted] = 1
+    return replace(p, logits=outputs, kind="classes")
 
 
 def _refuses(call: Callable[[], object], error: type[Exception], sentence: str, word: str) -> None:
@@ -354,6 +378,7 @@ _CHECKS: Mapping[str, Callable[[Estimator], None]] = {
     "Fit and predict run on ordinary predictions": _check_runs,
     "Constructor arguments survive fit, and what is learned ends in '_'": _check_state,
     "Missing labels, fit or requirements, and other class counts, are refused by name": _check_refusals,
+    "From predicted classes alone it answers as from logits, or refuses them by name": _check_hard_labels,
     "Answers hold 0 <= low <= accuracy <= high <= 1 and diagnostics that JSON can hold": _check_answer,
     "Saturated logits, sources without an error or without a hit, and a single image work": _check_extremes,
     "The same source and target give the same answer again": _check_deterministic,

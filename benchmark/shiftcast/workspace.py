@@ -156,7 +156,7 @@ class Workspace:
 
     def _check_suite(self, suite: Suite) -> None:
         where = f"{self.root / 'benchmark/suites' / suite.name}.toml"
-        for run in [*suite.scored_runs(), *suite.reference_runs()]:
+        for run in [] if suite.contributed else [*suite.scored_runs(), *suite.reference_runs()]:
             lookup("architecture", run.architecture, self.architectures, where)
             self._refuse_reserved(run.recipe, where)
             lookup("recipe", run.recipe, self.recipes, where)
@@ -165,7 +165,8 @@ class Workspace:
                 self.resolved_recipe(run.architecture, run.recipe)
             except CardError as error:
                 raise CardError(f"{where}: {error}") from error
-        for name in (suite.source.train, suite.source.test, *suite.editions):
+        trained_on = [] if suite.source.train is None else [suite.source.train]
+        for name in (*trained_on, suite.source.test, *suite.editions):
             lookup("dataset", name, self.datasets, where)
         classes = self.datasets[suite.source.test].classes
         for target in suite.unfolded_targets():
@@ -175,7 +176,8 @@ class Workspace:
                     f"{where}: target {target.dataset!r} has other classes than {suite.source.test!r}"
                 )
             self._check_derivation(suite, target, card, where)
-        self._check_reference(suite, where)
+        if not suite.contributed:
+            self._check_reference(suite, where)
 
     def _check_variant(self, name: str, where: str) -> None:
         """Refuse a recipe that is a variant of none that there is, or of another variant."""
@@ -191,7 +193,7 @@ class Workspace:
         if recipe == SELF_REPORTED:
             raise CardError(
                 f"{where}: the recipe name {SELF_REPORTED!r} is reserved for models trained elsewhere, which "
-                "shiftcast import adds; call the recipe something else"
+                "shiftcast submit adds; name another in [[runs]] and [reference], or rename yours"
             )
 
     def _check_derivation(self, suite: Suite, target: Target, card: DatasetCard, where: str) -> None:

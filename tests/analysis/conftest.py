@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from shiftcast.analysis.report import official_predictions
 from shiftcast.cards import RunKey, Suite
 from shiftcast.data.loading import base_index
 from shiftcast.estimators import official_estimators
@@ -20,7 +21,9 @@ SCORED = ("test_resnet", "test_vit", "test_convnext", "test_efficientnet", "test
 MEMBERS = ("fasternet_t0", "edgenext_xx_small", "lcnet_050", "test_byobnet", "regnetx_002", "starnet_s050")
 
 
-def make_suite(members=MEMBERS, scored=SCORED, targets=("cinic10-imagenet", "emoji", "blind-a")):
+def make_suite(
+    members=MEMBERS, scored=SCORED, targets=("cinic10-imagenet", "emoji", "blind-a"), runs=(), ensembles=()
+):
     """A suite over the repository's cards."""
     return Suite.model_validate(
         {
@@ -38,7 +41,8 @@ def make_suite(members=MEMBERS, scored=SCORED, targets=("cinic10-imagenet", "emo
                     "images": 400,
                 },
             ],
-            "runs": [{"architectures": list(scored), "recipe": "smoke", "seeds": [0, 1]}],
+            "runs": [{"architectures": list(scored), "recipe": "smoke", "seeds": [0, 1]}, *runs],
+            "ensembles": list(ensembles),
             "reference": {"members": list(members), "reserves": ["ghostnet_050"], "recipe": "smoke"},
         }
     )
@@ -110,3 +114,9 @@ def world(make_world):
 def table(world):
     """The tidy table of predictions of the made-up zoo."""
     return score_pool(world.pool, official_estimators())[0]
+
+
+@pytest.fixture(scope="session")
+def predicted(world, table):
+    """Official predictions of every run of the made-up zoo, by estimator and target."""
+    return official_predictions(world.pool, table)

@@ -8,17 +8,12 @@ from scipy.stats import linregress, norm
 from shiftcast.analysis import claims
 from shiftcast.analysis.claims import Resampled, _holds_zero, drop_shares, paired_errors, predicted_lines
 from shiftcast.analysis.confusion import Confusion
-from shiftcast.analysis.report import confusion_tables, official_predictions
+from shiftcast.analysis.report import confusion_tables
 
 
 @pytest.fixture(scope="module")
 def resampled(world):
     return Resampled(Confusion(world.pool))
-
-
-@pytest.fixture(scope="module")
-def predicted(world, table):
-    return official_predictions(world.pool, table)
 
 
 def accuracies(world, name):
@@ -47,6 +42,8 @@ def test_lines_are_those_of_scipy(world, resampled, predicted):
     read = [norm.cdf(line.slope * x.mean() + line.intercept) for line in (actual, mine)]
     assert (row["middle"], row["middle_predicted"]) == pytest.approx(read)
     assert row["r2"] == pytest.approx(actual.rvalue**2)
+    home = [run.sets["cifar10-test"].accuracy for run in world.pool.scored]
+    assert (row["lowest"], row["highest"]) == pytest.approx((min(home), max(home)))
     assert row["slope_low"] < mine.slope - actual.slope < row["slope_high"]
     assert row["middle_low"] < read[1] - read[0] < row["middle_high"]
     assert (row["runs"], row["architectures"]) == (10, 5)
@@ -204,7 +201,17 @@ def test_the_report_needs_every_member(world, table, make_world, tmp_path):
 def test_a_suite_without_natural_shifts_gives_empty_tables(make_world, tmp_path):
     world = make_world(targets=())
     nothing = pd.DataFrame(
-        columns=["protocol", "estimator", "target", "architecture", "recipe", "seed", "predicted"]
+        columns=[
+            "protocol",
+            "estimator",
+            "target",
+            "architecture",
+            "recipe",
+            "seed",
+            "predicted",
+            "track",
+            "abstains",
+        ]
     )
     report = confusion_tables(world.pool, nothing, tmp_path)
     assert report is not None

@@ -32,8 +32,8 @@ def files(tmp_path):
 
 def test_help_names_every_command():
     text = CliRunner().invoke(app, ["--help"]).output
-    commands = ("run", "tune", "bench", "predict", "import", "leaderboard", "score", "difficulty", "estimate")
-    for command in (*commands, "list", "data", "blind"):
+    commands = ("run", "tune", "bench", "predict", "submit", "leaderboard", "score", "difficulty", "estimate")
+    for command in (*commands, "page", "diff", "list", "data", "blind", "validate", "ledger"):
         assert command in text
 
 

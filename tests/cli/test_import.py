@@ -1,4 +1,4 @@
-"""`shiftcast import`, as people type it."""
+"""`shiftcast import`, the first name of `submit`, as people typed it."""
 
 import subprocess
 import sys
@@ -95,6 +95,8 @@ def test_a_scratch_suites_report_is_renewed_by_running_it(run, workspace, file):
 
 
 def test_the_board_shows_it_and_damage_is_found(run, workspace, results, file):
+    with np.load(file, allow_pickle=False) as archive:
+        np.savez(file, **{name: archive[name] * np.float16(2) for name in archive.files})  # no copy of ours
     run("import", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "trained | elsewhere")
     run("leaderboard")
     page = (workspace.root / "leaderboard.md").read_text()

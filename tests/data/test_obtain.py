@@ -363,7 +363,8 @@ def test_a_killed_get_goes_on_where_it_was(tiny, server):
     assert leftovers(tiny) == []
 
 
-def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server, sent, code):
     url = server.add("/a", tiny.archive, hold=20_000)
     command, environment = typed(tiny, url)
     child = subprocess.Popen(
@@ -379,10 +380,10 @@ def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server):
     while partial.size < 16_000:
         assert child.poll() is None
         time.sleep(0.01)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(sent)
     _, said = child.communicate()
     server.let_go("/a")
-    assert child.returncode == 130
+    assert child.returncode == code
     assert "the same command goes on from there" in said
     assert "Traceback" not in said
     assert partial.size >= 16_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,13 @@ CONTRACT = {
 }
 
 
+FROM_CLASSES = {
+    *("NoShift", "MeanShift", "GDE", "ALine-S", "ALine-D"),
+    *("ConfusionPartition", "AgreementShift", "OwnLabelPartition", "OwnLabelPartition-mean"),
+}
+"""Estimators that answer from predicted classes alone (hard labels)."""
+
+
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_official_estimators_conform(name: str) -> None:
     check_estimator(OFFICIAL[name])
@@ -79,7 +88,7 @@ def test_declarations(name: str) -> None:
     track, needs, exact, selected_on = CONTRACT[name]
     estimator = OFFICIAL[name]
     assert estimator.track == track
-    assert estimator.requires == {"logits"} | needs
+    assert estimator.requires == {"classes" if name in FROM_CLASSES else "logits"} | needs
     assert estimator.exact_on_source is exact
     assert estimator.selected_on == selected_on
     assert estimator.citation
@@ -183,3 +192,20 @@ def test_probabilities_do_as_well_as_logits() -> None:
         plain = OFFICIAL[name].fit(SOURCE).predict(TARGET)
         given = OFFICIAL[name].fit(bare(SOURCE)).predict(bare(TARGET))
         assert given.accuracy == pytest.approx(plain.accuracy, abs=1e-5), name
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_classes_alone_give_the_same_answer_or_are_refused_by_name(name: str) -> None:
+    def hard(one: Predictions) -> Predictions:
+        alone = Predictions.from_classes(one.name, one.predicted, one.classes, one.labels)
+        held = {key: getattr(one, key) for key in ("group", "reference", "peers", "siblings", "features")}
+        return replace(alone, **held)
+
+    fresh = OFFICIAL[name].__class__(**OFFICIAL[name].get_params())
+    others = [hard(one) for one in OTHERS]
+    if name in FROM_CLASSES:
+        expected = OFFICIAL[name].__class__(**OFFICIAL[name].get_params()).fit(SOURCE, OTHERS).predict(TARGET)
+        assert fresh.fit(hard(SOURCE), others).predict(hard(TARGET)) == expected
+        return
+    with pytest.raises(RequirementError, match="needs logits, but"):
+        fresh.fit(hard(SOURCE), others)

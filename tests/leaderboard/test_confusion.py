@@ -10,6 +10,7 @@ from shiftcast.analysis.tables import ConfusionTables
 from shiftcast.leaderboard.confusion import render_confusion
 from shiftcast.leaderboard.confusion_figures import confusion_figures, shown_sets
 from shiftcast.leaderboard.generate import check, generate, write
+from shiftcast.scores import ENSEMBLE_COLUMNS, RANK_COLUMNS, SHARED_COLUMNS
 
 
 def sets_table(difference=0.1):
@@ -60,8 +61,8 @@ def tables():
     )
     lines = pd.DataFrame(
         [
-            ("photos", 10, 5, 0.8, 1.0, 0.1, 0.3, 0.6, 0.7, 0.05, 0.15, 0.97, False),
-            ("sketches", 10, 5, 0.5, 0.6, -0.1, 0.3, 0.3, 0.35, -0.05, 0.15, 0.7, True),
+            ("photos", 10, 5, 0.8, 1.0, 0.1, 0.3, 0.6, 0.7, 0.05, 0.15, 0.97, False, 0.42, 0.92),
+            ("sketches", 10, 5, 0.5, 0.6, -0.1, 0.3, 0.3, 0.35, -0.05, 0.15, 0.7, True, 0.42, 0.92),
         ],
         columns=[
             "set",
@@ -77,6 +78,8 @@ def tables():
             "middle_high",
             "r2",
             "agrees",
+            "lowest",
+            "highest",
         ],
     )
     pairs = pd.DataFrame(
@@ -124,6 +127,9 @@ def tables():
         lines=lines,
         pairs=pairs,
         drop=drop,
+        ranks=pd.DataFrame(columns=[*RANK_COLUMNS, "natural"]),
+        ensembles=pd.DataFrame(columns=list(ENSEMBLE_COLUMNS)),
+        shared=pd.DataFrame(columns=list(SHARED_COLUMNS)),
         sensitivity=sensitivity,
         human=None,
         human_note="not computed for this suite",
@@ -145,6 +151,7 @@ def test_verdicts_follow_the_figures(small, tables):
     assert "**Does not hold on all sets.** On 1 of 2 labelled natural sets (sketches)" in chapter(
         page, "### 2."
     )
+    assert "spans 42.00 to 92.00 %" in chapter(page, "### 2.")
     third = chapter(page, "### 3.")
     assert "misses by 5.00 to 8.00 pp, depending on the set" in third
     assert "against NoShift the partition's error is lower on 1 and higher on 0 of 2 sets" in third
@@ -268,3 +275,21 @@ def test_two_suites_have_pages_of_their_own(small, tables, tmp_path):
         links = [line.split("](")[1][:-1] for line in files[page].splitlines() if line.startswith("![")]
         assert links
         assert all((tmp_path / "out" / page.parent / link).exists() for link in links)
+
+
+def test_what_halves_share_is_said_with_its_figures(small, tables):
+    rows = [
+        ("id", "low", "same half", 120.0, 0.42, 0.38, 0.46, *[float("nan")] * 3),
+        ("id", "low", "other half", 120.0, 0.35, 0.31, 0.39, -0.07, -0.1, -0.04),
+        ("photos", "low", "same half", 300.0, 0.5, 0.47, 0.53, *[float("nan")] * 3),
+        ("photos", "low", "other half", 300.0, 0.49, 0.46, 0.52, -0.01, -0.03, 0.01),
+        ("photos", "high", "same half", 300.0, 0.2, 0.17, 0.23, *[float("nan")] * 3),
+    ]
+    shared = pd.DataFrame(rows, columns=list(SHARED_COLUMNS))
+    page = render_confusion(small, dataclasses.replace(tables, shared=shared), {})
+    fifth = chapter(page, "### 5.")
+    assert "**Tested in part.**" in fifth
+    assert "share 42.00 to 50.00 % of their errors" in fifth
+    assert "on disjoint halves 35.00 to 49.00 %: surely fewer on 1 of 2 sets" in fifth
+    assert "-7.00 [-10.00, -4.00]" in fifth
+    assert "**Not tested here.**" in chapter(render_confusion(small, tables, {}), "### 5.")

@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 
 from shiftcast.leaderboard.label_views import label_views
-from shiftcast.leaderboard.markdown import render
+from shiftcast.leaderboard.markdown import render_section
 from shiftcast.scores import LABEL_VIEW_COLUMNS
 
 GIVEN = {"net-x": 0.80, "net-y": 0.79, "net-z": 0.60}
@@ -48,8 +48,10 @@ def test_pairs_that_change_places_are_counted(scores):
 
 
 def test_the_page_carries_it_only_where_there_are_views(scores):
-    assert "Label views" not in render([scores])
-    page = render([with_views(scores, {"corrected": {"net-x": 0.81, "net-y": 0.80, "net-z": 0.61}})])
+    assert "Label views" not in render_section(scores, {})
+    page = render_section(
+        with_views(scores, {"corrected": {"net-x": 0.81, "net-y": 0.80, "net-z": 0.61}}), {}
+    )
     assert (
         page.index("### Models") < page.index("**Label views.**") < page.index("Accuracy under other labels")
     )

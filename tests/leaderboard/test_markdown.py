@@ -2,17 +2,18 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from shiftcast.leaderboard.markdown import render
-from shiftcast.scores import VIEW_COLUMNS
+from shiftcast.leaderboard.markdown import render_board, render_section
+from shiftcast.scores import ENSEMBLE_COLUMNS, RANK_COLUMNS, VIEW_COLUMNS
 
 
 @pytest.fixture(scope="module")
 def page(scores):
-    return render([scores], [{"estimators": "results/sample@x/figures/estimators.svg"}])
+    return render_section(scores, {"estimators": "results/sample@x/figures/estimators.svg"})
 
 
 def section(page, title):
@@ -36,9 +37,11 @@ def test_few_natural_shifts_make_a_conditional_board(page, make_scores):
     assert "#### Natural shifts, *conditional on these shifts*" in page
     assert "2 labelled natural shifts, fewer than 6: no claim is made about natural shifts in" in page
     assert "conditional on" not in section(page, "Synthetic shifts")
-    one = render([make_scores(natural=("photos",), transforms=(), withheld=())])
+    one = render_section(make_scores(natural=("photos",), transforms=(), withheld=()), {})
     assert "#### Natural shifts, *conditional on this shift*" in one
-    six = render([make_scores(natural=[f"photos-{n}" for n in range(6)], transforms=(), withheld=())])
+    six = render_section(
+        make_scores(natural=[f"photos-{n}" for n in range(6)], transforms=(), withheld=()), {}
+    )
     assert "conditional on" not in six
 
 
@@ -72,7 +75,9 @@ def test_withheld_targets_say_so(page):
 
 def test_nothing_missing_is_said(make_scores):
     scores = make_scores(estimators={"NoShift": ("T1", "", 0.1)})
-    assert "Nothing: every run, shift and estimator of the suite is on the board." in render([scores])
+    assert "Nothing: every run, shift and estimator of the suite is on the board." in render_section(
+        scores, {}
+    )
 
 
 def test_what_is_missing_has_its_reason(scores):
@@ -89,7 +94,7 @@ def test_what_is_missing_has_its_reason(scores):
         dataset_notes={"test-set": "recovered-2026: 59,904 of 60,000 bit-exact."},
         edition="recovered-2026",
     )
-    page = render([less])
+    page = render_section(less, {})
     missing = section(page, "What is missing, and notes")
     assert "- 1 scored run, stale: its recipe has changed: net-b/plain/seed-1" in missing
     assert "- 1 reference run, missing: ref-c/plain/seed-100" in missing
@@ -105,7 +110,7 @@ def test_many_notes_are_cut(scores):
     table = scores.table.copy()
     own = (table["estimator"] == "ATC") & (table["protocol"] == "official")
     table.loc[own, "note"] = [f"R2 {number}" for number in range(int(own.sum()))]
-    page = render([dataclasses.replace(scores, table=table)])
+    page = render_section(dataclasses.replace(scores, table=table), {})
     assert re.search(
         r"- ATC notes: R2 0 \(1 row\); R2 1 \(1 row\); R2 10 \(1 row\); and 67 other notes\n", page
     )
@@ -115,7 +120,7 @@ def test_details_fold_each_labelled_shift(page):
     folds = re.findall(r"<summary>(.*?)</summary>", page)
     names = ["photos (natural)", "sketches (natural)", "fog (synthetic)", "noise (synthetic)"]
     assert [fold.split(":")[0] for fold in folds if "pp" in fold] == names
-    assert page.count("<details>") == page.count("</details>") == 6
+    assert page.count("<details>") == page.count("</details>") == 9
     assert "MAE, fog-5" in page
 
 
@@ -128,13 +133,15 @@ def test_order_of_rows_changes_no_byte(scores, page):
     frames = ("runs", "accuracies", "table", "skipped", "ensemble")
     shuffled = {name: getattr(scores, name).sample(frac=1, random_state=3) for name in frames}
     links = [{"estimators": "results/sample@x/figures/estimators.svg"}]
-    assert render([dataclasses.replace(scores, **shuffled)], links) == page
-    assert render([scores], links) == page
+    assert render_section(dataclasses.replace(scores, **shuffled), links[0]) == page
+    assert render_section(scores, links[0]) == page
 
 
 def test_seconds_change_no_byte(scores, page):
     links = [{"estimators": "results/sample@x/figures/estimators.svg"}]
-    assert render([dataclasses.replace(scores, table=scores.table.assign(seconds=9.0))], links) == page
+    assert (
+        render_section(dataclasses.replace(scores, table=scores.table.assign(seconds=9.0)), links[0]) == page
+    )
 
 
 def test_names_inject_no_markdown(scores):
@@ -142,12 +149,11 @@ def test_names_inject_no_markdown(scores):
     runs = scores.runs.assign(status=evil)
     skipped = pd.DataFrame([{"estimator": evil, "reason": evil, "rows": 1}])
     table = scores.table.replace({"estimator": {"ATC": evil}}).assign(note=evil)
-    page = render(
-        [
-            dataclasses.replace(
-                scores, runs=runs, skipped=skipped, table=table, dataset_notes={"test-set": evil}
-            )
-        ]
+    page = render_section(
+        dataclasses.replace(
+            scores, runs=runs, skipped=skipped, table=table, dataset_notes={"test-set": evil}
+        ),
+        {},
     )
     assert "<img" not in page
     assert not re.search(r"(?<!\\)\]\(http", page)
@@ -157,7 +163,7 @@ def test_names_inject_no_markdown(scores):
         for line in section(page, "Natural shifts").splitlines()
         if "|" in line
     ]
-    assert len(set(widths)) == 2  # the board and its evidence
+    assert len(set(widths)) == 3  # the board, its other figures and its evidence
 
 
 def test_a_suite_without_runs_is_still_a_page(scores):
@@ -168,7 +174,7 @@ def test_a_suite_without_runs_is_still_a_page(scores):
         accuracies=scores.accuracies.iloc[:0],
         table=scores.table.iloc[:0],
     )
-    page = render([empty])
+    page = render_section(empty, {})
     assert "0 of 10 runs complete" in page
     assert "- 10 scored runs, missing: net-a/plain/seed-0" in page
     assert "### Estimators" not in page
@@ -177,7 +183,7 @@ def test_a_suite_without_runs_is_still_a_page(scores):
 def test_several_recipes_are_told_apart(scores):
     other = {name: getattr(scores, name).assign(recipe="other") for name in ("runs", "accuracies", "table")}
     both = {name: pd.concat([getattr(scores, name), frame]) for name, frame in other.items()}
-    page = render([dataclasses.replace(scores, **both)])
+    page = render_section(dataclasses.replace(scores, **both), {})
     assert "| net-e (other) " in page
     assert "| net-e (plain) " in page
     assert "recipe other, plain" in page
@@ -190,7 +196,7 @@ def test_parts_of_sets_stand_beside_the_whole(scores):
         for seed in (0, 1)
     ]
     views = pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
-    page = render([dataclasses.replace(scores, views=views)])
+    page = render_section(dataclasses.replace(scores, views=views), {})
     part = page.split("Accuracy on parts of the sets", 1)[1].split("</details>", 1)[0]
     assert "- **photos: clean**: the clean half (100 images)." in part
     sets = scores.accuracies
@@ -198,4 +204,34 @@ def test_parts_of_sets_stand_beside_the_whole(scores):
     whole = f"{100 * (own['right'].astype(float) / own['n']).mean():.2f}"
     row = next(line for line in part.splitlines() if line.startswith("| net-a"))
     assert [cell.strip() for cell in row.split("|")[2:4]] == [whole, "80.00"]
-    assert "Accuracy on parts of the sets" not in render([scores])
+    assert "Accuracy on parts of the sets" not in render_section(scores, {})
+
+
+def test_the_headline_table_says_which_ranks_noise_leaves_open(scores):
+    rows = [
+        ("NoShift", "T1", 7.0, 6.0, 8.25, 2, 3, *[float("nan")] * 4, True),
+        ("ATC", "T1", 5.0, 4.5, 5.5, 1, 1, 2.0, 1.0, 3.0, 0.0004, True),
+    ]
+    columns = [
+        *("estimator", "track", "mae", "mae_low", "mae_high", "rank_low", "rank_high"),
+        *("difference", "low", "high", "p", "natural"),
+    ]
+    ranks = pd.DataFrame(rows, columns=columns)
+    assert set(RANK_COLUMNS) | {"natural"} == set(columns)
+    confusion = SimpleNamespace(ranks=ranks, ensembles=pd.DataFrame(columns=list(ENSEMBLE_COLUMNS)))
+    page = render_section(dataclasses.replace(scores, confusion=confusion), {})
+    natural, synthetic = section(page, "Natural shifts"), section(page, "Synthetic shifts")
+    assert " 2-3 |" in row_of(natural, "NoShift")
+    assert "[6.00, 8.25]" in row_of(natural, "NoShift")
+    folded = natural.split("Which differences from the headline")[1]
+    assert "+2.00 [+1.00, +3.00]" in folded
+    assert "< 0.001" in folded
+    assert "ranks" not in synthetic.split("<details>")[0]
+
+
+def test_several_suites_have_a_table_of_contents(scores):
+    one = render_board([("First", "## First")])
+    assert "Suites on this page" not in one
+    two = render_board([("First", "## First"), ("A [second]", "## Second")])
+    assert "- [A \\[second\\]](#suite-2)" in two
+    assert two.index('<a id="suite-2"></a>') < two.index("## Second")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from shiftcast.leaderboard.generate import generate
-from shiftcast.leaderboard.markdown import render
+from shiftcast.leaderboard.markdown import render_section
 from shiftcast.leaderboard.reported import self_reported
 from shiftcast.reported import import_run, make_claim
 from shiftcast.runs import RunFolder
@@ -22,6 +22,7 @@ SYNTHETIC = {"fog-1": 900, "fog-5": 700, "noise-1": 800, "noise-5": 500}
 
 def rows_of(name="theirs", seed=0, leave=(), stale="", note="by hand", parameters=12_000, guess=0.7):
     own = {"architecture": name, "seed": seed, "family": "mixer", "parameters": parameters, "note": note}
+    own |= {"outputs": "logits", "trust": "self-reported"}
     sets = RIGHT | {f"corrupted/{key}": right for key, right in SYNTHETIC.items()} | {"unseen": pd.NA}
     return [
         {
@@ -55,7 +56,7 @@ def squeezed(row):
 
 def test_there_is_no_section_without_such_runs(scores):
     assert self_reported(scores) == []
-    assert "elf-reported" not in render([scores])
+    assert "elf-reported" not in render_section(scores, {})
 
 
 def test_a_row_says_what_the_logits_do(scores):
@@ -110,7 +111,7 @@ def test_stale_runs_are_named_and_not_shown(scores):
     both = with_rows(scores, rows_of(), rows_of("old", stale="its suite has another version now"))
     blocks = self_reported(both)
     assert [squeezed(row)["model"] for row in table_of(both)] == ["theirs"]
-    assert blocks[-1] == ("Not shown:\n\n- old (seed 0): its suite has another version now; import it again")
+    assert blocks[-1] == ("Not shown:\n\n- old (seed 0): its suite has another version now; submit it again")
     alone = self_reported(with_rows(scores, rows_of("old", stale="its suite has another version now")))
     assert len(alone) == 2
 
@@ -134,11 +135,45 @@ def board(workspace, make_results):
     return made, results
 
 
+def nearly(logits):
+    """Return logits that are another model's, with the same predicted classes and ranks of the first ones."""
+    other = logits.copy()
+    other[0, logits[0].argmin()] -= 1
+    return other
+
+
+def test_a_copy_is_named_and_not_shown(workspace, board, tmp_path):
+    made, results = board
+    _, sets = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read()
+    np.savez(tmp_path / "logits.npz", **{name: one.logits for name, one in sets.items()})
+    for name, keep in (("copy", None), ("part", "digits-test")):
+        if keep:
+            np.savez(tmp_path / "logits.npz", **{keep: sets[keep].logits})
+        claim = make_claim(workspace, name, 0, None, None, "")
+        import_run(workspace, workspace.suite("tiny"), tmp_path / "logits.npz", claim, results)
+    files, _ = made()
+    page = files["leaderboard.md"]
+    section = page[page.index("### Self-reported models") : page.index("### Confusion")]
+    assert "- copy (seed 0): its outputs are those of test_vit/tiny/seed-0" in section
+    assert "- part (seed 0): its outputs are those of test_vit/tiny/seed-0" in section
+    assert "|" not in section
+
+
+def test_what_is_known_of_outputs_and_trust_is_said(scores):
+    rows = [row | {"outputs": "classes", "trust": "recomputed"} for row in rows_of("hard")]
+    found = with_rows(scores, rows, rows_of("soft"))
+    names = [squeezed(row)["model"] for row in table_of(found)]
+    assert names == ["hard‡", "soft"]
+    sentence = self_reported(found)[1]
+    assert "Of 1 run only the predicted classes are known, marked ‡." in sentence
+    assert "Maintainers vouch for hard (seed 0) recomputed." in sentence
+
+
 def test_the_board_gains_a_section_and_changes_nowhere_else(workspace, board, tmp_path):
     made, results = board
     before, scores = made()
     _, sets = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read()
-    np.savez(tmp_path / "logits.npz", **{name: one.logits for name, one in sets.items()})
+    np.savez(tmp_path / "logits.npz", **{name: nearly(one.logits) for name, one in sets.items()})
     claim = make_claim(workspace, "theirs", 0, workspace.architecture("test_vit").family, None, "the same")
     import_run(workspace, workspace.suite("tiny"), tmp_path / "logits.npz", claim, results)
     after, with_theirs = made()

@@ -254,3 +254,22 @@ def test_noise_falls_on_the_chosen_part(data):
     assert torch.equal(both.images, clean.images)
     assert both.statistics == clean.statistics
     assert 15 <= (both.labels != clean.labels).sum() <= 30
+
+
+def test_halves_share_no_image_and_are_the_same_for_every_run():
+    labels = np.arange(60) % 3
+    images = np.arange(60, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
+    data = ResidentImages(images, labels)
+    parts = {}
+    for half in ("first", "second"):
+        recipe = RECIPE.model_copy(update={"train_half": half})
+        one, two = (training_set(data, recipe, derive_seeds("x", "tiny", seed)) for seed in (0, 1))
+        assert np.array_equal(one.source, two.source)
+        assert np.bincount(one.labels.numpy()).tolist() == [10, 10, 10]
+        parts[half] = set(one.source[:, 0, 0, 0].tolist())
+    assert parts["first"] | parts["second"] == set(range(60))
+    assert not parts["first"] & parts["second"]
+    few = RECIPE.model_copy(update={"train_half": "first", "train_share": 0.5})
+    chosen = training_set(data, few, derive_seeds("x", "tiny", 0))
+    assert len(chosen) == 15
+    assert set(chosen.source[:, 0, 0, 0].tolist()) <= parts["first"]

@@ -324,7 +324,7 @@ def test_a_run_stopped_early_on_a_part_of_the_images_is_finished(job, place):
     job = dataclasses.replace(job, recipe=recipe)
     record = work.perform(job, place)
     assert len(record.epochs) == 1
-    assert work.has_final_checkpoint(job)
+    assert work.final_checkpoint(job) == job.checkpoint
     whole = ResidentImages(job.data.train.images, job.data.train.labels)
     mean, std = training_set(whole, recipe, job.seeds).statistics
     manifest = read_manifest(job.manifest)
@@ -357,8 +357,8 @@ def test_another_seed_or_an_unfinished_training_is_no_such_thing(job, place):
     seeds = job.seeds.model_copy(update={"weights": job.seeds.weights + 1})
     longer = job.recipe.model_copy(update={"epochs": job.training.epochs + 1})
     for change in ({"seeds": seeds}, {"recipe": longer}, {"threads": job.threads + 1}):
-        assert not work.has_final_checkpoint(dataclasses.replace(job, suite=suite, **change))
-    assert work.has_final_checkpoint(dataclasses.replace(job, suite=suite))
+        assert work.final_checkpoint(dataclasses.replace(job, suite=suite, **change)) is None
+    assert work.final_checkpoint(dataclasses.replace(job, suite=suite)) == job.checkpoint
 
 
 def test_the_cache_takes_networks_over_too(job, place):
@@ -377,12 +377,29 @@ def test_what_cannot_be_copied_is_trained(job, place, monkeypatch):
     def full(path, data):
         raise OSError(28, "No space left on device")
 
+    steps = []
     with monkeypatch.context() as context:
         context.setattr(work, "write_atomic", full)
-        assert not work.has_final_checkpoint(other)
+        work.train_network(other, steps.append)
+    assert steps
+
+
+def test_a_damaged_file_of_its_own_is_no_reason_to_train_again(job, place):
+    work.perform(job, place)
+    other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
     other.checkpoint.parent.mkdir(parents=True)
     other.checkpoint.write_bytes(b"half a file")
-    assert work.has_final_checkpoint(other)  # a damaged file of its own is no reason to train again
+    steps = []
+    work.train_network(other, steps.append)
+    assert steps == []
+
+
+def test_looking_for_a_checkpoint_copies_nothing(job, place):
+    work.perform(job, place)
+    other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
+    images = job.data.sets[job.suite.source.test].images
+    assert np.array_equal(classifier(other)(images), classifier(job)(images))
+    assert not other.checkpoint.exists()
 
 
 def test_copies_of_one_training_are_one_network(job, place, workspace, tmp_path):
@@ -401,3 +418,28 @@ def test_seconds_are_those_of_the_training_that_happened(job, place):
     shorter = dataclasses.replace(job, recipe=job.recipe.model_copy(update={"epochs": 1}))
     fresh = work.perform(shorter, place)
     assert 0 < fresh.measured.train_seconds != first.measured.train_seconds
+
+
+def test_a_snapshot_is_the_run_at_an_earlier_epoch(workspace, tiny_data, tmp_path):
+    recipes = workspace.root / "benchmark/recipes"
+    text = (recipes / "tiny.toml").read_text()
+    (recipes / "snapshot.toml").write_text(text + 'early_stop = 0.5\nseeds_of = "tiny"\n')
+    fresh = Workspace(workspace.root, workspace.root)
+    threads = work.set_threads(None)
+    records = {
+        name: work.perform(
+            work.plan_job(
+                fresh,
+                fresh.suite("tiny"),
+                KEY.model_copy(update={"recipe": name}),
+                "scored",
+                tiny_data,
+                "cpu",
+                threads,
+            ),
+            RunFolder(tmp_path / name),
+        )
+        for name in ("tiny", "snapshot")
+    }
+    assert records["snapshot"].seeds == records["tiny"].seeds
+    assert records["snapshot"].epochs == records["tiny"].epochs[:1]

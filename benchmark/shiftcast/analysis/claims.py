@@ -33,7 +33,7 @@ FEWEST_DRAWN = 3
 """Architectures that a resampled line needs: runs of one or two say nothing about a slope."""
 LINE_COLUMNS = (
     *("set", "runs", "architectures", "slope", "slope_predicted", "slope_low", "slope_high"),
-    *("middle", "middle_predicted", "middle_low", "middle_high", "r2", "agrees"),
+    *("middle", "middle_predicted", "middle_low", "middle_high", "r2", "agrees", "lowest", "highest"),
 )
 PAIR_COLUMNS = ("set", "rival", "mae", "rival_mae", "difference", "low", "high")
 DROP_COLUMNS = (
@@ -103,16 +103,17 @@ def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Fl
     """
     confusion, plain = resampled.confusion, resampled.plain
     weights, equal = resampled.weights * plain, resampled.equal * plain
-    architectures = {run.key.architecture for run in confusion.pool.scored if confusion.pool.is_plain(run)}
-    first = {name: k for k, name in enumerate(sorted(architectures))}
-    member = np.array([[run.key.architecture == name for name in first] for run in confusion.pool.scored])
-    enough = ((weights > 0) @ member > 0).sum(axis=1) >= FEWEST_DRAWN
+    owners = np.array([run.key.architecture for run in confusion.pool.scored])
+    architectures = sorted(set(owners[plain]))
+    drawn = np.column_stack([(weights[:, owners == name] > 0).any(axis=1) for name in architectures])
+    enough = drawn.sum(axis=1) >= FEWEST_DRAWN
     weights = np.where(enough[:, None], weights, equal)  # whatever comes of the others is left out below
     rows = []
     names = confusion.natural if len(architectures) >= FEWEST_ARCHITECTURES else []
     for name in names:
         n_id, n = len(confusion.right(confusion.source)), len(confusion.right(name))
-        x = probit(confusion.right(confusion.source).mean(axis=0), n_id)
+        home = confusion.right(confusion.source).mean(axis=0)
+        x = probit(home, n_id)
         if (PARTITION, name) not in predicted or x[plain].min() == x[plain].max():
             continue
         x = x - float((equal * x).sum() / equal.sum())
@@ -131,6 +132,7 @@ def predicted_lines(resampled: Resampled, predicted: Mapping[tuple[str, str], Fl
                 *(float(inverse_probit(actual[1])), float(inverse_probit(mine[1]))),
                 *percentile_interval(gaps),
                 *(fit_line(x[plain], y[plain]).r2, _holds_zero(differences, mine - actual)),
+                *(float(home[plain].min()), float(home[plain].max())),
             )
         )
     return pd.DataFrame(rows, columns=list(LINE_COLUMNS))

@@ -9,7 +9,10 @@ import pandas as pd
 
 from shiftcast.analysis.claims import Resampled, drop_shares, paired_errors, predicted_lines
 from shiftcast.analysis.confusion import Confusion
+from shiftcast.analysis.ensembles import ensemble_study
+from shiftcast.analysis.halves import shared_errors
 from shiftcast.analysis.human import read_figures
+from shiftcast.analysis.ranking import RANK_DRAWS, ranking
 from shiftcast.analysis.sensitivity import sensitivity
 from shiftcast.analysis.sets import accuracy_by_bin, describe_sets, histogram, reliability
 from shiftcast.analysis.tables import ConfusionTables
@@ -34,11 +37,12 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
     """
     if not pool.scored or len(pool.reference) < len(pool.suite.reference.members):
         return None
-    if any(name not in pool.reference for name in pool.suite.reference.members):
+    members = pool.suite.reference.members
+    if not members or any(name not in pool.reference for name in members):
         return None
     confusion = Confusion(pool)
     human, note = read_figures(folder / HUMAN, confusion)
-    judged = all(pool.members(run.family) for run in pool.scored)
+    judged = all(pool.members(run.family) and not run.hard for run in pool.scored)
     resampled = Resampled(confusion)
     predicted = official_predictions(pool, table)
     return ConfusionTables(
@@ -52,10 +56,30 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
         lines=predicted_lines(resampled, predicted),
         pairs=paired_errors(resampled, predicted),
         drop=drop_shares(resampled),
+        ranks=_ranks(confusion, table),
+        ensembles=ensemble_study(pool),
+        shared=shared_errors(confusion),
         sensitivity=sensitivity(pool) if judged else pd.DataFrame(),
         human=human,
         human_note=note,
     )
+
+
+def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:
+    """Return what can be said of estimators' errors on natural and on synthetic shifts."""
+    pool, frames = confusion.pool, []
+    resampled = Resampled(confusion, RANK_DRAWS)
+    predicted = official_predictions(pool, table[~table["abstains"].astype(bool)])
+    tracks = dict(zip(table["estimator"], table["track"], strict=True))
+    for natural in (True, False):
+        groups: dict[str, list[str]] = {}
+        for target in pool.targets:
+            told = target.id in confusion.scored_sets and confusion.labelled(target.id)
+            if told and pool.workspace.natural(target) == natural:
+                groups.setdefault(target.group, []).append(target.id)
+        found = ranking(resampled, groups, predicted, tracks, pool.suite.headline)
+        frames.append(found.assign(natural=natural))
+    return pd.concat(frames, ignore_index=True)
 
 
 def official_predictions(pool: Pool, table: pd.DataFrame) -> dict[tuple[str, str], Floats]:

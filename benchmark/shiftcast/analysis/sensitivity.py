@@ -50,18 +50,16 @@ def sensitivity(pool: Pool) -> pd.DataFrame:
     "M members" is the mean over the runs of M neighbours in the suite's order, taken as a ring, so
     that each member counts equally often.
     """
-    table = _Table(pool)
+    table = ErrorTable(pool)
     if not table.targets:
         return pd.DataFrame(columns=list(COLUMNS))
     plain = Variant()
     rows = [("score", kind, kind == plain.kind, table.errors(Variant(kind=kind))) for kind in KINDS]
     count = len(pool.suite.reference.members)
-    for size in [size for size in MEMBERS if size < count] + [count]:
-        rings = [
-            list(itertools.islice(itertools.cycle(range(count)), start, start + size))
-            for start in range(count if size < count else 1)
-        ]
-        rows.append(("members", str(size), size == count, table.errors(plain, rings)))
+    rows += [
+        ("members", str(size), size == count, table.errors(plain, neighbours(count, size)))
+        for size in [size for size in MEMBERS if size < count] + [count]
+    ]
     rows += [("bins", str(bins), bins == plain.bins, table.errors(Variant(bins=bins))) for bins in BINS]
     rows.append(("bins", "isotonic", False, table.errors(Variant(isotonic=True))))
     rows.append(("scored run", "family kept out", True, table.errors(plain)))
@@ -71,26 +69,52 @@ def sensitivity(pool: Pool) -> pd.DataFrame:
     return pd.DataFrame([(*head, *figures) for *head, figures in rows], columns=list(COLUMNS))
 
 
-class _Table:
-    """All scored runs on all labelled targets, ready to be estimated by any variant."""
+def neighbours(count: int, size: int) -> list[list[int]]:
+    """Return the positions of `size` neighbours among `count` in a ring, from each start on."""
+    return [
+        list(itertools.islice(itertools.cycle(range(count)), start, start + size))
+        for start in range(count if size < count else 1)
+    ]
 
-    def __init__(self, pool: Pool) -> None:
+
+class ErrorTable:
+    """Scored runs on all labelled targets, ready to be estimated by any variant.
+
+    Parameters
+    ----------
+    pool
+        A suite's runs.
+    judged
+        The runs that estimates are made for; all scored ones when None.
+    judges
+        Runs that judge them, whose sets are needed; the reference ensemble of each when None.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        judged: Sequence[StoredRun] | None = None,
+        judges: Sequence[StoredRun] | None = None,
+    ) -> None:
         self.pool, self.source = pool, pool.suite.source.test
-        used = {name for run in pool.scored for name in pool.members(run.family)}
+        self.judged = pool.scored if judged is None else judged
+        if judges is None:
+            used = {name for run in self.judged for name in pool.members(run.family)}
+            judges = [pool.reference[name] for name in used]
         self.targets = [
             target
             for target in pool.targets
-            if all(target.id in run.sets and run.sets[target.id].true_rank is not None for run in pool.scored)
-            and all(target.id in pool.reference[name].sets for name in used)
+            if all(target.id in run.sets and run.sets[target.id].true_rank is not None for run in self.judged)
+            and all(target.id in run.sets for run in judges)
         ]
         self.names = [self.source, *(target.id for target in self.targets)]
-        sizes = [len(pool.scored[0].sets[name].logits) for name in self.names]
+        sizes = [len(self.judged[0].sets[name].logits) for name in self.names]
         ends = np.cumsum(sizes)
         self.slices = {
             name: slice(end - size, end) for name, end, size in zip(self.names, ends, sizes, strict=True)
         }
-        self.right = np.stack([_right(run, self.source) for run in pool.scored], axis=1)
-        self.actual = np.array([[run.sets[t.id].accuracy for t in self.targets] for run in pool.scored])
+        self.right = np.stack([_right(run, self.source) for run in self.judged], axis=1)
+        self.actual = np.array([[run.sets[t.id].accuracy for t in self.targets] for run in self.judged])
         self.weights = {natural: self._weights(natural) for natural in (True, False)}
         self.parts = {target.id: _parts(pool, target) for target in self.targets}
         self._defaults: dict[Variant, tuple[float, ...]] = {}
@@ -105,7 +129,7 @@ class _Table:
                 groups.setdefault(target.group, []).append(index)
         if not groups:
             return None
-        models = [(run.key.architecture, run.key.recipe) for run in self.pool.scored]
+        models = [(run.key.architecture, run.key.recipe) for run in self.judged]
         share = np.array([1 / (len(set(models)) * models.count(model)) for model in models])
         weights = np.zeros((len(models), len(self.targets)))
         for columns in groups.values():
@@ -142,6 +166,23 @@ class _Table:
             self._defaults[variant] = figures
         return figures
 
+    def errors_by(self, exact: Floats, rings: Sequence[Sequence[int]]) -> tuple[float, ...]:
+        """Return the errors, as `errors` does, by members that judge every run.
+
+        Parameters
+        ----------
+        exact
+            Probabilities (M, N, K) of members on all sets, as `joined` and then `on_grid` give them.
+        rings
+            Positions of the members of each ensemble; errors are averaged over the ensembles.
+        """
+        rows, found = list(range(len(self.judged))), []
+        for ring in rings:
+            scores = OF_DEFAULT(mean_on_grid(sum(exact[place] for place in ring), len(ring)))
+            predicted = self._predict(np.round(scores, DECIMALS), rows, Variant()).astype(np.float64)
+            found.append(self._means(100 * (np.round(predicted, 6) - np.round(self.actual, 6))))
+        return tuple(np.mean(found, axis=0).tolist())
+
     def _means(self, errors: Floats) -> list[float]:
         values = []
         for natural in (True, False):
@@ -157,7 +198,7 @@ class _Table:
     ) -> Iterator[tuple[list[int], Floats]]:
         """Yield runs (their positions) and the scores of all images (N,) by which they are judged."""
         judged: dict[tuple[str, ...], list[int]] = {}
-        for position, run in enumerate(self.pool.scored):
+        for position, run in enumerate(self.judged):
             judged.setdefault(self.pool.members(run.family), []).append(position)
         for members, rows in judged.items():
             if ring is None and not let_in:
@@ -169,13 +210,13 @@ class _Table:
                 continue
             whole = exact.sum(axis=0)
             for row in rows:
-                own = on_grid(self._joined([self.pool.scored[row]])[0])
+                own = on_grid(self.joined([self.judged[row]])[0])
                 mixed = whole - exact[row % len(exact)] + own
                 yield [row], OF_DEFAULT(mean_on_grid(mixed, len(exact)))
 
     def _concatenated(self, members: tuple[str, ...]) -> Floats:
         if members not in self._probabilities:
-            self._probabilities[members] = self._joined([self.pool.reference[name] for name in members])
+            self._probabilities[members] = self.joined([self.pool.reference[name] for name in members])
         return self._probabilities[members]
 
     def _on_grid(self, members: tuple[str, ...]) -> Floats:
@@ -184,7 +225,7 @@ class _Table:
             self._exact[members] = on_grid(self._concatenated(members))
         return self._exact[members]
 
-    def _joined(self, runs: Sequence[StoredRun]) -> Floats:
+    def joined(self, runs: Sequence[StoredRun]) -> Floats:
         """Return the probabilities (M, N, K) of runs on all sets, one set after the other."""
         logits = [np.concatenate([run.sets[name].logits for name in self.names]) for run in runs]
         return softmax(np.stack(logits))
@@ -193,7 +234,7 @@ class _Table:
         """Return predicted accuracies (runs, T) from the scores of all images (N,)."""
         values: Any = scores  # bins, unless every score counts by itself
         if not variant.isotonic:
-            classes = self.pool.scored[0].sets[self.source].logits.shape[1]
+            classes = self.judged[0].sets[self.source].logits.shape[1]
             values = bin_index(scores, largest_score(variant.kind, classes), variant.bins)
         source, right = values[self.slices[self.source]], self.right[:, rows]
 

@@ -42,7 +42,8 @@ class ConfusionTables:
         `runs`, `architectures`, `slope`, `slope_predicted`, `slope_low`, `slope_high` (of predicted
         minus actual), `middle`, `middle_predicted`, `middle_low`, `middle_high` (accuracy at the
         models' mean ID accuracy, and its difference), `r2` of the actual line, `agrees` (whether
-        the joint 95 % region of both differences holds zero).
+        the joint 95 % region of both differences holds zero), `lowest` and `highest` (ID accuracy of
+        the models that lines go through: slope and R2 depend on this range).
     pairs
         The partition's mean absolute error minus a rival's, per natural set. Columns: `set`,
         `rival`, `mae`, `rival_mae`, `difference`, `low`, `high` (pp).
@@ -55,6 +56,17 @@ class ConfusionTables:
         Errors of ConfusionPartition by variant. Columns: `aspect`, `variant`, `default` (bool),
         `natural_mae`, `natural_bias`, `synthetic_mae`, `synthetic_bias` (pp; NaN without such
         shifts).
+    ranks
+        What a paired bootstrap says of estimators that predict every run, by kind of shift. Columns:
+        `natural` (bool), `estimator`, `track`, `mae`, `mae_low`, `mae_high`, `rank_low`, `rank_high`
+        (within the track), and of the headline minus the estimator: `difference`, `low`, `high` (pp), `p`
+        (Holm-adjusted over all others; NaN for the headline).
+    ensembles
+        Errors of ConfusionPartition by other ensembles than the reference, see
+        `analysis.ensembles.ensemble_study`; empty where the suite names none.
+    shared
+        How often networks share an error by what they share, see `analysis.halves.shared_errors`; empty
+        where none was trained on halves of the training images.
     human
         Figures of the comparison with human labels; None where none was made for this ensemble.
     human_note
@@ -72,5 +84,8 @@ class ConfusionTables:
     pairs: pd.DataFrame
     drop: pd.DataFrame
     sensitivity: pd.DataFrame
+    ranks: pd.DataFrame
+    ensembles: pd.DataFrame
+    shared: pd.DataFrame
     human: Mapping[str, Any] | None
     human_note: str

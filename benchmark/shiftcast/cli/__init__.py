@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from shiftcast.errors import ShiftcastError
 
+TERMINATED = 128 + signal.SIGTERM
+
+
+class _Terminated(KeyboardInterrupt):
+    """A scheduler or `kill` asked the process to end: the work stops as with Ctrl-C."""
+
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 a check or run failed, 2 usage or bad input, 130 Ctrl-C."""
+    """Run the command line.
+
+    Exit code 0 done, 1 a check or run failed, 2 usage or bad input, 130 Ctrl-C, 143 SIGTERM; the last
+    two leave what is finished, and say how to go on.
+    """
     from shiftcast.cli.app import app
 
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except ShiftcastError as error:
-        code = _say(str(error), error.exit_code)
+        terminated = isinstance(error.__cause__, _Terminated)
+        code = _say(str(error), TERMINATED if terminated else error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         code = _say(f"{where}{error.strerror or error}; nothing was left half-written", 2)
     raise SystemExit(code)
 
 
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 def _say(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    from shiftcast.files import printable
+
+    sys.stderr.write(f"error: {printable(message, 1_000_000)}\n")  # it may quote what anybody wrote
     return code

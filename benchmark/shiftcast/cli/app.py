@@ -35,6 +35,14 @@ Results = Annotated[
 ]
 
 
+class Trust(StrEnum):
+    """Levels of the ledger."""
+
+    reproduced = "reproduced"
+    recomputed = "recomputed"
+    self_reported = "self-reported"
+
+
 class Listed(StrEnum):
     """What can be listed."""
 
@@ -191,15 +199,22 @@ def predict(
         raise StoppedError("stopped; nothing was written") from error
 
 
-@app.command(name="import")
-def import_(
+@app.command(name="import", hidden=True)  # what it was called first
+@app.command()
+def submit(
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="Name of the suite; see: shiftcast list suites")],
     predictions: Annotated[
-        Path,
-        typer.Option(help="Logits: .npz or .safetensors with an array (n, K) for each set, by its id."),
+        list[str],
+        typer.Option(
+            metavar="[SET=]FILE",
+            help="Logits (n, K) or class indices (n,): .npz, .safetensors or .csv of every set by its id, or "
+            "SET=FILE for a file of one set, .npy too (repeatable).",
+        ),
     ],
     architecture: Annotated[str, typer.Option(help="What to call the model.")],
+    suite: Annotated[
+        str | None, typer.Argument(help="Name of the suite [default: that with the most runs].")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which of several trainings of it.")] = 0,
     family: Annotated[
         str | None, typer.Option(help="Its family [default: the card's of that name, else unknown].")
@@ -211,13 +226,40 @@ def import_(
     results: Results = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a run that has other content.")] = False,
 ) -> None:
-    """Add logits of a model trained elsewhere, listed apart and never ranked (no torch)."""
-    from shiftcast.cli.import_ import import_predictions
+    """Make a run of a model trained elsewhere: listed apart and never ranked, but in a logits-only suite."""
+    from shiftcast.cli.submit import files_of, submit_predictions, which_suite
 
     workspace = _workspace(context)
-    chosen = workspace.suite(suite)
+    chosen = which_suite(workspace, suite, results)
     options = (architecture, seed, family, parameters, note, results, force)
-    import_predictions(workspace, chosen, predictions, *options)
+    submit_predictions(workspace, chosen, files_of(predictions), *options)
+
+
+@app.command()
+def validate(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Folder of a run, of a suite's runs, or of results.")],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="REV_OR_DIR", help="Git revision or folder with results as they were."),
+    ] = None,
+) -> None:
+    """Check runs as a reviewer would; show their rows on the board, old and new. Exit 1 if one is wrong."""
+    from shiftcast.cli.validate import validate_path
+
+    validate_path(_workspace(context), path, against)
+
+
+@app.command()
+def ledger(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Folder of a run, of a suite's runs, or of results.")],
+    level: Annotated[Trust, typer.Option(help="Who vouches for them.")],
+) -> None:
+    """Enter valid runs, as they are now, in results/ledger.toml (for maintainers)."""
+    from shiftcast.cli.validate import enter
+
+    enter(_workspace(context), path, level.value)
 
 
 @app.command()
@@ -237,6 +279,50 @@ def leaderboard(
     workspace = _workspace(context)
     folder, place = results or workspace.results(), out or workspace.home
     (check_leaderboard if check else write_leaderboard)(workspace, folder, place)
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(help="A workspace, a folder of results, or a git revision.")],
+    new: Annotated[
+        str | None, typer.Argument(help="The same, to compare with [default: the workspace as it is].")
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit with 1 where a row has moved.")
+    ] = False,
+) -> None:
+    """Show which rows of the board moved between two states of results, and whether it is more than noise."""
+    from shiftcast.cli.diff import show_difference
+
+    workspace = _workspace(context)
+    moved = show_difference(workspace, old, new or str(workspace.root), suite, as_json)
+    if moved and exit_code:
+        raise typer.Exit(1)
+
+
+@app.command()
+def page(
+    context: typer.Context,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder of the site: new, empty, or one of an earlier site.")
+    ],
+    suite: Annotated[
+        list[str] | None, typer.Option(help="Only this suite (repeatable) [default: all with results].")
+    ] = None,
+    images: Annotated[
+        bool,
+        typer.Option("--images", help="Also show images that may not be passed on: for your eyes alone."),
+    ] = False,
+    results: Results = None,
+) -> None:
+    """Write a site of the benchmark, with charts and tables, that needs no network (no torch)."""
+    from shiftcast.cli.page import write_page
+
+    workspace = _workspace(context)
+    write_page(workspace, results or workspace.results(), out, suite or (), images)
 
 
 @app.command()

@@ -52,6 +52,10 @@ def write_difficulty(
         require_files(human)
     folder = results_folder(results, suite, edition)
     pool, status = read_pool(workspace, suite, folder)
+    if not suite.reference.members:
+        raise InvalidInputError(
+            f"suite {suite.name!r} has no reference ensemble; add [reference] to its file"
+        )
     lacking = [name for name in suite.reference.members if name not in pool.reference]
     if lacking:
         states = {row["architecture"]: row["status"] for row in status if row["role"] == "reference"}

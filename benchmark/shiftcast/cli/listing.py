@@ -88,7 +88,7 @@ def suites(workspace: Workspace) -> Rows:
             "version": suite.version,
             "source": suite.source.test,
             "targets": len(suite.unfolded_targets()),
-            "scored runs": len(suite.scored_runs()),
+            "scored runs": len(suite.scored_runs()) or "contributed",
             "reference": f"{len(suite.reference.members)} + {len(suite.reference.reserves)} in reserve",
             "title": suite.title,
         }

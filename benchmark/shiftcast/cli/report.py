@@ -11,9 +11,10 @@ from shiftcast.engines.local import Summary
 from shiftcast.errors import CheckFailedError
 from shiftcast.files import write_atomic
 from shiftcast.leaderboard.board import terminal_tables
-from shiftcast.leaderboard.generate import check, generate, tidy_csv, write
+from shiftcast.leaderboard.cache import board_pages
+from shiftcast.leaderboard.generate import PAGE, assemble, check, generate, tidy_csv, write
 from shiftcast.leaderboard.text import count
-from shiftcast.scoring import score_results, score_suite
+from shiftcast.scoring import score_suite
 from shiftcast.workspace import Workspace
 
 
@@ -50,23 +51,28 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
 
 
 def write_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
-    """Write leaderboard.md and its figures."""
-    files = generate(score_results(workspace, results), results, out)
-    write(files, out)
+    """Write leaderboard.md and its figures; suites of which nothing has changed come from the cache."""
+    pages = list(board_pages(workspace, results, out, cached=True))
+    files = assemble(pages, results, out)
+    changed = write(files, out)
     console = Console()
-    for path in sorted(files):
+    for path in changed:
         console.print(f"wrote {out / path}", highlight=False, markup=False, soft_wrap=True)
+    same = len(files) - len(changed)
+    if same:
+        text = f"{count(same, 'file')} of {len(files)} stay as they are: {out / PAGE}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def check_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
-    """Compare the leaderboard with what results/ say.
+    """Compare the leaderboard with what results/ say; no cache is read.
 
     Raises
     ------
     CheckFailedError
         If they differ; the message holds the differences.
     """
-    lines = check(generate(score_results(workspace, results), results, out), out)
+    lines = check(assemble(board_pages(workspace, results, out, cached=False), results, out), out)
     if lines:
         body = "\n".join(lines)
         raise CheckFailedError(

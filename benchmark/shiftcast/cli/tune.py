@@ -46,6 +46,7 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
         from shiftcast.training import tuning, work
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
+    training_set = workspace.dataset(suite.training_set)
     for rate in plan.rates:
         if not 0 < rate < math.inf:
             raise InvalidInputError(f"--rate {rate}: expected a finite learning rate above 0")
@@ -54,7 +55,7 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
         for _, key in choose_runs(suite, plan.only)
         if plan.only or isinstance(workspace.architecture(key.architecture), ArchitectureCard)
     }
-    images = with_shortcut(suite, load_dataset(workspace.dataset(suite.source.train), data_folder()), "train")
+    images = with_shortcut(suite, load_dataset(training_set, data_folder()), "train")
     data = tuning.hold_out(images, plan.held_out, plan.images, plan.seed)
     place, _ = work.choose_device(device), work.set_threads(threads)
     path = workspace.outputs(suite) / "tuning.csv"

@@ -118,6 +118,29 @@ def read_arrays(
     return Images(images, column(labels_path), column(clusters_path))
 
 
+def read_labels(path: Path) -> Images:
+    """Read a `.npy` file of labels of images that nobody needs here: outputs of models are contributed.
+
+    Returns
+    -------
+    Images of no pixels, uint8 (n, 0, 0, 3), with labels int64 (n,): a fingerprint over them is one over the
+    labels alone.
+
+    Raises
+    ------
+    MissingDataError
+        If the file is not there.
+    DataError
+        If it cannot be read as a `.npy` array without pickle, or holds no integers (n,) of at least 0.
+    """
+    require_files([path])
+    array = load_npy(path)
+    if array.ndim != 1 or not len(array):
+        raise DataError(f"{path}: expected labels of shape (n,), got {_described(array)}")
+    labels = checked_labels(path, array, len(array))
+    return Images(np.zeros((len(labels), 0, 0, 3), dtype=np.uint8), labels)
+
+
 def read_npz(path: Path, keys: Sequence[str]) -> Images:
     """Read images and labels that one `.npz` file holds under two names.
 

@@ -19,7 +19,14 @@ from shiftcast.data.corruptions import GENERATOR_VERSION, corrupt
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.folders import read_image_folder
 from shiftcast.data.label_views import LabelView, read_label_views
-from shiftcast.data.layouts import Images, read_arrays, read_cifar10_binary, read_digits, read_npz
+from shiftcast.data.layouts import (
+    Images,
+    read_arrays,
+    read_cifar10_binary,
+    read_digits,
+    read_labels,
+    read_npz,
+)
 from shiftcast.data.published import cifar10_c_md5, npy_md5, read_cifar10_c, read_stl10_binary
 from shiftcast.data.sampling import stratified_halves, stratified_subset
 from shiftcast.errors import DataError, MissingDataError
@@ -124,6 +131,8 @@ def _read(card: DatasetCard, folder: Path) -> Images:
         return read_digits("train" if card.split == "train" else "test")
     if card.layout == "cifar10-binary":
         return read_cifar10_binary(base, card.files)
+    if card.layout == "labels":
+        return read_labels(base / card.files[0])
     if card.layout == "npz":
         return read_npz(base / card.files[0], card.keys)
     if card.layout == "image-folder":
@@ -155,30 +164,40 @@ def load_suite(
         If the source or a required target is missing. Targets of another level are left out and
         listed in `absent`.
     """
-    train_card, test_card = workspace.dataset(suite.source.train), workspace.dataset(suite.source.test)
-    train, test = load_dataset(train_card, folder), load_dataset(test_card, folder)
-    if test.labels is None or train.labels is None:
-        raise DataError(
-            f"suite {suite.name!r}: its source {train_card.name!r}, {test_card.name!r} must have labels"
-        )
-    used = {train_card.name: _used(train_card, train), test_card.name: _used(test_card, test)}
-    plain = test
-    if suite.source.planted is not None:
-        train, test = with_shortcut(suite, train, "train"), with_shortcut(suite, test, "test")
-        for card, images in ((train_card, train), (test_card, test)):
-            digest = fingerprint(images.images, images.labels)
-            used[card.name] = used[card.name].model_copy(update={"fingerprint": digest})
+    card = workspace.dataset(suite.training_set)
+    train, used = _source(suite, card, load_dataset(card, folder), "train")
+    rest = load_sets(workspace, suite, folder, only)
+    everything = {card.name: used, **rest.used}
+    test = rest.sets[suite.source.test]
+    views = read_label_views(workspace.dataset(suite.source.test), folder, cast("Integers", test.labels))
+    tag = edition_tag(suite, everything)
+    return SuiteData(_subset(train, suite), rest.sets, everything, tag, rest.absent, views)
+
+
+@dataclass(frozen=True, eq=False)
+class SuiteSets:
+    """The images that a suite's runs are evaluated on; the fields are those of `SuiteData`."""
+
+    sets: Mapping[str, Images]
+    used: Mapping[str, DatasetUsed]
+    absent: Mapping[str, str]
+
+
+def load_sets(
+    workspace: Workspace, suite: Suite, folder: Path, only: Collection[str] | None = None
+) -> SuiteSets:
+    """Load a suite's test images and targets; arguments and errors are those of `load_suite`."""
+    test_card = workspace.dataset(suite.source.test)
+    plain = load_dataset(test_card, folder)
+    test, source = _source(suite, test_card, plain, "test")
+    used = {test_card.name: source}
     sets, absent = {test_card.name: test}, {}
     for target in suite.unfolded_targets():
         if only is not None and target.id not in only:
             continue
         card = workspace.dataset(target.dataset)
         try:
-            if target.derived:
-                moved = card.derived is not None and card.derived.generator == "planted"
-                images = _derive(card, folder, target, plain if moved else test, suite)
-            else:
-                images = load_dataset(card, folder)
+            images = load_target(workspace, suite, target, folder, test, plain)
         except MissingDataError as error:
             if target.level == "required":
                 raise
@@ -186,8 +205,65 @@ def load_suite(
             continue
         sets[target.id] = images
         used[target.id] = _used(card, images, _made(card, folder, target))
-    views = read_label_views(test_card, folder, cast("Integers", test.labels))
-    return SuiteData(_subset(train, suite), sets, used, edition_tag(suite, used), absent, views)
+    return SuiteSets(sets, used, absent)
+
+
+def _source(
+    suite: Suite, card: DatasetCard, images: Images, split: Literal["train", "test"]
+) -> tuple[Images, DatasetUsed]:
+    """Return a source's images, with the suite's shortcut in them, and what stands behind its name."""
+    if images.labels is None:
+        raise DataError(f"suite {suite.name!r}: its source {card.name!r} must have labels")
+    used = _used(card, images)
+    if suite.source.planted is not None:
+        images = with_shortcut(suite, images, split)
+        used = used.model_copy(update={"fingerprint": fingerprint(images.images, images.labels)})
+    return images, used
+
+
+def load_natural(workspace: Workspace, suite: Suite, name: str, folder: Path) -> tuple[Images, DatasetUsed]:
+    """Return the images of a suite's test set or of a target that is not derived, and what stands behind it.
+
+    Raises
+    ------
+    MissingDataError
+        If files are missing.
+    DataError
+        If they are not as the card says.
+    """
+    card = workspace.dataset(name)
+    images = load_dataset(card, folder)
+    if name == suite.source.test:
+        return _source(suite, card, images, "test")
+    return images, _used(card, images)
+
+
+def load_target(
+    workspace: Workspace, suite: Suite, target: Target, folder: Path, test: Images, plain: Images
+) -> Images:
+    """Load one target of a suite.
+
+    Parameters
+    ----------
+    workspace, suite, target
+        Where the cards are, and which target of which suite.
+    folder
+        The data folder.
+    test, plain
+        The test images, with and without what the suite plants in them.
+
+    Raises
+    ------
+    MissingDataError
+        If its files are missing.
+    DataError
+        If they are not as its card says.
+    """
+    card = workspace.dataset(target.dataset)
+    if not target.derived:
+        return load_dataset(card, folder)
+    moved = card.derived is not None and card.derived.generator == "planted"
+    return _derive(card, folder, target, plain if moved else test, suite)
 
 
 def with_shortcut(suite: Suite, images: Images, split: Literal["train", "test"]) -> Images:
@@ -236,6 +312,10 @@ def base_index(target: Target, labels: Integers, seed: int) -> Integers:
 def _derive(card: DatasetCard, folder: Path, target: Target, test: Images, suite: Suite) -> Images:
     labels = cast("Integers", test.labels)
     index = base_index(target, labels, suite.source.seed)
+    if not test.images.size:
+        raise DataError(
+            f"dataset {card.name!r}: is made from images, and {suite.source.test!r} is labels alone"
+        )
     if card.layout == "cifar10-c":
         with _remedy(card, folder):
             base = folder / card.path

@@ -21,13 +21,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftcast.card_base import Shortcut
 from shiftcast.data.layouts import read_digits
 from shiftcast.data.streams import streams, uniform
 from shiftcast.errors import InvalidInputError, UnknownNameError
 
 Bytes = NDArray[np.uint8]
 Whole = NDArray[np.int64]
-Kind = Literal["coloured-line", "dominoes"]
 Split = Literal["train", "test"]
 
 VERSION = 1
@@ -44,7 +44,7 @@ COLOURS: Bytes = np.array(
 )
 """Red, green and blue of each class: ten hues, evenly spaced, of full saturation."""
 
-TRANSFORMS: dict[str, tuple[Kind, Literal["next", "random", "none"]]] = {
+TRANSFORMS: dict[str, tuple[Shortcut, Literal["next", "random", "none"]]] = {
     "line_moved": ("coloured-line", "next"),
     "line_random": ("coloured-line", "random"),
     "line_gone": ("coloured-line", "none"),
@@ -55,7 +55,7 @@ TRANSFORMS: dict[str, tuple[Kind, Literal["next", "random", "none"]]] = {
 """By name, the shortcut and what it shows: the next class, any class at random, or nothing at all."""
 
 
-def plant(images: Bytes, labels: Whole, kind: Kind, agreement: float, split: Split) -> Bytes:
+def plant(images: Bytes, labels: Whole, kind: Shortcut, agreement: float, split: Split) -> Bytes:
     """Return a source's images with the shortcut.
 
     Parameters
@@ -118,7 +118,7 @@ def _words(name: str, count: int) -> NDArray[np.uint64]:
     return streams(name, 1, np.arange(count), 3, f"planted-{VERSION}")
 
 
-def _drawn(images: Bytes, shown: Whole, kind: Kind, split: Split, words: NDArray[np.uint64]) -> Bytes:
+def _drawn(images: Bytes, shown: Whole, kind: Shortcut, split: Split, words: NDArray[np.uint64]) -> Bytes:
     if images.shape[1:] != (32, 32, 3) or not len(shown) or shown.max() >= CLASSES:
         raise InvalidInputError(
             f"shortcuts are planted in uint8 images (n, 32, 32, 3) of {CLASSES} classes, got {images.shape}"

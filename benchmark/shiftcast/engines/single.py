@@ -95,7 +95,7 @@ def what_is_needed(
     say: Callable[[str], None] = lambda _: None,
 ) -> Need:
     """Return what there is to do for a run; say so where the answer may surprise."""
-    from shiftcast.training.work import has_final_checkpoint
+    from shiftcast.training.work import final_checkpoint
 
     place = RunFolder(folder / job.key.path)
     if not place.record_path.exists():
@@ -110,12 +110,13 @@ def what_is_needed(
             say(f"{job.key} is stale ({reason}) and is kept, unranked; train it again with --retrain")
         return "run" if again.stale else "nothing"
     if lacking := lacking_sets(record, job.data):
-        if again.stale or has_final_checkpoint(job):
+        if again.stale or final_checkpoint(job):
             return "run"
         because = "its checkpoint is not in the cache" if job.is_network else "no checkpoint is kept of it"
         say(f"{job.key} lacks {', '.join(lacking)} and {because}; train it again with --retrain")
-    there = not (again.uncached and job.is_network) or (has_final_checkpoint(job) and job.manifest.exists())
-    return "nothing" if there else "network"
+    if again.uncached and job.is_network and not (final_checkpoint(job) and job.manifest.exists()):
+        return "network"
+    return "nothing"
 
 
 def lacking_sets(record: RunRecord, data: SuiteData) -> list[str]:

@@ -58,7 +58,7 @@ class GDE(Estimator):
     """
 
     track: ClassVar[Track] = "T3"
-    requires: ClassVar[frozenset[str]] = frozenset({"logits", "siblings"})
+    requires: ClassVar[frozenset[str]] = frozenset({"classes", "siblings"})
     citation: ClassVar[str] = "Jiang et al. (2022), Assessing Generalization of SGD via Disagreement"
 
     def __init__(self, level: float = 0.95) -> None:
@@ -98,7 +98,7 @@ class ALineS(Estimator):
     """
 
     track: ClassVar[Track] = "T3"
-    requires: ClassVar[frozenset[str]] = frozenset({"logits", "peers"})
+    requires: ClassVar[frozenset[str]] = frozenset({"classes", "peers"})
     citation: ClassVar[str] = (
         "Baek et al. (2022), Agreement-on-the-Line: Predicting the Performance of Neural Networks under "
         "Distribution Shift"

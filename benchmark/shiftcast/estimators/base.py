@@ -22,8 +22,8 @@ Track = Literal["T1", "T2", "T3", "T4", "T5"]
 features or source images, T5 and labels of other shifts."""
 
 TRACKS: tuple[str, ...] = get_args(Track)
-NEEDS = frozenset({"logits", "reference", "peers", "siblings", "features", "others"})
-"""What an estimator may require."""
+NEEDS = frozenset({"classes", "logits", "reference", "peers", "siblings", "features", "others"})
+"""What an estimator may require; "classes" are the predicted classes alone, which every model has."""
 
 _STACKED = ("reference", "peers", "siblings")
 """Inputs with one entry a model along their first axis; source and target must hold the same models."""
@@ -37,8 +37,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     track
         The track on which it is ranked, see `Track`.
     requires
-        What the predictions must carry: a subset of "logits", "reference", "peers", "siblings",
-        "features" and "others" (labelled targets of other groups, given to `fit`).
+        What the predictions must carry: a subset of "classes" (predicted classes, hard labels), "logits",
+        "reference", "peers", "siblings", "features" and "others" (labelled targets of other groups, given
+        to `fit`). Where "logits" is left out, the answer must follow from predicted classes.
     selected_on
         Datasets on which the estimator, or a default of it, was chosen; the board greys them.
     citation
@@ -154,6 +155,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
                 )
 
     def _lacks(self, predictions: Predictions, need: str) -> bool:
+        if need in ("classes", "logits"):
+            return need == "logits" and predictions.kind == "classes"
         value = getattr(predictions, need)
         return value is None or len(value) == 0
 

@@ -26,6 +26,7 @@ class NoShift(Estimator):
     """
 
     track: ClassVar[Track] = "T1"
+    requires: ClassVar[frozenset[str]] = frozenset({"classes"})
     citation: ClassVar[str] = "Baseline"
     exact_on_source: ClassVar[bool] = True
 
@@ -59,7 +60,7 @@ class MeanShift(Estimator):
     """
 
     track: ClassVar[Track] = "T5"
-    requires: ClassVar[frozenset[str]] = frozenset({"logits", "others"})
+    requires: ClassVar[frozenset[str]] = frozenset({"classes", "others"})
     citation: ClassVar[str] = "Baseline"
 
     def __init__(self, level: float = 0.95) -> None:

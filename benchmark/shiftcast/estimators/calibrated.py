@@ -22,8 +22,8 @@ def _declared(name: str) -> Any:
 class Calibrated(Estimator):
     """An estimator that sees predictions through a calibrator fitted on the same source.
 
-    Track, requirements and interval are the estimator's own. So are its diagnostics; `calibrator` (the
-    class) is added to them and, for `Temperature`, `calibrator_temperature`.
+    Track, requirements (and logits, which calibrators read) and interval are the estimator's own. So are its
+    diagnostics; `calibrator` (the class) is added to them and, for `Temperature`, `calibrator_temperature`.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Calibrated(Estimator):
     """
 
     track: ClassVar[Any] = _declared("track")
-    requires: ClassVar[Any] = _declared("requires")
+    requires: ClassVar[Any] = property(lambda self: self.estimator.requires - {"classes"} | {"logits"})
     selected_on: ClassVar[Any] = _declared("selected_on")
     citation: ClassVar[Any] = _declared("citation")
     others_from: ClassVar[Any] = _declared("others_from")

@@ -110,7 +110,7 @@ class ConfusionPartition(PartitionEstimator):
     """
 
     track: ClassVar[Track] = "T2"
-    requires: ClassVar[frozenset[str]] = frozenset({"logits", "reference"})
+    requires: ClassVar[frozenset[str]] = frozenset({"classes", "reference"})
     citation: ClassVar[str] = (
         "Simsek, Hall & Sagun (2022), Understanding Out-of-Distribution Accuracies through Quantifying "
         "Difficulty of Test Samples"
@@ -161,7 +161,7 @@ class OwnLabelPartition(PartitionEstimator):
     """
 
     track: ClassVar[Track] = "T2"
-    requires: ClassVar[frozenset[str]] = frozenset({"logits", "reference"})
+    requires: ClassVar[frozenset[str]] = frozenset({"classes", "reference"})
     selected_on: ClassVar[tuple[str, ...]] = ("cifar10.1",)
     citation: ClassVar[str] = "Shiftcast"
 
@@ -205,7 +205,7 @@ class AgreementShift(SignalDifference):
     """
 
     track: ClassVar[Track] = "T2"
-    requires: ClassVar[frozenset[str]] = frozenset({"logits", "reference"})
+    requires: ClassVar[frozenset[str]] = frozenset({"classes", "reference"})
     selected_on: ClassVar[tuple[str, ...]] = ("cifar10.1",)
     citation: ClassVar[str] = "Shiftcast"
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from shiftcast.leaderboard.models import run_accuracies
+from shiftcast.leaderboard.models import RUN, run_accuracies
 from shiftcast.leaderboard.text import count, escape, percent
+from shiftcast.ledger import LEVELS, LOWEST
 from shiftcast.scores import SuiteScores
 
 
@@ -17,7 +18,10 @@ def what_was_run(scores: SuiteScores) -> str:
     source = scores.suite.source
     test = escape(source.test) + _source_size(scores)
     lines = {
-        "Source": f"trained on {escape(source.train)}; labelled test set {test}",
+        "Source": f"trained on {escape(source.train)}; labelled test set {test}"
+        if source.train is not None
+        else f"labelled test set {test}; a logits-only suite: models were trained elsewhere, "
+        "and what they say was contributed",
         "Models": _zoo(scores),
         "Natural shifts": _shifts(scores, natural=True),
         "Synthetic shifts": _shifts(scores, natural=False),
@@ -102,7 +106,13 @@ def _ensemble(scores: SuiteScores) -> str:
 
 def missing(scores: SuiteScores) -> str:
     """Return a list of runs, shifts and estimators that are not on the board, with the reasons."""
-    lines = [*_absent_runs(scores), *_absent_targets(scores), *_skipped(scores), *_notes(scores)]
+    lines = [
+        *_absent_runs(scores),
+        *_trust(scores),
+        *_absent_targets(scores),
+        *_skipped(scores),
+        *_notes(scores),
+    ]
     return "\n".join(lines) or "Nothing: every run, shift and estimator of the suite is on the board."
 
 
@@ -117,6 +127,25 @@ def _absent_runs(scores: SuiteScores) -> list[str]:
     return [
         f"- {count(len(runs), f'{role} run')}, {escape(status)}: {', '.join(runs)}"
         for (role, status), runs in sorted(lines.items())
+    ]
+
+
+def _trust(scores: SuiteScores) -> list[str]:
+    """Name runs that maintainers vouch for less than for their own, where they vouch for any."""
+    runs = scores.runs[scores.runs["status"] == "ok"]
+    if "trust" not in runs or ((runs["trust"] == LOWEST).all() and not scores.suite.contributed):
+        return []  # a folder of results without a ledger
+    lines: dict[str, list[str]] = {}
+    for row in runs[runs["trust"] != LEVELS[0]].sort_values(RUN).to_dict("records"):
+        run = escape(f"{row['architecture']}/{row['recipe']}/seed-{row['seed']}")
+        lines.setdefault(str(row["trust"]), []).append(run)
+    said: dict[str, str] = {
+        "recomputed": "accuracies recomputed from logits and dataset",
+        LOWEST: "as the authors report them",
+    }
+    return [
+        f"- {count(len(own), 'run')} {escape(level)} ({said[level]}): {', '.join(own)}"
+        for level, own in sorted(lines.items())
     ]
 
 
@@ -148,8 +177,11 @@ def _notes(scores: SuiteScores) -> list[str]:
 
 def how_to_reproduce(scores: SuiteScores) -> str:
     """Return the commands that make the page."""
-    commands = {
-        f"shiftcast run {scores.suite.name}": "trains and evaluates what is missing",
+    name = scores.suite.name
+    first = {f"shiftcast run {name}": "trains and evaluates what is missing"}
+    if scores.suite.contributed:
+        first = {f"shiftcast validate results/{name}": "recomputes accuracies from what was contributed"}
+    commands = first | {
         "shiftcast leaderboard": "writes this page from results/",
         "shiftcast leaderboard --check": "compares it with results/",
     }

@@ -162,12 +162,64 @@ def _claims(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
         *_relation(tables, figures),
         *_pairs(tables, figures),
         *_drop(tables, figures),
-        "### 5. The natures of the errors",
-        "**Not tested here.** That errors at high confusion mix weak evidence for several classes is "
-        "circular when confusion is computed from the spread over classes. Whether errors at low confusion "
-        "come from class-specific spurious correlations needs ensembles trained on disjoint halves of the "
-        "training images, or planted correlations; this suite trains neither.",
+        *_natures(tables),
     ]
+
+
+def _natures(tables: ConfusionTables) -> list[str]:
+    heading = "### 5. The natures of the errors"
+    circular = (
+        "That errors at high confusion mix weak evidence for several classes is circular when confusion is "
+        "computed from the spread over classes."
+    )
+    if tables.shared.empty:
+        return [
+            heading,
+            f"**Not tested here.** {circular} Whether errors at low confusion come from class-specific "
+            "spurious correlations needs ensembles trained on disjoint halves of the training images, or "
+            "planted correlations; this suite trains neither.",
+        ]
+    frame = tables.shared[tables.shared["level"] == "low"]
+    same = frame[frame["pairs"] == "same half"]["share"]
+    other = frame[frame["pairs"] == "other half"]
+    fewer = other["difference_high"] < 0
+    text = (
+        f"**Tested in part.** {circular} At low confusion (up to the in-distribution median) two seeds of a "
+        f"network on the same half of the training images share {_span(same)} % of their errors, wrong "
+        f"class and all, depending on the set, and two on disjoint halves {_span(other['share'])} %: "
+        f"surely fewer on {int(fewer.sum())} of {count(len(other), 'set')}. What disjoint halves share "
+        "comes from the data at large, or from the network, and not from single training images; what "
+        "another network shares too does not come from the network. Neither shows that the cause is "
+        "spurious."
+    )
+    headings = {"set": "left", "confusion": "left", "pairs": "left", "errors": "right"}
+    headings |= {"same wrong class %": "right", "minus same half": "right"}
+    cells = []
+    for name, rows in tables.shared.groupby("set", sort=False):
+        for place, row in enumerate(rows.to_dict("records")):
+            apart = BLANK
+            if not pd.isna(row["difference"]):
+                ends = (100 * row["difference_low"], 100 * row["difference_high"])
+                apart = f"{signed(100 * row['difference'])} {_ci(*ends, signed)}"
+            cells.append(
+                [
+                    "" if place else escape(str(name)),
+                    row["level"],
+                    row["pairs"],
+                    f"{row['errors']:,.0f}",
+                    f"{percent(row['share'])} {_ci(row['low'], row['high'], percent)}",
+                    apart,
+                ]
+            )
+    note = (
+        "Errors: of one network, mean over pairs. High confusion: above the in-distribution 90th percentile."
+    )
+    return [heading, text, f"{table(headings, cells)}\n\n{note}"]
+
+
+def _span(shares: pd.Series[float]) -> str:
+    low, high = percent(shares.min()), percent(shares.max())
+    return low if low == high else f"{low} to {high}"
 
 
 def _more_confusing(tables: ConfusionTables) -> list[str]:
@@ -237,7 +289,9 @@ def _relation(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
         "which a small set achieves more easily than a large one. Lines are least squares on probit axes "
         "over "
         f"{count(int(frame['runs'].iloc[0]), 'run')} of {int(frame['architectures'].iloc[0])} architectures, "
-        "read at the models' mean in-distribution accuracy; that accuracy is held fixed."
+        "read at the models' mean in-distribution accuracy; that accuracy is held fixed. It spans "
+        f"{percent(frame['lowest'].iloc[0])} to {percent(frame['highest'].iloc[0])} %, a range on which "
+        "slope and R² depend."
     )
     headings = {"set": "left"} | dict.fromkeys(
         (

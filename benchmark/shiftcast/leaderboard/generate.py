@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shiftcast.files import write_atomic
 from shiftcast.leaderboard.confusion import MARKER, render_confusion
 from shiftcast.leaderboard.confusion_figures import confusion_figures
 from shiftcast.leaderboard.figures import Picture, figure_hash, figures
-from shiftcast.leaderboard.markdown import render
-from shiftcast.leaderboard.residuals import residuals_text
+from shiftcast.leaderboard.markdown import render_board, render_section, suite_title
+from shiftcast.leaderboard.residuals import residuals_text, suite_residuals
 from shiftcast.residuals import FILE as RESIDUALS
 from shiftcast.scores import SuiteScores
 from shiftcast.status import results_folder
@@ -21,9 +23,37 @@ CONFUSION_PAGE = "confusion.md"
 File = str | Picture
 """A file's text, or the picture that is still to be drawn."""
 Files = dict[Path, File]
+Json = dict[str, Any]
 
 
-def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> Files:
+@dataclass(frozen=True)
+class SuitePages:
+    """What one suite and edition adds to the leaderboard.
+
+    Parameters
+    ----------
+    name, edition
+        Of the suite, and of the arrays; sections are ordered by them.
+    lasting
+        Whether it belongs in the file of residuals' folder at all: not a scratch suite.
+    title, section
+        Its part of `leaderboard.md`: what it is called, and the Markdown.
+    files
+        Its pictures and its page about confusion, by path below the leaderboard's folder.
+    residuals
+        Its part of the file of residuals; None where it has none.
+    """
+
+    name: str
+    edition: str
+    lasting: bool
+    title: str
+    section: str
+    files: Files
+    residuals: Json | None
+
+
+def generate(all_scores: Iterable[SuiteScores], results: Path, out: Path) -> Files:
     """Return every file of the leaderboard, as text or as a picture to draw, by its path below `out`.
 
     Parameters
@@ -37,21 +67,34 @@ def generate(all_scores: Sequence[SuiteScores], results: Path, out: Path) -> Fil
     out
         The folder that `leaderboard.md` is for.
     """
-    ordered = sorted(all_scores, key=lambda scores: (scores.suite.name, scores.edition))
-    files: Files = {}
-    links, pages = [], []
-    for scores in ordered:
-        folder = _figures_folder(scores, results, out, alone=len(ordered) == 1)
-        drawn = {name: (folder / f"{name}.svg", picture) for name, picture in figures(scores).items()}
-        links.append({name: path.as_posix() for name, (path, _) in drawn.items()})
-        files |= dict(drawn.values())
-        page, own = _confusion(scores, folder)
-        files |= own
-        pages.append(page.as_posix() if own else "")
-    lasting = any(not scores.suite.scratch for scores in ordered)
-    if lasting and results.resolve() == (out / "results").resolve():
-        files[RESIDUALS] = residuals_text(ordered)
-    return {PAGE: render(ordered, links, pages), **files}
+    scores = list(all_scores)
+    return assemble([suite_pages(one, results, out, len(scores) == 1) for one in scores], results, out)
+
+
+def suite_pages(scores: SuiteScores, results: Path, out: Path, alone: bool) -> SuitePages:
+    """Return what one suite adds; parameters as in `generate`, `alone` if there is no other suite."""
+    folder = _figures_folder(scores, results, out, alone)
+    drawn = {name: (folder / f"{name}.svg", picture) for name, picture in figures(scores).items()}
+    links = {name: path.as_posix() for name, (path, _) in drawn.items()}
+    page, own = _confusion(scores, folder)
+    return SuitePages(
+        name=scores.suite.name,
+        edition=scores.edition,
+        lasting=not scores.suite.scratch,
+        title=suite_title(scores),
+        section=render_section(scores, links, page.as_posix() if own else ""),
+        files={**dict(drawn.values()), **own},
+        residuals=suite_residuals(scores),
+    )
+
+
+def assemble(pages: Iterable[SuitePages], results: Path, out: Path) -> Files:
+    """Return every file of the leaderboard from what its suites add; parameters as in `generate`."""
+    ordered = sorted(pages, key=lambda one: (one.name, one.edition))
+    files = {path: file for one in ordered for path, file in one.files.items()}
+    if any(one.lasting for one in ordered) and results.resolve() == (out / "results").resolve():
+        files[RESIDUALS] = residuals_text({o.name: o.residuals for o in ordered if o.residuals is not None})
+    return {PAGE: render_board([(one.title, one.section) for one in ordered]), **files}
 
 
 def _confusion(scores: SuiteScores, folder: Path) -> tuple[Path, Files]:
@@ -73,12 +116,27 @@ def _figures_folder(scores: SuiteScores, results: Path, out: Path, alone: bool) 
     return Path("figures") if alone else Path("figures") / suite
 
 
-def write(files: Mapping[Path, File], root: Path) -> None:
-    """Write the files below `root` atomically and remove pictures of ours that no longer belong."""
+def write(files: Mapping[Path, File], root: Path) -> list[Path]:
+    """Write the files below `root` that differ, atomically, and remove ours that no longer belong.
+
+    Returns the paths of those that were written, in order.
+    """
+    written = []
     for path, file in sorted(files.items()):
-        write_atomic(root / path, file.svg() if isinstance(file, Picture) else file)
+        text = file.svg() if isinstance(file, Picture) else file
+        if _present(root / path) != text:
+            write_atomic(root / path, text)
+            written.append(path)
     for path in _left_over(files, root):
         (root / path).unlink()
+    return written
+
+
+def _present(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode(errors="replace")
+    except FileNotFoundError:
+        return None
 
 
 def check(files: Mapping[Path, File], root: Path) -> list[str]:
@@ -88,9 +146,8 @@ def check(files: Mapping[Path, File], root: Path) -> list[str]:
     """
     lines: list[str] = []
     for path, file in sorted(files.items()):
-        try:
-            present = (root / path).read_bytes().decode(errors="replace")
-        except FileNotFoundError:
+        present = _present(root / path)
+        if present is None:
             lines.append(f"{path.as_posix()}: missing")
             continue
         lines += (

@@ -13,6 +13,7 @@ How accurate is an image classifier on images that nobody has labelled? Each est
 labels of in-distribution images alone; here its predictions stand beside what really happened. Errors are
 in percentage points (pp). Natural and synthetic shifts are never averaged together, and nothing is
 averaged over missing cells. The columns are explained [at the end](#how-to-read-the-tables)."""
+CONTENTS = "Suites on this page:"
 
 LEGEND = f"""## How to read the tables
 
@@ -22,6 +23,9 @@ LEGEND = f"""## How to read the tables
 - **track**: what an estimator needs. T1: the model's own logits; T2: also a reference ensemble; T3: also
   other models' predictions; T4: features or source images; T5: labels of other shifts. Tracks are ranked
   apart (**#**); figures that print alike share a rank.
+- **ranks**: the places within the track that the noise of images and architectures leaves open; [95 %]
+  behind a MAE: its interval from the same draws, wider than what tells two estimators apart, since these err
+  together.
 - **MAE, bias, RMSE**: mean absolute, signed and root mean squared error, predicted minus actual accuracy.
   Positive bias is optimism. **worst**: the largest MAE of any cell.
 - **skill**: 1 - MAE / MAE of the better baseline ({" or ".join(BASELINES)}) on the same rows. 1 is perfect,

@@ -15,9 +15,12 @@ import pandas as pd
 from shiftcast.leaderboard.account import how_to_reproduce, missing, what_was_run
 from shiftcast.leaderboard.board import BASELINES, estimator_board, kind_rows
 from shiftcast.leaderboard.controls import expectations
+from shiftcast.leaderboard.ensembles import ensemble_kinds
 from shiftcast.leaderboard.label_views import label_views
-from shiftcast.leaderboard.legend import HEAD, LEGEND, MARK
+from shiftcast.leaderboard.legend import CONTENTS, HEAD, LEGEND, MARK
 from shiftcast.leaderboard.models import is_natural, model_board, ranking_groups, withheld
+from shiftcast.leaderboard.ranks import rank_block, rank_span, rank_table
+from shiftcast.leaderboard.recipes import recipe_axis
 from shiftcast.leaderboard.reported import self_reported
 from shiftcast.leaderboard.seeds import seed_spreads
 from shiftcast.leaderboard.shifts import shift_details
@@ -49,34 +52,33 @@ CAPTIONS = {
 }
 
 
-def render(
-    all_scores: Sequence[SuiteScores],
-    figures: Sequence[Mapping[str, str]] = (),
-    confusion_pages: Sequence[str] = (),
-) -> str:
-    """Return the leaderboard's Markdown.
+def render_board(sections: Sequence[tuple[str, str]]) -> str:
+    """Return the leaderboard's Markdown from its suites' titles and sections, in their order."""
+    contents = [f"- [{escape(title)}](#suite-{k})" for k, (title, _) in enumerate(sections, 1)]
+    blocks = [f'<a id="suite-{k}"></a>\n\n{section}' for k, (_, section) in enumerate(sections, 1)]
+    listed = ["\n".join([CONTENTS, "", *contents])] if len(contents) > 1 else []
+    return "\n\n".join([HEAD, *listed, *blocks, LEGEND]) + "\n"
+
+
+def suite_title(scores: SuiteScores) -> str:
+    """Return what a suite's section is called: its title, with the edition of its arrays."""
+    return scores.suite.title + (f" (edition {scores.edition})" if scores.edition else "")
+
+
+def render_section(scores: SuiteScores, figures: Mapping[str, str], confusion_page: str = "") -> str:
+    """Return the section of one suite and edition as Markdown.
 
     Parameters
     ----------
-    all_scores
-        Scores of each suite and edition, in the order of their sections.
+    scores
+        The suite's scores.
     figures
-        For each of them, the relative path of every picture by its name; none when empty.
-    confusion_pages
-        For each of them, the relative path of the page about its confusion score, or "".
+        Relative path of every picture by its name; none when empty.
+    confusion_page
+        Relative path of the page about its confusion score, or "".
     """
-    links = list(figures) or [{} for _ in all_scores]
-    pages = list(confusion_pages) or ["" for _ in all_scores]
-    sections = [
-        _section(scores, own, page) for scores, own, page in zip(all_scores, links, pages, strict=True)
-    ]
-    return "\n\n".join([HEAD, *sections, LEGEND]) + "\n"
-
-
-def _section(scores: SuiteScores, figures: Mapping[str, str], confusion_page: str) -> str:
-    edition = f" (edition {escape(scores.edition)})" if scores.edition else ""
     blocks = [
-        f"## {escape(scores.suite.title)}{edition}",
+        f"## {escape(suite_title(scores))}",
         escape(scores.suite.description),
         what_was_run(scores),
     ]
@@ -93,6 +95,8 @@ def _section(scores: SuiteScores, figures: Mapping[str, str], confusion_page: st
             *_views(scores),
             *seed_spreads(scores),
         ]
+        blocks += recipe_axis(scores)
+        blocks += ensemble_kinds(scores)
         blocks += _pictures(figures, "ood-vs-id")
     blocks += self_reported(scores)
     blocks += expectations(scores)
@@ -127,8 +131,11 @@ def _estimators(scores: SuiteScores, natural: bool, board: pd.DataFrame) -> str:
         blocks.append(
             f"{shifts}, fewer than {FEWEST_NATURAL}: no claim is made about natural shifts in general."
         )
-    blocks += [_verdict(board, scores.suite.headline), _board_table(board), *_marked(rows)]
+    blocks += [_verdict(board, scores.suite.headline), _board_table(board, rank_table(scores, natural))]
+    blocks += _marked(rows)
+    blocks.append(_fold("Rank correlation, coverage and width of intervals", _figures_table(board)))
     blocks.append(_fold("What stands behind each row", _evidence_table(board)))
+    blocks += rank_block(scores, natural)
     return "\n\n".join(blocks)
 
 
@@ -160,22 +167,43 @@ def _name(row: Row) -> str:
     return escape(str(row["estimator"])) + (MARK if row["selected"] else "")
 
 
-def _board_table(board: pd.DataFrame) -> str:
-    headings = {"track": "left", "#": "right", "estimator": "left"}
-    headings |= dict.fromkeys(("MAE", "bias", "RMSE", "worst", "skill", "τ", "τ of ID"), "right")
+def _board_table(board: pd.DataFrame, ranks: pd.DataFrame) -> str:
+    """Return the headline table; with bootstrap intervals where there are any."""
+    ends = ranks.set_index("estimator")
+    headings = {"track": "left", "#": "right"}
+    headings |= {"ranks": "right"} if len(ends) else {}
+    headings |= {"estimator": "left", "MAE [95 %]" if len(ends) else "MAE": "right"}
+    headings |= dict.fromkeys(("bias", "worst", "skill", "cells"), "right")
+    cells = []
+    for row in board.to_dict("records"):
+        known = ends.loc[row["estimator"]] if row["estimator"] in ends.index else None
+        span = f" [{points(known['mae_low'])}, {points(known['mae_high'])}]" if known is not None else ""
+        cells.append(
+            [
+                row["track"],
+                BLANK if pd.isna(row["rank"]) else str(row["rank"]),
+                *([BLANK if known is None else rank_span(known)] if len(ends) else []),
+                _name(row),
+                f"{points(row['mae'])}{span}",
+                *(signed(row["bias"]), points(row["worst"]), ratio(row["skill"])),
+                f"{row['cells']}/{row['all_cells']}",
+            ]
+        )
+    return table(headings, cells)
+
+
+def _figures_table(board: pd.DataFrame) -> str:
+    """Return the figures that the headline table leaves out."""
+    headings = {"estimator": "left"} | dict.fromkeys(("RMSE", "τ", "τ of ID"), "right")
     headings |= dict.fromkeys(("sampling coverage %", "sampling width"), "right")
-    headings |= dict.fromkeys(("conformal coverage %", "conformal width", "abstains %", "cells"), "right")
+    headings |= dict.fromkeys(("conformal coverage %", "conformal width", "abstains %"), "right")
     shared = board["mae_shared"].notna().any()
     cells = [
         [
-            row["track"],
-            BLANK if pd.isna(row["rank"]) else str(row["rank"]),
             _name(row),
-            *(points(row["mae"]), signed(row["bias"]), points(row["rmse"]), points(row["worst"])),
-            *(ratio(row["skill"]), ratio(row["tau"]), ratio(row["tau_id"])),
+            *(points(row["rmse"]), ratio(row["tau"]), ratio(row["tau_id"])),
             *(_coverage(row), points(row["width"])),
-            *(_coverage(row, "conformal_"), points(row["conformal_width"])),
-            *(percent(row["abstained"]), f"{row['cells']}/{row['all_cells']}"),
+            *(_coverage(row, "conformal_"), points(row["conformal_width"]), percent(row["abstained"])),
             *([points(row["mae_shared"])] if shared else []),
         ]
         for row in board.to_dict("records")
@@ -223,28 +251,47 @@ def _models(scores: SuiteScores) -> str:
     said, heading = _score_names(scores, ranking)
     several = board["recipe"].nunique() > 1
     synthetic = board["synthetic"].notna().any() and any(is_natural(scores, group) for group in ranking)
-    headings = {"#": "right", "model": "left", "parameters": "right", "runs": "right"}
-    headings |= dict.fromkeys(("ID accuracy %", "ID seed sd", heading, "seed sd"), "right")
-    headings |= dict.fromkeys(("predicted % (error)", "effective robustness"), "right")
+    headings = {"#": "right", "model": "left", "runs": "right"}
+    headings |= dict.fromkeys(("ID accuracy %", heading, "predicted % (error)"), "right")
+    headings |= {"effective robustness": "right"}
+    headings |= {"synthetic mean %": "right"} if synthetic else {}
+    rows = board.to_dict("records")
     cells = [
         [
             BLANK if pd.isna(row["rank"]) else str(row["rank"]),
             model_name(row, several),
-            BLANK if pd.isna(row["parameters"]) else f"{row['parameters']:,}",
             f"{row['runs']}/{row['all_runs']}",
             interval(row["id_accuracy"], row["id_low"], row["id_high"]),
-            points(row["id_sd"]),
             accuracy(row["score"], row["low"], row["high"]),
-            points(row["sd"]),
             predicted(row["predicted"], row["score"]),
             signed(row["robustness"]),
             *([percent(row["synthetic"])] if synthetic else []),
         ]
-        for row in board.to_dict("records")
+        for row in rows
+    ]
+    size = {
+        "model": "left",
+        "family": "left",
+        "parameters": "right",
+        "ID seed sd": "right",
+        "seed sd": "right",
+    }
+    sizes = [
+        [
+            model_name(row, several),
+            escape(str(row["family"])),
+            BLANK if pd.isna(row["parameters"]) else f"{row['parameters']:,}",
+            *(points(row["id_sd"]), points(row["sd"])),
+        ]
+        for row in rows
     ]
     text = f"Ranked by {said}; predicted by {escape(scores.suite.headline)}."
-    blocks = [text, table(headings | ({"synthetic mean %": "right"} if synthetic else {}), cells)]
-    unranked = [row for row in board.to_dict("records") if row["reason"]]
+    blocks = [
+        text,
+        table(headings, cells),
+        _fold("Families, parameters and spread of seeds", table(size, sizes)),
+    ]
+    unranked = [row for row in rows if row["reason"]]
     reasons = [f"- {model_name(row, several)}: {escape(row['reason'])}" for row in unranked]
     return "\n\n".join([*blocks, *(["Not ranked:\n\n" + "\n".join(reasons)] if reasons else [])])
 

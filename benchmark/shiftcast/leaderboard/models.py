@@ -178,6 +178,7 @@ def model_groups(scores: SuiteScores) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(GROUP_COLUMNS))
 
 
+@lru_cache(maxsize=16)
 def model_board(scores: SuiteScores) -> pd.DataFrame:
     """Return the board of models.
 

@@ -10,10 +10,13 @@ import pandas as pd
 
 from shiftcast.leaderboard.models import ranking_groups
 from shiftcast.leaderboard.text import BLANK, count, escape, interval, percent, predicted, table
+from shiftcast.ledger import LEVELS
 from shiftcast.scores import SuiteScores
 from shiftcast.statistics import wilson
 
 KEYS = ["architecture", "seed"]
+HARD = "‡"
+"""Stands behind models of which only class indices are known."""
 Groups = Mapping[str, Sequence[str]]
 """Sets (ids) by group, in the suite's order."""
 
@@ -28,16 +31,27 @@ def self_reported(scores: SuiteScores) -> list[str]:
     if len(shown):
         blocks += [_sentence(scores, shown), _table(scores, shown)]
     stale = frame[frame["stale"] != ""].drop_duplicates(KEYS).sort_values(KEYS).to_dict("records")
-    reasons = [f"- {_name(row, several=True)}: {escape(row['stale'])}; import it again" for row in stale]
+    reasons = [f"- {_name(row, several=True)}: {escape(row['stale'])}{_remedy(row)}" for row in stale]
     return [*blocks, *(["Not shown:\n\n" + "\n".join(reasons)] if reasons else [])]
+
+
+def _remedy(row: Mapping[Any, Any]) -> str:
+    return "; submit it again" if "version" in row["stale"] else ""
 
 
 def _sentence(scores: SuiteScores, shown: pd.DataFrame) -> str:
     text = (
         f"{count(len(shown.drop_duplicates(KEYS)), 'run')} trained elsewhere. Accuracies follow from the "
-        "logits that were imported; family, parameters and note are their authors' word. They are not "
+        "logits that were submitted; family, parameters and note are their authors' word. They are not "
         "ranked, and no other figure on this page is made with them."
     )
+    hard = shown.loc[shown["outputs"] == "classes"].drop_duplicates(KEYS)
+    if len(hard):
+        text += f" Of {count(len(hard), 'run')} only the predicted classes are known, marked {HARD}."
+    vouched = shown.loc[shown["trust"].isin(LEVELS[:-1])].drop_duplicates(KEYS).sort_values(KEYS)
+    if len(vouched):
+        levels = [f"{_name(row, several=True)} {escape(row['trust'])}" for row in vouched.to_dict("records")]
+        text += f" Maintainers vouch for {', '.join(levels)}."
     groups = ranking_groups(scores)
     if groups and shown["predicted"].notna().any():
         named = escape(groups[0]) if len(groups) == 1 else f"the mean over {', '.join(map(escape, groups))}"
@@ -46,6 +60,14 @@ def _sentence(scores: SuiteScores, shown: pd.DataFrame) -> str:
 
 
 def _table(scores: SuiteScores, shown: pd.DataFrame) -> str:
+    headings, cells = reported_rows(scores, shown)
+    return table(headings, list(cells.values()))
+
+
+def reported_rows(
+    scores: SuiteScores, shown: pd.DataFrame
+) -> tuple[dict[str, str], dict[tuple[str, int], list[str]]]:
+    """Return the table of self-reported models: headings with their alignment, and cells by name and seed."""
     natural, synthetic = (_groups(scores, shown, kind) for kind in (True, False))
     everything = {**natural, **synthetic}
     ranking = {group: everything[group] for group in ranking_groups(scores) if group in everything}
@@ -56,25 +78,23 @@ def _table(scores: SuiteScores, shown: pd.DataFrame) -> str:
     headings |= {"synthetic mean %": "right"} if synthetic else {}
     headings |= {"predicted % (error)": "right"} if guessed else {}
     several = set(shown.drop_duplicates(KEYS)["architecture"].value_counts().loc[lambda n: n > 1].index)
-    cells = []
+    cells: dict[tuple[str, int], list[str]] = {}
     for _, own in shown.groupby(KEYS, sort=True):
         row = own.iloc[0]
         right, n = own["right"].astype("Float64"), own["n"].astype("Float64")
         shares = dict(zip(own["set"], (right / n).to_numpy(float, na_value=np.nan), strict=True))
         guesses = dict(zip(own["set"], own["predicted"].astype(float), strict=True))
-        cells.append(
-            [
-                _name(row, row["architecture"] in several),
-                escape(row["family"]),
-                BLANK if pd.isna(row["parameters"]) else f"{row['parameters']:,}",
-                escape(row["note"]) or BLANK,
-                _in_distribution(own[own["set"] == scores.suite.source.test].iloc[0]),
-                *(percent(_mean(shares, {group: natural[group]})) for group in natural),
-                *([percent(_mean(shares, synthetic))] if synthetic else []),
-                *([predicted(_mean(guesses, ranking), _mean(shares, ranking))] if guessed else []),
-            ]
-        )
-    return table(headings, cells)
+        cells[str(row["architecture"]), int(row["seed"])] = [
+            _name(row, row["architecture"] in several) + (HARD if row["outputs"] == "classes" else ""),
+            escape(row["family"]),
+            BLANK if pd.isna(row["parameters"]) else f"{row['parameters']:,}",
+            escape(row["note"]) or BLANK,
+            _in_distribution(own[own["set"] == scores.suite.source.test].iloc[0]),
+            *(percent(_mean(shares, {group: natural[group]})) for group in natural),
+            *([percent(_mean(shares, synthetic))] if synthetic else []),
+            *([predicted(_mean(guesses, ranking), _mean(shares, ranking))] if guessed else []),
+        ]
+    return headings, cells
 
 
 def _groups(scores: SuiteScores, shown: pd.DataFrame, natural: bool) -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,22 +16,25 @@ from shiftcast.scoring.conformal import residuals_of
 DIGITS = 4
 
 
-def residuals_text(all_scores: Sequence[SuiteScores]) -> str:
-    """Return `results/residuals.json`: by suite, kind of shift and estimator, its errors as on the board.
+def suite_residuals(scores: SuiteScores) -> dict[str, Any] | None:
+    """Return what the file of residuals holds about a suite: errors by kind of shift and estimator.
 
-    Probit residuals by shift, mean absolute error and coverage (shares), and the nominal level. Suites of
-    controls are left out.
+    Probit residuals by shift, mean absolute error and coverage (shares), and the nominal level. None for
+    controls, scratch suites, other editions, and where nothing is predicted.
     """
-    suites = {
-        scores.suite.name: {
-            "version": scores.suite.version,
-            "learned_on": scores.suite.title,
-            "architectures": int(scores.table["architecture"].nunique()),
-            **{kind: _kind(scores, natural) for kind, natural in (("natural", True), ("synthetic", False))},
-        }
-        for scores in sorted(all_scores, key=lambda scores: scores.suite.name)
-        if not (scores.edition or scores.suite.scratch or scores.suite.is_control) and len(scores.table)
+    suite = scores.suite
+    if scores.edition or suite.scratch or suite.is_control or not len(scores.table):
+        return None
+    return {
+        "version": suite.version,
+        "learned_on": suite.title,
+        "architectures": int(scores.table["architecture"].nunique()),
+        **{kind: _kind(scores, natural) for kind, natural in (("natural", True), ("synthetic", False))},
     }
+
+
+def residuals_text(suites: Mapping[str, Any]) -> str:
+    """Return `results/residuals.json` from what `suite_residuals` says of each suite, by name."""
     text = json.dumps({"schema": SCHEMA, "suites": suites}, indent=1, sort_keys=True, allow_nan=False)
     return _shorter(text) + "\n"
 

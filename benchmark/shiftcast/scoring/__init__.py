@@ -2,7 +2,7 @@
 
 from shiftcast.scoring.rows import TABLE_COLUMNS, score_pool
 from shiftcast.scoring.run import CROSS, FEWEST_OTHERS, WHOLE, Fold, RunView, Scorer, combine, protocols
-from shiftcast.scoring.suite import score_results, score_suite
+from shiftcast.scoring.suite import score_results, score_suite, stored_suites
 
 __all__ = [
     "CROSS",
@@ -17,4 +17,5 @@ __all__ = [
     "score_pool",
     "score_results",
     "score_suite",
+    "stored_suites",
 ]

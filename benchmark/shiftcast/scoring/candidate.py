@@ -180,7 +180,8 @@ def score_candidate(
 
 
 def _pairs(pool: Pool, table: pd.DataFrame, name: str) -> pd.DataFrame:
-    if any(member not in pool.reference for member in pool.suite.reference.members):
+    members = pool.suite.reference.members
+    if not members or any(member not in pool.reference for member in members):
         return pd.DataFrame(columns=list(PAIR_COLUMNS))  # resampling goes by the ensemble's sets
     confusion = Confusion(pool)
     resampled = Resampled(confusion)

@@ -76,6 +76,7 @@ class RunView:
             name=name,
             group=group,
             logits=logits,
+            kind="classes" if self.run.sets[name].hard else "logits",
             reference=self.pool.ensemble(members, name, rows, part) if members else None,
             peers=self._classes(self.peers, name, rows, part),
             siblings=self._classes(self.siblings, name, rows, part),
@@ -248,6 +249,10 @@ def score_run(
 
 
 def _reason(estimator: Estimator, view: RunView, error: RequirementError) -> str:
+    if "logits" in estimator.requires and view.run.hard:
+        return "the run holds class indices alone (hard labels), and it needs logits"
+    if "reference" in estimator.requires and not view.pool.suite.reference.members:
+        return "the suite has no reference ensemble"
     if "reference" in estimator.requires and not view.members:
         return "the reference ensemble is incomplete"
     if "siblings" in estimator.requires and not view.siblings:

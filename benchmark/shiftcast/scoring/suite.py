@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from shiftcast.analysis.report import confusion_tables
-from shiftcast.cards import Suite
+from shiftcast.cards import RunKey, Suite
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
+from shiftcast.ledger import read_ledger
 from shiftcast.memory import give_back
 from shiftcast.pool import Pool, ReportedRun, StoredRun, read_pool, read_reported
 from shiftcast.predictions import Integers
@@ -22,13 +23,14 @@ from shiftcast.scores import (
     CONTROL_COLUMNS,
     LABEL_VIEW_COLUMNS,
     REPORTED_COLUMNS,
+    RUN_COLUMNS,
     SEED_COLUMNS,
     VIEW_COLUMNS,
     SuiteScores,
 )
 from shiftcast.scoring.conformal import with_conformal
 from shiftcast.scoring.controls import controls
-from shiftcast.scoring.rows import score_pool
+from shiftcast.scoring.rows import TABLE_COLUMNS, score_pool
 from shiftcast.scoring.run import score_run
 from shiftcast.statistics import seed_spread
 from shiftcast.status import results_folder
@@ -76,11 +78,11 @@ def score_suite(
         edition=edition,
         targets=present,
         natural={t.id: workspace.natural(t) for t in suite.unfolded_targets()},
-        runs=pd.DataFrame(runs).astype({"parameters": "Int64", "epochs": "Int64"}),
+        runs=_trusted(runs, folder),
         accuracies=accuracies,
         table=table,
         skipped=skipped,
-        ensemble=_ensemble(workspace, suite),
+        ensemble=_ensemble(workspace, pool),
         dataset_notes=_dataset_notes(workspace, pool),
         confusion=confusion_tables(pool, table, folder),
         views=_views(workspace, pool),
@@ -91,12 +93,49 @@ def score_suite(
     )
 
 
+def score_models(
+    workspace: Workspace,
+    suite: Suite,
+    results: Path,
+    edition: str = "",
+    only: Collection[RunKey] | None = None,
+) -> SuiteScores:
+    """Return what the tables of models need: accuracies, and what the headline estimator predicts.
+
+    Parameters
+    ----------
+    workspace, suite, results, edition
+        As in `score_suite`.
+    only
+        Runs that the headline estimator predicts for; all scored ones when None.
+    """
+    ours, folder = official_estimators(), results_folder(results, suite, edition)
+    headline = {suite.headline: ours[suite.headline]} if suite.headline in ours else {}
+    pool, runs = read_pool(workspace, suite, folder)
+    scored = [run for run in pool.scored if only is None or run.key in only]
+    rows = [row for run in scored for row in score_run(pool, run, headline, ("official",))[0]]
+    return SuiteScores(
+        suite=suite,
+        edition=edition,
+        targets=pool.targets if pool.scored else [],
+        natural={t.id: workspace.natural(t) for t in suite.unfolded_targets()},
+        runs=_trusted(runs, folder),
+        accuracies=_accuracies(pool),
+        table=pd.DataFrame(rows, columns=list(TABLE_COLUMNS)),
+        skipped=pd.DataFrame(columns=["estimator", "reason", "rows"]),
+        ensemble=_ensemble(workspace, pool),
+        dataset_notes={},
+        reported=_reported(pool, folder, headline),
+    )
+
+
 def _reported(pool: Pool, folder: Path, estimators: Mapping[str, Estimator]) -> pd.DataFrame:
     """Return what self-reported runs did on each set, and what the headline estimator predicts."""
-    rows = []
+    rows, ledger = [], read_ledger(folder.parent)
     for run in read_reported(pool, folder):
-        own = {column: getattr(run.report, column) for column in ("family", "parameters", "note")}
+        own = {column: getattr(run.report, column) for column in ("family", "parameters", "note", "outputs")}
         own |= {"architecture": run.key.architecture, "seed": run.key.seed, "stale": run.stale}
+        own["trust"] = ledger.level(folder / run.key.path)
         predicted = {} if run.stale else _headline(pool, run, estimators)
         for name, stored in run.sets.items():
             ranks = stored.true_rank
@@ -200,15 +239,30 @@ def _label_views(workspace: Workspace, pool: Pool) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(LABEL_VIEW_COLUMNS))
 
 
-def _ensemble(workspace: Workspace, suite: Suite) -> pd.DataFrame:
-    roles = [("member", suite.reference.members), ("reserve", suite.reference.reserves)]
-    return pd.DataFrame(
-        [
-            {"architecture": name, "family": workspace.architecture(name).family, "role": role}
-            for role, names in roles
-            for name in names
-        ]
-    )
+def _ensemble(workspace: Workspace, pool: Pool) -> pd.DataFrame:
+    roles = [("member", pool.suite.reference.members), ("reserve", pool.suite.reference.reserves)]
+
+    def family(name: str) -> str:
+        if not pool.suite.contributed:
+            return workspace.architecture(name).family
+        return pool.reference[name].family if name in pool.reference else ""
+
+    rows = [
+        {"architecture": name, "family": family(name), "role": role}
+        for role, names in roles
+        for name in names
+    ]
+    return pd.DataFrame(rows, columns=["architecture", "family", "role"])
+
+
+def _trusted(runs: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
+    """Return `SuiteScores.runs`: what was read of each run, and who vouches for it."""
+    ledger = read_ledger(folder.parent)
+    rows = []
+    for row in runs:
+        place = folder / str(row["architecture"]) / str(row["recipe"]) / f"seed-{row['seed']}"
+        rows.append({**row, "trust": "" if row["status"] == "missing" else ledger.level(place)})
+    return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype({"parameters": "Int64", "epochs": "Int64"})
 
 
 def _dataset_notes(workspace: Workspace, pool: Pool) -> dict[str, str]:
@@ -226,16 +280,32 @@ def _dataset_notes(workspace: Workspace, pool: Pool) -> dict[str, str]:
 
 def score_results(workspace: Workspace, results: Path) -> list[SuiteScores]:
     """Score every suite that has a folder in `results`, in order of name."""
-    scores = []
+    return [
+        score_suite(workspace, suite, results, edition)
+        for suite, edition in stored_suites(workspace, results)
+    ]
+
+
+def stored_suites(workspace: Workspace, results: Path) -> list[tuple[Suite, str]]:
+    """Return each suite and edition that has a folder in `results`, in order of name.
+
+    Raises
+    ------
+    RunError
+        If a folder holds runs of a suite that has no card.
+    InvalidInputError
+        If there is none.
+    """
+    found = []
     for folder in sorted(path for path in results.glob("*") if path.is_dir()):
         name, _, edition = folder.name.partition("@")
         if name in workspace.suites:
-            scores.append(score_suite(workspace, workspace.suites[name], results, edition))
+            found.append((workspace.suites[name], edition))
         elif any(folder.glob("*/*/seed-*/run.json")):
             raise RunError(
                 f"{folder}: holds runs of a suite {name!r}, which has no file in "
                 f"{workspace.root / 'benchmark/suites'}; add the suite or move the folder away"
             )
-    if not scores:
+    if not found:
         raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")
-    return scores
+    return found

@@ -25,12 +25,15 @@ from shiftcast.statistics.resampling import (
     image_groups,
     percentile_interval,
 )
+from shiftcast.statistics.separation import Ranks, bootstrap_p, holm, rank_intervals
 from shiftcast.statistics.spread import SeedSpread, seed_spread, signed_root
 
 __all__ = [
     "DRAWS",
     "Line",
+    "Ranks",
     "SeedSpread",
+    "bootstrap_p",
     "conformal_interval",
     "conformal_reach",
     "draw_weights",
@@ -38,6 +41,7 @@ __all__ = [
     "effective_robustness",
     "fit_line",
     "group_sums",
+    "holm",
     "image_groups",
     "inverse_probit",
     "kendall_tau",
@@ -45,6 +49,7 @@ __all__ = [
     "percentile_interval",
     "probit",
     "probit_residuals",
+    "rank_intervals",
     "ranks",
     "seed_spread",
     "signed_root",

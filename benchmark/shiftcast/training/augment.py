@@ -22,7 +22,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
 from shiftcast.cards import AnyRecipe, RandAugmentSpec, Recipe
-from shiftcast.data.sampling import stratified_subset
+from shiftcast.data.sampling import stratified_halves, stratified_subset
 from shiftcast.errors import TrainingError
 from shiftcast.runs import Seeds
 from shiftcast.training.resident import ResidentImages, epoch_seed
@@ -30,6 +30,8 @@ from shiftcast.training.resident import ResidentImages, epoch_seed
 Operation = Callable[[Tensor], Tensor]
 """From images uint8 (b, 3, H, W) to such images."""
 
+HALVES_SEED = 0
+"""Which images are in which half, for every suite."""
 BINS = 31
 """Magnitudes that RandAugment knows, from 0."""
 
@@ -193,9 +195,10 @@ def numpy_stream(seed: int) -> Iterator[None]:
 def training_set(data: ResidentImages, recipe: AnyRecipe, seeds: Seeds) -> ResidentImages:
     """Return the images and labels that a run trains on: `data`, unless the recipe changes them.
 
-    `train_share` chooses a stratified part of the images, whose channel statistics are its own;
-    `label_noise` then draws the labels of a share of these anew. The choices differ from run to run,
-    as its seeds do, and are the same in all its epochs.
+    `train_half` takes one of two fixed, stratified halves; `train_share` chooses a stratified part of the
+    images, or of that half; channel statistics are those of the part. `label_noise` then draws the labels
+    of a share of these anew. But for the halves the choices differ from run to run, as its seeds do; all
+    are the same in all epochs.
 
     Parameters
     ----------
@@ -211,10 +214,13 @@ def training_set(data: ResidentImages, recipe: AnyRecipe, seeds: Seeds) -> Resid
     TrainingError
         If `train_share` leaves fewer than two images.
     """
-    if recipe.train_share is None and recipe.label_noise is None:
+    if recipe.train_half is None and recipe.train_share is None and recipe.label_noise is None:
         return data
     labels = data.labels.cpu().numpy()
     classes = int(labels.max()) + 1
+    if recipe.train_half is not None:
+        halves = dict(zip(("first", "second"), stratified_halves(labels, HALVES_SEED), strict=True))
+        data, labels = data.part(halves[recipe.train_half]), labels[halves[recipe.train_half]]
     if recipe.train_share is not None:
         count = round(recipe.train_share * len(labels))
         if count < 2:

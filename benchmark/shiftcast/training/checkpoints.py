@@ -143,7 +143,7 @@ def write_manifest(
         classes=list(job.classes),
         mean=cast("Levels", tuple(mean)),
         std=cast("Levels", tuple(std)),
-        train_fingerprint=job.data.used[job.suite.source.train].fingerprint,
+        train_fingerprint=job.data.used[job.suite.training_set].fingerprint,
         sha256=_sha256_of(job.checkpoint),
         size=job.checkpoint.stat().st_size,
         packages=dict(packages),
@@ -233,6 +233,7 @@ class Wanted:
         runs = [
             (suite.name, key)
             for suite in workspace.suites.values()
+            if not suite.contributed
             for key in (*suite.reference_runs(), *suite.scored_runs())
         ]
         suites = dict.fromkeys(suite for suite, key in runs if self.fits(suite, key))

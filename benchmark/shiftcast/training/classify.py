@@ -20,7 +20,7 @@ from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import load_checkpoint
 from shiftcast.training.models import build_model
 from shiftcast.training.resident import ResidentImages
-from shiftcast.training.work import Job, classes_of, has_final_checkpoint
+from shiftcast.training.work import Job, classes_of, final_checkpoint
 
 
 def load_network(
@@ -71,14 +71,15 @@ def classifier(job: Job) -> Callable[[NDArray[np.uint8]], Integers]:
     """
     if not job.is_network:
         raise TrainingError(f"{job.key}: is a classifier of scikit-learn, of which no checkpoint is kept")
-    if not has_final_checkpoint(job):
+    checkpoint = final_checkpoint(job)
+    if checkpoint is None:
         raise TrainingError(
             f"{job.key}: its checkpoint is not in the cache ({job.checkpoint}); make it with: shiftcast run "
             f"{job.suite.name} --only {job.key.architecture} --seed {job.key.seed} --checkpoints"
         )
     train = ResidentImages(job.data.train.images, cast("Integers", job.data.train.labels))
     mean, std = training_set(train, job.recipe, job.seeds).statistics
-    model = load_network(job.fitted, classes_of(job), job.checkpoint, job.device)
+    model = load_network(job.fitted, classes_of(job), checkpoint, job.device)
 
     def predict(images: NDArray[np.uint8]) -> Integers:
         logits = evaluate(model, job.fitted, {"images": images}, mean, std, job.device)["images"]

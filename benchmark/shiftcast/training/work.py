@@ -95,7 +95,7 @@ class Job:
     @property
     def identity(self) -> str:
         """Hash of what a checkpoint must agree with to be resumed."""
-        train = self.data.used[self.suite.source.train].fingerprint
+        train = self.data.used[self.suite.training_set].fingerprint
         subset = [self.suite.source.train_images, self.suite.source.seed]
         parts = [card_hash(self.card), recipe_hash(self.recipe), self.seeds.model_dump(), train, subset]
         return hash_of([*parts, self.device, self.threads])
@@ -121,13 +121,14 @@ def plan_job(
     workspace: Workspace, suite: Suite, key: RunKey, role: str, data: SuiteData, device: str, threads: int
 ) -> Job:
     """Return the job for one run of a suite."""
+    recipe = workspace.resolved_recipe(key.architecture, key.recipe)
     return Job(
         suite=suite,
         key=key,
         role=role,
         card=workspace.architecture(key.architecture),
-        recipe=workspace.resolved_recipe(key.architecture, key.recipe),
-        seeds=derive_seeds(key.architecture, key.recipe, key.seed),
+        recipe=recipe,
+        seeds=derive_seeds(key.architecture, getattr(recipe, "seeds_of", None) or key.recipe, key.seed),
         data=data,
         classes=tuple(workspace.dataset(suite.source.test).classes),
         device=device,
@@ -200,7 +201,6 @@ def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None]
 def train_network(job: Job, on_progress: Callable[[Progress], None] | None = None) -> None:
     """Train or resume the job's network for the cache alone; raises as `perform` does."""
     with memory_named(str(job.key), job.device), _cleared(job.device):
-        has_final_checkpoint(job)  # takes over that of another suite
         trained = _trained(job, on_progress)
         write_manifest(job, trained.mean, trained.std, package_versions(), git_state())
 
@@ -234,6 +234,7 @@ class _Trained(NamedTuple):
 
 
 def _trained(job: Job, on_progress: Callable[[Progress], None] | None) -> _Trained:
+    _take_over(job)
     images = job.data.train
     resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
     chosen = training_set(resident, job.recipe, job.seeds)
@@ -252,7 +253,6 @@ def _trained(job: Job, on_progress: Callable[[Progress], None] | None) -> _Train
 
 def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None] | None) -> RunRecord:
     earlier = _earlier(folder)
-    has_final_checkpoint(job)  # takes over that of another suite
     start = time.perf_counter()
     model, epochs, mean, std, seen, steps = _trained(job, on_progress)
     trained = time.perf_counter()
@@ -273,12 +273,7 @@ def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None
     seconds = trained - start
     took = (round(seconds, 3), round(seen / max(seconds, 1e-9), 1))
     if not steps:  # what is known of the training, if anything: it was done before, or for another suite
-        same = earlier is not None and (earlier.card_hash, earlier.recipe_hash, earlier.seeds) == (
-            *(card_hash(job.card), recipe_hash(job.recipe)),
-            job.seeds,
-        )
-        known = earlier.measured if earlier is not None and same else None
-        took = (known.train_seconds, known.images_per_second) if known else (0.0, 0.0)
+        took = _known_seconds(job, earlier)
     measured = Measured(
         train_seconds=took[0],
         evaluate_seconds=round(time.perf_counter() - trained, 3),
@@ -286,6 +281,15 @@ def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None
         peak_memory_mib=round(_peak_memory(job.device) / 2**20, 1),
     )
     return _write(job, folder, stored, epochs, count_parameters(model), scores.found, measured)
+
+
+def _known_seconds(job: Job, earlier: RunRecord | None) -> tuple[float, float]:
+    """Return seconds and images a second of the training of an earlier record; zeros if it had another."""
+    if earlier is None or earlier.seeds != job.seeds:
+        return 0.0, 0.0
+    if (earlier.card_hash, earlier.recipe_hash) != (card_hash(job.card), recipe_hash(job.recipe)):
+        return 0.0, 0.0
+    return earlier.measured.train_seconds, earlier.measured.images_per_second
 
 
 def _fit(job: Job, folder: RunFolder) -> RunRecord:
@@ -403,22 +407,27 @@ def _write(
     return record
 
 
-def has_final_checkpoint(job: Job) -> bool:
-    """Whether the run's trained weights are in the cache, so that it can be evaluated again.
+def final_checkpoint(job: Job) -> Path | None:
+    """Return where the run's trained weights are in the cache; None if they are not.
 
-    Those of the same training in another suite are copied: same card, recipe, seeds, images and machine.
+    The same training in another suite counts: same card, recipe, seeds, images and machine.
     """
     if not job.is_network:
-        return False
-    if _is_final(job, job.checkpoint):
-        return True
-    name = f"*/{job.key.path.as_posix()}/{job.checkpoint.name}"
-    for other in sorted((cache_folder() / "checkpoints").glob(name)):
-        with suppress(OSError):  # gone or unreadable, or no space for it: then it is trained
-            if _is_final(job, other):
-                write_atomic(job.checkpoint, other.read_bytes())
-                return True
-    return False
+        return None
+    elsewhere = f"*/{job.key.path.as_posix()}/{job.checkpoint.name}"
+    for path in (job.checkpoint, *sorted((cache_folder() / "checkpoints").glob(elsewhere))):
+        with suppress(OSError):  # gone meanwhile, or unreadable
+            if _is_final(job, path):
+                return path
+    return None
+
+
+def _take_over(job: Job) -> None:
+    """Copy what the same training left in another suite; without space for it, it is trained again."""
+    found = final_checkpoint(job)
+    if found is not None and found != job.checkpoint:
+        with suppress(OSError):
+            write_atomic(job.checkpoint, found.read_bytes())
 
 
 def _is_final(job: Job, path: Path) -> bool:

@@ -1,7 +1,8 @@
-"""`shiftcast import`: logits of a model trained elsewhere, beside a suite's runs and never among them."""
+"""`shiftcast submit`: outputs of a model trained elsewhere, made a run of a suite."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
 
@@ -11,18 +12,39 @@ from rich.markup import escape
 from tabulate import tabulate
 
 from shiftcast.cards import Suite
+from shiftcast.estimators import official_estimators
 from shiftcast.leaderboard.text import count, percent
-from shiftcast.reported import Imported, import_run, make_claim
+from shiftcast.reported import File, Imported, import_run, make_claim
+from shiftcast.scoring.candidate import default_suite
 from shiftcast.workspace import Workspace
 
 ABOVE_CHANCE = 6.0
 """Standard errors above chance up to which a model has learned next to nothing."""
 
 
-def import_predictions(
+def which_suite(workspace: Workspace, name: str | None, results: Path | None) -> Suite:
+    """Return the suite that is named, or the one with the most runs."""
+    if name is not None:
+        return workspace.suite(name)
+    suite = default_suite(workspace, results or workspace.results())
+    typer.echo(f"suite {suite.name}, the one with the most runs")
+    return suite
+
+
+def files_of(predictions: Sequence[str]) -> list[File]:
+    """Return files as they are given on the command line: `FILE`, or `SET=FILE` for a file of one set."""
+    found = []
+    for given in predictions:
+        name, separator, path = given.partition("=")
+        alone = separator and not Path(given).exists()
+        found.append((name, Path(path)) if alone else ("", Path(given)))
+    return found
+
+
+def submit_predictions(
     workspace: Workspace,
     suite: Suite,
-    file: Path,
+    files: Sequence[File],
     architecture: str,
     seed: int,
     family: str | None,
@@ -34,15 +56,20 @@ def import_predictions(
     """Write a self-reported run and say what it holds; arguments are the command's options."""
     claim = make_claim(workspace, architecture, seed, family, parameters, note)
     folder = results or workspace.results(suite)
-    with Console(stderr=True).status(escape(f"Checking {file.name} against suite {suite.name} …")):
-        found = import_run(workspace, suite, file, claim, folder, force)
+    names = ", ".join(file.name for _, file in files)
+    with Console(stderr=True).status(escape(f"Checking {names} against suite {suite.name} …")):
+        found = import_run(workspace, suite, files, claim, folder, force)
     if found.changed:
         typer.echo(f"wrote {found.place.path}")
     else:
         typer.echo(f"{found.place.path} is there already, with the same content; nothing was written")
     _say_where_labels_are_from(found, folder / suite.name)
     typer.echo("\n" + _accuracies(found) + "\n")
+    if found.record.outputs == "classes":
+        skipped = [name for name, one in official_estimators().items() if "logits" in one.requires]
+        typer.echo(f"class indices alone (hard labels): skipped for want of logits: {', '.join(skipped)}")
     _say_what_is_odd(workspace, suite, found)
+    typer.echo(f"check it as a reviewer would: shiftcast validate {found.place.path}")
     typer.echo(_how_to_renew(workspace, suite, results))
 
 
@@ -85,10 +112,12 @@ def _say_what_is_odd(workspace: Workspace, suite: Suite, found: Imported) -> Non
             f"({', '.join(classes)}), the rows in the order of the images?"
         )
     name = found.record.key.architecture
-    if name in {key.architecture for key in [*suite.scored_runs(), *suite.reference_runs()]}:
+    if not suite.contributed and name in {
+        key.architecture for key in [*suite.scored_runs(), *suite.reference_runs()]
+    }:
         typer.echo(f"{name} is also an architecture of the suite: this run stands beside its runs, unranked")
     families = {card.family for card in workspace.architectures.values()}
-    if found.record.family not in families:
+    if not suite.contributed and found.record.family not in families:
         typer.echo(
             f"family {found.record.family!r} is that of no architecture card, so no member of the reference "
             "ensemble steps aside where this model's accuracy is predicted; if it is of a card's family, "

@@ -1,0 +1,45 @@
+"""`shiftcast page`: the benchmark as a site of files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from shiftcast.leaderboard.text import count
+from shiftcast.page.make import read_sections
+from shiftcast.page.site import previous, site, vega_bundle, write_site
+from shiftcast.workspace import Workspace
+
+
+def write_page(workspace: Workspace, results: Path, out: Path, suites: Sequence[str], images: bool) -> None:
+    """Score suites and write the site.
+
+    Parameters
+    ----------
+    workspace, results
+        Where the cards and the results are.
+    out
+        Folder of the site: new, empty, or with an earlier site of ours.
+    suites
+        Names of suites; all with results when empty.
+    images
+        Also show images whose licence does not let them be passed on.
+    """
+    bundle = vega_bundle()
+    previous(out)  # refuse a folder of other files before scoring, which takes a minute
+    for name in suites:
+        workspace.suite(name)
+    sections = read_sections(workspace, results, suites, images)
+    start = time.perf_counter()
+    made = site(sections, bundle)
+    write_site(made, out)
+    size = sum(len(text.encode()) for text in made.values()) / 1e6
+    seconds = time.perf_counter() - start
+    typer.echo(
+        f"wrote {count(len(made), 'file')} ({size:.1f} MB) in {seconds:.1f} s; open {out / 'index.html'}"
+    )
+    if images:
+        typer.echo("with --images: check the licence of every dataset before you pass the site on")

@@ -1,0 +1,134 @@
+"""What suites add to the leaderboard, kept in the cache until anything that it is made from changes.
+
+A suite's part is a pure function of its results, the cards and the code: its key is the hash of all
+of these, so that a part of the same key is the same part. Checking never reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from shiftcast.cards import Suite
+from shiftcast.files import canonical_json, hash_of, sha256, source_hash, write_atomic
+from shiftcast.leaderboard.figures import Picture
+from shiftcast.leaderboard.generate import SuitePages, suite_pages
+from shiftcast.ledger import FILE as LEDGER
+from shiftcast.memory import give_back
+from shiftcast.scoring import score_suite, stored_suites
+from shiftcast.status import results_folder
+from shiftcast.workspace import Workspace, cache_folder
+
+CARDS = ("architectures", "datasets", "benchmark/recipes")
+PACKAGES = ("matplotlib", "numpy", "pandas", "pydantic", "scipy", "tabulate")
+"""Libraries whose versions may move a digit or a line."""
+MADE = ("figures/*.svg", "confusion.md")
+"""Files in a suite's folder that are made from the others."""
+
+
+def board_pages(workspace: Workspace, results: Path, out: Path, *, cached: bool) -> Iterator[SuitePages]:
+    """Yield what each suite and edition in `results` adds to the leaderboard in `out`.
+
+    One suite is scored at a time, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    workspace, results, out
+        As in `generate`.
+    cached
+        Whether what is known of unchanged suites is taken from the cache, and kept there.
+    """
+    stored = stored_suites(workspace, results)
+    alone = len(stored) == 1
+    for suite, edition in stored:
+        place = _place(workspace, results, out, suite, edition)
+        key = _key(workspace, results, out, suite, edition, alone) if cached else ""
+        pages = _read(place, key) if cached else None
+        if pages is None:
+            pages = suite_pages(score_suite(workspace, suite, results, edition), results, out, alone)
+            give_back()
+            if cached:
+                pages = _drawn(pages)
+                with suppress(OSError):  # no space or no right to write: it is made again next time
+                    write_atomic(place, _text(key, pages))
+        yield pages
+
+
+def _place(workspace: Workspace, results: Path, out: Path, suite: Suite, edition: str) -> Path:
+    """Return the file of a suite's part, one for each place that it is made from and for."""
+    places = [str(path.resolve()) for path in (workspace.root, results, out)]
+    folder = results_folder(Path(), suite, edition).name
+    return cache_folder() / "board" / f"{folder}-{hash_of(places)[:16]}.json"
+
+
+def _key(workspace: Workspace, results: Path, out: Path, suite: Suite, edition: str, alone: bool) -> str:
+    """Return the hash of everything that a suite's part is made from, and of where it goes."""
+    below = results.resolve().is_relative_to(out.resolve())
+    place = results.resolve().relative_to(out.resolve()).as_posix() if below else "elsewhere"
+    return hash_of([content_key(workspace, results, suite, edition), place, alone])
+
+
+def content_key(workspace: Workspace, results: Path, suite: Suite, edition: str) -> str:
+    """Return the hash of everything that a suite's scores come from: runs, ledger, cards, code, versions."""
+    folder = results_folder(results, suite, edition)
+    made = {path for pattern in MADE for path in folder.glob(pattern)}
+    files = [path for path in folder.rglob("*") if path.is_file() and path not in made]
+    cards = [path for name in CARDS for path in (workspace.root / name).glob("*.toml")]
+    ledger = results / LEDGER
+    cards.append(workspace.root / "benchmark" / "suites" / f"{suite.name}.toml")
+    parts = {
+        "source": source_hash(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "results": {path.relative_to(folder).as_posix(): _hash(path) for path in files},
+        "ledger": _hash(ledger) if ledger.is_file() else "",
+        "cards": {path.relative_to(workspace.root).as_posix(): _hash(path) for path in cards},
+        "suite": [suite.name, edition],
+    }
+    return hash_of(parts)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _drawn(pages: SuitePages) -> SuitePages:
+    """Return the same with its pictures drawn."""
+    files = {path: file.svg() if isinstance(file, Picture) else file for path, file in pages.files.items()}
+    return replace(pages, files={**files})
+
+
+def _text(key: str, pages: SuitePages) -> str:
+    body = canonical_json(
+        {
+            "name": pages.name,
+            "edition": pages.edition,
+            "lasting": pages.lasting,
+            "title": pages.title,
+            "section": pages.section,
+            "files": {path.as_posix(): file for path, file in pages.files.items()},
+            "residuals": pages.residuals,
+        }
+    )
+    return f"{key} {sha256(body.encode())}\n{body}"
+
+
+def _read(place: Path, key: str) -> SuitePages | None:
+    """Return the part of that key; None where there is none, or it is not what was written."""
+    try:
+        head, _, body = place.read_text().partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+    if head != f"{key} {sha256(body.encode())}":
+        return None
+    found: dict[str, Any] = json.loads(body)
+    files = {Path(path): file for path, file in found["files"].items()}
+    return SuitePages(**(found | {"files": files}))

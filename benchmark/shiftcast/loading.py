@@ -1,0 +1,122 @@
+"""All stored results as tidy pandas tables: what other people's analyses start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # read when tables are asked for: importing the package takes no pandas
+    import pandas as pd
+
+    from shiftcast.scores import SuiteScores
+
+SUITE = ("suite", "edition")
+"""First columns of every table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Every table of the stored suites, one below the other.
+
+    Each has the columns `suite` and `edition` ("" where the arrays are those that the suite names),
+    then those that `SuiteScores` lists under the same name (`estimates` is its `table`). Accuracies are
+    shares in [0, 1], errors percentage points where the name says so.
+
+    Parameters
+    ----------
+    estimates
+        One row per scored run, target, estimator and protocol: predicted and actual accuracy.
+    runs
+        One row per run that a suite lists, with its status.
+    accuracies
+        One row per complete run and set of images.
+    skipped
+        Estimators that gave no row, and why.
+    seeds
+        The spread of models with at least four seeds.
+    views, label_views
+        Accuracies on parts of sets, and under other labels.
+    controls
+        Stated expectations and what was seen.
+    reported
+        Self-reported runs.
+    """
+
+    estimates: pd.DataFrame
+    runs: pd.DataFrame
+    accuracies: pd.DataFrame
+    skipped: pd.DataFrame
+    seeds: pd.DataFrame
+    views: pd.DataFrame
+    label_views: pd.DataFrame
+    controls: pd.DataFrame
+    reported: pd.DataFrame
+
+
+def load_results(
+    folder: str | Path | None = None, suite: str | None = None, workspace: str | Path | None = None
+) -> Results:
+    """Score what is stored and return every table; needs no images and no torch.
+
+    Parameters
+    ----------
+    folder
+        The folder of results; the workspace's own `results/` when None.
+    suite
+        Name of one suite; all that have results when None. Scoring all takes about a minute.
+    workspace
+        Folder of the cards; found as by the command line when None.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are no results, or none of that suite.
+    UnknownNameError
+        If there is no such suite.
+
+    Examples
+    --------
+    >>> import shiftcast
+    >>> results = shiftcast.load_results(suite="cifar10-cpu")  # doctest: +SKIP
+    >>> results.estimates.query("natural").groupby("estimator")["error"].mean()  # doctest: +SKIP
+    """
+    from shiftcast.errors import InvalidInputError
+    from shiftcast.scoring import score_suite, stored_suites
+    from shiftcast.workspace import find_workspace
+
+    place = find_workspace(None if workspace is None else Path(workspace))
+    chosen = None if suite is None else place.suite(suite)
+    results = place.results(chosen) if folder is None else Path(folder)
+    stored = [
+        (one, edition)
+        for one, edition in stored_suites(place, results)
+        if chosen is None or one.name == chosen.name
+    ]
+    if not stored:
+        raise InvalidInputError(f"{results}: holds no results of suite {suite!r}; make some: shiftcast run")
+    return tables_of([score_suite(place, one, results, edition) for one, edition in stored])
+
+
+def tables_of(all_scores: list[SuiteScores]) -> Results:
+    """Return the tables of several suites as one each."""
+    named = {field.name: "table" if field.name == "estimates" else field.name for field in fields(Results)}
+    return Results(**{name: _joined(all_scores, source) for name, source in named.items()})
+
+
+def _joined(all_scores: list[SuiteScores], name: str) -> pd.DataFrame:
+    """Return one table of all suites, one below the other."""
+    import pandas as pd
+
+    frames = []
+    for scores in sorted(all_scores, key=lambda scores: (scores.suite.name, scores.edition)):
+        own = getattr(scores, name)
+        own = own.drop(columns=[column for column in SUITE if column in own])
+        if name == "table":
+            own = own.assign(error=own["predicted"].astype(float) - own["actual"].astype(float))
+        own.insert(0, SUITE[0], scores.suite.name)
+        own.insert(1, SUITE[1], scores.edition)
+        frames.append(own)
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    whole: pd.DataFrame = pd.concat(filled, ignore_index=True)
+    return whole

@@ -1,0 +1,182 @@
+"""Where the runs of a results folder are, and what stands there that should not; links are never followed."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shiftcast.cards import RunKey
+from shiftcast.errors import InvalidInputError
+from shiftcast.ledger import FILE as LEDGER
+from shiftcast.residuals import FILE as RESIDUALS
+from shiftcast.submission.problems import Problem
+
+SHAPE = "SUITE/ARCHITECTURE/RECIPE/seed-N"
+SEED = re.compile(r"seed-(0|[1-9][0-9]{0,8})")
+RUN_FILES = ("run.json", "predictions.safetensors")
+TOP_FILES = (LEDGER, RESIDUALS.name, "README.md")
+OTHER_FOLDERS = ("blind",)
+SUITE_SUFFIXES = (".md", ".json")
+MOST_ENTRIES = 200_000
+"""Files and folders that are looked at."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run's folder.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    label
+        Name of the folder of its suite: `SUITE`, or `SUITE@EDITION`.
+    key
+        Which run it should hold.
+    """
+
+    path: Path
+    label: str
+    key: RunKey
+
+
+@dataclass
+class Tree:
+    """What a results folder holds.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    places
+        Every run's folder.
+    problems
+        What should not be there.
+    """
+
+    root: Path
+    places: list[Place] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def locate(path: Path) -> tuple[Path, Path | None]:
+    """Return the results folder that a path belongs to, and the part of it that is meant; None means all.
+
+    Parameters
+    ----------
+    path
+        A results folder, a suite's folder in one, or a run's folder.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is none of these.
+    """
+    whole = Path(os.path.abspath(path))  # noqa: PTH100  links stay what they are
+    if not os.path.lexists(whole):
+        raise InvalidInputError(f"{path}: there is no such folder")
+    if whole.is_symlink() or not whole.is_dir():
+        raise InvalidInputError(f"{path}: expected a folder of results, or of one run, that is no link")
+    if SEED.fullmatch(whole.name) or os.path.lexists(whole / RUN_FILES[0]):
+        return whole.parents[3], whole
+    if any(whole.glob("*/*/*/seed-*")):
+        return whole, None
+    if any(whole.glob("*/*/seed-*")):
+        return whole.parent, whole
+    raise InvalidInputError(
+        f"{path}: holds no run; expected a folder of results ({SHAPE}/run.json), or one such folder of a run"
+    )
+
+
+def walk(root: Path, part: Path | None) -> Tree:
+    """Return the runs below a results folder, or in a part of it, and what should not be there."""
+    tree = Tree(root)
+    if part is None or part.parent == root:
+        for entry in _entries(tree, root) if part is None else [part]:
+            _suite(tree, entry)
+    else:
+        for folder in [*list(part.relative_to(root).parents)[-2::-1], part.relative_to(root)]:
+            if (root / folder).is_symlink():
+                _link(tree, root / folder)
+                return tree
+        _run(tree, part)
+    return tree
+
+
+def _entries(tree: Tree, folder: Path) -> Iterator[Path]:
+    """Give what a folder holds, in order; links, and what is no file and no folder, are problems."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries)
+    if len(names) > MOST_ENTRIES:
+        found = f"{len(names):,} entries"
+        tree.problems.append(
+            Problem(str(folder), f"at most {MOST_ENTRIES:,} entries", found, "take them out")
+        )
+        return
+    for name in names:
+        path = folder / name
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            _link(tree, path)
+        elif not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            tree.problems.append(Problem(str(path), "a file or a folder", "neither", "take it out"))
+        elif not (name.startswith(".") and name.endswith(".part")):  # a run that is being written
+            yield path
+
+
+def _link(tree: Tree, path: Path) -> None:
+    remedy = "put a copy in its place"
+    tree.problems.append(Problem(str(path), "a file or a folder", "a symbolic link", remedy))
+
+
+def _strange(tree: Tree, path: Path, expected: str) -> None:
+    found = "another folder" if path.is_dir() else "another file"
+    tree.problems.append(Problem(str(path), expected, found, "take it out, or give it the right name"))
+
+
+def _suite(tree: Tree, path: Path) -> None:
+    if path.is_file() and path.name not in TOP_FILES:
+        _strange(tree, path, f"folders of suites, or one of {', '.join(TOP_FILES)}")
+    if path.is_file() or path.name in OTHER_FOLDERS:
+        return
+    for entry in _entries(tree, path):
+        if entry.is_file() and entry.suffix not in SUITE_SUFFIXES:
+            _strange(
+                tree, entry, "folders of architectures, or pages (.md) and figures (.json) about the suite"
+            )
+        elif entry.is_dir() and entry.name != "figures":
+            for recipe in _folders(tree, entry, "folders of recipes"):
+                for run in _folders(tree, recipe, "folders of runs, seed-N"):
+                    _run(tree, run)
+
+
+def _folders(tree: Tree, folder: Path, expected: str) -> Sequence[Path]:
+    entries = list(_entries(tree, folder))
+    for entry in entries:
+        if entry.is_file():
+            _strange(tree, entry, expected)
+    return [entry for entry in entries if entry.is_dir()]
+
+
+def _run(tree: Tree, path: Path) -> None:
+    """Add a run's folder, or say why it is none."""
+    entries = list(_entries(tree, path))
+    for entry in entries:
+        if entry.name not in RUN_FILES or entry.is_dir():
+            _strange(tree, entry, f"nothing but {' and '.join(RUN_FILES)}")
+    label, architecture, recipe, seed = path.relative_to(tree.root).parts
+    try:
+        if not SEED.fullmatch(seed):
+            raise ValueError("seed")
+        number = int(seed.removeprefix("seed-"))
+        key = RunKey(architecture=architecture, recipe=recipe, seed=number)
+    except ValueError:  # pydantic's is one
+        expected = f"{SHAPE}, names of at most 64 small letters, digits, '.', '_' and '-'"
+        remedy = "rename the folders; shiftcast submit makes them"
+        tree.problems.append(Problem(str(path), expected, "another path", remedy))
+        return
+    tree.places.append(Place(path, label, key))

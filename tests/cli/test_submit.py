@@ -1,0 +1,122 @@
+"""`shiftcast submit`, `validate` and `ledger`, as people type them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
+WITHOUT_TORCH = (
+    "import sys\nfrom shiftcast.cli import main\n"
+    "try: main()\n"
+    "finally: assert not {'torch', 'timm'} & set(sys.modules), 'torch was imported'"
+)
+
+
+@pytest.fixture
+def run(zoo):
+    def call(*arguments):
+        command = [sys.executable, "-c", WITHOUT_TORCH, "--workspace", zoo.root, *arguments]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr or "torch was imported" not in done.stderr
+        return done.returncode, " ".join(done.stdout.split()), done.stderr
+
+    return call
+
+
+def test_from_a_file_to_a_row_and_a_level(zoo, run, tmp_path):
+    np.save(tmp_path / "test.npy", zoo.logits(0)["zoo-test"])
+    np.save(tmp_path / "street.npy", zoo.logits(0)["zoo-street"])
+    given = (
+        "--predictions",
+        f"zoo-test={tmp_path}/test.npy",
+        "--predictions",
+        f"zoo-street={tmp_path}/street.npy",
+    )
+    code, said, _ = run("submit", "zoo", *given, "--architecture", "theirs", "--family", "cnn")
+    place = zoo.results / "zoo" / "theirs" / "self-reported" / "seed-0"
+    assert code == 0
+    assert f"wrote {place}" in said
+    assert f"check it as a reviewer would: shiftcast validate {place}" in said
+    code, said, _ = run("validate", place)
+    assert code == 0
+    assert "1 run in" in said
+    assert "accuracies recomputed from outputs and data: zoo-street, zoo-test" in said
+    assert "model theirs" in said
+    assert said.endswith("valid")
+    code, said, _ = run("ledger", place, "--level", "recomputed")
+    assert (code, f"wrote {zoo.results / 'ledger.toml'}: 1 run recomputed" in said) == (0, True)
+    assert "recomputed: 1" in run("validate", zoo.results)[1]
+    assert "1 run recomputed" in (run("leaderboard"), (zoo.root / "leaderboard.md").read_text())[1]
+    (place / "run.json").write_text((place / "run.json").read_text().replace("cnn", "vit"))
+    code, said, _ = run("validate", zoo.results)
+    assert code == 0
+    assert "has changed since the ledger vouched for it: self-reported now" in said
+
+
+def test_problems_end_in_exit_code_1_and_usage_in_2(zoo, run, tmp_path):
+    place = zoo.submit("net", zoo.classes(0)).path
+    code, said, _ = run("validate", place)
+    assert code == 0
+    assert (
+        "class indices alone (hard labels): zoo/net/self-reported/seed-0; skipped for want of logits: AC,"
+        in said
+    )
+    (place / "extra.py").write_text("raise SystemExit(7)")
+    code, said, error = run("validate", place)
+    assert code == 1
+    assert "problem 1: " in said
+    assert "to do: take it out" in said
+    assert "1 problem; nothing was changed" in error
+    code, _, error = run("ledger", place, "--level", "reproduced")
+    assert (code, "the ledger was not changed" in error) == (1, True)
+    assert not (zoo.results / "ledger.toml").exists()
+    assert run("validate", tmp_path / "nowhere")[0] == 2
+    assert run("validate", place, "--against", "nothing")[0] == 2
+    assert run("ledger", place, "--level", "best")[0] == 2
+    assert run("submit", "zoo", "--architecture", "x")[0] == 2
+
+
+def test_old_and_new_stand_side_by_side(zoo, run, tmp_path):
+    zoo.submit("net-0", zoo.logits(0))
+    (tmp_path / "base").mkdir()
+    subprocess.run(["cp", "-r", zoo.results, tmp_path / "base"], check=True)
+    zoo.submit("net-0", zoo.logits(1, 3.0), seed=1)
+    zoo.submit("net-1", zoo.logits(2, 2.0))
+    code, said, _ = run("validate", zoo.results, "--against", tmp_path / "base" / "results")
+    assert code == 0
+    assert "zoo/net-0/self-reported column old new" in said
+    assert "runs 1/1 2/2" in said
+    assert "zoo/net-1/self-reported column old new" in said
+    assert "model – net-1" in said
+    assert said.endswith("valid, and nothing that was there is altered")
+
+
+def test_nothing_can_be_vouched_for_without_the_data(zoo, run, monkeypatch, tmp_path):
+    place = zoo.submit("net", zoo.logits(0)).path
+    monkeypatch.setenv("SHIFTCAST_DATA", str(tmp_path / "none"))
+    code, _, error = run("ledger", place, "--level", "recomputed")
+    assert code == 1
+    assert "not recomputed: zoo-test, zoo-street, zoo-night, as their data" in error
+
+
+def test_the_old_name_works_and_is_not_shown():
+    done = subprocess.run([*SHIFTCAST, "--help"], capture_output=True, text=True, check=True)
+    words = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
+    assert {"submit", "validate", "ledger"} <= words
+    assert "import" not in words
+    done = subprocess.run([*SHIFTCAST, "import", "--help"], capture_output=True, text=True, check=True)
+    assert "--predictions" in done.stdout
+
+
+def test_nothing_is_trained_in_a_logits_only_suite(zoo, run):
+    for command in (("run", "zoo", "--device", "cpu"), ("tune", "zoo")):
+        done = subprocess.run(
+            [*SHIFTCAST, "--workspace", str(zoo.root), *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert "suite 'zoo' is a logits-only suite: nothing is trained in it" in done.stderr
+        assert "Traceback" not in done.stderr
+    code, said, _ = run("list", "suites")
+    assert (code, "contributed" in said) == (0, True)

@@ -1,0 +1,134 @@
+"""Parts of the leaderboard that are kept until anything they are made from changes."""
+
+import json
+
+import pytest
+
+from shiftcast.cli.report import check_leaderboard, write_leaderboard
+from shiftcast.errors import CheckFailedError
+from shiftcast.leaderboard import cache
+from shiftcast.ledger import read_ledger
+from shiftcast.workspace import Workspace, cache_folder
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Names of the suites that are scored, as they are."""
+    names = []
+    really = cache.score_suite
+
+    def score(workspace, suite, *rest):
+        names.append(suite.name)
+        return really(workspace, suite, *rest)
+
+    monkeypatch.setattr(cache, "score_suite", score)
+    return names
+
+
+@pytest.fixture
+def finished(workspace, make_results):
+    """A workspace with all runs of suite `tiny`."""
+    make_results()
+    return workspace
+
+
+@pytest.fixture
+def written(finished, scored):
+    """A workspace whose leaderboard has just been written."""
+    write_leaderboard(finished, finished.results(), finished.home)
+    assert scored == ["tiny"]
+    scored.clear()
+    return finished
+
+
+def again(workspace):
+    fresh = Workspace(workspace.root, workspace.home)
+    write_leaderboard(fresh, fresh.results(), fresh.home)
+
+
+def kept():
+    (place,) = (cache_folder() / "board").glob("*.json")
+    return place
+
+
+def test_what_has_not_changed_is_not_scored_again(written, scored, capsys):
+    files = {path: path.stat() for path in written.home.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    again(written)
+    assert scored == []
+    same = {path: path.stat() for path in written.home.rglob("*") if path.is_file()}
+    assert {path: found.st_mtime_ns for path, found in same.items()} == {
+        path: found.st_mtime_ns for path, found in files.items()
+    }
+    assert "wrote" not in capsys.readouterr().out
+
+
+def test_a_file_that_was_changed_is_written_again_without_scoring(written, scored):
+    page = written.home / "leaderboard.md"
+    before = page.read_text()
+    page.write_text(before.replace("MAE", "mae"))
+    picture = next(written.results().glob("*/figures/*.svg"))
+    drawn = picture.read_text()
+    picture.unlink()
+    again(written)
+    assert scored == []
+    assert (page.read_text(), picture.read_text()) == (before, drawn)
+
+
+@pytest.mark.parametrize("what", ["run", "card", "suite", "code", "package"])
+def test_whatever_it_is_made_from_counts(written, scored, what, monkeypatch):
+    if what == "run":
+        record = next(written.results().glob("tiny/*/*/seed-*/run.json"))
+        record.write_text(record.read_text() + "\n")
+    elif what == "card":
+        card = next((written.root / "architectures").glob("*.toml"))
+        card.write_text(card.read_text() + "# a word\n")
+    elif what == "suite":
+        card = written.root / "benchmark/suites/tiny.toml"
+        card.write_text(card.read_text().replace('title = "Tiny"', 'title = "Small"'))
+    elif what == "code":
+        monkeypatch.setattr(cache, "source_hash", lambda: "another")
+    else:
+        monkeypatch.setattr(cache.platform, "python_version", lambda: "3.99.0")
+    again(written)
+    assert scored == ["tiny"]
+
+
+def test_what_is_damaged_in_the_cache_is_made_again(written, scored):
+    expected = (written.home / "leaderboard.md").read_text()
+    for damage in (lambda text: text[:-9], lambda text: text.replace("Tiny", "Evil"), lambda _: "\x00"):
+        kept().write_text(damage(kept().read_text()))
+        again(written)
+        assert scored == ["tiny"]
+        assert (written.home / "leaderboard.md").read_text() == expected
+        scored.clear()
+
+
+def test_checking_reads_no_cache(written, scored):
+    head, _, body = kept().read_text().partition("\n")
+    found = json.loads(body)
+    found["section"] = "nonsense"
+    kept().write_text(f"{head}\n{json.dumps(found)}")
+    check_leaderboard(written, written.results(), written.home)
+    assert scored == ["tiny"]
+    page = written.home / "leaderboard.md"
+    page.write_text(page.read_text() + "more\n")
+    with pytest.raises(CheckFailedError, match=r"\+\+\+ leaderboard.md \(expected\)"):
+        check_leaderboard(written, written.results(), written.home)
+
+
+def test_a_cache_that_cannot_be_written_does_no_harm(finished, scored, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache, "write_atomic", full)
+    write_leaderboard(finished, finished.results(), finished.home)
+    assert (finished.home / "leaderboard.md").exists()
+
+
+def test_who_vouches_for_runs_counts(finished):
+    suite, results = finished.suite("tiny"), finished.results()
+    before = cache.content_key(finished, results, suite, "")
+    place = next((results / "tiny").glob("*/*/seed-*"))
+    read_ledger(results).with_runs([place], "reproduced").write()
+    assert cache.content_key(finished, results, suite, "") != before
