@@ -82,7 +82,8 @@ def load_results(
     >>> results.estimates.query("natural").groupby("estimator")["error"].mean()  # doctest: +SKIP
     """
     from shiftcast.errors import InvalidInputError
-    from shiftcast.scoring import score_suite, stored_suites
+    from shiftcast.scoring import score_suite
+    from shiftcast.status import stored_suites
     from shiftcast.workspace import find_workspace
 
     place = find_workspace(None if workspace is None else Path(workspace))

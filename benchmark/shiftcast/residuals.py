@@ -7,6 +7,7 @@ installed package carries a copy.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def board_errors(path: Path | None = None) -> dict[str, BoardErrors]:
         ) from error
 
 
+def residuals_text(suites: Mapping[str, Any]) -> str:
+    """Return `results/residuals.json` from what is known of each suite, by name."""
+    text = json.dumps({"schema": SCHEMA, "suites": suites}, indent=1, sort_keys=True, allow_nan=False)
+    return _shorter(text) + "\n"
+
+
 def _here() -> Path | None:
     places = [PACKAGE.parents[1] / FILE, EMBEDDED / FILE]
     return next((place for place in places if place.is_file()), None)
@@ -115,3 +122,17 @@ def _estimators(suite: dict[str, Any]) -> dict[str, BoardErrors]:
         )
         for name, own in suite["natural"].items()
     }
+
+
+def _shorter(text: str) -> str:
+    """Put every list of numbers on one line."""
+    lines: list[str] = []
+    inside = False
+    for line in text.split("\n"):
+        if inside:
+            lines[-1] += line.strip() if line.strip() in ("]", "],") else line.strip() + " "
+            inside = line.strip() not in ("]", "],")
+        else:
+            lines.append(line)
+            inside = line.endswith("[")
+    return "\n".join(line.replace(", ]", "]").replace(" ]", "]") for line in lines)

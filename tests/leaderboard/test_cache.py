@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from shiftcast.cli.report import check_leaderboard, write_leaderboard
+from shiftcast import scoring
+from shiftcast.cli.board import check_leaderboard, write_leaderboard
 from shiftcast.errors import CheckFailedError
 from shiftcast.leaderboard import cache
 from shiftcast.ledger import read_ledger
@@ -15,13 +16,13 @@ from shiftcast.workspace import Workspace, cache_folder
 def scored(monkeypatch):
     """Names of the suites that are scored, as they are."""
     names = []
-    really = cache.score_suite
+    really = scoring.score_suite
 
     def score(workspace, suite, *rest):
         names.append(suite.name)
         return really(workspace, suite, *rest)
 
-    monkeypatch.setattr(cache, "score_suite", score)
+    monkeypatch.setattr(scoring, "score_suite", score)
     return names
 
 

@@ -9,7 +9,8 @@ import pytest
 from shiftcast.analysis.tables import ConfusionTables
 from shiftcast.leaderboard.confusion import render_confusion
 from shiftcast.leaderboard.confusion_figures import confusion_figures, shown_sets
-from shiftcast.leaderboard.generate import check, generate, write
+from shiftcast.leaderboard.generate import generate
+from shiftcast.leaderboard.pages import check, write
 from shiftcast.scores import ENSEMBLE_COLUMNS, RANK_COLUMNS, SHARED_COLUMNS
 
 

@@ -11,11 +11,11 @@ from shiftcast.files import hash_of
 from shiftcast.leaderboard.drawing import percent_ticks
 from shiftcast.leaderboard.figures import (
     estimators_data,
-    figure_hash,
     figures,
     lines_data,
     predicted_data,
 )
+from shiftcast.leaderboard.picture import figure_hash
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import norm
 
 from shiftcast.leaderboard.board import estimator_board
-from shiftcast.leaderboard.generate import check, generate, tidy_csv, write
+from shiftcast.leaderboard.generate import generate, tidy_csv
+from shiftcast.leaderboard.pages import check, write
 from shiftcast.residuals import FILE as RESIDUALS
 from shiftcast.residuals import board_errors
 

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from shiftcast.leaderboard.markdown import render_board, render_section
+from shiftcast.leaderboard.markdown import render_section
+from shiftcast.leaderboard.pages import render_board
 from shiftcast.scores import ENSEMBLE_COLUMNS, RANK_COLUMNS, VIEW_COLUMNS
 
 

@@ -6,6 +6,7 @@ import pytest
 from shiftcast.errors import InvalidInputError
 from shiftcast.statistics import (
     draw_weights,
+    drawn_sums,
     effective_count,
     group_sums,
     image_groups,
@@ -53,6 +54,10 @@ def test_weights_draw_as_many_groups_as_there_are():
     assert (weights.sum(axis=1) == 70).all()
     assert weights.mean() == pytest.approx(1)
     np.testing.assert_array_equal(weights, draw_weights(70, 500, seed=4))
+    stream = np.random.RandomState(4).multinomial(70, np.full(70, 1 / 70), size=2500)
+    np.testing.assert_array_equal(draw_weights(70, 2500, seed=4), stream)  # chunks change nothing
+    sums = np.arange(140.0).reshape(70, 2)
+    np.testing.assert_array_equal(drawn_sums(sums, 2500, seed=4), stream @ sums)
 
 
 def test_intervals_leave_out_what_is_undefined():

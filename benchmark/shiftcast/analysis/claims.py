@@ -57,7 +57,7 @@ class Resampled:
 
     def __init__(self, confusion: Confusion, draws: int = DRAWS) -> None:
         self.confusion, self.draws = confusion, draws
-        self.accuracies = cache(self._accuracies)
+        self.accuracies = cache(self.drawn_accuracies)
         runs = confusion.pool.scored
         self.architectures = sorted({run.key.architecture for run in runs})
         column = [self.architectures.index(run.key.architecture) for run in runs]
@@ -77,8 +77,8 @@ class Resampled:
         """Return sums (draws, C) of per-image values (n, C) of a set under resampling of images."""
         return self.confusion.resampled(name, values, self.draws)
 
-    def _accuracies(self, name: str) -> Floats:
-        """Return resampled accuracies (draws, R) on a labelled set."""
+    def drawn_accuracies(self, name: str) -> Floats:
+        """Return resampled accuracies (draws, R) on a labelled set; `accuracies` keeps them."""
         right = self.confusion.right(name)
         totals = self.totals(name, np.column_stack([np.ones(len(right)), right]))
         shares: Floats = totals[:, 1:] / totals[:, :1]

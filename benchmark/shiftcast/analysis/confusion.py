@@ -12,7 +12,7 @@ from shiftcast.difficulty import difficulty, largest_score
 from shiftcast.files import sha256
 from shiftcast.pool import Pool, StoredRun
 from shiftcast.predictions import Floats, Integers
-from shiftcast.statistics import DRAWS, draw_weights, group_sums, image_groups
+from shiftcast.statistics import DRAWS, drawn_sums, group_sums, image_groups
 
 HIGH = 0.9
 """Images above this quantile of the in-distribution score are of high confusion."""
@@ -117,9 +117,8 @@ class Confusion:
         """
         drawn_from = name if self.base(name) is None else self.source
         count = int(self.groups(drawn_from).max()) + 1
-        weights = draw_weights(count, draws, resampling_seed(drawn_from))
-        totals: Floats = weights @ group_sums(self.groups(name), values, count)
-        return totals
+        sums = group_sums(self.groups(name), values, count)
+        return drawn_sums(sums, draws, resampling_seed(drawn_from))
 
     def _base(self, name: str) -> Integers | None:
         """Positions of the in-distribution images that a derived set is made from (n,)."""

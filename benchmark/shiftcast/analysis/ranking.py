@@ -53,7 +53,7 @@ def board_draws(resampled: Resampled, groups: Groups, predicted: Predicted, name
     for column, targets in zip(shares.T, groups.values(), strict=True):
         for target in targets:
             actual = resampled.confusion.right(target).mean(axis=0)
-            accuracies = np.vstack([resampled.accuracies(target), actual])
+            accuracies = np.vstack([resampled.drawn_accuracies(target), actual])
             for place, name in enumerate(names):
                 errors = (weights * np.abs(predicted[name, target] - accuracies)).sum(axis=1) / totals
                 found[:, place] += 100 * column * errors / len(targets)

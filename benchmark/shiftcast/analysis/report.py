@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from shiftcast.analysis.ranking import RANK_DRAWS, ranking
 from shiftcast.analysis.sensitivity import sensitivity
 from shiftcast.analysis.sets import accuracy_by_bin, describe_sets, histogram, reliability
 from shiftcast.analysis.tables import ConfusionTables
+from shiftcast.memory import give_back
 from shiftcast.pool import Pool
 from shiftcast.predictions import Floats
 
@@ -57,12 +59,18 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
         pairs=paired_errors(resampled, predicted),
         drop=drop_shares(resampled),
         ranks=_ranks(confusion, table),
-        ensembles=ensemble_study(pool),
+        ensembles=_in_little_memory(ensemble_study, pool),
         shared=shared_errors(confusion),
-        sensitivity=sensitivity(pool) if judged else pd.DataFrame(),
+        sensitivity=_in_little_memory(sensitivity, pool) if judged else pd.DataFrame(),
         human=human,
         human_note=note,
     )
+
+
+def _in_little_memory(study: Callable[[Pool], pd.DataFrame], pool: Pool) -> pd.DataFrame:
+    """Return what a study of all members' probabilities finds, on memory that others have let go of."""
+    give_back()
+    return study(pool)
 
 
 def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ The same arithmetic as the estimator's (`estimators.bins`), over all runs and ta
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -118,8 +119,8 @@ class ErrorTable:
         self.weights = {natural: self._weights(natural) for natural in (True, False)}
         self.parts = {target.id: _parts(pool, target) for target in self.targets}
         self._defaults: dict[Variant, tuple[float, ...]] = {}
-        self._probabilities: dict[tuple[str, ...], Floats] = {}
-        self._exact: dict[tuple[str, ...], Floats] = {}
+        self._probabilities: dict[str, Floats] = {}
+        self._exact: dict[str, Floats] = {}
 
     def _weights(self, natural: bool) -> Floats | None:
         """Weight of each run and target in a board's mean (R, T); None without such targets."""
@@ -178,7 +179,7 @@ class ErrorTable:
         """
         rows, found = list(range(len(self.judged))), []
         for ring in rings:
-            scores = OF_DEFAULT(mean_on_grid(sum(exact[place] for place in ring), len(ring)))
+            scores = OF_DEFAULT(mean_on_grid(_sum([exact[place] for place in ring]), len(ring)))
             predicted = self._predict(np.round(scores, DECIMALS), rows, Variant()).astype(np.float64)
             found.append(self._means(100 * (np.round(predicted, 6) - np.round(self.actual, 6))))
         return tuple(np.mean(found, axis=0).tolist())
@@ -206,24 +207,29 @@ class ErrorTable:
                 continue
             exact = self._on_grid(members)
             if ring is not None:
-                yield rows, OF_DEFAULT(mean_on_grid(sum(exact[place] for place in ring), len(ring)))
+                yield rows, OF_DEFAULT(mean_on_grid(_sum([exact[place] for place in ring]), len(ring)))
                 continue
-            whole = exact.sum(axis=0)
+            whole = _sum(exact)
             for row in rows:
                 own = on_grid(self.joined([self.judged[row]])[0])
                 mixed = whole - exact[row % len(exact)] + own
                 yield [row], OF_DEFAULT(mean_on_grid(mixed, len(exact)))
 
     def _concatenated(self, members: tuple[str, ...]) -> Floats:
-        if members not in self._probabilities:
-            self._probabilities[members] = self.joined([self.pool.reference[name] for name in members])
-        return self._probabilities[members]
+        """Member probabilities (M, N, K) on all sets; not kept, ensembles differ by one member or two."""
+        return np.stack([self._member(name) for name in members])
 
-    def _on_grid(self, members: tuple[str, ...]) -> Floats:
-        """Member probabilities (M, N, K) as whole numbers, which add without error."""
-        if members not in self._exact:
-            self._exact[members] = on_grid(self._concatenated(members))
-        return self._exact[members]
+    def _member(self, name: str) -> Floats:
+        if name not in self._probabilities:
+            self._probabilities[name] = self.joined([self.pool.reference[name]])[0]
+        return self._probabilities[name]
+
+    def _on_grid(self, members: tuple[str, ...]) -> list[Floats]:
+        """Probabilities (N, K) of each member as whole numbers, which add without error."""
+        for name in members:
+            if name not in self._exact:
+                self._exact[name] = on_grid(self._member(name))
+        return [self._exact[name] for name in members]
 
     def joined(self, runs: Sequence[StoredRun]) -> Floats:
         """Return the probabilities (M, N, K) of runs on all sets, one set after the other."""
@@ -284,6 +290,11 @@ def _isotonic(scores: Floats, right: Floats) -> Learned:
         means = np.bincount(place, weights=column) / counts
         fits.append(isotonic_regression(means, weights=counts, increasing=False).x)
     return lambda own: np.array([np.interp(own, known, fit).mean() for fit in fits])
+
+
+def _sum(exact: Sequence[Floats]) -> Floats:
+    """Return the sum of members' probabilities (N, K) on the grid."""
+    return functools.reduce(np.add, exact)
 
 
 def _right(run: StoredRun, name: str) -> Floats:

@@ -274,7 +274,7 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Write leaderboard.md and its figures from results/ alone (no datasets, no torch)."""
-    from shiftcast.cli.report import check_leaderboard, write_leaderboard
+    from shiftcast.cli.board import check_leaderboard, write_leaderboard
 
     workspace = _workspace(context)
     folder, place = results or workspace.results(), out or workspace.home

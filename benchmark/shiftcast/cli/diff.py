@@ -21,7 +21,8 @@ from shiftcast.leaderboard.cache import content_key
 from shiftcast.leaderboard.difference import moved_rows
 from shiftcast.leaderboard.text import count, points, signed
 from shiftcast.revisions import find_commit, unpack
-from shiftcast.scoring import score_suite, stored_suites
+from shiftcast.scoring import score_suite
+from shiftcast.status import stored_suites
 from shiftcast.workspace import Workspace, find_workspace
 
 KEPT = ("architectures", "datasets", "benchmark/recipes", "benchmark/suites", "results")

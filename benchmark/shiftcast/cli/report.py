@@ -8,11 +8,10 @@ from rich.console import Console
 
 from shiftcast.cards import Suite
 from shiftcast.engines.local import Summary
-from shiftcast.errors import CheckFailedError
 from shiftcast.files import write_atomic
 from shiftcast.leaderboard.board import terminal_tables
-from shiftcast.leaderboard.cache import board_pages
-from shiftcast.leaderboard.generate import PAGE, assemble, check, generate, tidy_csv, write
+from shiftcast.leaderboard.generate import generate, tidy_csv
+from shiftcast.leaderboard.pages import write
 from shiftcast.leaderboard.text import count
 from shiftcast.scoring import score_suite
 from shiftcast.workspace import Workspace
@@ -48,36 +47,3 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
         console.print("The same command tries these again and leaves the others.", highlight=False)
     elif not suite.scratch:
         console.print("To renew the committed board: shiftcast leaderboard", highlight=False)
-
-
-def write_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
-    """Write leaderboard.md and its figures; suites of which nothing has changed come from the cache."""
-    pages = list(board_pages(workspace, results, out, cached=True))
-    files = assemble(pages, results, out)
-    changed = write(files, out)
-    console = Console()
-    for path in changed:
-        console.print(f"wrote {out / path}", highlight=False, markup=False, soft_wrap=True)
-    same = len(files) - len(changed)
-    if same:
-        text = f"{count(same, 'file')} of {len(files)} stay as they are: {out / PAGE}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def check_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
-    """Compare the leaderboard with what results/ say; no cache is read.
-
-    Raises
-    ------
-    CheckFailedError
-        If they differ; the message holds the differences.
-    """
-    lines = check(assemble(board_pages(workspace, results, out, cached=False), results, out), out)
-    if lines:
-        body = "\n".join(lines)
-        raise CheckFailedError(
-            f"the leaderboard has drifted from {results}; renew it with: shiftcast leaderboard\n{body}"
-        )
-    Console().print(
-        f"{out / 'leaderboard.md'} is what {results} says", highlight=False, markup=False, soft_wrap=True
-    )

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from shiftcast.leaderboard.legend import BASELINES
 from shiftcast.scores import SuiteScores
 from shiftcast.statistics import kendall_tau
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 CELL = ["architecture", "recipe", "group"]
 ROW = ["architecture", "recipe", "seed", "target"]
-BASELINES = ("NoShift", "MeanShift")
 FEWEST_RUNS = 3
 """Runs that a rank correlation needs."""
 NORMAL_ABSOLUTE = math.sqrt(2 / math.pi)

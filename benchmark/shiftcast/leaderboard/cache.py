@@ -18,12 +18,11 @@ from typing import Any
 
 from shiftcast.cards import Suite
 from shiftcast.files import canonical_json, hash_of, sha256, source_hash, write_atomic
-from shiftcast.leaderboard.figures import Picture
-from shiftcast.leaderboard.generate import SuitePages, suite_pages
+from shiftcast.leaderboard.pages import SuitePages
+from shiftcast.leaderboard.picture import Picture
 from shiftcast.ledger import FILE as LEDGER
 from shiftcast.memory import give_back
-from shiftcast.scoring import score_suite, stored_suites
-from shiftcast.status import results_folder
+from shiftcast.status import results_folder, stored_suites
 from shiftcast.workspace import Workspace, cache_folder
 
 CARDS = ("architectures", "datasets", "benchmark/recipes")
@@ -52,13 +51,22 @@ def board_pages(workspace: Workspace, results: Path, out: Path, *, cached: bool)
         key = _key(workspace, results, out, suite, edition, alone) if cached else ""
         pages = _read(place, key) if cached else None
         if pages is None:
-            pages = suite_pages(score_suite(workspace, suite, results, edition), results, out, alone)
+            pages = _scored_pages(workspace, suite, edition, results, out, alone)
             give_back()
             if cached:
                 pages = _drawn(pages)
                 with suppress(OSError):  # no space or no right to write: it is made again next time
                     write_atomic(place, _text(key, pages))
         yield pages
+
+
+def _scored_pages(
+    workspace: Workspace, suite: Suite, edition: str, results: Path, out: Path, alone: bool
+) -> SuitePages:
+    from shiftcast.leaderboard.generate import suite_pages  # a second, which unchanged suites save
+    from shiftcast.scoring import score_suite
+
+    return suite_pages(score_suite(workspace, suite, results, edition), results, out, alone)
 
 
 def _place(workspace: Workspace, results: Path, out: Path, suite: Suite, edition: str) -> Path:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shiftcast.leaderboard.drawing import COLOURS, GREY, INK, as_label, look, percent_axis
-from shiftcast.leaderboard.figures import Data
+from shiftcast.leaderboard.picture import Data
 from shiftcast.leaderboard.text import ratio
 from shiftcast.statistics import probit
 

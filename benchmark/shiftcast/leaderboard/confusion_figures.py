@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from shiftcast.analysis.tables import ConfusionTables
-from shiftcast.leaderboard.figures import Data, Picture, as_number
+from shiftcast.leaderboard.figures import as_number
+from shiftcast.leaderboard.picture import Data, Picture
 from shiftcast.scores import SuiteScores
 from shiftcast.statistics import probit
 

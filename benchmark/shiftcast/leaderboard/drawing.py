@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shiftcast.leaderboard.board import BASELINES
-from shiftcast.leaderboard.figures import Data, Picture
+from shiftcast.leaderboard.legend import BASELINES
+from shiftcast.leaderboard.picture import Data, Picture
 from shiftcast.leaderboard.text import count, percent, points
 from shiftcast.statistics import inverse_probit, probit
 

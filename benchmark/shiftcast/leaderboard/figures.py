@@ -1,60 +1,19 @@
-"""What the leaderboard's pictures plot, as plain dictionaries; drawing them is `drawing`'s business.
-
-A picture carries the SHA-256 of what it plots: two pictures of the same data compare equal even
-where another machine's fonts move a label, and comparing takes no drawing.
-"""
+"""What the leaderboard's pictures plot, as plain dictionaries; drawing them is `drawing`'s business."""
 
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.files import hash_of
 from shiftcast.leaderboard.board import ROW, estimator_board, kept, kind_rows
 from shiftcast.leaderboard.models import RUN, is_natural, labelled_groups, run_accuracies
+from shiftcast.leaderboard.picture import Data, Picture
 from shiftcast.scores import SuiteScores
 from shiftcast.statistics import fit_line, probit
 
 KINDS = {True: "natural", False: "synthetic"}
-Data = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture that is not drawn yet.
-
-    Parameters
-    ----------
-    name
-        Which drawing it is; also the name of its file.
-    data
-        What it plots.
-    """
-
-    name: str
-    data: Data
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the data."""
-        return hash_of(self.data)
-
-    def svg(self) -> str:
-        """Return the drawing as SVG text that carries the hash."""
-        from shiftcast.leaderboard.drawing import draw  # matplotlib: only where something is drawn
-
-        return draw(self)
-
-
-def figure_hash(svg: str) -> str:
-    """Return the SHA-256 of the data that an SVG says it was drawn from; empty if it says nothing."""
-    found = re.search(r"<!-- data-sha256: ([0-9a-f]{64}) -->", svg)
-    return found.group(1) if found else ""
 
 
 def figures(scores: SuiteScores) -> dict[str, Picture]:

@@ -1,56 +1,18 @@
-"""The leaderboard as files: made from scores, written atomically, and checked for drift."""
+"""What goes into the leaderboard's files, from scores."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from shiftcast.files import write_atomic
-from shiftcast.leaderboard.confusion import MARKER, render_confusion
+from shiftcast.leaderboard.confusion import render_confusion
 from shiftcast.leaderboard.confusion_figures import confusion_figures
-from shiftcast.leaderboard.figures import Picture, figure_hash, figures
-from shiftcast.leaderboard.markdown import render_board, render_section, suite_title
-from shiftcast.leaderboard.residuals import residuals_text, suite_residuals
-from shiftcast.residuals import FILE as RESIDUALS
+from shiftcast.leaderboard.figures import figures
+from shiftcast.leaderboard.markdown import render_section, suite_title
+from shiftcast.leaderboard.pages import CONFUSION_PAGE, Files, SuitePages, assemble
+from shiftcast.leaderboard.residuals import suite_residuals
 from shiftcast.scores import SuiteScores
 from shiftcast.status import results_folder
-
-PAGE = Path("leaderboard.md")
-CONFUSION_PAGE = "confusion.md"
-File = str | Picture
-"""A file's text, or the picture that is still to be drawn."""
-Files = dict[Path, File]
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SuitePages:
-    """What one suite and edition adds to the leaderboard.
-
-    Parameters
-    ----------
-    name, edition
-        Of the suite, and of the arrays; sections are ordered by them.
-    lasting
-        Whether it belongs in the file of residuals' folder at all: not a scratch suite.
-    title, section
-        Its part of `leaderboard.md`: what it is called, and the Markdown.
-    files
-        Its pictures and its page about confusion, by path below the leaderboard's folder.
-    residuals
-        Its part of the file of residuals; None where it has none.
-    """
-
-    name: str
-    edition: str
-    lasting: bool
-    title: str
-    section: str
-    files: Files
-    residuals: Json | None
 
 
 def generate(all_scores: Iterable[SuiteScores], results: Path, out: Path) -> Files:
@@ -88,15 +50,6 @@ def suite_pages(scores: SuiteScores, results: Path, out: Path, alone: bool) -> S
     )
 
 
-def assemble(pages: Iterable[SuitePages], results: Path, out: Path) -> Files:
-    """Return every file of the leaderboard from what its suites add; parameters as in `generate`."""
-    ordered = sorted(pages, key=lambda one: (one.name, one.edition))
-    files = {path: file for one in ordered for path, file in one.files.items()}
-    if any(one.lasting for one in ordered) and results.resolve() == (out / "results").resolve():
-        files[RESIDUALS] = residuals_text({o.name: o.residuals for o in ordered if o.residuals is not None})
-    return {PAGE: render_board([(one.title, one.section) for one in ordered]), **files}
-
-
 def _confusion(scores: SuiteScores, folder: Path) -> tuple[Path, Files]:
     """Return where the page about confusion is, and the page with its pictures by path."""
     home = folder.parent if folder.name == "figures" else folder
@@ -114,81 +67,6 @@ def _figures_folder(scores: SuiteScores, results: Path, out: Path, alone: bool) 
     if results.resolve().is_relative_to(out.resolve()) and not scores.suite.scratch:
         return results.resolve().relative_to(out.resolve()) / suite / "figures"
     return Path("figures") if alone else Path("figures") / suite
-
-
-def write(files: Mapping[Path, File], root: Path) -> list[Path]:
-    """Write the files below `root` that differ, atomically, and remove ours that no longer belong.
-
-    Returns the paths of those that were written, in order.
-    """
-    written = []
-    for path, file in sorted(files.items()):
-        text = file.svg() if isinstance(file, Picture) else file
-        if _present(root / path) != text:
-            write_atomic(root / path, text)
-            written.append(path)
-    for path in _left_over(files, root):
-        (root / path).unlink()
-    return written
-
-
-def _present(path: Path) -> str | None:
-    try:
-        return path.read_bytes().decode(errors="replace")
-    except FileNotFoundError:
-        return None
-
-
-def check(files: Mapping[Path, File], root: Path) -> list[str]:
-    """Return the lines that say how the files below `root` differ; empty when they do not.
-
-    Text is compared as it is, pictures by the hash of their data.
-    """
-    lines: list[str] = []
-    for path, file in sorted(files.items()):
-        present = _present(root / path)
-        if present is None:
-            lines.append(f"{path.as_posix()}: missing")
-            continue
-        lines += (
-            _picture_drift(path, present, file) if isinstance(file, Picture) else _drift(path, present, file)
-        )
-    return [*lines, *(f"{path.as_posix()}: left over; nothing makes it" for path in _left_over(files, root))]
-
-
-def _picture_drift(path: Path, present: str, picture: Picture) -> list[str]:
-    found, expected = figure_hash(present), picture.hash
-    if found == expected:
-        return []
-    return [
-        f"{path.as_posix()}: figure data differs (found {found[:12] or 'none'}, expected {expected[:12]})"
-    ]
-
-
-def _drift(path: Path, present: str, text: str) -> list[str]:
-    name = path.as_posix()
-    # splitlines() would drop \r and form feeds, and so let a changed file pass.
-    old, new = present.split("\n"), text.split("\n")
-    return list(difflib.unified_diff(old, new, f"{name} (present)", f"{name} (expected)", lineterm=""))
-
-
-def _left_over(files: Iterable[Path], root: Path) -> list[Path]:
-    """Files of ours that nothing makes any more: pictures, by their hash, and pages, by their mark."""
-    wanted = set(files)
-    folders = {path.parent for path in wanted if path.suffix == ".svg"}
-    siblings = {path.parents[1].as_posix() + "/*/figures/*.svg" for path in folders if len(path.parts) > 2}
-    patterns = siblings | {f"{folder.as_posix()}/*.svg" for folder in folders}
-    found = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
-    for home in {folder.parent if folder.name == "figures" else folder for folder in folders}:
-        pages = set((root / home).glob(CONFUSION_PAGE))
-        if home.parts:  # pages of other suites lie beside it, those of the root's neighbours are not ours
-            pages |= set((root / home).parent.glob(f"*/{CONFUSION_PAGE}"))
-        found |= {path.relative_to(root) for path in pages}
-    return [path for path in sorted(found - wanted) if _ours((root / path).read_text(errors="replace"))]
-
-
-def _ours(text: str) -> bool:
-    return bool(figure_hash(text)) or text.startswith(MARKER)
 
 
 def tidy_csv(scores: SuiteScores) -> str:

@@ -13,11 +13,11 @@ from urllib.parse import quote
 import pandas as pd
 
 from shiftcast.leaderboard.account import how_to_reproduce, missing, what_was_run
-from shiftcast.leaderboard.board import BASELINES, estimator_board, kind_rows
+from shiftcast.leaderboard.board import estimator_board, kind_rows
 from shiftcast.leaderboard.controls import expectations
 from shiftcast.leaderboard.ensembles import ensemble_kinds
 from shiftcast.leaderboard.label_views import label_views
-from shiftcast.leaderboard.legend import CONTENTS, HEAD, LEGEND, MARK
+from shiftcast.leaderboard.legend import BASELINES, MARK
 from shiftcast.leaderboard.models import is_natural, model_board, ranking_groups, withheld
 from shiftcast.leaderboard.ranks import rank_block, rank_span, rank_table
 from shiftcast.leaderboard.recipes import recipe_axis
@@ -50,14 +50,6 @@ CAPTIONS = {
     "predicted-vs-actual": "Predicted against actual accuracy; on the dashed line both are equal",
     "ood-vs-id": "Accuracy under shift against in-distribution accuracy, on probit axes",
 }
-
-
-def render_board(sections: Sequence[tuple[str, str]]) -> str:
-    """Return the leaderboard's Markdown from its suites' titles and sections, in their order."""
-    contents = [f"- [{escape(title)}](#suite-{k})" for k, (title, _) in enumerate(sections, 1)]
-    blocks = [f'<a id="suite-{k}"></a>\n\n{section}' for k, (_, section) in enumerate(sections, 1)]
-    listed = ["\n".join([CONTENTS, "", *contents])] if len(contents) > 1 else []
-    return "\n\n".join([HEAD, *listed, *blocks, LEGEND]) + "\n"
 
 
 def suite_title(scores: SuiteScores) -> str:

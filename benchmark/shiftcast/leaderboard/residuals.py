@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from shiftcast.leaderboard.board import estimator_board
-from shiftcast.residuals import SCHEMA
 from shiftcast.scores import SuiteScores
 from shiftcast.scoring.conformal import residuals_of
 
@@ -33,12 +30,6 @@ def suite_residuals(scores: SuiteScores) -> dict[str, Any] | None:
     }
 
 
-def residuals_text(suites: Mapping[str, Any]) -> str:
-    """Return `results/residuals.json` from what `suite_residuals` says of each suite, by name."""
-    text = json.dumps({"schema": SCHEMA, "suites": suites}, indent=1, sort_keys=True, allow_nan=False)
-    return _shorter(text) + "\n"
-
-
 def _kind(scores: SuiteScores, natural: bool) -> dict[str, Any]:
     found = {name: own for (name, kind), own in residuals_of(scores.table).items() if kind == natural}
     if not found:
@@ -60,17 +51,3 @@ def _kind(scores: SuiteScores, natural: bool) -> dict[str, Any]:
 
 def _number(value: Any, unit: float = 1.0) -> float | None:
     return None if value != value else round(float(value) * unit, DIGITS)
-
-
-def _shorter(text: str) -> str:
-    """Put every list of numbers on one line."""
-    lines: list[str] = []
-    inside = False
-    for line in text.split("\n"):
-        if inside:
-            lines[-1] += line.strip() if line.strip() in ("]", "],") else line.strip() + " "
-            inside = line.strip() not in ("]", "],")
-        else:
-            lines.append(line)
-            inside = line.endswith("[")
-    return "\n".join(line.replace(", ]", "]").replace(" ]", "]") for line in lines)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from shiftcast.leaderboard.board import BASELINES, estimator_board, kind_rows
+from shiftcast.leaderboard.board import estimator_board, kind_rows
 from shiftcast.leaderboard.figures import KINDS
+from shiftcast.leaderboard.legend import BASELINES
 from shiftcast.leaderboard.markdown import FEWEST_NATURAL
 from shiftcast.leaderboard.models import (
     is_natural,

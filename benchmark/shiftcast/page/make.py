@@ -15,8 +15,8 @@ from shiftcast.page.outputs import read_outputs
 from shiftcast.page.section import Section
 from shiftcast.pool import Pool, read_pool
 from shiftcast.scores import SuiteScores
-from shiftcast.scoring import score_suite, stored_suites
-from shiftcast.status import results_folder
+from shiftcast.scoring import score_suite
+from shiftcast.status import results_folder, stored_suites
 from shiftcast.workspace import Workspace, data_folder
 
 

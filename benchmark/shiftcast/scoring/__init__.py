@@ -2,7 +2,7 @@
 
 from shiftcast.scoring.rows import TABLE_COLUMNS, score_pool
 from shiftcast.scoring.run import CROSS, FEWEST_OTHERS, WHOLE, Fold, RunView, Scorer, combine, protocols
-from shiftcast.scoring.suite import score_results, score_suite, stored_suites
+from shiftcast.scoring.suite import score_results, score_suite
 
 __all__ = [
     "CROSS",
@@ -17,5 +17,4 @@ __all__ = [
     "score_pool",
     "score_results",
     "score_suite",
-    "stored_suites",
 ]

@@ -12,7 +12,6 @@ import pandas as pd
 
 from shiftcast.analysis.report import confusion_tables
 from shiftcast.cards import RunKey, Suite
-from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.ledger import read_ledger
 from shiftcast.memory import give_back
@@ -33,7 +32,7 @@ from shiftcast.scoring.controls import controls
 from shiftcast.scoring.rows import TABLE_COLUMNS, score_pool
 from shiftcast.scoring.run import score_run
 from shiftcast.statistics import seed_spread
-from shiftcast.status import results_folder
+from shiftcast.status import results_folder, stored_suites
 from shiftcast.workspace import Workspace
 
 FEWEST_SEEDS = 4
@@ -284,28 +283,3 @@ def score_results(workspace: Workspace, results: Path) -> list[SuiteScores]:
         score_suite(workspace, suite, results, edition)
         for suite, edition in stored_suites(workspace, results)
     ]
-
-
-def stored_suites(workspace: Workspace, results: Path) -> list[tuple[Suite, str]]:
-    """Return each suite and edition that has a folder in `results`, in order of name.
-
-    Raises
-    ------
-    RunError
-        If a folder holds runs of a suite that has no card.
-    InvalidInputError
-        If there is none.
-    """
-    found = []
-    for folder in sorted(path for path in results.glob("*") if path.is_dir()):
-        name, _, edition = folder.name.partition("@")
-        if name in workspace.suites:
-            found.append((workspace.suites[name], edition))
-        elif any(folder.glob("*/*/seed-*/run.json")):
-            raise RunError(
-                f"{folder}: holds runs of a suite {name!r}, which has no file in "
-                f"{workspace.root / 'benchmark/suites'}; add the suite or move the folder away"
-            )
-    if not found:
-        raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")
-    return found

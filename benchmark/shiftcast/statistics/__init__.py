@@ -20,6 +20,7 @@ from shiftcast.statistics.lines import (
 from shiftcast.statistics.resampling import (
     DRAWS,
     draw_weights,
+    drawn_sums,
     effective_count,
     group_sums,
     image_groups,
@@ -37,6 +38,7 @@ __all__ = [
     "conformal_interval",
     "conformal_reach",
     "draw_weights",
+    "drawn_sums",
     "effective_count",
     "effective_robustness",
     "fit_line",

@@ -102,17 +102,34 @@ def effective_count(right: NDArray[np.bool_], clusters: Integers | None) -> floa
     return min(max(accuracy * (1 - accuracy) / variance, 1.0), float(n)) if variance else float(n)
 
 
-@lru_cache(maxsize=64)
 def draw_weights(groups: int, draws: int, seed: int) -> Floats:
     """Return how often each group is drawn: (draws, groups), each row summing to `groups`.
 
     Each row is one multinomial draw of `groups` groups with replacement, from
-    `numpy.random.RandomState(seed)`, whose stream numpy has frozen. The array is read-only.
+    `numpy.random.RandomState(seed)`, whose stream numpy has frozen.
     """
-    random = np.random.RandomState(seed)
-    weights: Floats = random.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
-    weights.flags.writeable = False
-    return weights
+    return _drawn(groups, draws, seed).astype(np.float64)
+
+
+def drawn_sums(sums: Floats, draws: int, seed: int) -> Floats:
+    """Return `draw_weights(G, draws, seed) @ sums`, of sums (G, C), in little memory: (draws, C)."""
+    counts = _drawn(len(sums), draws, seed)
+    found = np.empty((draws, sums.shape[1]))
+    for start in range(0, draws, _CHUNK):
+        found[start : start + _CHUNK] = counts[start : start + _CHUNK].astype(np.float64) @ sums
+    return found
+
+
+_CHUNK = 1_000
+
+
+@lru_cache(maxsize=64)
+def _drawn(groups: int, draws: int, seed: int) -> NDArray[np.uint16]:
+    """Keep the draws of `draw_weights` as small as they are: every table of a suite asks for them."""
+    random, shares = np.random.RandomState(seed), np.full(groups, 1 / groups)
+    sizes = [min(_CHUNK, draws - start) for start in range(0, draws, _CHUNK)]
+    chunks = (random.multinomial(groups, shares, size=size) for size in sizes)
+    return np.concatenate([chunk.astype(np.uint16) for chunk in chunks])
 
 
 def percentile_interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
