@@ -48,6 +48,14 @@ def test_memories_go_with_their_array():
     assert key not in memory._known
 
 
+def test_what_is_known_from_elsewhere_is_not_computed():
+    array, open_to_all = frozen([1, 2]), np.array([1.0])
+    assert not memory.remember(array, "sum", np.array([3.0])).flags.writeable
+    assert remembered(array, "sum", lambda: np.array([-1.0]))[0] == 3
+    memory.remember(open_to_all, "sum", 7)  # it may change: nothing is kept
+    assert remembered(open_to_all, "sum", lambda: 1) == 1
+
+
 def test_an_array_that_is_its_own_result_is_not_held():
     array = frozen(np.full((3, 5, 4), 0.25))
     assert Predictions("x", np.zeros((5, 4)), reference=array).reference is array

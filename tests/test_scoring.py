@@ -270,6 +270,27 @@ def test_peers_are_the_runs_of_plain_recipes(workspace, make_results, monkeypatc
     assert RunView(pool, first).peers == [second, *rest]
 
 
+def test_agreement_of_peers_is_found_once_and_is_that_of_each_models_own(
+    workspace, make_results, monkeypatch
+):
+    from shiftcast import pool as module
+    from shiftcast.estimators import agreement
+    from shiftcast.scoring import RunView
+
+    calls, plain = [], agreement.pairwise_agreement
+    monkeypatch.setattr(module, "pairwise_agreement", lambda classes: calls.append(1) or plain(classes))
+    pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
+    target = pool.targets[0]
+    for run in pool.scored:
+        seen = RunView(pool, run).target(target, "A")
+        known = agreement.remembered(seen.peers, agreement.PEER_AGREEMENT, lambda: None)
+        np.testing.assert_array_equal(known, plain(seen.peers))
+        np.testing.assert_array_equal(
+            agreement._agreement(seen), plain(np.vstack([seen.peers, seen.predicted]))
+        )
+    assert len(calls) == 1
+
+
 def test_target_rows_are_permuted_alike_for_every_model(workspace, make_results):
     from shiftcast.scoring import RunView
 

@@ -40,7 +40,17 @@ def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) ->
     if found is not None and found[0]() is array:
         kept: Any = array if found[1] is _ITSELF else found[1]
         return kept  # type: ignore[no-any-return]
-    result = compute()
+    return remember(array, name, compute())
+
+
+def remember(array: NDArray[Any], name: str, result: Result) -> Result:
+    """Let `remembered` return `result` for an array and name, where the array is read-only; return it.
+
+    For who knows a result from elsewhere: it must be what `compute` would return. An array is made read-only.
+    """
+    if not _fixed(array):
+        return result
+    key = (id(array), name)
     if isinstance(result, np.ndarray):
         result.flags.writeable = False
 

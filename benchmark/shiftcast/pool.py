@@ -20,6 +20,7 @@ from shiftcast.data.loading import base_index
 from shiftcast.data.sampling import stratified_halves
 from shiftcast.difficulty import choose_members
 from shiftcast.errors import InvalidInputError, RunError
+from shiftcast.estimators.agreement import pairwise_agreement
 from shiftcast.files import sha256
 from shiftcast.ledger import LEVELS, Ledger, read_ledger
 from shiftcast.predictions import Floats, Integers, softmax
@@ -82,6 +83,7 @@ class Pool:
         self.reference: dict[str, StoredRun] = {}
         self._ensembles: dict[tuple[tuple[str, ...], str, str], Floats | None] = {}
         self._predicted: dict[tuple[StoredRun, str, str], Integers] = {}
+        self._agreements: dict[tuple[str, str], tuple[Floats, Integers, Integers]] = {}
         self._orders: dict[tuple[str, str], Integers] = {}
         self._labels: dict[str, Integers | None] = {}
 
@@ -184,10 +186,29 @@ class Pool:
             self._predicted[key] = run.predicted(name)[rows]
         return self._predicted[key]
 
+    def peer_agreement(self, run: StoredRun, name: str, rows: Integers, part: str) -> Floats:
+        """Return how often each pair of a run's peers agrees on images of one set, which all must hold.
+
+        `rows` and `part` are as in `ensemble`; shares in the order of `pairwise_agreement`. The agreement of
+        all peers is found once and kept until `forget`.
+        """
+        key = (name, part)
+        if key not in self._agreements:
+            shares = pairwise_agreement(
+                np.stack([self.predicted(one, name, rows, part) for one in self.peers])
+            )
+            first, second = np.triu_indices(len(self.peers), k=1)
+            self._agreements[key] = shares, first, second
+        shares, first, second = self._agreements[key]
+        own = [place for place, one in enumerate(self.peers) if one.key == run.key]
+        kept: Floats = shares[~(np.isin(first, own) | np.isin(second, own))]
+        return kept
+
     def forget(self) -> None:
         """Let go of what scorings share: ensembles' probabilities take more memory than all predictions."""
         self._ensembles.clear()
         self._predicted.clear()
+        self._agreements.clear()
 
     def members(self, family: str) -> tuple[str, ...]:
         """Names of the reference members for a scored run of `family`; empty if incomplete."""

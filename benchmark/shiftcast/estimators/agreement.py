@@ -11,6 +11,7 @@ from scipy.special import ndtr
 from shiftcast.errors import RequirementError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.sampling import residual_variance, sampling_estimate
+from shiftcast.memory import remembered
 from shiftcast.predictions import Estimate, Floats, Integers, Predictions
 from shiftcast.statistics.lines import Line, fit_line, inverse_probit, probit
 
@@ -41,6 +42,10 @@ def pairwise_agreement(predicted: Integers) -> Floats:
     agreeing = [np.count_nonzero(narrow[j] == narrow[k]) for j in range(models) for k in range(j + 1, models)]
     shares: Floats = np.array(agreeing, dtype=np.float64) / n
     return shares
+
+
+PEER_AGREEMENT = "peer agreement"
+"""What the agreement of peers is remembered by: it is the same for every model that they are peers of."""
 
 
 class GDE(Estimator):
@@ -115,7 +120,7 @@ class ALineS(Estimator):
                 f"got {self.source_models_['peers']}"
             )
         self.source_count_ = len(source)
-        self.source_agreement_ = probit(pairwise_agreement(_with_peers(source)), len(source))
+        self.source_agreement_ = probit(_agreement(source), len(source))
         if self.source_agreement_.min() == self.source_agreement_.max():
             raise RequirementError(
                 f"{type(self).__name__}.fit: needs peers whose agreement on the source differs from pair to "
@@ -124,7 +129,7 @@ class ALineS(Estimator):
 
     def _predict(self, target: Predictions) -> Estimate:
         m = len(target)
-        agreement = probit(pairwise_agreement(_with_peers(target)), m)
+        agreement = probit(_agreement(target), m)
         line = fit_line(self.source_agreement_, agreement)
         abscissa = float(probit(self.source_accuracy_, self.source_count_))
         estimate = self._estimate(line, agreement)
@@ -169,11 +174,12 @@ class ALineD(ALineS):
     def _estimate(self, line: Line, agreement: Floats) -> float:
         models = len(self.source_probits_)
         first, second = np.triu_indices(models, k=1)
-        halves = np.zeros((len(first), models))
-        halves[np.arange(len(first)), first] = halves[np.arange(len(first)), second] = 0.5
-        known = halves @ self.source_probits_ - self.source_agreement_
-        solved = np.linalg.lstsq(halves, agreement + line.slope * known, rcond=None)[0]
-        return float(inverse_probit(solved[-1]))
+        means = (self.source_probits_[first] + self.source_probits_[second]) / 2
+        known = agreement + line.slope * (means - self.source_agreement_)
+        # The normal equations are ((Z - 2) I + J) w / 4 = b, b_j half the sum over the pairs that j is in.
+        b = (np.bincount(first, known, models) + np.bincount(second, known, models)) / 2
+        solved = 4 / (models - 2) * (b[-1] - b.sum() / (2 * (models - 1)))
+        return float(inverse_probit(solved))
 
 
 def _line_variance(line: Line, abscissa: float, n: int) -> float:
@@ -193,6 +199,19 @@ def _sibling_agreement(predictions: Predictions) -> Floats:
     if predictions.siblings is None:  # the base class has checked; this tells the type checker
         raise RequirementError(f"{predictions.name}: carries no siblings")
     shares: Floats = (predictions.siblings == predictions.predicted).mean(axis=0)
+    return shares
+
+
+def _agreement(predictions: Predictions) -> Floats:
+    """Return the agreement of all pairs of peers and scored model, the model last: Z (Z + 1) / 2 shares."""
+    if predictions.peers is None:  # the base class has checked; this tells the type checker
+        raise RequirementError(f"{predictions.name}: carries no peers")
+    peers, count = predictions.peers, len(predictions.peers)
+    own = np.count_nonzero(peers == predictions.predicted, axis=1) / len(predictions)
+    table = np.empty((count + 1, count + 1))
+    table[:count, count] = own
+    table[np.triu_indices(count, k=1)] = remembered(peers, PEER_AGREEMENT, lambda: pairwise_agreement(peers))
+    shares: Floats = table[np.triu_indices(count + 1, k=1)]
     return shares
 
 

