@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types check lock clean
+.PHONY: help setup quickstart test lint types check bench lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -26,6 +26,12 @@ types: $(STAMP)  ## strict type check
 
 check: lint types test  ## everything a change must pass
 	$(BIN)/shiftcast leaderboard --check
+
+bench: $(STAMP)  ## time everything, and compare it with the stored times of the same processor
+	@mkdir -p outputs
+	$(BIN)/python -m pytest -q -o python_files='bench_*.py' --benchmark-json=outputs/bench.json \
+	  --benchmark-columns=min,median,rounds --benchmark-sort=name tests/performance/bench
+	$(BIN)/shiftcast bench compare tests/performance/baselines/cpu.json outputs/bench.json $(ARGS)
 
 setup: $(STAMP)  ## create .venv with the locked requirements
 

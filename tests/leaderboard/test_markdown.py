@@ -121,7 +121,7 @@ def test_details_fold_each_labelled_shift(page):
     folds = re.findall(r"<summary>(.*?)</summary>", page)
     names = ["photos (natural)", "sketches (natural)", "fog (synthetic)", "noise (synthetic)"]
     assert [fold.split(":")[0] for fold in folds if "pp" in fold] == names
-    assert page.count("<details>") == page.count("</details>") == 9
+    assert page.count("<details>") == page.count("</details>") == 11
     assert "MAE, fog-5" in page
 
 
@@ -164,7 +164,7 @@ def test_names_inject_no_markdown(scores):
         for line in section(page, "Natural shifts").splitlines()
         if "|" in line
     ]
-    assert len(set(widths)) == 3  # the board, its other figures and its evidence
+    assert len(set(widths)) == 4  # the board, its other figures, its coverage and its evidence
 
 
 def test_a_suite_without_runs_is_still_a_page(scores):

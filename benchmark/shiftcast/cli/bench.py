@@ -1,4 +1,4 @@
-"""`shiftcast bench`: how fast this machine trains, and what that is to be compared with."""
+"""`shiftcast bench`: how fast this machine trains, and how two stored sessions of benchmarks compare."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 from shiftcast.cli.device import Device
 
 if TYPE_CHECKING:
+    from shiftcast.speed import Comparison
     from shiftcast.training.bench import Machine, Measurement, Plan, Spread
 
 MOST_WORKERS = 8
@@ -97,6 +98,57 @@ def train(
         raise StoppedError(f"stopped; the tables above stand{kept}") from error
     if json_file is not None:
         typer.echo(f"\nwrote {json_file}")
+
+
+@app.command(name="compare")
+def compare_files(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A file that make bench wrote.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="A later one.")],
+    factor: Annotated[float, typer.Option(help="Growth from which a benchmark counts as slower.")] = 1.5,
+    floor: Annotated[float, typer.Option(help="Seconds by which it must have grown as well.")] = 0.002,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 1 if a benchmark has become slower, or is gone.")
+    ] = False,
+) -> None:
+    """Compare two stored sessions of benchmarks, each relative to its calibration kernel.
+
+    Times are minima of several rounds. What is compared is their ratio to a kernel that the same process
+    timed beside them, so that a machine that is slower today does not make every benchmark slower.
+    """
+    from shiftcast.errors import CheckFailedError
+    from shiftcast.speed import compare, read_benchmarks
+
+    before, after = read_benchmarks(old), read_benchmarks(new)
+    found = compare(before, after, factor, floor)
+    typer.echo(f"old: {before.machine}\nnew: {after.machine}")
+    typer.echo(comparison_table(found))
+    if before.machine != after.machine:
+        typer.echo("Other processors: ratios to the kernel need not carry over, so nothing is judged.")
+    elif check and (bad := [one for one in found if one.verdict in ("slower", "gone")]):
+        told = ", ".join(f"{one.name} ({one.verdict})" for one in bad)
+        raise CheckFailedError(
+            f"{told}: slower than {old} says by more than {factor:g} x; if that is meant, renew the file "
+            "with: make bench"
+        )
+
+
+def comparison_table(found: Sequence[Comparison]) -> str:
+    """Return what has become of each benchmark, times in milliseconds, as a table."""
+    from tabulate import tabulate
+
+    rows = [
+        {
+            "benchmark": one.name,
+            "old ms": "" if one.old is None else f"{1000 * one.old.seconds:,.2f}",
+            "new ms": "" if one.new is None else f"{1000 * one.new.seconds:,.2f}",
+            "old ratio": "" if one.old is None else f"{one.old.ratio:,.3f}",
+            "new ratio": "" if one.new is None else f"{one.new.ratio:,.3f}",
+            "growth": "" if one.growth != one.growth else f"{one.growth:.2f} x",
+            "": "" if one.verdict == "alike" else one.verdict,
+        }
+        for one in found
+    ]
+    return str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, stralign="right"))
 
 
 def _announcing(name: str, rounds: int) -> Callable[[int], None]:

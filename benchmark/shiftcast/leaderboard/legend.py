@@ -42,6 +42,8 @@ LEGEND = f"""## How to read the tables
   (group-weighted split conformal on the probit scale). G other shifts support levels up to G/(G + 1), so 80 %
   needs 4, 90 % needs 9, 95 % needs 19; where fewer are known, no level is stated. It holds for a shift that
   is drawn like the others. Errors on corruptions promise nothing about natural shifts and are not used there.
+- **where intervals hold**: coverage within each shift and each architecture: the lowest, the highest and how
+  many there are. Errors within one go together, so that a coverage rests on these, not on so many rows.
 - **sampling noise**: the MAE of an estimator that knows each true accuracy, because the m images of a set
   are a sample: mean of sqrt(2/pi) sqrt(a(1 - a)/m) for actual accuracy a, in pp. Where several images show
   one object, m is the number of independent images that would be as uncertain.

@@ -15,11 +15,12 @@ import pandas as pd
 from shiftcast.leaderboard.account import how_to_reproduce, missing, what_was_run
 from shiftcast.leaderboard.board import estimator_board, kind_rows
 from shiftcast.leaderboard.controls import expectations
+from shiftcast.leaderboard.coverage import coverage_table
 from shiftcast.leaderboard.ensembles import ensemble_kinds
 from shiftcast.leaderboard.label_views import label_views
 from shiftcast.leaderboard.legend import BASELINES, MARK
 from shiftcast.leaderboard.models import is_natural, model_board, ranking_groups, withheld
-from shiftcast.leaderboard.ranks import rank_block, rank_span, rank_table
+from shiftcast.leaderboard.ranks import first_places, rank_block, rank_span, rank_table
 from shiftcast.leaderboard.recipes import recipe_axis
 from shiftcast.leaderboard.reported import self_reported
 from shiftcast.leaderboard.seeds import seed_spreads
@@ -124,8 +125,10 @@ def _estimators(scores: SuiteScores, natural: bool, board: pd.DataFrame) -> str:
             f"{shifts}, fewer than {FEWEST_NATURAL}: no claim is made about natural shifts in general."
         )
     blocks += [_verdict(board, scores.suite.headline), _board_table(board, rank_table(scores, natural))]
-    blocks += _marked(rows)
+    blocks += [*first_places(scores, natural), *_marked(rows)]
     blocks.append(_fold("Rank correlation, coverage and width of intervals", _figures_table(board)))
+    if held := coverage_table(scores, natural, board["estimator"].tolist()):
+        blocks.append(_fold("Where intervals hold: lowest and highest shift and architecture", held))
     blocks.append(_fold("What stands behind each row", _evidence_table(board)))
     blocks += rank_block(scores, natural)
     return "\n\n".join(blocks)

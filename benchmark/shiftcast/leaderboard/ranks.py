@@ -26,6 +26,18 @@ def rank_span(row: Mapping[str, Any] | pd.Series[Any]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
+def first_places(scores: SuiteScores, natural: bool) -> list[str]:
+    """Return a sentence with the estimators of each track that may be its best: those tied with the first."""
+    frame = rank_table(scores, natural)
+    frame = frame[frame["rank_low"] == 1].assign(printed=frame["mae"].astype(float).round(2))
+    ties = [
+        f"{track} {', '.join(escape(str(name)) for name in own['estimator'])}"
+        for track, own in frame.sort_values(["track", "printed", "estimator"]).groupby("track")
+    ]
+    said = f"First of their track, or tied with the first as far as the noise tells: {'; '.join(ties)}."
+    return [said] if ties else []
+
+
 def rank_block(scores: SuiteScores, natural: bool) -> list[str]:
     """Return the folded block about differences from the headline; none where nothing can be said."""
     frame = rank_table(scores, natural)

@@ -1,0 +1,82 @@
+"""What every benchmark is timed with, and the kernel that says how fast the machine is just now."""
+
+from __future__ import annotations
+
+import runpy
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shiftcast.speed import CALIBRATION
+
+ROUNDS = 10
+"""Of the calibration kernel, before a benchmark and again after it; the minimum counts."""
+FEWEST, MOST, SECONDS = 5, 40, 0.5
+"""Rounds of a benchmark: as many as these seconds hold, within bounds."""
+
+
+def kernel() -> float:
+    """Sort, exponentiate and count, on one thread, for some twenty milliseconds; return the seconds taken.
+
+    Not shorter: where others use the machine too, what is over within one slice of time is never interrupted.
+    """
+    values = np.random.RandomState(0).normal(size=300_000)
+    start = time.perf_counter()
+    np.sort(values)
+    for _ in range(3):
+        np.exp(values)
+    total = 0
+    for k in range(150_000):
+        total += k & 3
+    return time.perf_counter() - start
+
+
+def calibrate() -> float:
+    return min(kernel() for _ in range(ROUNDS))
+
+
+def pytest_benchmark_update_machine_info(config, machine_info) -> None:
+    """Keep what says how fast a machine is, and not what it is called."""
+    machine_info.pop("node", None)
+
+
+def pytest_benchmark_update_json(config, benchmarks, output_json) -> None:
+    """Keep figures of rounds, not every round."""
+    for one in output_json["benchmarks"]:
+        one["stats"].pop("data", None)
+
+
+Timed = Callable[..., Any]
+
+
+@pytest.fixture
+def timed(benchmark) -> Timed:
+    """Time a call, with the calibration kernel before and after it."""
+
+    def run(work: Callable[..., Any], rounds: int = 0, setup: Callable[[], Any] | None = None) -> Any:
+        before = calibrate()
+        if not rounds:
+            start = time.perf_counter()
+            work()
+            rounds = min(max(int(SECONDS / (time.perf_counter() - start)), FEWEST), MOST)
+        result = benchmark.pedantic(work, setup=setup, rounds=rounds, warmup_rounds=1)
+        benchmark.extra_info[CALIBRATION] = min(before, calibrate())
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A workspace of eight scored runs on twenty-two shifts, with made-up predictions."""
+    make_large = runpy.run_path(str(Path(__file__).parents[1] / "large.py"))["make_large"]
+    return make_large(tmp_path_factory.mktemp("bench") / "large", 4, 2, natural=3, images=1000)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,98 @@
+"""Counts, not seconds: what grows with what, which no machine's mood can move."""
+
+import runpy
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shiftcast.estimators import official_estimators
+from shiftcast.pool import read_pool
+from shiftcast.runs import RunFolder
+from shiftcast.scoring import score_suite
+from shiftcast.scoring.rows import score_pool
+
+make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]
+QUICK = ("NoShift", "AC", "ATC-MC", "ConfusionPartition", "AgreementShift", "ALine-S", "Entropy", "MeanShift")
+
+
+def calls_of(work):
+    """Return how many functions, Python's and C's, `work` calls: the same number each time."""
+    counts = Counter()
+
+    def count(frame, event, argument):
+        counts[event] += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return counts["call"] + counts["c_call"]
+
+
+def scoring_calls(root, architectures, images):
+    workspace = make_large(root, architectures, 1, natural=2, images=images)
+    suite = workspace.suite("large")
+    pool, _ = read_pool(workspace, suite, workspace.results() / suite.name)
+    chosen = {name: one for name, one in official_estimators().items() if name in QUICK}
+    return calls_of(lambda: score_pool(pool, chosen))
+
+
+def test_scoring_grows_with_runs_and_not_with_images(tmp_path):
+    few = scoring_calls(tmp_path / "few", 3, 200)
+    twice = scoring_calls(tmp_path / "twice", 6, 200)
+    larger = scoring_calls(tmp_path / "larger", 3, 800)
+    assert twice / few < 2.2, f"{few:,} calls for 3 models, {twice:,} for 6"
+    assert larger / few < 1.05, f"{few:,} calls for 200 images, {larger:,} for 800"
+
+
+def test_every_file_is_read_once(tmp_path, monkeypatch):
+    workspace = make_large(tmp_path / "large", 2, 1, natural=2, images=100)
+    seen, plain = Counter(), RunFolder._both
+
+    def counted(self, model):
+        seen[self.path] += 1
+        return plain(self, model)
+
+    monkeypatch.setattr(RunFolder, "_both", counted)
+    suite = workspace.suite("large")
+    score_suite(workspace, suite, workspace.results(), estimators={"AC": official_estimators()["AC"]})
+    assert set(seen.values()) == {1}
+    assert len(seen) == len(suite.scored_runs()) + len(suite.reference_runs())
+
+
+@pytest.mark.parametrize(("batch_size", "passes"), [(100, 3), (250, 1), (60, 5)])
+def test_sets_are_evaluated_in_as_few_passes_as_there_are_batches(batch_size, passes):
+    from shiftcast.training.evaluate import evaluate
+    from shiftcast.training.loop import seeded_model
+    from shiftcast.workspace import find_workspace
+
+    card = find_workspace().architecture("test_resnet")
+    model, seen = seeded_model(card, 10, 0), []
+    model.register_forward_pre_hook(lambda *_: seen.append(1))
+    body = model.forward_features
+    model.forward_features = lambda *given: seen.append(1) or body(*given)
+    sets = {name: np.zeros((n, 32, 32, 3), np.uint8) for name, n in (("a", 120), ("b", 1), ("c", 129))}
+    evaluate(model, card, sets, (0.0,) * 3, (1.0,) * 3, "cpu", batch_size=batch_size)
+    assert len(seen) == passes
+
+
+def test_nothing_but_training_loads_torch():
+    modules = (
+        "shiftcast.cli.board, shiftcast.cli.diff, shiftcast.cli.estimate, shiftcast.cli.validate, "
+        "shiftcast.speed, shiftcast.scoring, shiftcast.leaderboard.generate"
+    )
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_an_unchanged_board_loads_neither_pandas_nor_scikit_learn():
+    slow = ("pandas", "sklearn", "scipy.stats", "matplotlib")
+    code = f"import sys, shiftcast.cli.board; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
