@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BASELINE := tests/performance/baselines/cpu.json
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -31,7 +32,8 @@ bench: $(STAMP)  ## time everything, and compare it with the stored times of the
 	@mkdir -p outputs
 	$(BIN)/python -m pytest -q -o python_files='bench_*.py' --benchmark-json=outputs/bench.json \
 	  --benchmark-columns=min,median,rounds --benchmark-sort=name tests/performance/bench
-	$(BIN)/shiftcast bench compare tests/performance/baselines/cpu.json outputs/bench.json $(ARGS)
+	@test -f $(BASELINE) || { mkdir -p $(dir $(BASELINE)) && cp outputs/bench.json $(BASELINE) && echo "no baseline before: $(BASELINE) is this session"; }
+	$(BIN)/shiftcast bench compare $(BASELINE) outputs/bench.json $(ARGS)
 
 setup: $(STAMP)  ## create .venv with the locked requirements
 

@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from shiftcast.files import canonical_json, hash_of, sha256, write_atomic
+from shiftcast.errors import InvalidInputError
+from shiftcast.files import canonical_json, hash_of, read_regular, sha256, write_atomic
 
 
 def test_equal_values_have_equal_canonical_text():
@@ -25,6 +26,12 @@ def test_writes_text_and_makes_folders(tmp_path):
     write_atomic(path, "ä\n")
     assert path.read_bytes() == "ä\n".encode()
     assert [p.name for p in path.parent.iterdir()] == ["b.txt"]
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    with pytest.raises(InvalidInputError, match="a: is a symbolic link; expected a file: put a copy in its"):
+        read_regular(tmp_path / "a", 10)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])

@@ -36,6 +36,31 @@ def test_folder_and_suite_choose(workspace, make_results, tmp_path):
         shiftcast.load_results(suite="tin", workspace=workspace.root)
 
 
+def test_several_suites_are_named_in_a_list(workspace, make_results):
+    make_results()
+    one = shiftcast.load_results(suite="tiny", workspace=workspace.root)
+    for names in (["tiny"], ("tiny", "tiny")):
+        whole = shiftcast.load_results(suite=names, workspace=workspace.root)
+        assert len(whole.estimates) == len(one.estimates)
+    with pytest.raises(UnknownNameError, match="'tin'"):
+        shiftcast.load_results(suite=["tiny", "tin"], workspace=workspace.root)
+
+
+@pytest.mark.parametrize("suite", [[], 7, [None], {"tiny": 1}, b"tiny"])
+def test_what_is_no_name_is_refused(workspace, suite):
+    with pytest.raises(InvalidInputError, match="expected the name of a suite, a list of names"):
+        shiftcast.load_results(suite=suite, workspace=workspace.root)
+
+
+def test_printed_results_name_their_tables(workspace, make_results):
+    make_results()
+    results = shiftcast.load_results(suite="tiny", workspace=workspace.root)
+    shown = repr(results)
+    assert shown.startswith(f"Results(estimates={len(results.estimates):,} rows, runs=10 rows, ")
+    assert "seeds=0 rows" in shown
+    assert "\n" not in shown
+
+
 def test_suites_stand_one_below_the_other(workspace, make_results):
     from shiftcast.scoring import score_suite
 

@@ -140,6 +140,10 @@ def first_value(value):
     return change
 
 
+def one_hot(logits):
+    return np.eye(logits.shape[1])[logits.argmax(axis=1)]
+
+
 def softmax(logits):
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shares / shares.sum(axis=1, keepdims=True)
@@ -159,16 +163,35 @@ def softmax(logits):
             with_set(TEST, lambda a: a.argmax(axis=1)),
             "look like class indices, and digits-shifted/.* holds logits; save the network's outputs",
         ),
-        (with_set(TEST, lambda a: np.rint(a).astype(np.int8)), "look like class indices"),
+        (with_set(TEST, lambda a: np.rint(a).astype(np.int8)), r"got int8 \(.*\); save them as float32"),
+        (with_set(TEST, lambda a: a.argmax(axis=1)[:, None]), "look like class indices"),
         (with_set(TEST, lambda a: a > 0), "look like class indices"),
+        (
+            with_set(TEST, lambda a: a.argmax(axis=1).astype(float)),
+            r"got dtype float64; class indices must be integers: convert them with .astype\(int\)",
+        ),
+        (with_set(TEST, lambda a: a[:, 0]), r"expected .* images and 10 classes, .*got \(898,\)$"),
+        *(
+            (with_set(TEST, lambda a, kind=kind: one_hot(a).astype(kind)), "look one-hot.*argmax")
+            for kind in (float, int, bool)
+        ),
         (with_set(TEST, lambda a: a.astype(complex)), "expected logits .*got complex128"),
         (with_set(TEST, lambda a: a.astype(str)), "expected logits .*got <U"),
         (with_set(TEST, lambda a: a.astype(object)), "cannot be read from a .npz file; .*plain numbers"),
-        (with_set(TEST, first_value(np.nan)), r"1 logits are not finite .* index \[0, 2\] \(nan\)"),
-        (with_set(TEST, first_value(np.inf)), r"1 logits are not finite"),
+        (
+            with_set(TEST, first_value(np.nan)),
+            r"1 logits are not finite .* index \[0, 2\] \(nan\); NaN is no output",
+        ),
+        (with_set(TEST, first_value(np.inf)), r"1 logits are not finite .*take each row's maximum off"),
         (with_set(TEST, first_value(-60_001)), r"beyond 60,000 in size, .*\(-60001"),
-        (with_set(TEST, softmax), "these are probabilities .*sums to 1.; save the logits"),
-        (with_set(TEST, lambda a: 100 * softmax(a)), "these are probabilities .*sums to 100"),
+        (
+            with_set(TEST, softmax),
+            "these are probabilities .*sums to 1.; save the logits.*np.log.probs..clip",
+        ),
+        (
+            with_set(TEST, lambda a: 100 * softmax(a)),
+            r"these are probabilities .*sums to 100.*np.log.probs / 100.\.clip",
+        ),
         (lambda sets: {k: v for k, v in sets.items() if k != TEST}, f"lacks '{TEST}'"),
         (lambda sets: {}, f"lacks '{TEST}'.*it holds nothing"),
         (lambda sets: sets | {f"logits/{TEST}": sets[TEST]}, f"holds '{TEST}' twice"),

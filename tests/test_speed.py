@@ -66,12 +66,14 @@ def test_bounds_that_are_none_are_refused(factor, floor):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "is not pytest-benchmark's JSON"),
-        ("[]", "is not pytest-benchmark's JSON"),
-        ('{"benchmarks": []}', "is not pytest-benchmark's JSON"),
+        ("{", "is not the JSON of a session"),
+        ("[]", "is not the JSON of a session"),
+        ('{"benchmarks": []}', "is not the JSON of a session"),
         (stored(x=(0, 1)), "x: expected seconds above 0, got 0"),
         (stored(x=(1, "y")), "expected seconds above 0, got 'y'"),
         (stored(x=(math.inf, 1)), "expected seconds above 0, got inf"),
+        (stored(), "holds no benchmark"),
+        (stored(**{"a\u202eb": (1, 1)}), "is no name of a benchmark"),
         (stored(x=(True, 1)), "expected seconds above 0, got True"),
     ],
 )
@@ -87,6 +89,8 @@ def test_a_benchmark_without_calibration_is_refused(tmp_path):
         read_benchmarks(write(tmp_path / "a.json", content))
     with pytest.raises(InvalidInputError, match="there is no such file"):
         read_benchmarks(tmp_path / "b.json")
+    with pytest.raises(InvalidInputError, match="cannot be read: Is a directory"):
+        read_benchmarks(tmp_path)
 
 
 def test_the_command_shows_growth_and_fails_on_request_alone(tmp_path):
@@ -99,7 +103,9 @@ def test_the_command_shows_growth_and_fails_on_request_alone(tmp_path):
     assert "gone" in done.output
     failed = CliRunner().invoke(app, ["bench", "compare", str(old), str(new), "--check"])
     assert failed.exit_code != 0
-    assert "a (slower), c (gone)" in str(failed.exception)
+    assert "a: slower than in" in str(failed.exception)
+    assert "; c: in " in str(failed.exception)
+    assert f"cp {new} {old}" in str(failed.exception)
     more = CliRunner().invoke(app, ["bench", "compare", str(old), str(old), "--check"])
     assert more.exit_code == 0
 

@@ -12,6 +12,7 @@ from shiftcast.reported import import_run, make_claim
 from shiftcast.scoring import score_suite
 
 CLASSES = ("cat", "dog", "emu", "fox")
+LOGITS = "logit_cat,logit_dog,logit_emu,logit_fox\n"
 
 
 @pytest.fixture
@@ -113,6 +114,23 @@ def test_files_of_one_set_are_told_which(zoo, bring, tmp_path):
     assert bring(("zoo-test", tmp_path / "hard.npz"), name="hard")[0].outputs == "classes"
 
 
+def test_probabilities_of_one_set_are_told_how_they_become_logits(zoo, bring, tmp_path):
+    np.savez(tmp_path / "one.npz", probs=zoo.logits(0)["zoo-test"])
+    for files in (("zoo-test", tmp_path / "one.npz"), tmp_path / "one.npz"):
+        with pytest.raises(
+            InvalidInputError, match=r"as 'logits': np.log\(probs\).clip\(-100\), which gives"
+        ):
+            bring(files)
+
+
+def test_names_that_are_numbers_may_still_be_positions(zoo, bring, tmp_path):
+    from shiftcast.submitted import opened
+
+    (tmp_path / "t.csv").write_text("predicted\n0\n1\n2\n")
+    with opened(tmp_path / "t.csv", ("1", "2", "3")) as source:
+        assert source.read("logits", 3, 3).array.tolist() == [0, 1, 2]
+
+
 def shuffled(array):
     return array[::-1]
 
@@ -139,11 +157,36 @@ def test_rows_in_another_order_are_found_by_their_labels(zoo, bring, tmp_path):
         ("logit_cat,logit_dog\n1,2\n", "expected a column logit_CLASS for each of cat, dog, emu, fox"),
         ("a,b\n1,2\n", "or the column 'predicted' .*its columns are a, b"),
         ("predicted,logit_cat\n1,2\n", "not both kinds"),
-        ("predicted\nyak\n", "column predicted: expected one of cat, dog, emu, fox, or a number .*got 'yak'"),
+        (
+            "predicted\nyak\n",
+            "column predicted: row 0 .*: expected one of cat, dog, emu, fox, or a number .*got 'yak'$",
+        ),
+        (
+            "predicted\ncat\nCATT\n",
+            r"row 1 \(from 0\): expected one of cat, .*got 'CATT'; did you mean cat\?",
+        ),
+        ("predicted\ncat\n7\n", r"row 1 \(from 0\): expected one of cat, dog, emu, fox, got '7'$"),
+        (
+            "predicted,label\ncat,cat\n,dog\n",
+            r"column predicted: row 1 \(from 0\) is blank, .*; expected one of",
+        ),
+        ("predicted,label\ncat,cat\ncat,dgo\n", r"column label: row 1 .*got 'dgo'; did you mean dog\?"),
         ("predicted\n4\n", "a number from 0 to 3, got '4'"),
         ("predicted\n\n", r"holds no rows|shape|expected one of"),
         ("set,predicted\n,1\n", "column set: row 0 is empty"),
         ("", "cannot be read from a .csv file"),
+        (f"{LOGITS}1,2,3,4\n1,,3,4\n", r"column logit_dog: row 1 \(from 0\) is blank, .*; expected a number"),
+        (f"{LOGITS}1,2,3,4\n1,2,3,nan\n", r"column logit_fox: row 1 \(from 0\) is NaN; expected a finite"),
+        (
+            f"{LOGITS}1,2,3,4\n1,2,3\n",
+            r"column logit_fox: row 1 \(from 0\) is blank, or the row ends before it",
+        ),
+        (f"{LOGITS}1,2,3,4,5\n1,2,3,4,5\n", "its rows hold more cells than its header names columns"),
+        ("predicted,label\ncat,cat\nNA,cat\n", r"column predicted: row 1 .*got 'NA'"),
+        (f"{LOGITS}1,2,3,4\n1,much,3,4\n", r"column logit_dog: row 1 .*: expected a number, got 'much'"),
+        (f"{LOGITS}1,2,3,4\n1,True,3,4\n", r"column logit_dog: row 1 .*: expected a number, got 'True'"),
+        (f"{LOGITS}1,2,3,4\n1,,much,4\n", r"column logit_dog: row 1 \(from 0\) is blank"),
+        (f"set,{LOGITS}zoo-street,1,2,3,4\nzoo-test,1,x,3,4\n", r"column logit_dog: row 1 .*got 'x'"),
     ],
 )
 def test_tables_that_are_no_outputs_are_refused(bring, tmp_path, table, message):

@@ -44,8 +44,8 @@ def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: 
 
 
 def _integer_hint(array: NDArray[Any]) -> str:
-    if array.dtype.kind == "f" and array.size and bool((array == np.floor(array)).all()):
-        return "; convert them with .astype(int)"
+    if whole_floats(array):
+        return "; class indices must be integers: convert them with .astype(int)"
     if array.dtype.kind in "OSU":
         return "; give positions in a stated order of the classes, not their names"
     return ""
@@ -54,8 +54,20 @@ def _integer_hint(array: NDArray[Any]) -> str:
 def _one_hot_hint(array: NDArray[Any], shape: tuple[int, ...], classes: int) -> str:
     if array.shape != (*shape, classes) or array.dtype.kind not in "biuf":
         return ""
-    ones = ((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all()
-    return "; these look one-hot: give labels.argmax(axis=1)" if ones else ""
+    return "; these look one-hot: give labels.argmax(axis=1)" if looks_one_hot(array) else ""
+
+
+def looks_one_hot(array: NDArray[Any]) -> bool:
+    """Return whether every row, of any numbers, has a single 1 and else 0."""
+    for part in (array[:1], array):  # most logits are done with in the first row
+        if not (((part == 0) | (part == 1)).all() and (part.sum(axis=-1) == 1).all()):
+            return False
+    return array.size > 0
+
+
+def whole_floats(array: NDArray[Any]) -> bool:
+    """Return whether an array is of floats that are all whole numbers, as indices read by pandas are."""
+    return array.dtype.kind == "f" and array.size > 0 and bool((array == np.floor(array)).all())
 
 
 def _range_hint(array: NDArray[Any], classes: int) -> str:

@@ -71,7 +71,7 @@ def read_regular(path: Path, limit: int) -> bytes:
         If it is a link, no regular file, or takes more than `limit` bytes.
     """
     if path.is_symlink():
-        raise InvalidInputError(f"{path}: is a symbolic link; expected a file, put a copy in its place")
+        raise InvalidInputError(f"{path}: is a symbolic link; expected a file: put a copy in its place")
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
         about = os.fstat(handle)

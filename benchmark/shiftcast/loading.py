@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # read when tables are asked for: importing the package takes no pandas
     import pandas as pd
 
+    from shiftcast.cards import Suite
     from shiftcast.scores import SuiteScores
 
 SUITE = ("suite", "edition")
 """First columns of every table."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """Every table of the stored suites, one below the other.
 
@@ -53,9 +55,16 @@ class Results:
     controls: pd.DataFrame
     reported: pd.DataFrame
 
+    def __repr__(self) -> str:
+        """Return the names of the tables and how many rows each has."""
+        sizes = (f"{one.name}={len(getattr(self, one.name)):,} rows" for one in fields(self))
+        return f"{type(self).__name__}({', '.join(sizes)})"
+
 
 def load_results(
-    folder: str | Path | None = None, suite: str | None = None, workspace: str | Path | None = None
+    folder: str | Path | None = None,
+    suite: str | Sequence[str] | None = None,
+    workspace: str | Path | None = None,
 ) -> Results:
     """Score what is stored and return every table; needs no images and no torch.
 
@@ -64,14 +73,15 @@ def load_results(
     folder
         The folder of results; the workspace's own `results/` when None.
     suite
-        Name of one suite; all that have results when None. Scoring all takes about a minute.
+        Name of one suite or names of several; all that have results when None. Scoring all takes about a
+        minute.
     workspace
         Folder of the cards; found as by the command line when None.
 
     Raises
     ------
     InvalidInputError
-        If there are no results, or none of that suite.
+        If there are no results, or none of a suite, or `suite` is neither a name nor names.
     UnknownNameError
         If there is no such suite.
 
@@ -87,16 +97,32 @@ def load_results(
     from shiftcast.workspace import find_workspace
 
     place = find_workspace(None if workspace is None else Path(workspace))
-    chosen = None if suite is None else place.suite(suite)
-    results = place.results(chosen) if folder is None else Path(folder)
-    stored = [
-        (one, edition)
-        for one, edition in stored_suites(place, results)
-        if chosen is None or one.name == chosen.name
-    ]
-    if not stored:
-        raise InvalidInputError(f"{results}: holds no results of suite {suite!r}; make some: shiftcast run")
-    return tables_of([score_suite(place, one, results, edition) for one, edition in stored])
+    chosen: list[Suite | None] = [place.suite(name) for name in _names(suite)]
+    scored = []
+    for one in chosen or [None]:
+        results = place.results(one) if folder is None else Path(folder)
+        stored = [own for own in stored_suites(place, results) if one is None or own[0].name == one.name]
+        if one is not None and not stored:
+            raise InvalidInputError(
+                f"{results}: holds no results of suite {one.name!r}; make some: shiftcast run"
+            )
+        scored += [score_suite(place, own, results, edition) for own, edition in stored]
+    return tables_of(scored)
+
+
+def _names(suite: object) -> list[str]:
+    """Return the suites that are asked for, each once; none for all."""
+    from shiftcast.errors import InvalidInputError
+
+    if suite is None:
+        return []
+    given = [suite] if isinstance(suite, str) else suite
+    names = list(given) if isinstance(given, list | tuple) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError(
+            f"suite={suite!r}: expected the name of a suite, a list of names, or None for all with results"
+        )
+    return list(dict.fromkeys(names))
 
 
 def tables_of(all_scores: list[SuiteScores]) -> Results:

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from shiftcast.cards import ArchitectureCard, Suite, explain
-from shiftcast.checks import are_percentages, class_indices, looks_like_probabilities
+from shiftcast.checks import (
+    are_percentages,
+    class_indices,
+    looks_like_probabilities,
+    looks_one_hot,
+    whole_floats,
+)
 from shiftcast.data.loading import edition_tag, load_sets
 from shiftcast.errors import InvalidInputError, MissingDataError, RunError, UnknownNameError
 from shiftcast.files import printable, sha256
@@ -48,6 +54,8 @@ from shiftcast.workspace import Workspace, data_folder
 PACKAGES = ("numpy", "safetensors", "shiftcast")
 PREFIX = "logits/"
 UNKNOWN_FAMILY = "unknown"
+FROM_PROBABILITIES = "np.log(probs).clip(-100), which gives zeros a lower end"
+"""Logits of probabilities."""
 File = tuple[str, Path]
 """The id of a file's set where it holds a single one, else an empty text; and the file."""
 
@@ -318,7 +326,7 @@ def _of_file(suite: Suite, asked: str, file: Path, keys: Sequence[str]) -> Mappi
         if len(offered) != 1:
             raise InvalidInputError(
                 f"{file}: expected one array, 'logits' (n, K) or 'classes' (n,), of the set {asked!r}; it "
-                f"holds {printable(', '.join(keys), 200) or 'nothing'}"
+                f"holds {printable(', '.join(keys), 200) or 'nothing'}{_probs_hint(keys)}"
             )
         return {asked: offered[0]}
     if set(keys) & ONE_SET:
@@ -326,7 +334,7 @@ def _of_file(suite: Suite, asked: str, file: Path, keys: Sequence[str]) -> Mappi
         raise InvalidInputError(
             f"{file}: holds one set ({printable(str(sorted(keys)), 200)}), but not which; name it: "
             f"--predictions {test}={file.name}, or give an array for each set of suite {suite.name!r}, "
-            f"called by its id: numpy.savez({file.name!r}, **{{{test!r}: logits, …}})"
+            f"called by its id: numpy.savez({file.name!r}, **{{{test!r}: logits, …}}){_probs_hint(keys)}"
         )
     found: dict[str, str] = {}
     for key in keys:
@@ -337,12 +345,18 @@ def _of_file(suite: Suite, asked: str, file: Path, keys: Sequence[str]) -> Mappi
     return found
 
 
+def _probs_hint(keys: Sequence[str]) -> str:
+    """Say how probabilities become logits, where an archive of one set holds the former alone."""
+    only = "probs" in keys and not set(keys) & set(OUTPUTS)
+    return f"; of probabilities save the logarithm, as 'logits': {FROM_PROBABILITIES}" if only else ""
+
+
 def _stored(outputs: Outputs, known: KnownSet, classes: int) -> StoredSet:
     """Return the outputs on one set as they are stored, held against what is known of it."""
     what, array = outputs.what, outputs.array
     if outputs.labels is not None and known.labels is not None:
         _check_labels(what, outputs.labels, known.labels)
-    if array.dtype.kind in "iu" and array.ndim == 1:
+    if array.ndim == 1 and (array.dtype.kind in "iu" or (len(array) == known.n and whole_floats(array))):
         checked = class_indices(what, array, (known.n,), classes)
         stored = store_classes(checked, classes, known.labels)
     else:
@@ -377,6 +391,8 @@ def _refuse_mixture(files: Sequence[File], stored: Mapping[str, StoredSet]) -> N
 
 def _checked(what: str, array: NDArray[Any], n: int, classes: int) -> NDArray[Any]:
     """Return logits (n, K) as they are, or refuse the array with what to do about it."""
+    if array.shape == (n, classes) and array.dtype.kind in "iubf":
+        _refuse_counts(what, array)
     if array.dtype.kind in "iub":
         raise InvalidInputError(
             f"{what}: expected logits (floats), got {array.dtype} {array.shape}; these look like class "
@@ -394,11 +410,34 @@ def _checked(what: str, array: NDArray[Any], n: int, classes: int) -> NDArray[An
         where = np.argwhere(bad)[0].tolist()
         raise InvalidInputError(
             f"{what}: {int(bad.sum()):,} logits are not finite or beyond {LARGEST_LOGIT:,.0f} in size, "
-            f"the first at index {where} ({array[tuple(where)]}); take each row's maximum off, which changes "
-            "no probability, and give logarithms of 0 a lower end such as -100"
+            f"the first at index {where} ({array[tuple(where)]}); {_finite_hint(array[tuple(where)])}"
         )
     _refuse_probabilities(what, array)
     return array
+
+
+def _refuse_counts(what: str, array: NDArray[Any]) -> None:
+    """Refuse one-hot rows, and logits that are kept as integers."""
+    if looks_one_hot(array):
+        raise InvalidInputError(
+            f"{what}: expected logits (floats), got {array.dtype} {array.shape}; these look one-hot, a 1 in "
+            "each row and else 0: save the network's outputs before argmax, or give class indices: "
+            "array.argmax(axis=1)"
+        )
+    if array.dtype.kind in "iu":
+        raise InvalidInputError(
+            f"{what}: expected logits (floats), got {array.dtype} {array.shape}; save them as float32: "
+            "array.astype('float32')"
+        )
+
+
+def _finite_hint(value: Any) -> str:
+    if np.isnan(value):
+        return "NaN is no output: compute the network's outputs for that image again"
+    return (
+        "take each row's maximum off, which changes no probability, and give logarithms of 0 a lower end "
+        "such as -100"
+    )
 
 
 def _shape_hint(array: NDArray[Any], n: int, classes: int) -> str:
@@ -416,5 +455,6 @@ def _refuse_probabilities(what: str, array: NDArray[Any]) -> None:
     if shares or are_percentages(array, sums):
         raise InvalidInputError(
             f"{what}: these are probabilities (no row has a value below 0, and each sums to "
-            f"{1 if shares else 100}); save the logits, or the probabilities' logarithm"
+            f"{1 if shares else 100}); save the logits, or the probabilities' logarithm: "
+            f"{FROM_PROBABILITIES if shares else FROM_PROBABILITIES.replace('probs', 'probs / 100')}"
         )

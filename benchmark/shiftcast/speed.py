@@ -89,14 +89,27 @@ def read_benchmarks(path: Path) -> Benchmarks:
                 raise InvalidInputError(
                     f"{path}: {one['name']} carries no {CALIBRATION}; make the file with: make bench"
                 )
-            readings[str(one["name"])] = _reading(path, one["name"], one["stats"]["min"], extra[CALIBRATION])
+            name = _printable(path, one["name"])
+            readings[name] = _reading(path, name, one["stats"]["min"], extra[CALIBRATION])
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path}: there is no such file; make one with: make bench") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        raise InvalidInputError(f"{path}: is not pytest-benchmark's JSON ({error!r})") from error
+    except InvalidInputError:
+        raise
+    except OSError as error:
+        raise InvalidInputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInputError(
+            f"{path}: is not the JSON of a session of benchmarks, or not all of it; make one with: make bench"
+        ) from error
+    if not readings:
+        raise InvalidInputError(f"{path}: holds no benchmark; make a session with: make bench")
     return Benchmarks(f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores", readings)
+
+
+def _printable(path: Path, name: object) -> str:
+    if not isinstance(name, str) or not name.isprintable():
+        raise InvalidInputError(f"{path}: {name!r} is no name of a benchmark")
+    return name
 
 
 def _reading(path: Path, name: str, seconds: object, calibration: object) -> Reading:

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ WIDEST = 160
 """Bytes of a value up to which an array is read and refused for what it is: numbers as text take 128."""
 SET, PREDICTED, LABEL, PREFIX = "set", "predicted", "label", "logit_"
 """Columns of tables."""
+BLANK = "is blank, or the row ends before it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +200,10 @@ class _Table:
             self.table = pd.read_csv(file, dtype={SET: str, PREDICTED: str, LABEL: str})
         except (ValueError, OSError, pd.errors.ParserError) as error:
             raise _refusal(file, "", error) from error
+        if len(self.table) and not isinstance(self.table.index, pd.RangeIndex):  # pandas shifts them
+            raise InvalidInputError(
+                f"{file}: its rows hold more cells than its header names columns; expected as many"
+            )
         self.columns = [str(name) for name in self.table.columns if str(name).startswith(PREFIX)]
         if bool(self.columns) == (PREDICTED in self.table):
             held = printable(", ".join(map(str, self.table.columns[:12])), 200)
@@ -229,22 +235,74 @@ class _Table:
                 f"{self.file}: expected a column {PREFIX}CLASS for each of {_some(self.classes)} (or for "
                 f"each number from 0), got {_some(found)}"
             )
+        columns = [found[name] for name in order]
         try:
-            return own[[found[name] for name in order]].to_numpy(dtype=np.float64)
+            array = own[columns].to_numpy(dtype=np.float64)
         except ValueError as error:
-            raise _refusal(self.file, f"{PREFIX}… ", error) from error
+            raise self._no_number(own, columns) from error
+        if np.isnan(array).any():
+            raise self._no_number(own, columns)
+        return array
+
+    def _no_number(self, own: pd.DataFrame, columns: Sequence[str]) -> InvalidInputError:
+        """Return the refusal of the first cell of logits that is no number: row, column, what it holds."""
+        row, place = np.argwhere(~own[columns].map(_is_number).to_numpy())[0].tolist()
+        column = columns[place]
+        where = f"{self.file}: column {column}: {self._row(own[column], row)}"
+        held = self._as_written(column, own.index[row])
+        if not held.strip():
+            return InvalidInputError(f"{where} {BLANK}; expected a number in each column")
+        if held.strip().lower().lstrip("+-") == "nan":
+            return InvalidInputError(
+                f"{where} is NaN; expected a finite number: compute the network's output for that image again"
+            )
+        return InvalidInputError(f"{where}: expected a number, got {printable(repr(held), 80)}")
+
+    def _as_written(self, column: str, row: int) -> str:
+        """Return a cell's text, which pandas may have taken for a missing value."""
+        return str(pd.read_csv(self.file, dtype=str, na_filter=False)[column].iloc[row])
+
+    def _row(self, column: pd.Series[Any], position: int) -> str:
+        return f"row {column.index[position]} (from 0)"
 
     def _classes(self, column: pd.Series[Any]) -> NDArray[np.int64]:
         """Return classes as positions: they are given by name, or as numbers from 0."""
         named = {name: place for place, name in enumerate(self.classes)}
         numbered = {str(place): place for place in range(len(self.classes))}
-        places = named if set(column) <= set(named) else numbered
-        if strange := [value for value in column if value not in places]:
-            raise InvalidInputError(
-                f"{self.file}: column {column.name}: expected one of {_some(self.classes)}, or a number from "
-                f"0 to {len(self.classes) - 1}, got {printable(repr(strange[0]), 80)}"
-            )
+        held = set(column)
+        by_name = held <= set(named) or (bool(held & set(named)) and not held <= set(numbered))
+        places = named if by_name else numbered
+        strange = next((row for row, value in enumerate(column) if value not in places), None)
+        if strange is not None:
+            raise InvalidInputError(self._no_class(column, strange, by_name))
         return np.array([places[value] for value in column], dtype=np.int64)
+
+    def _no_class(self, column: pd.Series[Any], row: int, by_name: bool) -> str:
+        """Say of a row that it holds no class, and which may be meant where others are given by name."""
+        value = column.iloc[row]
+        expected = f"one of {_some(self.classes)}"
+        if not by_name:
+            expected += f", or a number from 0 to {len(self.classes) - 1}"
+        where = f"{self.file}: column {column.name}: {self._row(column, row)}"
+        if not isinstance(value, str):
+            value = self._as_written(str(column.name), column.index[row])
+        if not value.strip():
+            return f"{where} {BLANK}; expected {expected}"
+        hint = _near(value, self.classes) if by_name else ""
+        return f"{where}: expected {expected}, got {printable(repr(value), 80)}{hint}"
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        return not np.isnan(float(cell))
+    except ValueError:
+        return False
+
+
+def _near(value: str, names: Sequence[str]) -> str:
+    known = {name.lower(): name for name in names}
+    near = get_close_matches(value.strip().lower()[:WIDEST], list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(known[name] for name in near)}?" if near else ""
 
 
 def _some(names: Sequence[str] | Mapping[str, Any]) -> str:

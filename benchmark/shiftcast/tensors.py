@@ -56,11 +56,14 @@ class Claims:
         What is written beside them.
     problems
         Everything that is wrong; a file with any is not to be read further.
+    truncated
+        Whether the one thing that is wrong is that the file ends too early.
     """
 
     tensors: Mapping[str, Claim]
     metadata: Mapping[str, str]
     problems: Sequence[Mismatch]
+    truncated: bool = False
 
 
 def read_claims(start: bytes, size: int) -> Claims:
@@ -73,10 +76,14 @@ def read_claims(start: bytes, size: int) -> Claims:
     size
         Bytes of the whole file.
     """
-    length = int.from_bytes(start[:8], "little") if len(start) >= 8 else -1
+    length = int.from_bytes(start[:8], "little")
+    if size < 8:
+        return Claims({}, {}, [Mismatch("8 bytes or more", f"{size} bytes: it is truncated")], truncated=True)
+    if size - 8 < length <= LARGEST_HEADER:
+        return Claims({}, {}, [_short_of(f"{8 + length:,} bytes or more", size)], truncated=True)
     if length < 2 or length > min(size - 8, LARGEST_HEADER):
         expected = f"a header of 2 to {min(max(size - 8, 2), LARGEST_HEADER):,} bytes"
-        return Claims({}, {}, [Mismatch(expected, f"one of {length:,}" if length >= 0 else f"{size} bytes")])
+        return Claims({}, {}, [Mismatch(expected, f"one of {length:,}")])
     try:
         header = parse_json(start[8 : 8 + length])
     except ValueError as error:
@@ -96,7 +103,15 @@ def read_claims(start: bytes, size: int) -> Claims:
             tensors[name] = claim
         else:
             problems.append(Mismatch(f"{_short(name)}: {claim.expected}", claim.found))
-    return Claims(tensors, metadata, [*problems, *_misplaced(tensors, size - 8 - length)])
+    problems += _misplaced(tensors, size - 8 - length)
+    end = 8 + length + max((claim.end for claim in tensors.values()), default=0)
+    if end <= size:
+        return Claims(tensors, metadata, problems)
+    return Claims(tensors, metadata, [*problems, _short_of(f"{end:,} bytes", size)], truncated=not problems)
+
+
+def _short_of(claimed: str, size: int) -> Mismatch:
+    return Mismatch(f"{claimed}, as the file's header tells", f"{size:,} bytes: it is truncated")
 
 
 def _claim(entry: Any) -> Claim | Mismatch:
@@ -121,15 +136,13 @@ def _counts(value: Any) -> bool:
 
 
 def _misplaced(tensors: Mapping[str, Claim], room: int) -> list[Mismatch]:
-    """Return tensors that overlap, leave gaps or reach beyond the file."""
+    """Return tensors that overlap or leave gaps, and bytes that are left over."""
     problems, end = [], 0
     for name, claim in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         if claim.start != end:
             what = "overlaps the one before" if claim.start < end else "leaves a gap before it"
             expected = f"{_short(name)} to begin at byte {end:,}"
             problems.append(Mismatch(expected, f"{claim.start:,}: it {what}"))
-        if claim.end > room:
-            problems.append(Mismatch(f"{_short(name)} to end within {room:,} bytes", f"{claim.end:,}"))
         end = max(end, claim.end)
     if end < room:
         problems.append(Mismatch(f"tensors of {end:,} bytes", f"{room:,} bytes after the header"))

@@ -1,6 +1,7 @@
 """`shiftcast diff`: two states of results as a user has them: folders and git revisions."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
+from shiftcast.leaderboard.difference import FEW
 
 
 def run(workspace, *arguments):
@@ -39,6 +41,30 @@ def test_rows_that_moved_are_shown(workspace, states):
     found = json.loads(run(workspace, results, other, "--json").stdout)
     assert {"natural shifts", "synthetic shifts"} & {row["board"] for row in found["rows"]}
     assert {row["suite"] for row in found["rows"]} == {"tiny"}
+    assert found["runs"] == {"tiny": {"added": ["test_vit/tiny/seed-0"], "removed": []}}
+
+
+def test_the_cause_is_said_first_and_what_nothing_can_be_told_of_in_one_line(workspace, states):
+    results, other = states
+    lines = run(workspace, results, other).stdout.splitlines()
+    assert lines[0] == "tiny: runs added: test_vit/tiny/seed-0"
+    found = json.loads(run(workspace, results, other, "--json").stdout)
+    few = [row for row in found["rows"] if row["verdict"] == FEW]
+    (folded,) = [line for line in lines if line.startswith(f"tiny: {len(few)} rows of estimators moved")]
+    largest = max(few, key=lambda row: abs(row["change"]))
+    assert f"by at most {abs(largest['change']):.2f} pp ({largest['row']}, {largest['board']})" in folded
+    assert sum(FEW in line for line in lines) == 2, "the line, and the last one's count"
+    back = run(workspace, other, results).stdout.splitlines()
+    assert back[0] == "tiny: runs removed: test_vit/tiny/seed-0"
+
+
+def test_of_many_runs_the_first_are_named(workspace, states):
+    results, other = states
+    shutil.rmtree(results / "tiny/test_vit")
+    for name in ("test_convnext", "test_resnet"):
+        shutil.rmtree(results / "tiny" / name, ignore_errors=True)
+    first = run(workspace, results, other).stdout.splitlines()[0]
+    assert re.fullmatch(r"tiny: runs added: (\S+, ){2}\S+ and \d+ more", first)
 
 
 @pytest.mark.parametrize("above", [0, 1])

@@ -5,6 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+from shiftcast.cli.app import app
+from shiftcast.runs import RunFolder
 
 SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 WITHOUT_TORCH = (
@@ -76,6 +80,57 @@ def test_problems_end_in_exit_code_1_and_usage_in_2(zoo, run, tmp_path):
     assert run("validate", place, "--against", "nothing")[0] == 2
     assert run("ledger", place, "--level", "best")[0] == 2
     assert run("submit", "zoo", "--architecture", "x")[0] == 2
+
+
+def test_a_suite_must_be_named(zoo, run, tmp_path):
+    zoo.submit("net", zoo.logits(0))
+    np.savez(tmp_path / "mine.npz", **zoo.logits(1))
+    before = sorted(zoo.results.rglob("*"))
+    code, _, error = run("submit", "--predictions", tmp_path / "mine.npz", "--architecture", "mine")
+    assert code == 2
+    assert "shiftcast submit SUITE --predictions" in error
+    assert "zoo" in error
+    assert "shiftcast list suites" in error
+    assert sorted(zoo.results.rglob("*")) == before
+
+
+def test_what_comes_next_is_said_and_a_new_results_folder(zoo, run, tmp_path):
+    np.savez(tmp_path / "mine.npz", **zoo.logits(1))
+    given = ("submit", "zoo", "--predictions", tmp_path / "mine.npz", "--architecture", "mine")
+    zoo.results.mkdir(exist_ok=True)
+    code, said, _ = run(*given)
+    assert code == 0
+    assert "commit this folder alone: maintainers renew the board. To look at it locally" in said
+    assert "new results folder" not in said
+    code, said, _ = run(*given, "--results", tmp_path / "typo")
+    assert code == 0
+    assert f"made a new results folder, as there was none: {tmp_path / 'typo'}" in said
+    assert "commit this folder" not in said
+    assert "new results folder" not in run(*given, "--results", tmp_path / "typo", "--force")[1]
+
+
+def test_a_family_is_spelt_as_the_cards_spell_it(workspace, make_results, tmp_path):
+    results = make_results()
+    _, sets = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read()
+    np.savez(tmp_path / "mine.npz", **{name: one.logits for name, one in sets.items()})
+    family = workspace.architecture("test_vit").family
+    given = ["submit", "tiny", "--predictions", str(tmp_path / "mine.npz"), "--architecture", "mine"]
+
+    def call(name, *more):
+        command = ["--workspace", str(workspace.root), *given, "--family", name, *more]
+        done = CliRunner().invoke(app, command)
+        assert done.exception is None
+        place = RunFolder(results / "tiny" / "mine" / "self-reported" / "seed-0")
+        return done.output, place.read_reported()[0].family
+
+    said, stored = call(family.upper())
+    assert f"family {family.upper()!r} is taken for {family!r}" in said
+    assert stored == family
+    assert "architecture card," not in said
+    said, stored = call(family.replace("_", "-"), "--force")
+    assert "is that of no architecture card" in said
+    assert f"did you mean {family}" in said
+    assert stored == family.replace("_", "-")
 
 
 def test_old_and_new_stand_side_by_side(zoo, run, tmp_path):

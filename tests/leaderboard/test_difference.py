@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shiftcast.leaderboard.difference import BEYOND, FEW, GONE, NEW, OTHERS, WITHIN, moved_rows
+from shiftcast.leaderboard.difference import (
+    BEYOND,
+    FEW,
+    GONE,
+    NEW,
+    OTHERS,
+    WITHIN,
+    changed_runs,
+    moved_rows,
+)
 
 
 def predicted(scores, change):
@@ -81,6 +90,24 @@ def test_a_model_moves_against_the_noise_of_its_images(scores, more, verdict):
     away = 196 * ((old * (1 - old) + new * (1 - new)) / n) ** 0.5
     assert (row["low"], row["high"]) == pytest.approx((row["change"] - away, row["change"] + away), rel=1e-3)
     assert row["verdict"] == verdict
+
+
+def test_runs_that_came_and_went_are_named(scores):
+    assert changed_runs(scores, scores) == ([], [])
+    runs = scores.runs.sort_values(["architecture", "recipe", "seed"]).reset_index(drop=True)
+    names = [
+        f"{a}/{r}/seed-{s}"
+        for a, r, s in zip(runs["architecture"], runs["recipe"], runs["seed"], strict=True)
+    ]
+    done = [place for place in runs.index if runs["status"][place] == "ok"]
+    lost, stale = done[:2]
+    fewer = runs.assign(status=runs["status"].astype(object))
+    fewer.loc[stale, "status"] = "stale: older images"
+    fewer = dataclasses.replace(scores, runs=fewer.drop(index=lost))
+    named = [names[lost], f"{names[stale]} (in the other state stale: older images)"]
+    assert changed_runs(fewer, scores) == (named, [])
+    assert changed_runs(scores, fewer) == ([], named)
+    assert changed_runs(None, scores) == ([names[place] for place in done], [])
 
 
 def test_a_suite_that_one_state_lacks_is_new_or_gone(scores):

@@ -121,7 +121,7 @@ def test_details_fold_each_labelled_shift(page):
     folds = re.findall(r"<summary>(.*?)</summary>", page)
     names = ["photos (natural)", "sketches (natural)", "fog (synthetic)", "noise (synthetic)"]
     assert [fold.split(":")[0] for fold in folds if "pp" in fold] == names
-    assert page.count("<details>") == page.count("</details>") == 11
+    assert page.count("<details>") == page.count("</details>") == 12
     assert "MAE, fog-5" in page
 
 

@@ -4,6 +4,7 @@
 """
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -64,6 +65,38 @@ def test_a_phone_shows_it_without_scrolling_sideways(which, path, scheme, visit,
     assert all(right <= PHONE["width"] for right in page.evaluate(wide))
 
 
+def test_a_phone_tells_the_ticks_of_confusion_apart(digits, visit):
+    for path, name in (("models/test_vit--tiny", "bins"), ("shifts/contrast", "histogram")):
+        page = visit(digits, f"tiny/{path}.html", viewport=PHONE)
+        ticks = page.locator(f'figure[data-chart="{name}"] .role-axis-label').first.locator("text")
+        assert ticks.all_text_contents() == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+        boxes = [ticks.nth(place).bounding_box() for place in range(6)]
+        ends = [(box["x"], box["x"] + box["width"]) for box in boxes]
+        assert all(end + 5 < start for (_, end), (start, _) in pairwise(ends))
+
+
+@pytest.mark.parametrize("width", [PHONE["width"], 200])
+def test_a_matrix_has_numbers_where_they_fit(digits, visit, width):
+    page = visit(digits, "tiny/models/test_vit--tiny.html", viewport={**PHONE, "width": width})
+    matrix = page.locator('figure[data-chart="matrix"]')
+    assert (matrix.locator(".mark-text.role-mark text").count() > 0) == (width == PHONE["width"])
+    assert "too narrow" in matrix.inner_text()
+
+
+def test_a_chart_by_shift_is_as_high_as_its_shifts(board, visit):
+    page = visit(board, "sample/estimators/ATC.html", viewport=PHONE)
+    choose(page, "shift", "shift:fog")
+    for name in ("errors", "coverage"):
+        figure = page.locator(f'figure[data-chart="{name}"]')
+        gap = (
+            figure.locator(".plot").bounding_box()["height"] - figure.locator("svg").bounding_box()["height"]
+        )
+        assert gap < 10, name
+    title = page.locator('figure[data-chart="coverage"] .role-axis-title text').bounding_box()
+    plot = page.locator('figure[data-chart="coverage"] svg').bounding_box()
+    assert title["x"] + title["width"] <= plot["x"] + plot["width"]
+
+
 def test_a_click_sorts_and_another_turns_it_round(board, visit):
     page = visit(board)
     head = page.locator(f"{ESTIMATORS} th", has_text="MAE pp")
@@ -118,20 +151,25 @@ def test_the_keyboard_reaches_and_sorts_a_table(board, visit):
 def test_filters_hide_rows_and_count_them(board, visit):
     page = visit(board)
     count = page.locator('output[data-count="estimators"]')
-    assert count.inner_text() == "6 of 36 rows"
+    assert count.inner_text() == "6 of 36 rows (shift: all natural)"
     choose(page, "track", "T2")
     assert set(column(page, ESTIMATORS, "track")) == {"T2"}
-    assert count.inner_text() == "2 of 36 rows"
+    assert count.inner_text() == "2 of 36 rows (shift: all natural, track: T2)"
     choose(page, "shift", "shift:sketches")
     assert set(column(page, ESTIMATORS, "shift")) == {"sketches"}
     choose(page, "track", "")
     page.get_by_label("Find in estimators").fill("partition")
     assert column(page, ESTIMATORS, "estimator") == ["ConfusionPartition"]
-    assert count.inner_text() == "1 of 36 rows"
+    assert count.inner_text() == "1 of 36 rows (shift: sketches, text: partition)"
     page.get_by_label("Find in estimators").fill("no such thing")
     assert column(page, ESTIMATORS, "estimator") == []
     choose(page, "family", "NET-B")
     assert column(page, "#table-models", "family") == ["NET-B"]
+    said_of_models = page.locator('output[data-count="models"]').inner_text()
+    assert said_of_models.startswith("1 of ")
+    assert said_of_models.endswith("rows (family: NET-B)")
+    choose(page, "family", "")
+    assert "of" not in page.locator('output[data-count="models"]').inner_text(), "nothing is hidden"
 
 
 def test_a_filter_of_a_table_is_its_own(board, visit):

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from shiftcast.cli.page import write_page
 from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
+from shiftcast.page import make
 from shiftcast.page.captions import CAPTIONS
 from shiftcast.page.charts import specs
 from shiftcast.page.html import script_text
@@ -95,8 +97,9 @@ def test_seconds_that_scoring_took_change_nothing(section):
     assert site([Section(scores, "sample", outputs=section.outputs)], "") == site([section], "")
 
 
-def test_two_runs_of_the_command_write_the_same_bytes(tiny, digits, tmp_path):
+def test_two_runs_of_the_command_write_the_same_bytes(tiny, digits, tmp_path, capsys):
     write_page(tiny, tiny.results(), tmp_path / "again", ["tiny"], images=False)
+    assert capsys.readouterr().err == "reading and scoring tiny\n"
     first = {path.relative_to(digits): path.read_bytes() for path in digits.rglob("*") if path.is_file()}
     again = tmp_path / "again"
     assert first == {
@@ -163,6 +166,28 @@ def test_without_the_extra_the_command_to_install_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'shiftcast\[page\]'"):
         vega_bundle()
+
+
+def test_what_takes_long_is_said_before_and_counted(section, tiny, monkeypatch, tmp_path, capsys):
+    """Two suites of which the scoring takes a hundred seconds each."""
+    clock = [0.0]
+
+    def scored(*_):
+        clock[0] += 100
+        return section.scores
+
+    suite = tiny.suite("tiny")
+    monkeypatch.setattr(make, "_stored", lambda *_: [(Path(), suite, ""), (Path(), suite, "other")])
+    monkeypatch.setattr(make, "score_suite", scored)
+    monkeypatch.setattr(make, "read_pool", lambda *_: (SimpleNamespace(scored=[]), None))
+    monkeypatch.setattr("shiftcast.cli.page.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    write_page(tiny, tiny.results(), tmp_path / "site", [], images=False)
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "reading and scoring tiny (1 of 2)",
+        "reading and scoring tiny@other (2 of 2)",
+    ]
+    assert "in 200.0 s" in said.out
 
 
 def test_unknown_and_empty_suites_are_refused_before_anything_is_written(tiny, tmp_path):

@@ -116,9 +116,75 @@ def test_all_problems_are_listed_not_only_the_first(zoo, look):
     (place.path / "notes.txt").write_text("see here")
     report = look(place.path)
     text = found(report)
-    for part in ("run.json, note", "run.json, parameters", "run.json, epochs", "to end within", "notes.txt"):
+    for part in (
+        "run.json, note",
+        "run.json, parameters",
+        "run.json, epochs",
+        "it is truncated",
+        "notes.txt",
+    ):
         assert part in text
     assert len(report.problems) >= 5
+
+
+@pytest.mark.parametrize("kept", [-1, -200, 60, 4, 0])
+def test_a_truncated_file_is_one_problem(zoo, look, kept):
+    place = zoo.submit("net", zoo.logits(0))
+    whole = place.predictions_path.read_bytes()
+    place.predictions_path.write_bytes(whole[:kept])
+    (problem,) = look(place.path).problems
+    assert problem.file == str(place.predictions_path)
+    assert problem.found == f"{len(whole[:kept]):,} bytes: it is truncated"
+    if kept < 0:
+        assert problem.expected == f"{len(whole):,} bytes, as the file's header tells"
+
+
+@pytest.mark.parametrize("name", ["run.json", "predictions.safetensors"])
+def test_a_link_is_one_problem(zoo, look, tmp_path, name):
+    place = zoo.submit("net", zoo.logits(0))
+    (place.path / name).rename(tmp_path / name)
+    (place.path / name).symlink_to(tmp_path / name)
+    report = look(place.path)
+    (problem,) = report.problems
+    assert (problem.found, problem.remedy) == ("a symbolic link", "put a copy in its place")
+    assert not report.looked[0].valid
+
+
+def test_keys_that_are_not_as_they_must_be_are_named_in_our_words(zoo, look):
+    place = zoo.submit("net", zoo.logits(0))
+    values = json.loads(place.record_path.read_text()) | {"more": 1, "parameters": "many", "note": "a\nb"}
+    del values["family"]
+    place.record_path.write_text(json.dumps(values))
+    said = {one.file.rpartition(", ")[2]: (one.expected, one.found) for one in look(place.path).problems}
+    assert said["more"] == ("no key of that name", "one, with 1")
+    assert said["family"] == ("this key", "none")
+    assert said["parameters"] == (
+        "a valid integer, unable to parse string as an integer",
+        "'many'",
+    )
+    assert said["note"][0].startswith("one line of printable characters")
+
+
+def test_folders_between_a_suite_and_a_run_are_looked_at_as_well(zoo, look, base, tmp_path):
+    zoo.submit("net-1", zoo.logits(30, 3.0), family="family-1", seed=1)
+    model = zoo.results / "zoo" / "net-1"
+    for folder in (model, model / "self-reported"):
+        report = look(folder)
+        assert not report.problems
+        assert report.root == zoo.results
+        assert [str(one.place.key) for one in report.looked] == [
+            "net-1/self-reported/seed-0",
+            "net-1/self-reported/seed-1",
+        ]
+        assert [change.name for change in report.changes] == ["zoo/net-1/self-reported"]
+    (model / "notes.txt").write_text("see here")
+    assert [problem.found for problem in look(model).problems] == ["another file"]
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "zoo").symlink_to(zoo.results / "zoo")
+    for folder in ("net-1", "net-1/self-reported"):
+        report = look(tmp_path / "tree" / "zoo" / folder)
+        assert [problem.found for problem in report.problems] == ["a symbolic link"]
+        assert not report.looked
 
 
 def test_additions_are_valid_and_shown_old_against_new(zoo, look, base):
@@ -265,7 +331,7 @@ def test_trained_runs_are_checked_as_well(workspace, make_results, tmp_path):
     record["recipe"]["learning_rate"] = -1
     place.record_path.write_text(json.dumps(record))
     text = found(validate(workspace, place.path, tmp_path))
-    assert "learning_rate\n  expected: Input should be greater than 0" in text
+    assert "learning_rate\n  expected: greater than 0\n  found:    -1" in text
     record["recipe"]["learning_rate"] = 0.002
     place.record_path.write_text(json.dumps(record))
     (problem,) = validate(workspace, place.path, tmp_path).problems

@@ -213,7 +213,7 @@ def submit(
     ],
     architecture: Annotated[str, typer.Option(help="What to call the model.")],
     suite: Annotated[
-        str | None, typer.Argument(help="Name of the suite [default: that with the most runs].")
+        str | None, typer.Argument(help="Name of the suite (needed); see: shiftcast list suites")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which of several trainings of it.")] = 0,
     family: Annotated[
@@ -230,7 +230,7 @@ def submit(
     from shiftcast.cli.submit import files_of, submit_predictions, which_suite
 
     workspace = _workspace(context)
-    chosen = which_suite(workspace, suite, results)
+    chosen = which_suite(workspace, suite)
     options = (architecture, seed, family, parameters, note, results, force)
     submit_predictions(workspace, chosen, files_of(predictions), *options)
 
@@ -238,7 +238,9 @@ def submit(
 @app.command()
 def validate(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="Folder of a run, of a suite's runs, or of results.")],
+    path: Annotated[
+        Path, typer.Argument(help="Folder of a run, of a model's or a suite's runs, or of results.")
+    ],
     against: Annotated[
         str | None,
         typer.Option(metavar="REV_OR_DIR", help="Git revision or folder with results as they were."),
@@ -330,7 +332,7 @@ def score(
     context: typer.Context,
     estimator: Annotated[str, typer.Argument(help="FILE.py:Class or package.module:Class.")],
     suite: Annotated[
-        str | None, typer.Argument(help="Name of a suite [default: that with the most runs].")
+        str | None, typer.Argument(help="Name of a suite [default: that with the most architectures].")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     contract: Annotated[

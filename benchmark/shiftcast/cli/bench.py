@@ -124,12 +124,13 @@ def compare_files(
     typer.echo(comparison_table(found))
     if before.machine != after.machine:
         typer.echo("Other processors: ratios to the kernel need not carry over, so nothing is judged.")
-    elif check and (bad := [one for one in found if one.verdict in ("slower", "gone")]):
-        told = ", ".join(f"{one.name} ({one.verdict})" for one in bad)
-        raise CheckFailedError(
-            f"{told}: slower than {old} says by more than {factor:g} x; if that is meant, renew the file "
-            "with: make bench"
-        )
+    elif check:
+        slower = ", ".join(one.name for one in found if one.verdict == "slower")
+        gone = ", ".join(one.name for one in found if one.verdict == "gone")
+        problems = [f"{slower}: slower than in {old} by more than {factor:g} x"] if slower else []
+        problems += [f"{gone}: in {old} and not in {new}"] if gone else []
+        if problems:
+            raise CheckFailedError(f"{'; '.join(problems)}. If that is meant: cp {new} {old}")
 
 
 def comparison_table(found: Sequence[Comparison]) -> str:

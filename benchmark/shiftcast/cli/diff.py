@@ -6,21 +6,22 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from shiftcast.cards import Suite
 from shiftcast.errors import InvalidInputError
 from shiftcast.leaderboard.cache import content_key
-from shiftcast.leaderboard.difference import moved_rows
+from shiftcast.leaderboard.difference import FEW, FEWEST_ARCHITECTURES, changed_runs, moved_rows
 from shiftcast.leaderboard.text import count, points, signed
 from shiftcast.revisions import find_commit, unpack
+from shiftcast.scores import SuiteScores
 from shiftcast.scoring import score_suite
 from shiftcast.status import stored_suites
 from shiftcast.workspace import Workspace, find_workspace
@@ -28,11 +29,32 @@ from shiftcast.workspace import Workspace, find_workspace
 KEPT = ("architectures", "datasets", "benchmark/recipes", "benchmark/suites", "results")
 """What of a revision the board is made from."""
 NEEDED = ("benchmark/suites", "results")
+MOST_RUNS = 4
+"""Runs that are named in one line."""
 State = tuple[Workspace, Path]
 
 
+@dataclass
+class Found:
+    """What differs between two states.
+
+    Parameters
+    ----------
+    rows
+        The rows that moved, with their suite.
+    runs
+        For each suite that has any, its runs that were added and removed.
+    same
+        The suites in which no row moved.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    runs: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    same: list[str] = field(default_factory=list)
+
+
 def show_difference(workspace: Workspace, old: str, new: str, suite: str | None, as_json: bool) -> bool:
-    """Print the rows that moved; return whether any did.
+    """Print the runs that came or went and the rows that moved; return whether any row did.
 
     Parameters
     ----------
@@ -51,13 +73,14 @@ def show_difference(workspace: Workspace, old: str, new: str, suite: str | None,
         If either is neither a folder nor a revision, or holds no results.
     """
     with _state(workspace, old) as before, _state(workspace, new) as after:
-        found, same = _moved(before, after, suite)
+        found = _difference(before, after, suite)
     if as_json:
-        table = [{key: None if value != value else value for key, value in row.items()} for row in found]
-        print(json.dumps({"old": old, "new": new, "rows": table, "unchanged": same}, indent=1))  # noqa: T201
+        rows = [{key: None if value != value else value for key, value in row.items()} for row in found.rows]
+        whole = {"old": old, "new": new, "runs": found.runs, "rows": rows, "unchanged": found.same}
+        print(json.dumps(whole, indent=1))  # noqa: T201
     else:
-        _print(pd.DataFrame(found), same)
-    return bool(found)
+        _print(found)
+    return bool(found.rows)
 
 
 @contextmanager
@@ -90,56 +113,89 @@ def _unpacked(workspace: Workspace, revision: str, place: Path) -> Workspace:
     return find_workspace(place / inside)
 
 
-def _moved(before: State, after: State, suite: str | None) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the rows that moved, with their suite, and the suites of which nothing has changed."""
+def _difference(before: State, after: State, suite: str | None) -> Found:
+    """Return what differs, in one suite or in all; suites whose files are alike are not scored."""
     states = (before, after)
     stored = [{_name(*one): one for one in stored_suites(*state)} for state in states]
     names = sorted(name for name in stored[0].keys() | stored[1].keys() if suite in (None, name))
     if suite is not None and not names:
         raise InvalidInputError(f"--suite {suite}: neither state holds results of it")
-    rows: list[dict[str, Any]] = []
-    same = []
+    found = Found()
     with Console(stderr=True).status("Scoring what differs …"):
         for name in names:
             both = zip(states, stored, strict=True)
             keys = [content_key(*state, *own[name]) for state, own in both if name in own]
-            moved: list[dict[str, Any]] = []
+            moved = False
             if len(keys) < 2 or keys[0] != keys[1]:
                 scores = [
                     score_suite(state[0], own[name][0], state[1], own[name][1]) if name in own else None
                     for state, own in zip(states, stored, strict=True)
                 ]
-                table = moved_rows(*scores).assign(suite=name)
-                moved = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-            rows += moved
-            same += [] if moved else [name]
-    return rows, same
+                moved = _add(found, name, *scores)
+            found.same += [] if moved else [name]
+    return found
+
+
+def _add(found: Found, name: str, old: SuiteScores | None, new: SuiteScores | None) -> bool:
+    """Add what differs in one suite; return whether a row moved."""
+    added, removed = changed_runs(old, new)
+    if added or removed:
+        found.runs[name] = {"added": added, "removed": removed}
+    table = moved_rows(old, new).assign(suite=name)
+    found.rows += [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    return len(table) > 0
 
 
 def _name(suite: Suite, edition: str) -> str:
     return f"{suite.name}{edition and '@'}{edition}"
 
 
-def _print(rows: pd.DataFrame, same: list[str]) -> None:
-    console = Console()
-    if len(rows):
-        for (suite, board), own in rows.groupby(["suite", "board"], sort=False):
-            unit = "%" if str(board).startswith("models") else "mean absolute error, pp"
-            table = Table(title=f"{suite}: {board} ({unit})", box=SIMPLE, title_justify="left")
-            table.add_column("", no_wrap=True)
-            for heading in ("old", "new", "change [95 %]"):
-                table.add_column(heading, justify="right", no_wrap=True)
-            table.add_column("")
-            for row in own.to_dict("records"):
-                change = "" if pd.isna(row["change"]) else signed(row["change"])
-                if not pd.isna(row["low"]):
-                    change += f" [{signed(row['low'])}, {signed(row['high'])}]"
-                table.add_row(
-                    escape(row["row"]), points(row["old"]), points(row["new"]), change, row["verdict"]
-                )
-            console.print(table)
+def _print(found: Found) -> None:
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for suite, changes in found.runs.items():
+        for change, names in changes.items():
+            if names:
+                console.print(f"{suite}: runs {change}: {_shortened(names)}")
+    if found.rows:
+        rows = pd.DataFrame(found.rows)
+        for (name, board), own in rows[rows["verdict"] != FEW].groupby(["suite", "board"], sort=False):
+            console.print(_table(str(name), str(board), own), soft_wrap=False)
+        for name, own in rows[rows["verdict"] == FEW].groupby("suite", sort=False):
+            console.print(_folded(str(name), own))
         verdicts = rows["verdict"].value_counts()
         said = ", ".join(f"{number} {name}" for name, number in verdicts.items())
-        console.print(f"{count(len(rows), 'row')} moved: {said}.", highlight=False)
-    if same:
-        console.print(f"Nothing moved in {', '.join(same)}.", highlight=False, markup=False)
+        console.print(f"{count(len(rows), 'row')} moved: {said}.")
+    if found.same:
+        console.print(f"Nothing moved in {', '.join(found.same)}.")
+
+
+def _shortened(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
+    if len(names) <= MOST_RUNS:
+        return ", ".join(names)
+    return f"{', '.join(names[: MOST_RUNS - 1])} and {len(names) - MOST_RUNS + 1} more"
+
+
+def _table(suite: str, board: str, rows: pd.DataFrame) -> Table:
+    unit = "%" if board.startswith("models") else "mean absolute error, pp"
+    table = Table(title=f"{suite}: {board} ({unit})", box=SIMPLE, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("old", "new", r"change [95 %]"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for row in rows.to_dict("records"):
+        change = "" if pd.isna(row["change"]) else signed(row["change"])
+        if not pd.isna(row["low"]):
+            change += f" [{signed(row['low'])}, {signed(row['high'])}]"
+        table.add_row(row["row"], points(row["old"]), points(row["new"]), change, row["verdict"])
+    return table
+
+
+def _folded(suite: str, rows: pd.DataFrame) -> str:
+    """Return one line for the rows of which nothing can be told."""
+    most = max(rows.to_dict("records"), key=lambda row: abs(row["change"]))
+    return (
+        f"{suite}: {count(len(rows), 'row')} of estimators moved by at most {points(abs(most['change']))} pp "
+        f"({most['row']}, {most['board']}): {FEW}, with fewer than {FEWEST_ARCHITECTURES} architectures in "
+        "both states (--json lists them)."
+    )

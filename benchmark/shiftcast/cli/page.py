@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -28,12 +29,12 @@ def write_page(workspace: Workspace, results: Path, out: Path, suites: Sequence[
     images
         Also show images whose licence does not let them be passed on.
     """
+    start = time.perf_counter()
     bundle = vega_bundle()
     previous(out)  # refuse a folder of other files before scoring, which takes a minute
     for name in suites:
         workspace.suite(name)
-    sections = read_sections(workspace, results, suites, images)
-    start = time.perf_counter()
+    sections = read_sections(workspace, results, suites, images, tell=partial(typer.echo, err=True))
     made = site(sections, bundle)
     write_site(made, out)
     size = sum(len(text.encode()) for text in made.values()) / 1e6

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from math import sqrt
 from pathlib import Path
 
@@ -12,23 +13,32 @@ from rich.markup import escape
 from tabulate import tabulate
 
 from shiftcast.cards import Suite
+from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import official_estimators
 from shiftcast.leaderboard.text import count, percent
-from shiftcast.reported import File, Imported, import_run, make_claim
-from shiftcast.scoring.candidate import default_suite
+from shiftcast.reported import UNKNOWN_FAMILY, File, Imported, import_run, make_claim
 from shiftcast.workspace import Workspace
 
 ABOVE_CHANCE = 6.0
 """Standard errors above chance up to which a model has learned next to nothing."""
 
 
-def which_suite(workspace: Workspace, name: str | None, results: Path | None) -> Suite:
-    """Return the suite that is named, or the one with the most runs."""
-    if name is not None:
-        return workspace.suite(name)
-    suite = default_suite(workspace, results or workspace.results())
-    typer.echo(f"suite {suite.name}, the one with the most runs")
-    return suite
+def which_suite(workspace: Workspace, name: str | None) -> Suite:
+    """Return the suite that is named; a run is never written into one that is not.
+
+    Raises
+    ------
+    InvalidInputError
+        If none is named.
+    UnknownNameError
+        If there is no such suite.
+    """
+    if name is None:
+        raise InvalidInputError(
+            "submit: expected the name of the suite that the outputs are of, as in: shiftcast submit SUITE "
+            f"--predictions …; got none. There are {', '.join(workspace.suites)} (shiftcast list suites)"
+        )
+    return workspace.suite(name)
 
 
 def files_of(predictions: Sequence[str]) -> list[File]:
@@ -54,11 +64,15 @@ def submit_predictions(
     force: bool,
 ) -> None:
     """Write a self-reported run and say what it holds; arguments are the command's options."""
+    family = _as_cards_spell_it(workspace, suite, family)
     claim = make_claim(workspace, architecture, seed, family, parameters, note)
     folder = results or workspace.results(suite)
+    fresh = not folder.exists()
     names = ", ".join(file.name for _, file in files)
     with Console(stderr=True).status(escape(f"Checking {names} against suite {suite.name} …")):
         found = import_run(workspace, suite, files, claim, folder, force)
+    if fresh:
+        typer.echo(f"made a new results folder, as there was none: {folder}")
     if found.changed:
         typer.echo(f"wrote {found.place.path}")
     else:
@@ -71,6 +85,22 @@ def submit_predictions(
     _say_what_is_odd(workspace, suite, found)
     typer.echo(f"check it as a reviewer would: shiftcast validate {found.place.path}")
     typer.echo(_how_to_renew(workspace, suite, results))
+
+
+def _families(workspace: Workspace) -> Collection[str]:
+    return {card.family for card in workspace.architectures.values()}
+
+
+def _as_cards_spell_it(workspace: Workspace, suite: Suite, family: str | None) -> str | None:
+    """Return a family's name as the architecture cards have it where letters differ in case alone."""
+    if family is None or suite.contributed:
+        return family
+    known = _families(workspace)
+    same = next((name for name in sorted(known) if name.lower() == family.lower()), family)
+    if family in known or same == family:
+        return family
+    typer.echo(f"family {family!r} is taken for {same!r}, as the architecture cards spell it")
+    return same
 
 
 def _say_where_labels_are_from(found: Imported, folder: Path) -> None:
@@ -116,19 +146,26 @@ def _say_what_is_odd(workspace: Workspace, suite: Suite, found: Imported) -> Non
         key.architecture for key in [*suite.scored_runs(), *suite.reference_runs()]
     }:
         typer.echo(f"{name} is also an architecture of the suite: this run stands beside its runs, unranked")
-    families = {card.family for card in workspace.architectures.values()}
+    families = _families(workspace)
     if not suite.contributed and found.record.family not in families:
         typer.echo(
             f"family {found.record.family!r} is that of no architecture card, so no member of the reference "
             "ensemble steps aside where this model's accuracy is predicted; if it is of a card's family, "
-            "name that with --family"
+            f"name that with --family{_near_family(found.record.family, families)}"
         )
+
+
+def _near_family(family: str, known: Collection[str]) -> str:
+    near = get_close_matches(family.lower(), sorted(known), n=3) if family != UNKNOWN_FAMILY else []
+    return f"; did you mean {' or '.join(near)}? Then repeat the command with it and --force" if near else ""
 
 
 def _how_to_renew(workspace: Workspace, suite: Suite, results: Path | None) -> str:
     if results is None and suite.scratch:
         return f"renew the report with: shiftcast run {suite.name}"
-    elsewhere = results is not None and results.resolve() != workspace.results().resolve()
-    return "renew the board with: shiftcast leaderboard" + (
-        f" --results {results} --out FOLDER" if elsewhere else ""
+    if results is not None and results.resolve() != workspace.results().resolve():
+        return f"see it on a board of that folder: shiftcast leaderboard --results {results} --out FOLDER"
+    return (
+        "commit this folder alone: maintainers renew the board. To look at it locally, renew the board with: "
+        "shiftcast leaderboard"
     )

@@ -77,7 +77,7 @@ class DifferenceOfConfidences(SignalDifference):
 
 
 class ImportanceReweighting(PartitionEstimator):
-    """Partition by the model's *own* confidence (IM): the ablation of the confusion partition.
+    """Partition by the model's own confidence (IM): the ablation of the confusion partition.
 
     The score is 1 - max_k p_k in bins of equal width on [0, 1], which are those of confidence
     seen from the other end; the least confident bin is the most confused. Merging, counts and

@@ -70,18 +70,20 @@ def _shifts(scores: SuiteScores, natural: bool) -> str:
     images = {target.group: _images(scores, target.id) for target in scores.targets}
     levels = {tuple(severities) for severities in groups.values()} - {(0,)}
     each = len(levels) > 1
-    named = [
-        escape(group)
-        + (f" at {', '.join(map(str, severities))}" if each and severities != [0] else "")
-        + (f" ({images[group]})" if natural or severities == [0] else "")
-        for group, severities in groups.items()
-    ]
+    corrupted, others = [], []
+    for group, severities in groups.items():
+        at = f" at {', '.join(map(str, severities))}" if each and severities != [0] else ""
+        if natural or severities == [0]:
+            others.append(f"{escape(group)}{at} ({images[group]})")
+        else:
+            corrupted.append(f"{escape(group)}{at}")
     shared = min(levels) if levels and not each else ()
     word = "severity" if len(shared) == 1 else "severities"
-    tail = f"; {word} {', '.join(map(str, shared))}" if shared else ""
+    tail = f"; {word} {', '.join(map(str, shared))}" if shared and corrupted else ""
     sizes = sorted({images[group] for group, severities in groups.items() if severities != [0]})
-    tail += "" if natural or not sizes else f"; {' or '.join(sizes)} each"
-    return f"{len(groups)}: {', '.join(named)}{tail}" if groups else ""
+    tail += f"; {' or '.join(sizes)} each" if sizes and corrupted else ""
+    parts = [", ".join(corrupted) + tail, ", ".join(others)]
+    return f"{len(groups)}: {'; and '.join(part for part in parts if part)}" if groups else ""
 
 
 def _images(scores: SuiteScores, target: str) -> str:

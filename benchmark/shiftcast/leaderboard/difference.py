@@ -1,6 +1,6 @@
 """What changed between two states of a suite's results, row by row of the board, and whether it is noise.
 
-Pure functions from `SuiteScores` to data frames.
+Pure functions of `SuiteScores`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ FEWEST_ARCHITECTURES = 5
 SEED = 20221014
 BEYOND, WITHIN, FEW = "more than noise", "within noise", "too few to tell"
 NEW, GONE, OTHERS = "new", "gone", "other models"
+COMPLETE, ABSENT = "ok", "missing"
+"""Statuses of runs (see `SuiteScores.runs`)."""
 SMALLEST = 0.005
 """Change in pp below which a printed figure stays the same."""
 
@@ -51,6 +53,43 @@ def moved_rows(old: SuiteScores | None, new: SuiteScores | None) -> pd.DataFrame
         rows += _estimators(old, new, natural, board)
     rows += _models(old, new)
     return pd.DataFrame(rows, columns=list(MOVED_COLUMNS))
+
+
+def changed_runs(old: SuiteScores | None, new: SuiteScores | None) -> tuple[list[str], list[str]]:
+    """Return the runs that were added and those that were removed: complete in one of the states alone.
+
+    Parameters
+    ----------
+    old, new
+        As in `moved_rows`.
+
+    Returns
+    -------
+    tuple of lists
+        `ARCHITECTURE/RECIPE/seed-SEED`, and in brackets what is wrong with the run where the other state
+        has it too.
+    """
+    before, after = (_statuses(scores) for scores in (old, new))
+    return _complete_in_first(after, before), _complete_in_first(before, after)
+
+
+def _statuses(scores: SuiteScores | None) -> dict[tuple[str, str, int], str]:
+    if scores is None:
+        return {}
+    columns = (scores.runs[name] for name in (*MODEL, "seed", "status"))
+    return {(str(a), str(r), int(seed)): str(status) for a, r, seed, status in zip(*columns, strict=True)}
+
+
+def _complete_in_first(
+    first: dict[tuple[str, str, int], str], second: dict[tuple[str, str, int], str]
+) -> list[str]:
+    found = []
+    for key in sorted(key for key, status in first.items() if status == COMPLETE):
+        other = second.get(key, ABSENT)
+        if other != COMPLETE:
+            name = f"{key[0]}/{key[1]}/seed-{key[2]}"
+            found.append(name if other == ABSENT else f"{name} (in the other state {other})")
+    return found
 
 
 def _estimators(

@@ -17,6 +17,7 @@ from shiftcast.leaderboard.board import estimator_board, kind_rows
 from shiftcast.leaderboard.controls import expectations
 from shiftcast.leaderboard.coverage import coverage_table
 from shiftcast.leaderboard.ensembles import ensemble_kinds
+from shiftcast.leaderboard.glossary import glossary, what_it_is
 from shiftcast.leaderboard.label_views import label_views
 from shiftcast.leaderboard.legend import BASELINES, MARK
 from shiftcast.leaderboard.models import is_natural, model_board, ranking_groups, withheld
@@ -44,6 +45,8 @@ from shiftcast.scores import SuiteScores
 
 FEWEST_NATURAL = 6
 """Independent natural shifts below which nothing is claimed about natural shifts in general."""
+MOST_NAMED = 5
+"""Shifts that are named where models are ranked by them; more are listed at the head of the suite."""
 Row = Mapping[Any, Any]
 
 CAPTIONS = {
@@ -77,7 +80,8 @@ def render_section(scores: SuiteScores, figures: Mapping[str, str], confusion_pa
     ]
     boards = {natural: estimator_board(scores, natural) for natural in (True, False)}
     if any(len(board) for board in boards.values()):
-        blocks.append("### Estimators")
+        names = dict.fromkeys(name for board in boards.values() for name in board["estimator"])
+        blocks += ["### Estimators", _fold("What each estimator and track is", glossary(names))]
         blocks += [_estimators(scores, natural, board) for natural, board in boards.items() if len(board)]
         blocks += _pictures(figures, "estimators", "predicted-vs-actual")
     if (scores.runs["role"] == "scored").any():
@@ -149,6 +153,8 @@ def _verdict(board: pd.DataFrame, headline: str) -> str:
             f"**{escape(headline)}** (headline): mean absolute error {points(mine['mae'])} pp, "
             f"bias {signed(mine['bias'])} pp."
         )
+        if told := what_it_is(headline):
+            text = f"{text[:-1]}. It is: {escape(told[:1].lower() + told[1:])}"
     text += f" Baselines: {', '.join(said)}." if said else ""
     ranked = board[board["rank"].notna()].sort_values(["mae", "estimator"])
     if len(ranked):
@@ -341,7 +347,8 @@ def _score_names(scores: SuiteScores, ranking: Sequence[str]) -> tuple[str, str]
     if len(ranking) == 1:
         return f"accuracy on {escape(ranking[0])}", f"{escape(ranking[0])} %"
     kind = "natural" if is_natural(scores, ranking[0]) else "synthetic"
-    return f"mean accuracy over the {len(ranking)} required {kind} shifts", f"{kind} mean %"
+    named = f" ({', '.join(map(escape, ranking))})" if len(ranking) <= MOST_NAMED else ""
+    return f"mean accuracy over the {len(ranking)} required {kind} shifts{named}", f"{kind} mean %"
 
 
 def _confusion(scores: SuiteScores, page: str) -> list[str]:

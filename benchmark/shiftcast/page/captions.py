@@ -38,7 +38,11 @@ CAPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Accuracy against mean confidence in ten bins of confidence; on the dashed line confidence "
             "is right.",
         ),
-        "matrix": ("Confusion matrix", "Of the images of each true class, which class was answered."),
+        "matrix": (
+            "Confusion matrix",
+            "Of the images of each true class, which class was answered. Numbers are percentages; where "
+            "the window is too narrow for them, point at a cell to read its own.",
+        ),
         "histogram": (
             "Confusion against in distribution",
             "Share of images by the reference ensemble's score: further right, its members are less sure or "

@@ -21,6 +21,8 @@ BACK: Mapping[str, str] = MappingProxyType(
 )
 """For each scale, the accuracy that a place on the axis stands for, as Vega's expression."""
 
+NUMBER_WIDTH, NUMBER_HEIGHT = 20, 12
+"""Pixels that a number needs in a cell of a confusion matrix."""
 RUN_TIP = ("model", "seed", "family", "shift")
 
 
@@ -128,7 +130,7 @@ def _coverage() -> Spec:
         "data": {"name": "points"},
         "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
         "encoding": {
-            **_ranked("share", "intervals that hold the actual accuracy (%)"),
+            **_ranked("share", "intervals that hold (%)"),
             "color": {"field": "interval", "type": "nominal", "title": None, "sort": None},
             "shape": {"field": "interval", "type": "nominal", "title": None, "sort": None},
             "tooltip": _tips(["shift", "interval", "coverage", "level", "mean width"]),
@@ -168,9 +170,15 @@ def _share(field: str, title: str, largest: float | None = 100) -> Spec:
 CONFUSION = "confusion score (0 to 1)"
 
 
+def _confusion() -> Spec:
+    """Return a confusion axis, with few enough ticks for a phone."""
+    ticks = {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"}
+    return {**_share("middle", CONFUSION, 1), "axis": ticks}
+
+
 def _bins() -> Spec:
     return _two_sets(
-        _share("middle", CONFUSION, 1),
+        _confusion(),
         _share("accuracy", "accuracy (%)"),
         ["set", "confusion", "right", "answers", "accuracy %"],
     )
@@ -218,14 +226,16 @@ def _matrix() -> Spec:
             },
         },
     }
+    roomy = f"width >= {NUMBER_WIDTH} * classes && height >= {NUMBER_HEIGHT} * classes"
     numbers = {
         "mark": {"type": "text", "fontSize": 10},
-        "transform": [{"filter": "datum.share >= 0.5 && width > 340"}],
+        "transform": [{"filter": f"datum.share >= 0.5 && {roomy}"}],
         "encoding": {
             "text": {"field": "share", "type": "quantitative", "format": ".0f"},
         },
     }
-    return _spec(height=340, data={"name": "points"}, encoding=axes, layer=[cells, numbers])
+    classes = {"name": "classes", "value": 0}  # the script says how many
+    return _spec(height=340, params=[classes], data={"name": "points"}, encoding=axes, layer=[cells, numbers])
 
 
 def _drop() -> Spec:
@@ -255,7 +265,7 @@ def _drop() -> Spec:
 
 def _histogram() -> Spec:
     spec = _two_sets(
-        _share("middle", CONFUSION, 1),
+        _confusion(),
         _share("share", "images (%)", None),
         ["set", "confusion", "images %"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,14 @@ from shiftcast.status import results_folder, stored_suites
 from shiftcast.workspace import Workspace, data_folder
 
 
-def read_sections(workspace: Workspace, results: Path, names: Sequence[str], images: bool) -> list[Section]:
+def read_sections(
+    workspace: Workspace,
+    results: Path,
+    names: Sequence[str],
+    images: bool,
+    *,
+    tell: Callable[[str], object] | None = None,
+) -> list[Section]:
     """Return the suites of a site, scored, in order of name.
 
     Parameters
@@ -33,6 +40,8 @@ def read_sections(workspace: Workspace, results: Path, names: Sequence[str], ima
         Suites; every one that has results when empty.
     images
         Also show images whose licence does not let them be passed on.
+    tell
+        Is given a line before each suite is scored, which takes many seconds.
 
     Raises
     ------
@@ -40,7 +49,11 @@ def read_sections(workspace: Workspace, results: Path, names: Sequence[str], ima
         If a suite has no results.
     """
     sections = []
-    for place, suite, edition in _stored(workspace, results, names):
+    stored = _stored(workspace, results, names)
+    for number, (place, suite, edition) in enumerate(stored, 1):
+        if tell is not None:
+            which = f" ({number} of {len(stored)})" if len(stored) > 1 else ""
+            tell(f"reading and scoring {results_folder(Path(), suite, edition)}{which}")
         scores = score_suite(workspace, suite, place, edition)
         pool, _ = read_pool(workspace, suite, results_folder(place, suite, edition))
         sections.append(make_section(workspace, scores, pool, images))

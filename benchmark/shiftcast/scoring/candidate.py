@@ -119,7 +119,7 @@ def _is_own_estimator(value: object, module: ModuleType) -> bool:
 
 
 def default_suite(workspace: Workspace, results: Path) -> Suite:
-    """Return the suite with the most scored runs in `results`; the first by name where several tie.
+    """Return the suite with the most architectures in `results`, then the most runs, the first by name.
 
     Raises
     ------
@@ -129,9 +129,10 @@ def default_suite(workspace: Workspace, results: Path) -> Suite:
     counts = {}
     for name, suite in sorted(workspace.suites.items()):
         paths = results_folder(results, suite, "").glob("*/*/seed-*/run.json")
-        counts[name] = sum(path.parts[-3] != SELF_REPORTED for path in paths)
+        own = [path for path in paths if path.parts[-3] != SELF_REPORTED]
+        counts[name] = len({path.parts[-4] for path in own}), len(own)
     best = max(counts, key=lambda name: counts[name], default="")
-    if not best or not counts[best]:
+    if not best or not counts[best][1]:
         raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")
     return workspace.suites[best]
 

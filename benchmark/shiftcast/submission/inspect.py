@@ -5,6 +5,8 @@ Nothing is imported or run, and no array is made before its claim fits what the 
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,13 @@ from shiftcast.workspace import Workspace
 Record = RunRecord | ReportedRecord
 SAME = 1e-9
 """How far a stated accuracy may be from the one that follows from the outputs: rounding."""
+WORDS = {
+    "Value error, expected ": "",
+    "Value error, ": "",
+    "Input should be ": "",
+    "String should ": "a text to ",
+}
+"""How pydantic's sentences begin, and what stands for it after "expected"."""
 MOST_ERRORS = 50
 """Problems of one `run.json` that are listed."""
 
@@ -78,6 +87,27 @@ def expected_of(workspace: Workspace, suite: Suite) -> Expected:
     return Expected(suite, sizes, len(card.classes))
 
 
+def _in_our_words(kind: str, said: str, value: object) -> tuple[str, str]:
+    """Return what pydantic finds wrong with a value of `run.json`: expected, found.
+
+    Parameters
+    ----------
+    kind, said
+        Its name of the error, and its sentence.
+    value
+        The value; that of the object around it where a key is missing.
+    """
+    found = "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
+    if kind == "missing":
+        return "this key", "none"
+    if kind == "extra_forbidden":
+        return "no key of that name", f"one, with {found}"
+    for theirs, ours in WORDS.items():
+        if said.startswith(theirs):
+            return ours + said.removeprefix(theirs), found
+    return said, found
+
+
 class Inspection:
     """What reading a run came to: the run, where it can be read at all, and its problems."""
 
@@ -106,6 +136,8 @@ class Inspection:
         self.problems.append(Problem(where, expected, found, remedy or self.remedy))
 
     def _bytes(self, path: Path, limit: int) -> bytes | None:
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            return None  # whoever walks the folders has named it
         try:
             return read_regular(path, limit)
         except FileNotFoundError:
@@ -138,8 +170,7 @@ class Inspection:
         except ValidationError as error:
             for item in error.errors()[:MOST_ERRORS]:
                 key = ".".join(str(part) for part in item["loc"]) or "run.json"
-                came = "" if isinstance(item["input"], dict | list) else f": {item['input']!r}"
-                self._add(f"{path}, {key}", item["msg"].removeprefix("Value error, "), f"another value{came}")
+                self._add(f"{path}, {key}", *_in_our_words(item["type"], item["msg"], item["input"]))
             return None
         self._names(path, record)
         return record
@@ -170,12 +201,15 @@ class Inspection:
         data = self._bytes(path, limit)
         if data is None:
             return None
-        if self.record is not None and sha256(data) != self.record.predictions_sha256:
+        claims = read_claims(data, len(data))
+        changed = self.record is not None and sha256(data) != self.record.predictions_sha256
+        if self.record is not None and changed and not claims.truncated:  # else that says it all
             stated = f"SHA-256 {self.record.predictions_sha256[:12]}…, as run.json states"
             self._add(str(path), stated, f"{sha256(data)[:12]}…: one of the two was changed")
-        claims = read_claims(data, len(data))
         for mismatch in claims.problems:
             self._add(str(path), mismatch.expected, mismatch.found)
+        if claims.truncated:
+            return None
         wrong = list(self._misfits(claims.tensors, claims.metadata))
         for name, expected, found in wrong:
             self._add(f"{path}, {name}", expected, found)

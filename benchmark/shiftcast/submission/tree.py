@@ -17,6 +17,8 @@ from shiftcast.submission.problems import Problem
 
 SHAPE = "SUITE/ARCHITECTURE/RECIPE/seed-N"
 SEED = re.compile(r"seed-(0|[1-9][0-9]{0,8})")
+RUNS_BELOW = ("*/*/*/seed-*", "*/*/seed-*", "*/seed-*", "seed-*")
+"""Where runs are below the folder of results, of a suite, of an architecture and of a recipe."""
 RUN_FILES = ("run.json", "predictions.safetensors")
 TOP_FILES = (LEDGER, RESIDUALS.name, "README.md")
 OTHER_FOLDERS = ("blind",)
@@ -69,7 +71,7 @@ def locate(path: Path) -> tuple[Path, Path | None]:
     Parameters
     ----------
     path
-        A results folder, a suite's folder in one, or a run's folder.
+        A results folder, or one in it: of a suite, an architecture, a recipe or a run.
 
     Raises
     ------
@@ -81,15 +83,15 @@ def locate(path: Path) -> tuple[Path, Path | None]:
         raise InvalidInputError(f"{path}: there is no such folder")
     if whole.is_symlink() or not whole.is_dir():
         raise InvalidInputError(f"{path}: expected a folder of results, or of one run, that is no link")
-    if SEED.fullmatch(whole.name) or os.path.lexists(whole / RUN_FILES[0]):
-        return whole.parents[3], whole
-    if any(whole.glob("*/*/*/seed-*")):
-        return whole, None
-    if any(whole.glob("*/*/seed-*")):
-        return whole.parent, whole
-    raise InvalidInputError(
-        f"{path}: holds no run; expected a folder of results ({SHAPE}/run.json), or one such folder of a run"
-    )
+    above = [whole, *whole.parents]
+    run = SEED.fullmatch(whole.name) or os.path.lexists(whole / RUN_FILES[0])
+    depth = 4 if run else next((n for n, runs in enumerate(RUNS_BELOW) if any(whole.glob(runs))), None)
+    if depth is None or depth >= len(above):
+        raise InvalidInputError(
+            f"{path}: holds no run; expected a folder of results ({SHAPE}/run.json), or one in it: "
+            "of a suite, an architecture, a recipe or a run"
+        )
+    return above[depth], whole if depth else None
 
 
 def walk(root: Path, part: Path | None) -> Tree:
@@ -103,8 +105,29 @@ def walk(root: Path, part: Path | None) -> Tree:
             if (root / folder).is_symlink():
                 _link(tree, root / folder)
                 return tree
-        _run(tree, part)
+        _below(tree, part)
     return tree
+
+
+def _below(tree: Tree, part: Path) -> None:
+    """Add the runs in the folder of an architecture, of a recipe or of a run."""
+    depth = len(part.relative_to(tree.root).parts)
+    if depth == 2:
+        _architecture(tree, part)
+    elif depth == 3:
+        _recipe(tree, part)
+    else:
+        _run(tree, part)
+
+
+def _architecture(tree: Tree, path: Path) -> None:
+    for recipe in _folders(tree, path, "folders of recipes"):
+        _recipe(tree, recipe)
+
+
+def _recipe(tree: Tree, path: Path) -> None:
+    for run in _folders(tree, path, "folders of runs, seed-N"):
+        _run(tree, run)
 
 
 def _entries(tree: Tree, folder: Path) -> Iterator[Path]:
@@ -149,9 +172,7 @@ def _suite(tree: Tree, path: Path) -> None:
                 tree, entry, "folders of architectures, or pages (.md) and figures (.json) about the suite"
             )
         elif entry.is_dir() and entry.name != "figures":
-            for recipe in _folders(tree, entry, "folders of recipes"):
-                for run in _folders(tree, recipe, "folders of runs, seed-N"):
-                    _run(tree, run)
+            _architecture(tree, entry)
 
 
 def _folders(tree: Tree, folder: Path, expected: str) -> Sequence[Path]:

@@ -212,6 +212,7 @@
 
   function matrix() {
     const spec = copy(specs.matrix);
+    spec.params[0].value = page.classes.length; // numbers are drawn where every cell has room
     const one = pair().at(-1);
     const points = (one.matrix || []).flatMap((row, true_) => {
       const total = row.reduce((sum, value) => sum + value, 0);

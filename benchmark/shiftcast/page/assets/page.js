@@ -42,10 +42,23 @@
     return [...page, ...own].filter((choice) => choice.value !== "");
   }
 
-  function fits(row, choice) {
+  function known(row, choice) {
     const key = choice.dataset.control;
-    const known = [row.dataset[key], key === "shift" ? row.dataset.kind : undefined];
-    return known.every((value) => value === undefined) || known.includes(choice.value);
+    return [row.dataset[key], key === "shift" ? row.dataset.kind : undefined].filter((value) => value !== undefined);
+  }
+
+  function fits(row, choice) {
+    const values = known(row, choice);
+    return values.length === 0 || values.includes(choice.value);
+  }
+
+  const label = (choice) => choice.closest("label").querySelector("span").textContent.toLowerCase();
+
+  // What hides rows: "shift: all natural, track: T2".
+  function reasons(rows, chosen, wanted) {
+    const felt = chosen.filter((choice) => rows.some((row) => known(row, choice).length));
+    const said = felt.map((choice) => `${label(choice)}: ${choice.selectedOptions[0].textContent}`);
+    return [...said, ...(wanted ? [`text: ${wanted}`] : [])].join(", ");
   }
 
   function filter(holder, table) {
@@ -60,7 +73,9 @@
       shown += !row.hidden;
     }
     const count = holder.querySelector("output");
-    count.textContent = `${shown.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
+    const all = `${rows.length.toLocaleString("en")} row${rows.length === 1 ? "" : "s"}`;
+    const few = `${shown.toLocaleString("en")} of ${all} (${reasons(rows, chosen, wanted)})`;
+    count.textContent = shown === rows.length ? all : few;
   }
 
   for (const holder of document.querySelectorAll(".data")) {
