@@ -9,7 +9,7 @@ from shiftcast.data.planted import COLOURS, ROWS, TRANSFORMS, plant, transform
 from shiftcast.errors import CardError, DataError, InvalidInputError, UnknownNameError
 from shiftcast.workspace import Workspace
 
-N = 12000
+N = 3000
 LABELS = np.random.RandomState(0).randint(10, size=N)
 IMAGES = np.random.RandomState(1).randint(256, size=(N, 32, 32, 3)).astype(np.uint8)
 INDEX = np.arange(N)
@@ -49,7 +49,7 @@ def test_a_source_shows_the_class_as_often_as_it_should(kind, shown, agreement):
     others = (seen - LABELS)[seen != LABELS] % 10
     if agreement < 1:
         counts = np.bincount(others, minlength=10)[1:]
-        assert counts.min() > 0.7 * counts.mean()
+        assert counts.min() > counts.mean() - 4 * counts.mean() ** 0.5
     assert np.array_equal(found, plant(IMAGES, LABELS, kind, agreement, "test"))
     other = plant(IMAGES, LABELS, kind, agreement, "train")
     assert np.array_equal(found, other) == (kind == "coloured-line" and agreement == 1)
