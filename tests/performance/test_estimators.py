@@ -74,8 +74,6 @@ def test_exact_transport_of_ten_thousand_images_takes_50_ms():
 
 TRIES = 4
 """How often a ratio of speeds is taken before it counts as too small."""
-AS_FAST = 2.0
-"""Times as fast as POT that are asserted: on most machines three and more were measured, on one 2.4."""
 
 
 def problems():
@@ -86,7 +84,7 @@ def problems():
     yield softmax(np.eye(10)[labels] * 4 + random.normal(size=(10_000, 10)) * 1.5), random.dirichlet([5] * 10)
 
 
-def test_transport_equals_that_of_pot_and_is_at_least_twice_as_fast():
+def test_transport_equals_that_of_pot_and_is_three_times_as_fast():
     ratios = []
     for probabilities, shares in problems():
         images = np.full(len(probabilities), 1 / len(probabilities))
@@ -99,13 +97,14 @@ def test_transport_equals_that_of_pot_and_is_at_least_twice_as_fast():
 
         assert ours().value == pytest.approx(1 - theirs(), abs=1e-9)
         found = []
-        while len(found) < TRIES and max(found, default=0.0) < AS_FAST:  # others may use the machine
+        while len(found) < TRIES and max(found, default=0.0) < 3:  # on a shared machine one may be slowed
             with threadpool_limits(1):
                 turns = [(best(theirs, 1), best(ours, 3)) for _ in range(12)]  # in turn: speed drifts
             found.append(min(one for one, _ in turns) / min(other for _, other in turns))
         ratios.append(max(found))
     print(f"times as fast as POT: {ratios[0]:.2f}, {ratios[1]:.2f}")  # noqa: T201
-    assert min(ratios) >= AS_FAST, ratios
+    assert ratios[0] >= 3, ratios
+    assert ratios[1] >= 3, ratios
 
 
 LARGE = """
