@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from shiftcast.scoring.conformal import residuals_of, with_conformal
-from shiftcast.statistics import conformal_interval, inverse_probit, probit
+from shiftcast.statistics import conformal_interval, conformal_reach, inverse_probit, probit
 
 MODELS, GROUPS = ("a", "b", "c"), ("g1", "g2", "g3", "g4", "g5")
 
 
-def rows(errors, **changes):
+def rows(errors, groups=GROUPS, **changes):
     """One row a model and group with a given probit error, predicted 0.7 on 1,000 images."""
     table = [
         {
@@ -28,7 +28,7 @@ def rows(errors, **changes):
             "actual": float(inverse_probit(probit(0.7, 1000) + errors[model, group])),
         }
         for model in MODELS
-        for group in GROUPS
+        for group in groups
     ]
     return pd.DataFrame(table).assign(**changes)
 
@@ -50,6 +50,24 @@ def test_rows_learn_from_other_groups_and_other_models(errors):
         low, high, _ = conformal_interval(0.7, 1000, max(known))  # 80 % of four groups is the largest
         assert row["conformal_level"] == 0.8
         assert row["conformal_groups"] == 4
+        assert (row["conformal_low"], row["conformal_high"]) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_groups_weigh_the_same_however_many_models_they_hold():
+    random = np.random.default_rng(1)
+    groups = [f"g{number}" for number in range(24)]
+    held = [(m, g) for g in groups for m in MODELS if m == "a" or random.random() < 0.6]
+    errors = {key: random.normal() / 3 for key in held}
+    table = rows({(m, g): errors.get((m, g), 0.0) for m in MODELS for g in groups}, groups)
+    kept = [(m, g) in errors for m, g in zip(table["architecture"], table["group"], strict=True)]
+    for row in with_conformal(table[kept]).to_dict("records"):
+        others: dict[str, list[float]] = {}
+        for (model, group), error in errors.items():
+            if model != row["architecture"] and group != row["group"]:
+                others.setdefault(group, []).append(error)
+        level = row["conformal_level"]
+        assert level == (0.95 if len(others) >= 19 else 0.9)
+        low, high, _ = conformal_interval(0.7, 1000, conformal_reach(list(others.values()), level))
         assert (row["conformal_low"], row["conformal_high"]) == pytest.approx((low, high), abs=1e-6)
 
 

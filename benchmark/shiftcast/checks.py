@@ -24,6 +24,19 @@ def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: 
     InvalidInputError
         If the array is not of integers, has another shape or holds values outside [0, classes).
     """
+    return np.ascontiguousarray(narrow_class_indices(what, value, shape, classes), dtype=np.int64)
+
+
+def narrow_class_indices(
+    what: str, value: ArrayLike, shape: tuple[int, ...], classes: int
+) -> NDArray[np.int32]:
+    """Return `value` as int32 class indices, or refuse it by name: those of many models are large.
+
+    Raises
+    ------
+    InvalidInputError
+        If the array is not of integers, has another shape or holds values outside [0, classes).
+    """
     array = np.asarray(value)
     one_hot = _one_hot_hint(array, shape, classes)
     if not np.issubdtype(array.dtype, np.integer):
@@ -40,7 +53,7 @@ def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: 
             f"{what}: expected values in 0..{classes - 1} ({classes} classes), "
             f"got {int(array.ravel()[where])} at position {where}{_range_hint(array, classes)}"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return np.ascontiguousarray(array, dtype=np.int32)
 
 
 def _integer_hint(array: NDArray[Any]) -> str:

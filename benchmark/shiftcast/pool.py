@@ -26,6 +26,7 @@ from shiftcast.ledger import LEVELS, Ledger, read_ledger
 from shiftcast.predictions import Floats, Integers, softmax
 from shiftcast.runs import SELF_REPORTED, ReportedRecord, RunFolder, RunRecord, StoredSet, true_ranks
 from shiftcast.statistics import effective_count
+from shiftcast.statistics.lines import pairs
 from shiftcast.status import staleness
 from shiftcast.workspace import Workspace
 
@@ -42,13 +43,13 @@ class StoredRun:
         self._classes: dict[str, NDArray[np.uint16]] = {}
         self._effective: dict[str, float] = {}
 
-    def predicted(self, name: str) -> Integers:
+    def predicted(self, name: str) -> NDArray[np.uint16]:
         """Predicted classes (n,) on one set."""
         if name not in self._classes:
             # float32 holds every float16 and is compared many times faster
             found = np.argmax(self.sets[name].logits.astype(np.float32), axis=1)
             self._classes[name] = found.astype(np.uint16)  # kept for every run: a quarter of the memory
-        return self._classes[name].astype(np.int64)
+        return self._classes[name]
 
     def effective(self, name: str) -> float:
         """Return how many independent images would make the accuracy on a set as uncertain."""
@@ -82,8 +83,8 @@ class Pool:
         self.scored: list[StoredRun] = []
         self.reference: dict[str, StoredRun] = {}
         self._ensembles: dict[tuple[tuple[str, ...], str, str], Floats | None] = {}
-        self._predicted: dict[tuple[StoredRun, str, str], Integers] = {}
-        self._agreements: dict[tuple[str, str], tuple[Floats, Integers, Integers]] = {}
+        self._predicted: dict[tuple[str, str], NDArray[np.uint16]] = {}
+        self._agreements: dict[tuple[str, str], Floats] = {}
         self._orders: dict[tuple[str, str], Integers] = {}
         self._labels: dict[str, Integers | None] = {}
 
@@ -176,33 +177,27 @@ class Pool:
             self._ensembles[key] = found
         return self._ensembles[key]
 
-    def predicted(self, run: StoredRun, name: str, rows: Integers, part: str) -> Integers:
-        """Return the predicted classes (n,) of a run on images of one set, kept until `forget`.
+    def peer_classes(self, name: str, rows: Integers, part: str) -> NDArray[np.uint16]:
+        """Return the predicted classes (Z, n) of all peers on images of one set, kept until `forget`.
 
-        `rows` and `part` are as in `ensemble`.
+        Every peer must hold the set. `rows` and `part` are as in `ensemble`.
         """
-        key = (run, name, part)
+        key = (name, part)
         if key not in self._predicted:
-            self._predicted[key] = run.predicted(name)[rows]
+            self._predicted[key] = np.stack([run.predicted(name)[rows] for run in self.peers])
         return self._predicted[key]
 
-    def peer_agreement(self, run: StoredRun, name: str, rows: Integers, part: str) -> Floats:
-        """Return how often each pair of a run's peers agrees on images of one set, which all must hold.
+    def peer_agreement(self, name: str, rows: Integers, part: str) -> Floats:
+        """Return how often each pair of peers agrees on images of one set, kept until `forget`.
 
-        `rows` and `part` are as in `ensemble`; shares in the order of `pairwise_agreement`. The agreement of
-        all peers is found once and kept until `forget`.
+        `rows` and `part` are as in `ensemble`; of the table (Z, Z) the entries above the diagonal count.
         """
         key = (name, part)
         if key not in self._agreements:
-            shares = pairwise_agreement(
-                np.stack([self.predicted(one, name, rows, part) for one in self.peers])
-            )
-            first, second = np.triu_indices(len(self.peers), k=1)
-            self._agreements[key] = shares, first, second
-        shares, first, second = self._agreements[key]
-        own = [place for place, one in enumerate(self.peers) if one.key == run.key]
-        kept: Floats = shares[~(np.isin(first, own) | np.isin(second, own))]
-        return kept
+            table = np.zeros((len(self.peers), len(self.peers)))
+            table[pairs(len(self.peers))] = pairwise_agreement(self.peer_classes(name, rows, part))
+            self._agreements[key] = table
+        return self._agreements[key]
 
     def forget(self) -> None:
         """Let go of what scorings share: ensembles' probabilities take more memory than all predictions."""

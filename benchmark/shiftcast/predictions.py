@@ -6,6 +6,7 @@ Nothing here reads or writes files (see `runs`), and nothing here needs torch.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -14,12 +15,13 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shiftcast.checks import class_indices, finite, looks_like_probabilities, normalised
+from shiftcast.checks import class_indices, finite, looks_like_probabilities, narrow_class_indices, normalised
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.memory import remembered
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Classes = NDArray[np.integer[Any]]
 Kind = Literal["logits", "probabilities", "classes"]
 Number = TypeVar("Number", bound=np.generic)
 
@@ -86,9 +88,9 @@ class Predictions:
     reference
         Probabilities (M, n, K) of the reference ensemble's M members on the same images.
     peers
-        Predicted classes (Z, n) of other models on the same images.
+        Predicted classes (Z, n) of other models on the same images, int32.
     siblings
-        Predicted classes (S, n) of the same architecture and recipe with other seeds.
+        Predicted classes (S, n) of the same architecture and recipe with other seeds, int32.
     features
         Penultimate features (n, d).
     feature_scores
@@ -119,8 +121,8 @@ class Predictions:
     group: str = ""
     labels: Integers | None = None
     reference: Floats | None = field(default=None, repr=False)
-    peers: Integers | None = field(default=None, repr=False)
-    siblings: Integers | None = field(default=None, repr=False)
+    peers: Classes | None = field(default=None, repr=False)
+    siblings: Classes | None = field(default=None, repr=False)
     features: Floats | None = field(default=None, repr=False)
     feature_scores: Mapping[str, float] | None = field(default=None, repr=False)
 
@@ -143,7 +145,7 @@ class Predictions:
             value = getattr(self, key)
             if value is not None:
                 shape = (np.shape(value)[0] if np.ndim(value) == 2 else -1, n)
-                self._set(key, class_indices(f"{self.name}: {key}", value, shape, classes))
+                self._set(key, narrow_class_indices(f"{self.name}: {key}", value, shape, classes))
         if self.features is not None:
             features = finite(f"{self.name}: features", self.features, "(n, d)", 2)
             if len(features) != n:
@@ -274,7 +276,7 @@ class Estimate:
     def __post_init__(self) -> None:
         """Round to 1e-6, clip to [0, 1] and hold low <= accuracy <= high."""
         values = (self.accuracy, self.low, self.high)
-        if not all(np.isfinite(values)):
+        if not all(map(math.isfinite, values)):
             raise InvalidInputError(f"an estimate must be finite, got {values}")
         accuracy, low, high = (round(min(max(float(v), 0.0), 1.0), 6) for v in values)
         extended = self.extended or low > accuracy or high < accuracy

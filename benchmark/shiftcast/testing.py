@@ -22,7 +22,7 @@ from sklearn.base import clone
 
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError, RequirementError, with_line
 from shiftcast.estimators.base import Estimator, declaration_problem
-from shiftcast.predictions import Estimate, Integers, Predictions
+from shiftcast.predictions import Classes, Estimate, Integers, Predictions
 from shiftcast.synthetic import make_predictions
 
 __all__ = ["check_estimator", "make_predictions"]
@@ -320,7 +320,7 @@ def _rename_classes(p: Predictions, names: Integers) -> Predictions:
     """Return the predictions with class k called names[k]."""
     columns = np.argsort(names)
 
-    def renamed(classes: Integers | None) -> Any:
+    def renamed(classes: Classes | None) -> Any:
         return None if classes is None else names[classes]
 
     return replace(

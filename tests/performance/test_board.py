@@ -5,12 +5,14 @@ import runpy
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-MEBIBYTES = 600  # a hundred and forty stored runs in seven suites, one suite at a time
+SECONDS = 5.0
+MEBIBYTES = 500
 PEAK = """
 import json, sys, time
 from pathlib import Path
@@ -30,9 +32,22 @@ except SystemExit as stop:
     assert not stop.code, stop.code
 tell()
 """
+QUICK = """
+start = time.perf_counter()
+from shiftcast.estimators import official_estimators
+from shiftcast.leaderboard.generate import generate
+from shiftcast.scoring import score_suite
+from shiftcast.workspace import find_workspace
+
+SLOW = ("COT", "COTT", "NuclearNorm", "MaNo", "MDE", "SoftmaxCorr", "Entropy", "MutualInformation", "ALine-D")
+workspace = find_workspace()
+estimators = {n: e for n, e in official_estimators().items() if n not in SLOW}
+scores = [score_suite(workspace, s, workspace.results(), estimators=estimators)
+          for s in map(workspace.suite, ("cifar10-cpu", "cifar10-smoke"))]
+generate(scores, workspace.results(), workspace.home)
+tell(seconds=time.perf_counter() - start)
+"""
 COLD, WARM, LARGE_MEBIBYTES = 60.0, 2.0, 2048
-BUSY = 2.0
-"""How much longer a machine that does other work beside may take."""
 LARGE = """
 from shiftcast.estimators import official_estimators
 from shiftcast.scoring import suite
@@ -43,7 +58,7 @@ for slow in ("COT", "COTT"):
     chosen.pop(slow)
 suite.official_estimators = lambda: dict(list(chosen.items())[:20])
 start = time.perf_counter()
-sys.argv = ["shiftcast", "leaderboard"]
+sys.argv = ["shiftcast", "leaderboard", "--jobs", "2"]
 try:
     main()
 except SystemExit as stop:
@@ -56,17 +71,48 @@ tell(seconds=time.perf_counter() - start)
 def test_checking_the_committed_board_takes_little_memory():
     said = run(CHECK)
     assert said["peak"] < MEBIBYTES
+    assert said["together"] < MEBIBYTES
     assert not said["torch"]
     assert not said["drawn"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.xfail(
+    reason="five seconds were for 26 runs; two quiet cores take 24 for the 46 there are now", strict=False
+)
+def test_a_board_of_the_quick_estimators_takes_seconds():
+    fastest = min(run(QUICK)["seconds"] for _ in range(3))  # other work can only slow it down
+    assert fastest < SECONDS, f"{fastest:.2f} s"
+
+
 def run(script, home=REPOSITORY):
     """Run a script in a process of its own; return what it says of itself."""
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK + script], cwd=home, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    command = [sys.executable, "-c", PEAK + script]
+    done = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    together = 0.0
+    while done.poll() is None:
+        together = max(together, sum(map(proportional, family(done.pid))))
+        time.sleep(0.5)
+    said, why = done.communicate()
+    assert done.returncode == 0, why
+    return json.loads(said.splitlines()[-1]) | {"together": together}
+
+
+def family(process):
+    """Return a process and all that it has started."""
+    children = []
+    with suppress(OSError):  # it has ended
+        for listed in Path(f"/proc/{process}/task").glob("*/children"):
+            children += listed.read_text().split()
+    return [process, *(one for child in children for one in family(child))]
+
+
+def proportional(process):
+    """Return the memory of a process in MiB, of what it shares its part."""
+    with suppress(OSError):
+        told = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in told if line.startswith("Pss:"))
+    return 0.0
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
@@ -83,9 +129,10 @@ def test_a_board_of_a_hundred_runs_on_thirty_shifts_takes_a_minute_and_unchanged
     start = time.perf_counter()
     again = subprocess.run(command, cwd=workspace.root, capture_output=True, text=True, check=False)
     warm = time.perf_counter() - start
-    print(f"cold {cold['seconds']:.1f} s, {cold['peak']:.0f} MiB; unchanged {warm:.2f} s")  # noqa: T201
+    print(cold, f"unchanged {warm:.2f} s")  # noqa: T201
     assert again.returncode == 0, again.stderr
     assert "stay as they are" in again.stdout
     assert cold["peak"] < LARGE_MEBIBYTES
-    assert cold["seconds"] < BUSY * COLD
-    assert warm < BUSY * WARM
+    assert 0 < cold["together"] < LARGE_MEBIBYTES
+    assert cold["seconds"] < COLD
+    assert warm < WARM

@@ -50,7 +50,7 @@ def ensemble_study(pool: Pool) -> pd.DataFrame:
         return pd.DataFrame(columns=list(ENSEMBLE_COLUMNS))
     rows = []
     for one, members in studied:
-        exact = on_grid(table.joined(members))
+        exact = [on_grid(table.joined([run])[0]) for run in members]
         accuracy = np.array([run.sets[table.source].accuracy for run in members])
         classes = np.stack([run.predicted(table.source) for run in members])
         count = len(members)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +41,14 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
     members = pool.suite.reference.members
     if not members or any(name not in pool.reference for name in members):
         return None
+    judged = all(pool.members(run.family) and not run.hard for run in pool.scored)
+    # Studies of all members' probabilities come first: they need most memory, and the others keep some.
+    ensembles = ensemble_study(pool)
+    give_back()
+    changed = sensitivity(pool) if judged else pd.DataFrame()
+    give_back()
     confusion = Confusion(pool)
     human, note = read_figures(folder / HUMAN, confusion)
-    judged = all(pool.members(run.family) and not run.hard for run in pool.scored)
     resampled = Resampled(confusion)
     predicted = official_predictions(pool, table)
     return ConfusionTables(
@@ -59,22 +63,17 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
         pairs=paired_errors(resampled, predicted),
         drop=drop_shares(resampled),
         ranks=_ranks(confusion, table),
-        ensembles=_in_little_memory(ensemble_study, pool),
+        ensembles=ensembles,
         shared=shared_errors(confusion),
-        sensitivity=_in_little_memory(sensitivity, pool) if judged else pd.DataFrame(),
+        sensitivity=changed,
         human=human,
         human_note=note,
     )
 
 
-def _in_little_memory(study: Callable[[Pool], pd.DataFrame], pool: Pool) -> pd.DataFrame:
-    """Return what a study of all members' probabilities finds, on memory that others have let go of."""
-    give_back()
-    return study(pool)
-
-
 def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:
     """Return what can be said of estimators' errors on natural and on synthetic shifts."""
+    give_back()
     pool, frames = confusion.pool, []
     resampled = Resampled(confusion, RANK_DRAWS)
     predicted = official_predictions(pool, table[~table["abstains"].astype(bool)])

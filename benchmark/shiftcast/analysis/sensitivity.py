@@ -119,7 +119,6 @@ class ErrorTable:
         self.weights = {natural: self._weights(natural) for natural in (True, False)}
         self.parts = {target.id: _parts(pool, target) for target in self.targets}
         self._defaults: dict[Variant, tuple[float, ...]] = {}
-        self._probabilities: dict[str, Floats] = {}
         self._exact: dict[str, Floats] = {}
 
     def _weights(self, natural: bool) -> Floats | None:
@@ -167,13 +166,13 @@ class ErrorTable:
             self._defaults[variant] = figures
         return figures
 
-    def errors_by(self, exact: Floats, rings: Sequence[Sequence[int]]) -> tuple[float, ...]:
+    def errors_by(self, exact: Sequence[Floats], rings: Sequence[Sequence[int]]) -> tuple[float, ...]:
         """Return the errors, as `errors` does, by members that judge every run.
 
         Parameters
         ----------
         exact
-            Probabilities (M, N, K) of members on all sets, as `joined` and then `on_grid` give them.
+            Probabilities (N, K) of M members on all sets, as `joined` and then `on_grid` give them.
         rings
             Positions of the members of each ensemble; errors are averaged over the ensembles.
         """
@@ -216,19 +215,14 @@ class ErrorTable:
                 yield [row], OF_DEFAULT(mean_on_grid(mixed, len(exact)))
 
     def _concatenated(self, members: tuple[str, ...]) -> Floats:
-        """Member probabilities (M, N, K) on all sets; not kept, ensembles differ by one member or two."""
-        return np.stack([self._member(name) for name in members])
-
-    def _member(self, name: str) -> Floats:
-        if name not in self._probabilities:
-            self._probabilities[name] = self.joined([self.pool.reference[name]])[0]
-        return self._probabilities[name]
+        """Member probabilities (M, N, K) on all sets; not kept, there are hundreds of megabytes of them."""
+        return self.joined([self.pool.reference[name] for name in members])
 
     def _on_grid(self, members: tuple[str, ...]) -> list[Floats]:
         """Probabilities (N, K) of each member as whole numbers, which add without error."""
         for name in members:
             if name not in self._exact:
-                self._exact[name] = on_grid(self._member(name))
+                self._exact[name] = on_grid(self._concatenated((name,))[0])
         return [self._exact[name] for name in members]
 
     def joined(self, runs: Sequence[StoredRun]) -> Floats:

@@ -274,13 +274,19 @@ def leaderboard(
     out: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder for leaderboard.md [default: the workspace].")
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes that score a suite [default: 1; a core each, at most 4, from 64 runs on]."
+        ),
+    ] = None,
 ) -> None:
     """Write leaderboard.md and its figures from results/ alone (no datasets, no torch)."""
     from shiftcast.cli.board import check_leaderboard, write_leaderboard
 
     workspace = _workspace(context)
     folder, place = results or workspace.results(), out or workspace.home
-    (check_leaderboard if check else write_leaderboard)(workspace, folder, place)
+    (check_leaderboard if check else write_leaderboard)(workspace, folder, place, jobs)
 
 
 @app.command()

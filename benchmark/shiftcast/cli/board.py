@@ -13,9 +13,12 @@ from shiftcast.leaderboard.text import count
 from shiftcast.workspace import Workspace
 
 
-def write_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
-    """Write leaderboard.md and its figures; suites of which nothing has changed come from the cache."""
-    pages = list(board_pages(workspace, results, out, cached=True))
+def write_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int | None = None) -> None:
+    """Write leaderboard.md and its figures; suites of which nothing has changed come from the cache.
+
+    `jobs` is as in `board_pages`.
+    """
+    pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs))
     files = assemble(pages, results, out)
     changed = write(files, out)
     console = Console()
@@ -27,15 +30,16 @@ def write_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def check_leaderboard(workspace: Workspace, results: Path, out: Path) -> None:
-    """Compare the leaderboard with what results/ say; no cache is read.
+def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int | None = None) -> None:
+    """Compare the leaderboard with what results/ say; no cache is read. `jobs` is as in `board_pages`.
 
     Raises
     ------
     CheckFailedError
         If they differ; the message holds the differences.
     """
-    lines = check(assemble(board_pages(workspace, results, out, cached=False), results, out), out)
+    pages = board_pages(workspace, results, out, cached=False, jobs=jobs)
+    lines = check(assemble(pages, results, out), out)
     if lines:
         body = "\n".join(lines)
         raise CheckFailedError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from shiftcast.errors import RequirementError
@@ -13,7 +14,7 @@ from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.sampling import residual_variance, sampling_estimate
 from shiftcast.memory import remembered
 from shiftcast.predictions import Estimate, Floats, Integers, Predictions
-from shiftcast.statistics.lines import Line, fit_line, inverse_probit, probit
+from shiftcast.statistics.lines import Line, fit_line, inverse_probit, pairs, probit
 
 FLAGGED_BELOW = 0.95
 ABSTAINS_BELOW = 0.75
@@ -24,7 +25,7 @@ MINIMUM_PEERS = 2
 """Two peers and the scored model make three pairs, the fewest that can lie off a line."""
 
 
-def pairwise_agreement(predicted: Integers) -> Floats:
+def pairwise_agreement(predicted: NDArray[np.integer[Any]]) -> Floats:
     """Return the share of images on which each pair of models predicts the same class.
 
     Parameters
@@ -173,7 +174,7 @@ class ALineD(ALineS):
 
     def _estimate(self, line: Line, agreement: Floats) -> float:
         models = len(self.source_probits_)
-        first, second = np.triu_indices(models, k=1)
+        first, second = pairs(models)
         means = (self.source_probits_[first] + self.source_probits_[second]) / 2
         known = agreement + line.slope * (means - self.source_agreement_)
         # The normal equations are ((Z - 2) I + J) w / 4 = b, b_j half the sum over the pairs that j is in.
@@ -210,8 +211,8 @@ def _agreement(predictions: Predictions) -> Floats:
     own = np.count_nonzero(peers == predictions.predicted, axis=1) / len(predictions)
     table = np.empty((count + 1, count + 1))
     table[:count, count] = own
-    table[np.triu_indices(count, k=1)] = remembered(peers, PEER_AGREEMENT, lambda: pairwise_agreement(peers))
-    shares: Floats = table[np.triu_indices(count + 1, k=1)]
+    table[pairs(count)] = remembered(peers, PEER_AGREEMENT, lambda: pairwise_agreement(peers))
+    shares: Floats = table[pairs(count + 1)]
     return shares
 
 

@@ -8,15 +8,17 @@ is under real shifts is learned elsewhere, from residuals on other groups; so ea
 from __future__ import annotations
 
 from math import sqrt
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Estimate
 from shiftcast.statistics.intervals import normal_quantile
 
 Diagnostic = float | int | str | bool | None
+Count = TypeVar("Count", float, NDArray[np.float64])
 
 
 def sampling_estimate(accuracy: float, variance: float, level: float, **diagnostics: Diagnostic) -> Estimate:
@@ -73,6 +75,6 @@ def residual_variance(what: str, residuals: ArrayLike) -> float:
     return max(float(values.var(ddof=1)), unseen * (1 - unseen))
 
 
-def smoothed_share(right: float, n: int) -> float:
+def smoothed_share(right: Count, n: Count) -> Count:
     """Return (right + 1/2) / (n + 1), a share that is never 0 or 1; for variances only."""
     return (right + 0.5) / (n + 1)

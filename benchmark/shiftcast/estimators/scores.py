@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.special import logsumexp
+from numpy.typing import ArrayLike
 
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.sampling import sampling_estimate, smoothed_share
 from shiftcast.memory import remembered
 from shiftcast.predictions import Estimate, Floats, Predictions, entropy_terms, log_softmax
+from shiftcast.statistics.lines import pairs
 
 FEWEST_SETS = 2
 """Labelled sets with different scores that a line needs."""
@@ -57,7 +58,7 @@ class MappedScore(Estimator):
         self._prepare(source)
         scores = np.array([self.score(other) for other in others])
         accuracies = np.array([other.accuracy for other in others])
-        first, second = np.triu_indices(len(scores), k=1)
+        first, second = pairs(len(scores))
         gaps = scores[second] - scores[first]
         if len(np.unique(scores)) < FEWEST_SETS:
             raise RequirementError(
@@ -70,7 +71,7 @@ class MappedScore(Estimator):
         self.range_ = (float(scores.min()), float(scores.max()))
         self.sets_ = len(scores)
         self.scatter_ = float(np.median(np.abs(accuracies - self.slope_ * scores - self.intercept_)))
-        self.variance_ = float(np.mean([_variance(other.accuracy, len(other)) for other in others]))
+        self.variance_ = float(_variance(accuracies, np.array([len(other) for other in others])).mean())
 
     def _predict(self, target: Predictions) -> Estimate:
         if target.group in self.groups_:
@@ -82,7 +83,7 @@ class MappedScore(Estimator):
         estimate = min(max(self.intercept_ + self.slope_ * score, 0.0), 1.0)
         return sampling_estimate(
             estimate,
-            self.variance_ + _variance(estimate, len(target)),
+            self.variance_ + float(_variance(estimate, len(target))),
             self.level,
             score=score,
             slope=self.slope_,
@@ -108,9 +109,12 @@ class MappedScore(Estimator):
         raise NotImplementedError
 
 
-def _variance(accuracy: float, n: int) -> float:
-    share = smoothed_share(accuracy * n, n)
-    return share * (1 - share) / n
+def _variance(accuracy: ArrayLike, n: ArrayLike) -> Floats:
+    """Return the variance of accuracies found on n images each, in their shape."""
+    images = np.asarray(n, dtype=np.float64)
+    share = smoothed_share(np.asarray(accuracy) * images, images)
+    variance: Floats = share * (1 - share) / images
+    return variance
 
 
 class NuclearNorm(MappedScore):
@@ -143,7 +147,8 @@ class MaNo(MappedScore):
     reads_offsets: ClassVar[bool] = True
 
     def _prepare(self, source: Predictions) -> None:
-        uncertainty = -float(log_softmax(_logits(self, source)).mean())
+        logits = _logits(self, source)
+        uncertainty = remembered(logits, "mean log softmax", lambda: -float(log_softmax(logits).mean()))
         self.taylor_ = uncertainty <= MANO_BOUND
 
     def _learned(self) -> str:
@@ -169,8 +174,9 @@ class MDE(MappedScore):
     reads_offsets: ClassVar[bool] = True
 
     def _score(self, predictions: Predictions) -> float:
-        energies = -logsumexp(_logits(self, predictions), axis=1)
-        return float(logsumexp(energies) - energies.mean() - np.log(len(energies)))
+        logits = _logits(self, predictions)
+        energies = log_softmax(logits)[:, 0] - logits[:, 0]
+        return -float(log_softmax(energies).mean() + np.log(len(energies)))
 
 
 class SoftmaxCorr(MappedScore):

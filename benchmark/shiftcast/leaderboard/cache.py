@@ -32,7 +32,9 @@ MADE = ("figures/*.svg", "confusion.md")
 """Files in a suite's folder that are made from the others."""
 
 
-def board_pages(workspace: Workspace, results: Path, out: Path, *, cached: bool) -> Iterator[SuitePages]:
+def board_pages(
+    workspace: Workspace, results: Path, out: Path, *, cached: bool, jobs: int | None = None
+) -> Iterator[SuitePages]:
     """Yield what each suite and edition in `results` adds to the leaderboard in `out`.
 
     One suite is scored at a time, so that memory does not grow with their number.
@@ -43,6 +45,8 @@ def board_pages(workspace: Workspace, results: Path, out: Path, *, cached: bool)
         As in `generate`.
     cached
         Whether what is known of unchanged suites is taken from the cache, and kept there.
+    jobs
+        Processes that score a suite, see `scored_runs`.
     """
     stored = stored_suites(workspace, results)
     alone = len(stored) == 1
@@ -51,7 +55,7 @@ def board_pages(workspace: Workspace, results: Path, out: Path, *, cached: bool)
         key = _key(workspace, results, out, suite, edition, alone) if cached else ""
         pages = _read(place, key) if cached else None
         if pages is None:
-            pages = _scored_pages(workspace, suite, edition, results, out, alone)
+            pages = _scored_pages(workspace, suite, edition, results, out, alone, jobs)
             give_back()
             if cached:
                 pages = _drawn(pages)
@@ -61,12 +65,20 @@ def board_pages(workspace: Workspace, results: Path, out: Path, *, cached: bool)
 
 
 def _scored_pages(
-    workspace: Workspace, suite: Suite, edition: str, results: Path, out: Path, alone: bool
+    workspace: Workspace,
+    suite: Suite,
+    edition: str,
+    results: Path,
+    out: Path,
+    alone: bool,
+    jobs: int | None,
 ) -> SuitePages:
     from shiftcast.leaderboard.generate import suite_pages  # a second, which unchanged suites save
     from shiftcast.scoring import score_suite
 
-    return suite_pages(score_suite(workspace, suite, results, edition), results, out, alone)
+    scores = score_suite(workspace, suite, results, edition, jobs=jobs)
+    give_back()  # what was read is let go of
+    return suite_pages(scores, results, out, alone)
 
 
 def _place(workspace: Workspace, results: Path, out: Path, suite: Suite, edition: str) -> Path:

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from shiftcast.predictions import Floats
-from shiftcast.statistics import conformal_interval, conformal_reach, probit_residuals, supported_level
+from shiftcast.statistics import conformal_interval, probit_residuals, supported_level
+from shiftcast.statistics.conformal import weighted_reach
 
 CONFORMAL_COLUMNS = (
     "conformal_low",
@@ -62,7 +63,8 @@ def with_conformal(table: pd.DataFrame) -> pd.DataFrame:
     They are NaN (and False, 0) for rows of the shared protocol, where the estimator abstains, and
     where too few other groups support a level.
     """
-    residuals = residuals_of(table)
+    residuals = {key: _Reaches(own) for key, own in residuals_of(table).items()}
+    none = _Reaches({})
     reaches: dict[tuple[str, bool, str, str], tuple[float, float, int]] = {}
     columns: dict[str, list[Any]] = {name: [] for name in CONFORMAL_COLUMNS}
     keys = ["estimator", "natural", "group", "architecture", "protocol", "abstains", "predicted", "n"]
@@ -71,7 +73,7 @@ def with_conformal(table: pd.DataFrame) -> pd.DataFrame:
         answer: tuple[float, float, float, bool, int] = (np.nan, np.nan, np.nan, False, 0)
         if row["protocol"] == "official" and not row["abstains"]:
             if key not in reaches:
-                reaches[key] = _reach(residuals.get(key[:2], {}), *key[2:])
+                reaches[key] = residuals.get(key[:2], none).without(*key[2:])
             reach, level, groups = reaches[key]
             answer = (np.nan, np.nan, np.nan, False, groups)
             if level == level:
@@ -82,14 +84,31 @@ def with_conformal(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**columns)
 
 
-def _reach(residuals: Residuals, group: str, architecture: str) -> tuple[float, float, int]:
-    """Return reach and level for one row, NaN where there is none, and how many groups it has."""
-    others = []
-    for name, by_architecture in residuals.items():
-        own = [values for other, values in by_architecture.items() if other != architecture]
-        if name != group and own:
-            others.append(np.concatenate(own))
-    level = supported_level(len(others))
-    if level is None:
-        return np.nan, np.nan, len(others)
-    return conformal_reach(others, level), level, len(others)
+class _Reaches:
+    """Finds reaches from one estimator's residuals, the sizes of which are sorted once for all rows."""
+
+    def __init__(self, residuals: Residuals) -> None:
+        own = [(group, name, abs(v)) for group, by in residuals.items() for name, v in by.items()]
+        self.groups, self.architectures = list(residuals), sorted({name for _, name, _ in own})
+        groups = [np.full(len(values), self.groups.index(group)) for group, _, values in own]
+        architectures = [np.full(len(values), self.architectures.index(name)) for _, name, values in own]
+        sizes = np.concatenate([np.empty(0), *(values for *_, values in own)])
+        order = np.argsort(sizes, kind="stable")
+        self._sizes = sizes[order]
+        self._group = np.concatenate([np.empty(0, dtype=np.int64), *groups])[order]
+        self._architecture = np.concatenate([np.empty(0, dtype=np.int64), *architectures])[order]
+
+    def without(self, group: str, architecture: str) -> tuple[float, float, int]:
+        """Return reach and level for one row, NaN where there is none, and how many groups it has."""
+        kept = np.ones(len(self._sizes), dtype=bool)
+        if group in self.groups:
+            kept &= self._group != self.groups.index(group)
+        if architecture in self.architectures:
+            kept &= self._architecture != self.architectures.index(architecture)
+        counts = np.bincount(self._group[kept], minlength=len(self.groups))
+        others = int(np.count_nonzero(counts))
+        level = supported_level(others)
+        if level is None:
+            return np.nan, np.nan, others
+        weights = (1 / ((others + 1) * np.maximum(counts, 1)))[self._group] * kept  # as `conformal_reach`
+        return weighted_reach(self._sizes, weights, level), level, others

@@ -23,8 +23,9 @@ from shiftcast.estimators.agreement import PEER_AGREEMENT
 from shiftcast.estimators.features import SAMPLE, FeatureScore
 from shiftcast.memory import remember
 from shiftcast.pool import Pool, StoredRun
-from shiftcast.predictions import Estimate, Integers, Predictions
+from shiftcast.predictions import Classes, Estimate, Integers, Predictions
 from shiftcast.runs import StoredSet
+from shiftcast.statistics.lines import pairs
 
 FEWEST_OTHERS = 3
 """Other natural groups that MeanShift needs before it learns from them on a natural target."""
@@ -39,9 +40,11 @@ class RunView:
         self.members = pool.members(run.family)
         others = [other for other in pool.scored if other.key != run.key]
         same = (run.key.architecture, run.key.recipe)
-        self.peers = [other for other in pool.peers if other.key != run.key]
+        self._places = [place for place, other in enumerate(pool.peers) if other.key != run.key]
+        self.peers = [pool.peers[place] for place in self._places]
         self.siblings = [o for o in others if (o.key.architecture, o.key.recipe) == same]
         self._known: dict[tuple[str, str, bool], Predictions] = {}
+        self._others: dict[tuple[str, bool], tuple[tuple[Target, ...], str]] = {}
 
     def source(self, part: str) -> Predictions:
         """Labelled predictions on the whole source or one half of it."""
@@ -81,30 +84,42 @@ class RunView:
             kind="classes" if self.run.sets[name].hard else "logits",
             reference=self.pool.ensemble(members, name, rows, part) if members else None,
             peers=self._peers(name, rows, part),
-            siblings=self._classes(self.siblings, name, rows, part),
+            siblings=self._siblings(name, rows),
         )
 
-    def _peers(self, name: str, rows: Integers, part: str) -> Integers | None:
-        """Predicted classes (Z, n) of the peers; how often these agree is found once for all runs."""
-        classes = self._classes(self.peers, name, rows, part)
-        if classes is not None:
-            classes.flags.writeable = False
-            remember(classes, PEER_AGREEMENT, self.pool.peer_agreement(self.run, name, rows, part))
+    def _peers(self, name: str, rows: Integers, part: str) -> Classes | None:
+        """Predicted classes (Z, n) of the peers; how often these agree is found once for all runs.
+
+        None without peers, or where one lacks the set.
+        """
+        if not self.peers or any(name not in run.sets for run in self.peers):
+            return None
+        everyone, places = self.pool.peer_classes(name, rows, part), self._places
+        classes: Classes = everyone[places].astype(np.int32)
+        classes.flags.writeable = False
+        agreement = self.pool.peer_agreement(name, rows, part)[np.ix_(places, places)]
+        remember(classes, PEER_AGREEMENT, agreement[pairs(len(places))])
         return classes
 
-    def _classes(self, runs: Sequence[StoredRun], name: str, rows: Integers, part: str) -> Integers | None:
-        """Predicted classes (runs, n) of other runs; None without runs, or where one lacks the set."""
-        if not runs or any(name not in run.sets for run in runs):
+    def _siblings(self, name: str, rows: Integers) -> Classes | None:
+        """Predicted classes (S, n) of the siblings; None without any, or where one lacks the set."""
+        if not self.siblings or any(name not in run.sets for run in self.siblings):
             return None
-        return np.stack([self.pool.predicted(run, name, rows, part) for run in runs])
+        return np.stack([run.predicted(name)[rows] for run in self.siblings]).astype(np.int32)
 
-    def others(self, target: Target, part: str, synthetic: bool) -> tuple[list[Predictions], str]:
-        """Return labelled predictions on targets of other groups, and a note on what they are.
+    def others(self, target: Target, synthetic: bool) -> tuple[tuple[Target, ...], str]:
+        """Return labelled targets of other groups, and a note on what they are.
 
         All synthetic ones where asked for. Else a natural target learns from other natural groups
         where there are at least three of them, or from the synthetic ones, and the note says so.
         """
         natural = self.pool.workspace.natural(target) and not synthetic
+        key = (target.group, natural)
+        if key not in self._others:
+            self._others[key] = self._choose_others(target, natural)
+        return self._others[key]
+
+    def _choose_others(self, target: Target, natural: bool) -> tuple[tuple[Target, ...], str]:
         labelled = [
             t
             for t in self.pool.targets
@@ -115,8 +130,7 @@ class RunView:
         if natural and len({t.group for t in alike}) < FEWEST_OTHERS:
             alike = [t for t in labelled if not self.pool.workspace.natural(t)]
             note = "mean corruption drop"
-        parts = {True: part, False: "all"}
-        return [self.target(t, parts[t.derived], labelled=True) for t in alike], note
+        return tuple(alike), note
 
 
 @dataclass(frozen=True)
@@ -137,7 +151,7 @@ class Scorer:
     def __init__(self, view: RunView, estimators: Mapping[str, Estimator]) -> None:
         """Prepare to score `view` with named, unfitted estimators."""
         self.view, self.estimators = view, estimators
-        self._fitted: dict[tuple[str, ...], tuple[Estimator, str]] = {}
+        self._fitted: dict[tuple[str, ...], Estimator] = {}
 
     def estimate(
         self, name: str, target: Target, folds: Sequence[Fold]
@@ -155,19 +169,20 @@ class Scorer:
 
     def _fit(self, name: str, target: Target, part: str) -> tuple[Estimator, str]:
         estimator = self.estimators[name]
-        learns_from_others = "others" in estimator.requires
-        # Targets of one group and kind (severities) leave out the same others.
-        kind = (target.group, str(self.view.pool.workspace.natural(target))) if learns_from_others else ()
-        key = (name, part, *kind)
+        chosen: tuple[Target, ...] = ()
+        note = ""
+        if "others" in estimator.requires:
+            chosen, note = self.view.others(target, estimator.others_from == "synthetic")
+        key = (name, part, *(one.id for one in chosen))  # many targets learn from the same others
         if key not in self._fitted:
-            synthetic = estimator.others_from == "synthetic"
-            others, note = self.view.others(target, part, synthetic) if learns_from_others else ([], "")
+            parts = {True: part, False: "all"}
+            others = [self.view.target(one, parts[one.derived], labelled=True) for one in chosen]
             source = self.view.source(part)
             if "features" in estimator.requires:
                 both = [self.view.with_feature_scores(one, part, part) for one in (source, *others)]
                 source, others = both[0], both[1:]
-            self._fitted[key] = clone(estimator).fit(source, others), note
-        return self._fitted[key]
+            self._fitted[key] = clone(estimator).fit(source, others)
+        return self._fitted[key], note
 
 
 def combine(estimates: Sequence[Estimate], counts: Sequence[int]) -> Estimate:

@@ -45,6 +45,7 @@ def score_suite(
     results: Path,
     edition: str = "",
     estimators: Mapping[str, Estimator] | None = None,
+    jobs: int | None = None,
 ) -> SuiteScores:
     """Score every complete run of a suite.
 
@@ -58,11 +59,13 @@ def score_suite(
         Which arrays the runs were made on; empty for those that the suite names.
     estimators
         Named, unfitted estimators; the official ones when omitted.
+    jobs
+        Processes that share the work, see `shiftcast.scoring.workers.scored_runs`.
     """
     chosen = official_estimators() if estimators is None else estimators
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
-    table, skipped = score_pool(pool, chosen)
+    table, skipped = score_pool(pool, chosen, jobs)
     reported = _reported(pool, folder, chosen)
     accuracies = _accuracies(pool)
     found = pd.DataFrame(columns=list(CONTROL_COLUMNS))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
+from shiftcast.predictions import Floats
 from shiftcast.statistics.lines import inverse_probit, probit
 
 LEVELS = (0.95, 0.9, 0.8)
@@ -72,8 +73,12 @@ def conformal_reach(residuals: Sequence[ArrayLike], level: float) -> float:
     values = np.concatenate(sizes)
     weights = np.concatenate([np.full(len(size), 1 / ((len(sizes) + 1) * len(size))) for size in sizes])
     order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weights[order]) >= level - SLACK
-    return float(values[order][np.argmax(reached)])
+    return weighted_reach(values[order], weights[order], level)
+
+
+def weighted_reach(sizes: Floats, weights: Floats, level: float) -> float:
+    """Return the first of ascending sizes (N,) up to which the weights (N,) sum to the level."""
+    return float(sizes[np.argmax(np.cumsum(weights) >= level - SLACK)])
 
 
 def conformal_interval(accuracy: float, n: float, reach: float) -> tuple[float, float, bool]:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Floats
+from shiftcast.statistics.lines import pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ def rank_intervals(points: ArrayLike, draws: ArrayLike, level: float = 0.95) -> 
     if len(drawn) < 100:
         raise InvalidInputError(f"rank_intervals: expected 100 finite draws or more, got {len(drawn)}")
     count = len(values)
-    first, second = np.triu_indices(count, 1)
+    first, second = pairs(count)
     if not len(first):
         return Ranks(np.ones(count, np.int64), np.ones(count, np.int64), np.zeros((count, count), bool))
     differences: Floats = drawn[:, second] - drawn[:, first]
