@@ -23,6 +23,9 @@ from shiftcast.errors import InvalidInputError
 Images = NDArray[np.uint8]
 Channels = tuple[float, ...]
 
+COUNTED = 1024
+"""Images whose grey levels are counted at once: counting takes eight bytes for each."""
+
 
 def channel_statistics(images: Images) -> tuple[Channels, Channels]:
     """Return the mean and standard deviation of each channel, in grey levels from 0 to 255.
@@ -42,7 +45,10 @@ def channel_statistics(images: Images) -> tuple[Channels, Channels]:
     levels = np.arange(256, dtype=np.float64)
     means, deviations = [], []
     for channel in range(images.shape[-1]):
-        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        counts = np.zeros(256, dtype=np.int64)
+        for start in range(0, len(images), COUNTED):
+            block = images[start : start + COUNTED, ..., channel]
+            counts += np.bincount(block.ravel(), minlength=256)
         mean = float(counts @ levels / counts.sum())
         variance = float(counts @ (levels - mean) ** 2 / counts.sum())
         means.append(mean)

@@ -1,0 +1,89 @@
+"""How much memory estimates on a million images and training need; test_board.py asks it of the board."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted as Linux does")
+
+ESTIMATE_MEBIBYTES = 700
+"""For a million unlabelled images of ten classes: eight times what their logits take in float64, and the
+program itself."""
+TRAIN_MEBIBYTES = 1100
+"""For 50,000 images and a small network: PyTorch takes 750, the images, held once and as bytes, 150."""
+TELL = """
+import json, resource
+print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10))
+"""
+ESTIMATE = """
+import sys
+from pathlib import Path
+from shiftcast.cli import main
+here = Path(sys.argv[1])
+files = {name: str(here / f"{name}.npy") for name in ("source", "labels", "target")}
+sys.argv = ["shiftcast", "estimate", "--out", str(here / "answer.json")]
+sys.argv += [word for name, path in files.items() for word in (f"--{name}", path)]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+"""
+TRAIN = """
+import numpy as np
+from shiftcast.cards import ArchitectureCard, Recipe
+from shiftcast.training.loop import derive_seeds, seeded_model, train
+from shiftcast.training.resident import ResidentImages
+
+card = ArchitectureCard(name="test_resnet", timm="test_resnet", family="resnet", title="", citation="",
+                        parameters=373658, feature_map=[96, 1, 1], allow_collapse="as the repository's card")
+recipe = Recipe(name="memory", title="", epochs=1, batch_size=128, optimiser="sgd", learning_rate=0.01,
+                weight_decay=5e-4, schedule="one-cycle", crop_padding=4, flip=True)
+random = np.random.RandomState(0)
+images = random.randint(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
+data = ResidentImages(images, random.randint(0, 10, len(images)))
+seeds = derive_seeds("test_resnet", "memory", 0)
+
+class Enough(Exception):
+    pass
+
+def stop(progress):
+    if progress.step >= 20:
+        raise Enough
+
+try:
+    train(seeded_model(card, 10, seeds.weights), card, data, recipe, seeds, "cpu", on_progress=stop)
+except Enough:
+    pass
+"""
+
+
+def peak(script, *arguments):
+    """Run a script in a process of its own; return the most memory it held, in MiB."""
+    command = [sys.executable, "-c", script + TELL, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_estimates_on_a_million_images_take_little_memory(tmp_path):
+    random = np.random.default_rng(0)
+    for name, n, signal in (("source", 10_000, 3), ("target", 1_000_000, 2)):
+        labels = random.integers(0, 10, n)
+        logits = random.normal(size=(n, 10)) * 1.5
+        logits[np.arange(n), labels] += signal
+        np.save(tmp_path / f"{name}.npy", logits.astype(np.float32))
+        if name == "source":
+            np.save(tmp_path / "labels.npy", labels)
+    found = peak(ESTIMATE, tmp_path)
+    answers = json.loads((tmp_path / "answer.json").read_text())["estimates"]
+    answered = {one["estimator"] for one in answers if one.get("accuracy") is not None}
+    assert {"ATC-MC", "COT", "COTT"} < answered
+    assert found < ESTIMATE_MEBIBYTES, f"{found:.0f} MiB"
+
+
+def test_training_holds_the_images_once():
+    found = peak(TRAIN)
+    assert found < TRAIN_MEBIBYTES, f"{found:.0f} MiB"
