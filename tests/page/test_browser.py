@@ -236,6 +236,45 @@ def test_hovering_a_point_shows_what_it_is(board, visit):
     page.wait_for_selector("#vg-tooltip-element.visible", state="hidden")
 
 
+def test_the_keyboard_goes_through_a_charts_points(board, visit):
+    page = visit(board, "sample/estimators/ATC.html")
+    figure = page.locator('figure[data-chart="predicted"]')
+    points = figure.locator(".mark-symbol.role-mark path").count()
+    figure.locator(".plot").focus()
+    tip, told = page.locator("#vg-tooltip-element.visible"), figure.locator(".told")
+    seen = []
+    for _ in range(points + 1):
+        page.keyboard.press("ArrowRight")
+        assert figure.locator(".here").count() == 1
+        box = figure.locator(".here").bounding_box()
+        seen.append((round(box["x"]), told.inner_text()))
+    assert seen[-1] == seen[-2], "the last point stays"
+    assert [x for x, _ in seen] == sorted(x for x, _ in seen)
+    assert len({text for _, text in seen}) == points
+    for word in ("model: ", "seed: ", "shift: ", "actual: ", "predicted: ", "error: "):
+        assert word in told.text_content()
+    assert tip.is_visible()
+    page.keyboard.press("Home")
+    assert told.text_content() == seen[0][1]
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#vg-tooltip-element.visible", state="hidden")
+    assert told.text_content() == ""
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sample/models/*.html")
+
+
+def test_the_keyboard_goes_through_bars_and_cells(digits, visit):
+    page = visit(digits, "tiny/models/test_vit--tiny.html")
+    for chart, word in (("bins", "confusion: "), ("matrix", "answers: "), ("drop", "pp: ")):
+        figure = page.locator(f'figure[data-chart="{chart}"]')
+        figure.locator(".plot").focus()
+        page.keyboard.press("ArrowRight")
+        assert word in figure.locator(".told").text_content(), chart
+        page.keyboard.press("Tab")
+        assert figure.locator(".told").text_content() == ""
+
+
 def test_hovering_says_what_is_in_a_bin_and_in_a_cell(digits, visit):
     page = visit(digits, "tiny/models/test_vit--tiny.html")
     tip = page.locator("#vg-tooltip-element.visible")

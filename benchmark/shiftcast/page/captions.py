@@ -56,11 +56,13 @@ CAPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 def chart(kind: str) -> Html:
     """Return the place of a chart, which `charts.js` draws from the page's data."""
     title, description = CAPTIONS[kind]
+    keys = f"{title}: arrow keys go from mark to mark, Enter opens a model's page"
     missing = tag("p", "This chart needs JavaScript; the tables do not.", class_="note noscript")
     return tag(
         "figure",
         tag("h3", title),
-        tag("div", missing, class_="plot", role="group", aria_label=title),
+        tag("div", missing, class_="plot", role="group", aria_label=keys, tabindex="0"),
+        tag("p", "", class_="told", aria_live="polite"),
         tag("figcaption", tag("p", description), tag("p", "", class_="said", aria_live="polite")),
         class_="chart",
         data_chart=kind,

@@ -321,11 +321,49 @@
       if (figure.view) figure.view.finalize();
       const { view } = await vegaEmbed(plot, spec, options);
       figure.view = view;
+      figure.place = -1;
       figure.dataset.drawn = String(Number(figure.dataset.drawn || 0) + 1);
     } catch (error) {
       plot.textContent = "This chart could not be drawn.";
       console.error(error);
     }
+  }
+
+  // By keyboard: arrows go from mark to mark, from left to right, and tell what hovering would.
+
+  const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+
+  function marks(figure) {
+    const found = [...figure.querySelectorAll(".plot .role-mark path, .plot .role-mark text")];
+    const placed = found.filter((mark) => mark.__data__ && mark.__data__.tooltip).map((mark) => {
+      const box = mark.getBoundingClientRect();
+      return { mark, x: box.x + box.width / 2, y: box.y + box.height / 2 };
+    });
+    return placed.sort((a, b) => Math.round(a.x - b.x) || a.y - b.y);
+  }
+
+  function tell(figure, at) {
+    for (const mark of figure.querySelectorAll(".here")) mark.classList.remove("here");
+    const item = at ? at.mark.__data__ : null;
+    if (figure.view) figure.view.tooltip()(null, { clientX: at ? at.x : 0, clientY: at ? at.y : 0 }, item, item && item.tooltip);
+    if (at) at.mark.classList.add("here");
+    const words = item ? Object.entries(item.tooltip).map(([name, value]) => `${name}: ${value}`).join(", ") : "";
+    figure.querySelector(".told").textContent = words;
+  }
+
+  function step(figure, event) {
+    const all = marks(figure);
+    const ends = { Home: 0, End: all.length - 1 };
+    if (event.key === "Escape") figure.place = -1;
+    else if (event.key === "Enter" && all[figure.place]) {
+      const { href } = all[figure.place].mark.__data__;
+      if (href) window.location.href = href;
+      return;
+    } else if (event.key in ends) figure.place = ends[event.key];
+    else if (event.key in STEPS) figure.place = Math.min(Math.max(figure.place + STEPS[event.key], 0), all.length - 1);
+    else return;
+    event.preventDefault();
+    tell(figure, all[figure.place]);
   }
 
   // One drawing of a figure at a time; a choice made meanwhile is drawn afterwards.
@@ -334,6 +372,11 @@
   }
 
   const figures = [...document.querySelectorAll("figure[data-chart]")];
+  for (const figure of figures) {
+    const plot = figure.querySelector(".plot");
+    plot.addEventListener("keydown", (event) => step(figure, event));
+    plot.addEventListener("blur", () => tell(figure, null));
+  }
   const all = () => {
     limitEstimators();
     figures.forEach(redraw);
