@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from shiftcast.cli.data import app as data_app
 from shiftcast.cli.device import Device
 
 if TYPE_CHECKING:
+    from shiftcast.engines.local import Summary
     from shiftcast.workspace import Workspace
 
 app = typer.Typer(
@@ -41,6 +44,13 @@ class Trust(StrEnum):
     reproduced = "reproduced"
     recomputed = "recomputed"
     self_reported = "self-reported"
+
+
+class Engine(StrEnum):
+    """What does the runs of a suite."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Listed(StrEnum):
@@ -99,8 +109,21 @@ def run(
         bool, typer.Option("--checkpoints", help="Also train networks of complete runs that the cache lacks.")
     ] = False,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Runs at once, in processes that each hold all images: for a GPU.")
+        int,
+        typer.Option(
+            min=1,
+            help="Runs at once, in processes that each hold all images: for a GPU. With ray: on each GPU.",
+        ),
     ] = 1,
+    engine: Annotated[
+        Engine, typer.Option(help="This machine alone, or a Ray cluster; see docs/scaling.md.")
+    ] = Engine.local,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster to join: auto, HOST:6379 or ray://HOST:10001 [default: one on this machine]."
+        ),
+    ] = None,
     results: Results = None,
 ) -> None:
     """Train, evaluate and score every run of a suite that is not finished yet.
@@ -110,10 +133,13 @@ def run(
     """
     from shiftcast.cli.report import report
     from shiftcast.cli.watch import Watcher
-    from shiftcast.engines.local import Options, run_suite
+    from shiftcast.engines.local import Options
     from shiftcast.errors import StoppedError
     from shiftcast.scoring.controls import check_names
 
+    if address is not None and engine is not Engine.ray:
+        raise typer.BadParameter("--address names a Ray cluster; it needs --engine ray")
+    run_suite = _engine(engine, address)
     workspace = _workspace(context)
     chosen = workspace.suite(suite)
     check_names(chosen)
@@ -127,6 +153,17 @@ def run(
     report(workspace, chosen, folder, summary)
     if summary.failed:
         raise typer.Exit(1)
+
+
+def _engine(engine: Engine, address: str | None) -> Callable[..., Summary]:
+    """Return the function that runs suites on an engine; Ray is imported where it is asked for."""
+    if engine is Engine.local:
+        from shiftcast.engines import local
+
+        return local.run_suite
+    from shiftcast.engines import cluster
+
+    return partial(cluster.run_suite, address=address)
 
 
 @app.command()

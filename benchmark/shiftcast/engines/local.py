@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from shiftcast.cards import RunKey, Suite
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from shiftcast.training.loop import Progress
     from shiftcast.training.work import Job
 
+Setting = tuple[Workspace, Path, Again]
+"""Where the cards are, the folder of the suite's results, and what is done again."""
 Outcome = tuple["Job", RunRecord | ShiftcastError | None]
 """A run and what came of it: its record, why it failed, or None where another process had finished it."""
 
@@ -94,6 +97,16 @@ class Summary:
     failed: dict[RunKey, str] = field(default_factory=dict)
 
 
+class Attempts(Protocol):
+    """How an engine does runs."""
+
+    def __call__(self, todo: Sequence[Job], setting: Setting, patient: bool) -> Generator[Outcome]:
+        """Do runs, begun in this order, and yield each with what came of it.
+
+        What another process is at is yielded with `HeldError`, or waited for where `patient`.
+        """
+
+
 def run_suite(
     workspace: Workspace, suite: Suite, results: Path, options: Options, reporter: Reporter
 ) -> Summary:
@@ -109,12 +122,59 @@ def run_suite(
     MissingDataError
         If the source or a required target is not on this machine.
     """
+    work = training_code()
+    machine = work.choose_device(options.device), work.set_threads(options.threads)
+
+    def attempts(todo: Sequence[Job], setting: Setting, patient: bool) -> Generator[Outcome]:
+        attempt = partial(finish, *setting, say=reporter.note if patient else None)
+        if options.jobs == 1 or len(todo) < 2 or patient:
+            return _one_by_one(todo, attempt, reporter)
+        from shiftcast.engines.packed import side_by_side
+
+        return side_by_side(todo, attempt, options.jobs, reporter)
+
+    return complete(workspace, suite, results, options, reporter, machine, attempts)
+
+
+def training_code() -> ModuleType:
+    """Return the module that trains.
+
+    Raises
+    ------
+    MissingExtraError
+        If torch or timm is not installed.
+    """
     try:
         from shiftcast.training import work
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
+    return work
+
+
+def complete(
+    workspace: Workspace,
+    suite: Suite,
+    results: Path,
+    options: Options,
+    reporter: Reporter,
+    machine: tuple[str, int],
+    attempts: Attempts,
+) -> Summary:
+    """Finish every run of a suite that is not complete yet, on any engine.
+
+    Parameters
+    ----------
+    workspace, suite, results, options, reporter
+        As for `run_suite`, whose errors are raised.
+    machine
+        The device, "cpu" or "cuda", and PyTorch's thread count of every run.
+    attempts
+        Does the runs.
+    """
+    from shiftcast.training import work
+
     jobs_of = choose_runs(suite, options.only, options.seeds)
-    device, threads = work.choose_device(options.device), work.set_threads(options.threads)
+    device, threads = machine
     data = load_suite(workspace, suite, data_folder())
     for name, reason in data.absent.items():
         reporter.note(f"target {name} is left out: {reason}")
@@ -133,7 +193,6 @@ def run_suite(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass  # a folder that cannot be written is found before the first training, not after
-    attempt = partial(finish, workspace, folder, again)
     broken = work.broken_cards(todo)
     for name, complaint in broken.items():
         reporter.note(f"{name} cannot be trained: {complaint}")
@@ -142,25 +201,17 @@ def run_suite(
             summary.failed[job.key] = str(broken[job.key.architecture])
             reporter.left(job.key, complete=False)
     todo = [job for job in todo if job.key.architecture not in broken]
-    with closing(_attempts(todo, attempt, options.jobs, reporter)) as outcomes:
+    setting = (workspace, folder, again)
+    with closing(attempts(todo, setting, patient=False)) as outcomes:
         held = _collect(outcomes, summary, reporter)
     # By now, whoever was at these has gone on; what is still held is waited for.
-    _collect(_one_by_one(held, partial(attempt, say=reporter.note), reporter), summary, reporter)
+    with closing(attempts(held, setting, patient=True)) as outcomes:
+        _collect(outcomes, summary, reporter)
     for job in jobs:
         if data.label_views and job.key in summary.kept:
             with suppress(HeldError), locked(job.lock, None):
                 add_label_views(RunFolder(folder / job.key.path), data)
     return summary
-
-
-def _attempts(
-    todo: Sequence[Job], attempt: Callable[..., RunRecord | None], jobs: int, reporter: Reporter
-) -> Generator[Outcome]:
-    if jobs == 1 or len(todo) < 2:
-        return _one_by_one(todo, attempt, reporter)
-    from shiftcast.engines.packed import side_by_side
-
-    return side_by_side(todo, attempt, jobs, reporter)
 
 
 def _one_by_one(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -73,18 +74,41 @@ def finish(
     TrainingError
         If the training cannot go on.
     """
-    from shiftcast.training import work
-
-    place = RunFolder(folder / job.key.path)
-    with locked(job.lock, say):
-        need = what_is_needed(workspace, folder, again, job)
+    with claimed(workspace, folder, again, job, say) as need:
         if need == "nothing":
             return None
-        if need == "network":
-            work.train_network(job, on_progress)
-            return place.read_record()
-        record = work.perform(job, place, on_progress)
-        return record if not add_label_views(place, job.data) else place.read_record()
+        return carry_out(need, job, RunFolder(folder / job.key.path), on_progress)
+
+
+@contextmanager
+def claimed(
+    workspace: Workspace, folder: Path, again: Again, job: Job, say: Callable[[str], None] | None = None
+) -> Iterator[Need]:
+    """Hold a run's lock and give what there is to do for it; arguments are those of `finish`.
+
+    Raises
+    ------
+    HeldError
+        If another process is at the run and there is no `say`.
+    """
+    with locked(job.lock, say):
+        yield what_is_needed(workspace, folder, again, job)
+
+
+def carry_out(
+    need: Literal["run", "network"],
+    job: Job,
+    place: RunFolder,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> RunRecord:
+    """Do what there is to do for a run in the folder `place` and return its record; raises as `finish`."""
+    from shiftcast.training import work
+
+    if need == "network":
+        work.train_network(job, on_progress)
+        return place.read_record()
+    record = work.perform(job, place, on_progress)
+    return record if not add_label_views(place, job.data) else place.read_record()
 
 
 def what_is_needed(
