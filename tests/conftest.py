@@ -10,18 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shiftcast.cards import RunKey, card_hash, recipe_hash
+from made_up import write_made_up
+from shiftcast.cards import RunKey
 from shiftcast.data.loading import SuiteData, edition_tag, load_suite
 from shiftcast.files import sha256
 from shiftcast.reported import import_run, make_claim
 from shiftcast.runs import (
-    Epoch,
-    Measured,
     RunFolder,
     RunRecord,
-    Seeds,
-    TargetResult,
-    encode_predictions,
     store_logits,
 )
 from shiftcast.status import results_folder
@@ -123,10 +119,6 @@ def write_run(
     workspace: Workspace, data: SuiteData, results: Path, key: RunKey, role: str, number: int
 ) -> RunRecord:
     suite = workspace.suite("tiny")
-    card, recipe = (
-        workspace.architecture(key.architecture),
-        workspace.resolved_recipe(key.architecture, key.recipe),
-    )
     stored = {}
     for position, (name, images) in enumerate(data.sets.items()):
         shared = np.random.RandomState(position)
@@ -136,35 +128,10 @@ def write_run(
         logits = own.normal(size=(n, 10)) + shared.normal(size=(n, 10))
         logits[np.arange(n), images.labels] += 1.5 * margin
         stored[name] = store_logits(name, logits, images.labels)
-    predictions = encode_predictions(stored)
-    record = RunRecord(
-        suite=suite.name,
-        suite_version=suite.version,
-        edition=edition_tag(suite, data.used),
-        role=role,
-        key=key,
-        family=card.family,
-        card_hash=card_hash(card),
-        recipe_hash=recipe_hash(recipe),
-        recipe=recipe,
-        seeds=Seeds(derivation="made up", weights=1, order=2, augmentation=3),
-        source=suite.source.test,
-        datasets=dict(data.used),
-        targets={name: TargetResult(n=len(s.logits), accuracy=s.accuracy) for name, s in stored.items()},
-        epochs=[Epoch(loss=1.0, accuracy=0.5, learning_rate=0.1)],
-        parameters=card.parameters,
-        device="cpu",
-        precision=card.precision,
-        threads=1,
-        packages={"numpy": np.__version__},
-        git=None,
-        source_hash="0" * 64,
-        predictions_sha256=sha256(predictions),
-        feature_scores={name: feature_scores(1 - (one.accuracy or 0)) for name, one in stored.items()},
-        measured=Measured(train_seconds=1, evaluate_seconds=1, images_per_second=1, peak_memory_mib=1),
-    )
-    RunFolder(results_folder(results, suite, "") / key.path).write(record, predictions)
-    return record
+    folder = results_folder(results, suite, "")
+    scores = {name: feature_scores(1 - (one.accuracy or 0)) for name, one in stored.items()}
+    edition = edition_tag(suite, data.used)
+    return write_made_up(workspace, suite, folder, role, key, stored, data.used, edition, scores)
 
 
 def feature_scores(distance: float) -> dict[str, dict[str, float]]:

@@ -7,20 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shiftcast.cards import card_hash, recipe_hash
+from made_up import write_made_up
 from shiftcast.data.loading import base_index
 from shiftcast.files import sha256
-from shiftcast.runs import (
-    DatasetUsed,
-    Epoch,
-    Measured,
-    RunFolder,
-    RunRecord,
-    Seeds,
-    TargetResult,
-    encode_predictions,
-    store_logits,
-)
+from shiftcast.runs import DatasetUsed, store_logits
 from shiftcast.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
@@ -161,42 +151,11 @@ def _write_runs(workspace: Workspace, labels: dict[str, np.ndarray]) -> None:
             start = random.randint(4_000_000)
             logits = skill * common + pool[start : start + common.size].reshape(common.shape)
             stored[name] = store_logits(name, logits, labels[name])
-        predictions = encode_predictions(stored)
-        card, recipe = workspace.architecture(key.architecture), workspace.resolved_recipe(*_names(key))
-        record = RunRecord(
-            suite=suite.name,
-            suite_version=suite.version,
-            edition="",
-            role=role,
-            key=key,
-            family=card.family,
-            card_hash=card_hash(card),
-            recipe_hash=recipe_hash(recipe),
-            recipe=recipe,
-            seeds=Seeds(derivation="made up", weights=1, order=2, augmentation=3),
-            source=suite.source.test,
-            datasets={
-                name: DatasetUsed(fingerprint="0" * 64, edition="publisher", n=len(one.logits))
-                for name, one in stored.items()
-            },
-            targets={name: TargetResult(n=len(s.logits), accuracy=s.accuracy) for name, s in stored.items()},
-            epochs=[Epoch(loss=1.0, accuracy=0.5, learning_rate=0.1)],
-            parameters=card.parameters,
-            device="cpu",
-            precision=card.precision,
-            threads=1,
-            packages={"numpy": np.__version__},
-            git=None,
-            source_hash="0" * 64,
-            predictions_sha256=sha256(predictions),
-            feature_scores={},
-            measured=Measured(train_seconds=1, evaluate_seconds=1, images_per_second=1, peak_memory_mib=1),
-        )
-        RunFolder(workspace.results() / suite.name / key.path).write(record, predictions)
-
-
-def _names(key):
-    return key.architecture, key.recipe
+        used = {
+            name: DatasetUsed(fingerprint="0" * 64, edition="publisher", n=len(one.logits))
+            for name, one in stored.items()
+        }
+        write_made_up(workspace, suite, workspace.results() / suite.name, role, key, stored, used)
 
 
 def _quoted(names) -> str:

@@ -1,14 +1,17 @@
 """How much memory estimates on a million images and training need; test_board.py asks it of the board."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted as Linux does")
 
+TESTS = Path(__file__).parents[1]
 ESTIMATE_MEBIBYTES = 700
 """For a million unlabelled images of ten classes: eight times what their logits take in float64, and the
 program itself."""
@@ -33,14 +36,12 @@ except SystemExit as stop:
 """
 TRAIN = """
 import numpy as np
-from shiftcast.cards import ArchitectureCard, Recipe
+from made_up import SPEED_RECIPE
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.resident import ResidentImages
+from shiftcast.workspace import find_workspace
 
-card = ArchitectureCard(name="test_resnet", timm="test_resnet", family="resnet", title="", citation="",
-                        parameters=373658, feature_map=[96, 1, 1], allow_collapse="as the repository's card")
-recipe = Recipe(name="memory", title="", epochs=1, batch_size=128, optimiser="sgd", learning_rate=0.01,
-                weight_decay=5e-4, schedule="one-cycle", crop_padding=4, flip=True)
+card = find_workspace().architecture("test_resnet")
 random = np.random.RandomState(0)
 images = random.randint(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
 data = ResidentImages(images, random.randint(0, 10, len(images)))
@@ -54,7 +55,7 @@ def stop(progress):
         raise Enough
 
 try:
-    train(seeded_model(card, 10, seeds.weights), card, data, recipe, seeds, "cpu", on_progress=stop)
+    train(seeded_model(card, 10, seeds.weights), card, data, SPEED_RECIPE, seeds, "cpu", on_progress=stop)
 except Enough:
     pass
 """
@@ -63,7 +64,15 @@ except Enough:
 def peak(script, *arguments):
     """Run a script in a process of its own; return the most memory it held, in MiB."""
     command = [sys.executable, "-c", script + TELL, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    paths = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        command,
+        cwd=TESTS.parent,
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from shiftcast.cards import ArchitectureCard, Recipe
+from made_up import SPEED_RECIPE
+from shiftcast.cards import ArchitectureCard
 from shiftcast.training.loop import build_optimiser, derive_seeds, seeded_model, train
 from shiftcast.training.resident import ResidentImages
 
@@ -22,18 +23,6 @@ CARD = ArchitectureCard(
     parameters=373658,
     feature_map=[96, 1, 1],
     allow_collapse="as the repository's card",
-)
-RECIPE = Recipe(
-    name="speed",
-    title="",
-    epochs=1,
-    batch_size=BATCH,
-    optimiser="sgd",
-    learning_rate=0.01,
-    weight_decay=5e-4,
-    schedule="one-cycle",
-    crop_padding=4,
-    flip=True,
 )
 
 
@@ -50,14 +39,14 @@ def ours(data):
     """Train one epoch and return images/s."""
     model = seeded_model(CARD, 10, SEEDS.weights)
     start = time.perf_counter()
-    train(model, CARD, data, RECIPE, SEEDS, "cpu")
+    train(model, CARD, data, SPEED_RECIPE, SEEDS, "cpu")
     return len(data) / (time.perf_counter() - start)
 
 
 def bare(data):
     """Take as many steps on one batch that lies ready and return images/s."""
     model = seeded_model(CARD, 10, SEEDS.weights)
-    optimiser = build_optimiser(model, RECIPE)
+    optimiser = build_optimiser(model, SPEED_RECIPE)
     images = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     labels = data.labels[:BATCH]
     start = time.perf_counter()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from shiftcast.cards import Recipe
+from made_up import SPEED_RECIPE
 from shiftcast.data import corrupt
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
@@ -14,18 +14,6 @@ from shiftcast.workspace import find_workspace
 
 BATCH, STEPS = 128, 3
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
-RECIPE = Recipe(
-    name="speed",
-    title="",
-    epochs=1,
-    batch_size=BATCH,
-    optimiser="sgd",
-    learning_rate=0.01,
-    weight_decay=5e-4,
-    schedule="one-cycle",
-    crop_padding=4,
-    flip=True,
-)
 
 
 def images(n):
@@ -49,7 +37,7 @@ def test_resident_epoch(timed):
 def test_training_steps(timed, name):
     card, seeds = find_workspace().architecture(name), derive_seeds(name, "speed", 0)
     model, data = seeded_model(card, 10, seeds.weights), resident(BATCH * STEPS)
-    epochs = timed(lambda: train(model, card, data, RECIPE, seeds, "cpu"))
+    epochs = timed(lambda: train(model, card, data, SPEED_RECIPE, seeds, "cpu"))
     assert math.isfinite(epochs[-1].loss)
 
 

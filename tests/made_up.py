@@ -1,0 +1,82 @@
+"""What tests make up: run folders that no training has made, and a recipe to time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from shiftcast.cards import Recipe, RunKey, Suite, card_hash, recipe_hash
+from shiftcast.files import sha256
+from shiftcast.runs import (
+    DatasetUsed,
+    Epoch,
+    Measured,
+    RunFolder,
+    RunRecord,
+    Seeds,
+    StoredSet,
+    TargetResult,
+    encode_predictions,
+)
+from shiftcast.workspace import Workspace
+
+SPEED_RECIPE = Recipe(
+    name="speed",
+    title="",
+    epochs=1,
+    batch_size=128,
+    optimiser="sgd",
+    learning_rate=0.01,
+    weight_decay=5e-4,
+    schedule="one-cycle",
+    crop_padding=4,
+    flip=True,
+)
+"""One epoch with crops and flips, for figures of speed and memory."""
+
+
+def write_made_up(
+    workspace: Workspace,
+    suite: Suite,
+    folder: Path,
+    role: str,
+    key: RunKey,
+    stored: Mapping[str, StoredSet],
+    datasets: Mapping[str, DatasetUsed],
+    edition: str = "",
+    feature_scores: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
+) -> RunRecord:
+    """Write a run with these sets into its place in the suite's results folder; return its record."""
+    card = workspace.architecture(key.architecture)
+    recipe = workspace.resolved_recipe(key.architecture, key.recipe)
+    predictions = encode_predictions(dict(stored))
+    record = RunRecord(
+        suite=suite.name,
+        suite_version=suite.version,
+        edition=edition,
+        role=role,
+        key=key,
+        family=card.family,
+        card_hash=card_hash(card),
+        recipe_hash=recipe_hash(recipe),
+        recipe=recipe,
+        seeds=Seeds(derivation="made up", weights=1, order=2, augmentation=3),
+        source=suite.source.test,
+        datasets=dict(datasets),
+        targets={name: TargetResult(n=len(s.logits), accuracy=s.accuracy) for name, s in stored.items()},
+        epochs=[Epoch(loss=1.0, accuracy=0.5, learning_rate=0.1)],
+        parameters=card.parameters,
+        device="cpu",
+        precision=card.precision,
+        threads=1,
+        packages={"numpy": np.__version__},
+        git=None,
+        source_hash="0" * 64,
+        predictions_sha256=sha256(predictions),
+        feature_scores=feature_scores or {},
+        measured=Measured(train_seconds=1, evaluate_seconds=1, images_per_second=1, peak_memory_mib=1),
+    )
+    RunFolder(folder / key.path).write(record, predictions)
+    return record
