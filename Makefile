@@ -7,10 +7,10 @@ BASELINE := tests/performance/baselines/cpu.json
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types check bench lock clean
+.PHONY: help setup quickstart test lint types check bench gate lowest newest faults fuzz lock clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (a minute and a half, no data to download)
 	$(BIN)/shiftcast run quickstart
@@ -28,12 +28,34 @@ types: $(STAMP)  ## strict type check
 check: lint types test  ## everything a change must pass
 	$(BIN)/shiftcast leaderboard --check
 
+SESSION = $(BIN)/python -m pytest -q -o python_files='bench_*.py' --benchmark-columns=min,median,rounds \
+  --benchmark-sort=name tests/performance/bench --benchmark-json
+
 bench: $(STAMP)  ## time everything, and compare it with the stored times of the same processor
 	@mkdir -p outputs
-	$(BIN)/python -m pytest -q -o python_files='bench_*.py' --benchmark-json=outputs/bench.json \
-	  --benchmark-columns=min,median,rounds --benchmark-sort=name tests/performance/bench
+	$(SESSION) outputs/bench.json
 	@test -f $(BASELINE) || { mkdir -p $(dir $(BASELINE)) && cp outputs/bench.json $(BASELINE) && echo "no baseline before: $(BASELINE) is this session"; }
 	$(BIN)/shiftcast bench compare $(BASELINE) outputs/bench.json $(ARGS)
+
+gate: $(STAMP)  ## fail if something is slower than stored, in each of three sessions
+	@rm -rf outputs/gate; mkdir -p outputs/gate
+	@for session in 1 2 3; do \
+	  $(SESSION) outputs/gate/$$session.json || exit 1; \
+	  $(BIN)/shiftcast bench compare $(BASELINE) outputs/gate/*.json --check && exit 0; \
+	done; exit 1
+
+lowest newest: ## every test but those of speed, with the oldest or the newest versions allowed (needs uv)
+	uv venv --quiet --clear --python $(PYTHON) $(VENV)-$@
+	uv pip install --quiet --python $(VENV)-$@/bin/python --editable '.[train,page,dev]' \
+	  --resolution $(if $(filter lowest,$@),lowest-direct,highest)
+	$(VENV)-$@/bin/python -m pytest --ignore tests/performance $(if $(filter lowest,$@),-W ignore::DeprecationWarning) $(ARGS)
+
+faults: $(STAMP)  ## kill, fill up, cut off: a hundred kills, and disks that fail (twenty minutes, root for the disks)
+	SHIFTCAST_FAULTS=100 $(BIN)/python -m pytest -q -s tests/faults $(ARGS)
+
+fuzz: $(STAMP)  ## a million odd inputs for all that reads files (half an hour; ARGS='--only run --inputs 1000')
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet atheris==3.0.0
+	$(BIN)/python tests/fuzz/fuzz.py $(ARGS)
 
 setup: $(STAMP)  ## create .venv with the locked requirements
 
@@ -53,4 +75,4 @@ lock:  ## renew requirements.lock (needs uv)
 	  --python-version 3.11 --extra train --extra page --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and everything generated outside results/
-	rm -rf $(VENV) outputs dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest outputs dist .pytest_cache .mypy_cache .ruff_cache

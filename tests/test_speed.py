@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError
-from shiftcast.speed import Benchmarks, Reading, compare, read_benchmarks
+from shiftcast.speed import Benchmarks, Reading, best_of, compare, read_benchmarks
 
 
 def stored(machine="A", **seconds):
@@ -108,6 +108,20 @@ def test_the_command_shows_growth_and_fails_on_request_alone(tmp_path):
     assert f"cp {new} {old}" in str(failed.exception)
     more = CliRunner().invoke(app, ["bench", "compare", str(old), str(old), "--check"])
     assert more.exit_code == 0
+
+
+def test_of_several_sessions_the_best_counts(tmp_path):
+    old = write(tmp_path / "old.json", stored(a=(0.1, 0.01), b=(0.1, 0.01)))
+    first = write(tmp_path / "1.json", stored(a=(0.3, 0.01), b=(0.3, 0.01)))
+    second = write(tmp_path / "2.json", stored(a=(0.2, 0.02), b=(0.3, 0.01)))
+    done = CliRunner().invoke(app, ["bench", "compare", str(old), str(first), str(second), "--check"])
+    assert str(done.exception).startswith("b: slower than in")
+    assert f"cp {second} {old}" in str(done.exception)
+    assert best_of([session(x=(3, 1)), session(x=(4, 2), y=(1, 1))]) == session(x=(4, 2), y=(1, 1))
+    with pytest.raises(
+        InvalidInputError, match="expected sessions of one machine, got A, 2 cores; B, 2 cores"
+    ):
+        best_of([Benchmarks("A, 2 cores", {}), Benchmarks("B, 2 cores", {})])
 
 
 def test_other_processors_are_not_judged(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -117,6 +117,24 @@ def _reading(path: Path, name: str, seconds: object, calibration: object) -> Rea
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
             raise InvalidInputError(f"{path}: {name}: expected seconds above 0, got {value!r}")
     return Reading(float(seconds), float(calibration))  # type: ignore[arg-type]  # checked just above
+
+
+def best_of(sessions: Sequence[Benchmarks]) -> Benchmarks:
+    """Return each benchmark's smallest ratio in sessions of one program, at least one.
+
+    Other work on a machine makes a session slow here and there; what has become slower is so in all of them.
+
+    Raises
+    ------
+    InvalidInputError
+        If they are of several machines.
+    """
+    machines = sorted({one.machine for one in sessions})
+    if len(machines) != 1:
+        raise InvalidInputError(f"best_of: expected sessions of one machine, got {'; '.join(machines)}")
+    names = {name for one in sessions for name in one.readings}
+    found = {name: [one.readings[name] for one in sessions if name in one.readings] for name in names}
+    return Benchmarks(machines[0], {name: min(own, key=lambda one: one.ratio) for name, own in found.items()})
 
 
 def compare(

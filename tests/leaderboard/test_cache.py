@@ -18,9 +18,9 @@ def scored(monkeypatch):
     names = []
     really = scoring.score_suite
 
-    def score(workspace, suite, *rest):
+    def score(workspace, suite, *rest, **keywords):
         names.append(suite.name)
-        return really(workspace, suite, *rest)
+        return really(workspace, suite, *rest, **keywords)
 
     monkeypatch.setattr(scoring, "score_suite", score)
     return names

@@ -81,7 +81,9 @@ def test_checking_the_committed_board_takes_little_memory():
     reason="five seconds were for 26 runs; two quiet cores take 24 for the 46 there are now", strict=False
 )
 def test_a_board_of_the_quick_estimators_takes_seconds():
-    fastest = min(run(QUICK)["seconds"] for _ in range(3))  # other work can only slow it down
+    fastest = run(QUICK)["seconds"]
+    for _ in range(2 if fastest < 3 * SECONDS else 0):  # other work can only slow it down, and not so much
+        fastest = min(fastest, run(QUICK)["seconds"])
     assert fastest < SECONDS, f"{fastest:.2f} s"
 
 

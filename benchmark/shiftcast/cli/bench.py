@@ -103,7 +103,12 @@ def train(
 @app.command(name="compare")
 def compare_files(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A file that make bench wrote.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="A later one.")],
+    new: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="NEW...", help="A later one; of several the best time of each benchmark counts."
+        ),
+    ],
     factor: Annotated[float, typer.Option(help="Growth from which a benchmark counts as slower.")] = 1.5,
     floor: Annotated[float, typer.Option(help="Seconds by which it must have grown as well.")] = 0.002,
     check: Annotated[
@@ -116,9 +121,9 @@ def compare_files(
     timed beside them, so that a machine that is slower today does not make every benchmark slower.
     """
     from shiftcast.errors import CheckFailedError
-    from shiftcast.speed import compare, read_benchmarks
+    from shiftcast.speed import best_of, compare, read_benchmarks
 
-    before, after = read_benchmarks(old), read_benchmarks(new)
+    before, after = read_benchmarks(old), best_of([read_benchmarks(path) for path in new])
     found = compare(before, after, factor, floor)
     typer.echo(f"old: {before.machine}\nnew: {after.machine}")
     typer.echo(comparison_table(found))
@@ -128,9 +133,9 @@ def compare_files(
         slower = ", ".join(one.name for one in found if one.verdict == "slower")
         gone = ", ".join(one.name for one in found if one.verdict == "gone")
         problems = [f"{slower}: slower than in {old} by more than {factor:g} x"] if slower else []
-        problems += [f"{gone}: in {old} and not in {new}"] if gone else []
+        problems += [f"{gone}: in {old} and not in {new[-1]}"] if gone else []
         if problems:
-            raise CheckFailedError(f"{'; '.join(problems)}. If that is meant: cp {new} {old}")
+            raise CheckFailedError(f"{'; '.join(problems)}. If that is meant: cp {new[-1]} {old}")
 
 
 def comparison_table(found: Sequence[Comparison]) -> str:
