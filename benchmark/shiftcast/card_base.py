@@ -55,7 +55,7 @@ def read_card(
         raise CardError(f"{path}: takes {size:,} bytes; a card takes at most {LARGEST_CARD:,}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise CardError(f"{path}: is not valid TOML: {error}") from error
     model = next((other for key, other in kinds.items() if key in values), model)
     try:
@@ -70,6 +70,13 @@ def explain(error: ValidationError) -> str:
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"]) or "the card"
         message = item["msg"].removeprefix("Value error, ")
-        came = "" if isinstance(item["input"], dict | list) else f" (got {item['input']!r})"
+        came = "" if isinstance(item["input"], dict | list) else f" (got {_shown(item['input'])})"
         sentences.append(f"{place}: {message}{came}")
     return "; ".join(sentences)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes out no whole number of more than 4,300 digits
+        return "a whole number of thousands of digits"

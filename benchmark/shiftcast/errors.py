@@ -22,6 +22,7 @@ A message says what is wrong, where, what was expected, what came and what to do
 from __future__ import annotations
 
 import difflib
+import errno
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -129,3 +130,16 @@ def with_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{where}"
+
+
+_NO_ROOM = "make room on that disk, and repeat the command"
+_NO_RIGHT = "name a folder that you may write to, or get the right to this one, and repeat the command"
+REMEDIES = {errno.ENOSPC: _NO_ROOM, errno.EDQUOT: _NO_ROOM}
+REMEDIES |= {errno.EROFS: _NO_RIGHT, errno.EACCES: _NO_RIGHT, errno.EPERM: _NO_RIGHT}
+
+
+def in_words(error: OSError) -> str:
+    """Return what the system refused: where, what, and what to do about a full or read-only disk."""
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = REMEDIES.get(error.errno or 0, "")
+    return f"{where}{error.strerror or error}{f'; {remedy}' if remedy else ''}"

@@ -7,12 +7,18 @@ import json
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from shiftcast.errors import InvalidInputError
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: what killed processes leave stays there
+    fcntl = None  # type: ignore[assignment]
 
 
 def canonical_json(value: Any) -> str:
@@ -40,22 +46,57 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
     The bytes go to a temporary file in the same folder, are flushed to the disk and then moved
     into place. On any failure (full disk, Ctrl-C) the previous file stands and the temporary
-    one is removed.
+    one is removed; that of a process that was killed is removed by the next one that writes `path`.
     """
     payload = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
+    sweep(path)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        _write(path, payload)
+    except OSError as error:
+        error.filename = str(path)  # not the temporary file's, or none
+        raise
+
+
+def _write(path: Path, payload: bytes) -> None:
+    handle, temporary = _temporary(path)
+    with os.fdopen(handle, "wb") as stream:
+        try:
             stream.write(payload)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            temporary.chmod(0o644)
+            if fcntl is None:
+                stream.close()  # Windows moves no open file
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                stream.close()
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """Return an open temporary file beside `path`, locked for as long as it is open."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        if fcntl is not None:
+            with suppress(OSError):  # not every network disk knows locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.lexists(name):  # else somebody else's sweep came before the lock
+            return handle, Path(name)
+        os.close(handle)
+
+
+def sweep(path: Path) -> None:
+    """Remove temporary files of killed writers of `path`; one that is being written is locked, and stays."""
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        start = f".{path.name}."
+        left = [one.path for one in entries if one.name.startswith(start) and one.name.endswith(".part")]
+        for name in left if fcntl is not None else []:
+            with suppress(OSError), Path(name).open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                Path(name).unlink()
 
 
 def read_regular(path: Path, limit: int) -> bytes:

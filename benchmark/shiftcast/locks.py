@@ -98,9 +98,13 @@ def _created(path: Path) -> bool:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w") as stream:
-        pid = os.getpid()
-        stream.write(Holder(pid=pid, host=socket.gethostname(), started=_started(pid)).model_dump_json())
+    pid = os.getpid()
+    try:
+        with os.fdopen(handle, "w") as stream:
+            stream.write(Holder(pid=pid, host=socket.gethostname(), started=_started(pid)).model_dump_json())
+    except BaseException:  # a full disk: a lock that says nothing would keep the next one waiting
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
@@ -118,8 +122,9 @@ def _dead(path: Path) -> bool:
 
 
 def _age(path: Path) -> float:
+    """Return how many seconds ago a file was written, or seems to be written from now, if clocks jumped."""
     with suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime
+        return abs(time.time() - path.stat().st_mtime)
     return 0.0
 
 

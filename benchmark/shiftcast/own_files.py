@@ -143,12 +143,12 @@ def _read_array(path: Path) -> OwnSet:
 
 def _read_table(path: Path) -> OwnSet:
     try:
-        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else _decoded(pd.read_parquet(path))
     except ImportError as error:
         raise InvalidInputError(
             f"{path}: reading Parquet files needs pyarrow; install it with: pip install 'shiftcast[parquet]'"
         ) from error
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+    except Exception as error:  # damaged files raise anything
         raise InvalidInputError(f"{path}: cannot be read as a table: {error}") from error
     if len(table.columns) == 1 and (other := next((c for c in ";\t|" if c in str(table.columns[0])), "")):
         raise InvalidInputError(f"{path}: its columns are separated by {other!r}; write it with commas")
@@ -166,7 +166,7 @@ def _read_table(path: Path) -> OwnSet:
     classes = tuple(str(column).removeprefix(prefix) for column in columns)
     try:
         outputs = table[columns].to_numpy(dtype=np.float64)
-    except ValueError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(f"{path}: columns {prefix}…: expected numbers: {error}") from error
     empty = np.argwhere(~np.isfinite(outputs))
     if len(empty):
@@ -178,6 +178,14 @@ def _read_table(path: Path) -> OwnSet:
     labels = _labels(path, table[LABEL], classes) if LABEL in table else None
     rest = table.drop(columns=[*columns, *([LABEL] if LABEL in table else [])])
     return OwnSet(_predictions(path, outputs, PREFIXES[prefix], labels), classes, rest)
+
+
+def _decoded(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a Parquet file's table, all of whose texts can be read: they are decoded at the first look."""
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            table[name].to_list()
+    return table
 
 
 def _labels(path: Path, column: pd.Series[Any], classes: Sequence[str]) -> Integers:

@@ -219,10 +219,13 @@ class Pool:
             return ()
 
 
-def read_pool(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, list[dict[str, Any]]]:
+def read_pool(
+    workspace: Workspace, suite: Suite, folder: Path, without: RunKey | None = None
+) -> tuple[Pool, list[dict[str, Any]]]:
     """Read a suite's runs; return the complete ones and a row with the status of each.
 
     Missing, stale and partial runs are listed. Damage is refused: a board over the rest would hide it.
+    `without` is a contributed run that is left out, because it is to be replaced.
 
     Raises
     ------
@@ -230,7 +233,7 @@ def read_pool(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, l
         If a file is truncated, foreign or of another schema, or a run contradicts the others.
     """
     if suite.contributed:
-        return _read_contributed(workspace, suite, folder)
+        return _read_contributed(workspace, suite, folder, without)
     pool, rows = Pool(workspace, suite), []
     roles = [("scored", key) for key in suite.scored_runs()]
     roles += [("reference", key) for key in suite.reference_runs()]
@@ -342,7 +345,9 @@ def contributed_runs(folder: Path) -> list[RunKey]:
     return sorted(found, key=lambda key: (key.architecture, key.seed))
 
 
-def _read_contributed(workspace: Workspace, suite: Suite, folder: Path) -> tuple[Pool, list[dict[str, Any]]]:
+def _read_contributed(
+    workspace: Workspace, suite: Suite, folder: Path, without: RunKey | None
+) -> tuple[Pool, list[dict[str, Any]]]:
     """Read the runs of a logits-only suite: those that it lists, or all that there are if it lists none."""
     pool, rows = Pool(workspace, suite), []
     reference = suite.reference_runs()
@@ -353,6 +358,8 @@ def _read_contributed(workspace: Workspace, suite: Suite, folder: Path) -> tuple
     complete: list[ReportedRun] = []
     statuses: list[tuple[str, RunKey, ReportedRun | None, str]] = []
     for role, key in [*(("scored", key) for key in scored), *(("reference", key) for key in reference)]:
+        if key == without:
+            continue
         run, status = _read_one(pool, folder, key, role)
         if run is not None and status == "ok":
             for name in run.sets:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from shiftcast.cards import ArchitectureCard, Suite, explain
+from shiftcast.cards import ArchitectureCard, RunKey, Suite, explain
 from shiftcast.checks import (
     are_percentages,
     class_indices,
@@ -176,12 +176,14 @@ def import_run(
         If neither a complete run nor the datasets can say what a set is.
     """
     folder = results_folder(results, suite, "")
+    place = RunFolder(folder / claim.key.path)
+    replaced = claim.key if force and not _readable(place) else None
     names = workspace.dataset(suite.source.test).classes
     given = [("", files)] if isinstance(files, Path) else list(files)
     with ExitStack() as stack:
         sources = [stack.enter_context(opened(file, names)) for _, file in given]
         places = _named(suite, given, [source.names() for source in sources])
-        known = known_sets(workspace, suite, folder, list(places))
+        known = known_sets(workspace, suite, folder, list(places), replaced)
         stored = {}
         for name, (position, key) in places.items():
             outputs = sources[position].read(key, known[name].n, len(names))
@@ -209,11 +211,18 @@ def import_run(
         predictions_sha256=sha256(predictions),
         outputs="classes" if any(one.hard for one in stored.values()) else "logits",
     )
-    place = RunFolder(folder / claim.key.path)
     there = _already_there(place, record, force)
     if not there:
         place.write(record, predictions)
     return Imported(place, record, known, changed=not there)
+
+
+def _readable(place: RunFolder) -> bool:
+    try:
+        place.read_reported()
+    except RunError:
+        return False
+    return True
 
 
 def _already_there(place: RunFolder, record: ReportedRecord, force: bool) -> bool:
@@ -234,7 +243,9 @@ def _already_there(place: RunFolder, record: ReportedRecord, force: bool) -> boo
     return not differing
 
 
-def known_sets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, KnownSet]:
+def known_sets(
+    workspace: Workspace, suite: Suite, folder: Path, names: list[str], replaced: RunKey | None = None
+) -> dict[str, KnownSet]:
     """Return what outputs on each of the sets must fit.
 
     Parameters
@@ -245,6 +256,8 @@ def known_sets(workspace: Workspace, suite: Suite, folder: Path, names: list[str
         The suite's folder of results.
     names
         Ids of sets of the suite.
+    replaced
+        A run that is not asked, as it may be damaged and is to be replaced.
 
     Raises
     ------
@@ -255,7 +268,7 @@ def known_sets(workspace: Workspace, suite: Suite, folder: Path, names: list[str
     InvalidInputError
         If the dataset at hand is another edition than the one the suite names.
     """
-    pool, _ = read_pool(workspace, suite, folder)
+    pool, _ = read_pool(workspace, suite, folder, without=replaced)
     found = {}
     for name in names:
         run = next((run for run in pool.runs if name in run.sets and name in run.record.datasets), None)

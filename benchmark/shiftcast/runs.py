@@ -443,7 +443,7 @@ class RunFolder:
         except InvalidInputError as error:
             raise RunError(str(error)) from error
         except ValueError as error:
-            raise RunError(f"{path}: is not valid JSON: {error}") from error
+            raise RunError(f"{path}: is not valid JSON: {error}; {model.remedy}") from error
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA:
             raise RunError(
@@ -453,7 +453,7 @@ class RunFolder:
         try:
             return model.model_validate(values)
         except ValidationError as error:
-            raise RunError(f"{path}: {explain(error)}") from error
+            raise RunError(f"{path}: {explain(error)}; {model.remedy}") from error
 
     def read(self) -> tuple[RunRecord, dict[str, StoredSet]]:
         """Return the record and the predictions, checked against each other.
@@ -478,14 +478,17 @@ class RunFolder:
             raise RunError(f"{path}: is missing; {model.remedy}") from error
         except InvalidInputError as error:
             raise RunError(str(error)) from error
+        try:
+            sets = decode_predictions(data, str(path))
+        except RunError as error:
+            raise RunError(f"{error}; {model.remedy}") from error
         if sha256(data) != record.predictions_sha256:
-            decode_predictions(data, str(path))
             raise RunError(f"{path}: its SHA-256 differs from the one in run.json; {model.remedy}")
-        sets = decode_predictions(data, str(path))
         for name, result in record.targets.items():
             if name not in sets or len(sets[name].logits) != result.n:
                 raise RunError(
-                    f"{path}: does not hold the {result.n} images of {name!r} that run.json states"
+                    f"{path}: does not hold the {result.n} images of {name!r} that run.json states; "
+                    f"{model.remedy}"
                 )
         stated = record.outputs if isinstance(record, ReportedRecord) else "logits"
         if any(one.hard != (stated == "classes") for one in sets.values()):

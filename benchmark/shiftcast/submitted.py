@@ -238,7 +238,7 @@ class _Table:
         columns = [found[name] for name in order]
         try:
             array = own[columns].to_numpy(dtype=np.float64)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # the latter of whole numbers with hundreds of digits
             raise self._no_number(own, columns) from error
         if np.isnan(array).any():
             raise self._no_number(own, columns)
@@ -295,7 +295,7 @@ class _Table:
 def _is_number(cell: Any) -> bool:
     try:
         return not np.isnan(float(cell))
-    except ValueError:
+    except (ValueError, OverflowError):
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from shiftcast.errors import ShiftcastError
+from shiftcast.errors import ShiftcastError, in_words
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -29,8 +29,7 @@ def main() -> None:
         terminated = isinstance(error.__cause__, _Terminated)
         code = _say(str(error), TERMINATED if terminated else error.exit_code)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        code = _say(f"{where}{error.strerror or error}; nothing was left half-written", 2)
+        code = _say(f"{in_words(error)}; nothing was left half-written", 2)
     raise SystemExit(code)
 
 

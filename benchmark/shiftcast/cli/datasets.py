@@ -28,7 +28,14 @@ from shiftcast.data.obtain import Job, Options, obtain
 from shiftcast.data.records import Store
 from shiftcast.data.states import State, advice, check, inspect, present
 from shiftcast.data.transfer import Patience
-from shiftcast.errors import CheckFailedError, DataError, InvalidInputError, ShiftcastError, StoppedError
+from shiftcast.errors import (
+    CheckFailedError,
+    DataError,
+    InvalidInputError,
+    ShiftcastError,
+    StoppedError,
+    in_words,
+)
 from shiftcast.workspace import Workspace, data_folder, find_workspace
 
 LINE_SECONDS = 10.0
@@ -95,9 +102,7 @@ def _offered(card: DatasetCard, terminal: Terminal) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"{error.filename or ''}: {error.strerror or error}".removeprefix(": ")
-    return str(error)
+    return in_words(error) if isinstance(error, OSError) else str(error)
 
 
 def _report(failed: dict[str, str], asked: int) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import typer
 
+from shiftcast.files import sweep, write_atomic
 from shiftcast.leaderboard.text import count
 from shiftcast.page.make import read_sections
-from shiftcast.page.site import previous, site, vega_bundle, write_site
+from shiftcast.page.site import LIST, previous, site, vega_bundle, write_site
 from shiftcast.workspace import Workspace
 
 
@@ -31,11 +33,14 @@ def write_page(workspace: Workspace, results: Path, out: Path, suites: Sequence[
     """
     start = time.perf_counter()
     bundle = vega_bundle()
-    previous(out)  # refuse a folder of other files before scoring, which takes a minute
+    _tidy(out)
+    before = previous(out)  # refuse a folder of other files before scoring, which takes a minute
     for name in suites:
         workspace.suite(name)
     sections = read_sections(workspace, results, suites, images, tell=partial(typer.echo, err=True))
     made = site(sections, bundle)
+    # First of all: whenever this is killed, the folder is known as ours, and so is each file in it.
+    write_atomic(out / LIST, "".join(f"{path}\n" for path in sorted(before | set(made))))
     write_site(made, out)
     size = sum(len(text.encode()) for text in made.values()) / 1e6
     seconds = time.perf_counter() - start
@@ -44,3 +49,10 @@ def write_page(workspace: Workspace, results: Path, out: Path, suites: Sequence[
     )
     if images:
         typer.echo("with --images: check the licence of every dataset before you pass the site on")
+
+
+def _tidy(out: Path) -> None:
+    """Remove what a command left that was killed before it could say that the folder is its own."""
+    sweep(out / LIST)
+    with suppress(OSError):  # it is not empty, or not there
+        (out / LIST).parent.rmdir()

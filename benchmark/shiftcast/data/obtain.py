@@ -82,7 +82,9 @@ def obtain(job: Job) -> State:
         what was recorded, or a link or a person's own files would be lost without `force`.
     """
     _check_trust(job)
-    begun = any(job.store.partial(download).exists() for download in job.card.required_downloads)
+    begun = job.store.staging(job.card.name).exists() or any(
+        job.store.partial(download).exists() for download in job.card.required_downloads
+    )
     if not begun and (state := _settled(job)):
         return state  # without a lock: a folder that cannot be written to may hold all that is needed
     with ExitStack() as stack:
@@ -289,6 +291,7 @@ def _put(job: Job, staging: Path, received: list[Received]) -> None:
 
 def _tidy(job: Job) -> None:
     """Delete archives that have been unpacked, but for those that another missing dataset needs."""
+    shutil.rmtree(job.store.staging(job.card.name), ignore_errors=True)  # of a get killed after `_put`
     wanted = {
         key_of(download): card.name
         for card in job.workspace.datasets.values()

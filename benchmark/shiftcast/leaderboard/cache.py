@@ -99,7 +99,9 @@ def content_key(workspace: Workspace, results: Path, suite: Suite, edition: str)
     """Return the hash of everything that a suite's scores come from: runs, ledger, cards, code, versions."""
     folder = results_folder(results, suite, edition)
     made = {path for pattern in MADE for path in folder.glob(pattern)}
-    files = [path for path in folder.rglob("*") if path.is_file() and path not in made]
+    # What somebody else is writing just now, or left when it was killed, is no result.
+    made |= set(folder.rglob(".*.part"))
+    files = [path for path in folder.rglob("*") if path not in made and path.is_file()]
     cards = [path for name in CARDS for path in (workspace.root / name).glob("*.toml")]
     ledger = results / LEDGER
     cards.append(workspace.root / "benchmark" / "suites" / f"{suite.name}.toml")

@@ -79,7 +79,7 @@ def write(files: Mapping[Path, File], root: Path) -> list[Path]:
             write_atomic(root / path, text)
             written.append(path)
     for path in _left_over(files, root):
-        (root / path).unlink()
+        (root / path).unlink(missing_ok=True)  # two may be at it
     return written
 
 

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -528,6 +529,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        _refuse_changed(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"identity", "epochs", "model", "optimiser"} - set(state)
         if missing:
@@ -541,6 +543,14 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         logger.warning("%s: is damaged (%s)", path, reason)
         return None
     return state
+
+
+def _refuse_changed(path: Path) -> None:
+    """Raise `ValueError` for bytes that are not those that were written: PyTorch's reader takes them."""
+    with zipfile.ZipFile(path) as archive:
+        changed = archive.testzip()
+    if changed is not None:
+        raise ValueError(f"the bytes of {changed} have changed")
 
 
 @contextmanager
