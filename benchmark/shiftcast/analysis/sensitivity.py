@@ -120,6 +120,7 @@ class ErrorTable:
         self.parts = {target.id: _parts(pool, target) for target in self.targets}
         self._defaults: dict[Variant, tuple[float, ...]] = {}
         self._exact: dict[str, Floats] = {}
+        self._scored: dict[tuple[str, ...], dict[str, Floats]] = {}
 
     def _weights(self, natural: bool) -> Floats | None:
         """Weight of each run and target in a board's mean (R, T); None without such targets."""
@@ -202,7 +203,7 @@ class ErrorTable:
             judged.setdefault(self.pool.members(run.family), []).append(position)
         for members, rows in judged.items():
             if ring is None and not let_in:
-                yield rows, KINDS[kind](self._concatenated(members))
+                yield rows, self._by_kind(members)[kind]
                 continue
             exact = self._on_grid(members)
             if ring is not None:
@@ -214,15 +215,18 @@ class ErrorTable:
                 mixed = whole - exact[row % len(exact)] + own
                 yield [row], OF_DEFAULT(mean_on_grid(mixed, len(exact)))
 
-    def _concatenated(self, members: tuple[str, ...]) -> Floats:
-        """Member probabilities (M, N, K) on all sets; not kept, there are hundreds of megabytes of them."""
-        return self.joined([self.pool.reference[name] for name in members])
+    def _by_kind(self, members: tuple[str, ...]) -> dict[str, Floats]:
+        """Every score of all images (N,) by an ensemble, whose probabilities take too much memory to keep."""
+        if members not in self._scored:
+            probabilities = self.joined([self.pool.reference[name] for name in members])
+            self._scored[members] = {kind: score(probabilities) for kind, score in KINDS.items()}
+        return self._scored[members]
 
     def _on_grid(self, members: tuple[str, ...]) -> list[Floats]:
         """Probabilities (N, K) of each member as whole numbers, which add without error."""
         for name in members:
             if name not in self._exact:
-                self._exact[name] = on_grid(self._concatenated((name,))[0])
+                self._exact[name] = on_grid(self.joined([self.pool.reference[name]])[0])
         return [self._exact[name] for name in members]
 
     def joined(self, runs: Sequence[StoredRun]) -> Floats:

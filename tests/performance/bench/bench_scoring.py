@@ -91,7 +91,7 @@ def test_board(timed, small, scores):
 def test_unchanged_board(timed, small, scores, monkeypatch):
     from shiftcast import scoring
 
-    monkeypatch.setattr(scoring, "score_suite", lambda *_: scores)
+    monkeypatch.setattr(scoring, "score_suite", lambda *_, **__: scores)
 
     def made():
         pages = board_pages(small, small.results(), small.home, cached=True)
