@@ -6,9 +6,6 @@ import sys
 import time
 
 import numpy as np
-import ot
-import pytest
-from threadpoolctl import threadpool_limits
 
 from shiftcast.difficulty import difficulty
 from shiftcast.estimators import Estimator, official_estimators, transport
@@ -72,39 +69,56 @@ def test_exact_transport_of_ten_thousand_images_takes_50_ms():
     assert seconds < 0.05, f"{1000 * seconds:.1f} ms"
 
 
-TRIES = 4
-"""How often a ratio of speeds is taken before it counts as too small."""
+RATIOS = """
+import json, time
+import numpy as np
+import ot
+from threadpoolctl import threadpool_limits
+from shiftcast.estimators import transport
+from shiftcast.predictions import softmax
 
+TRIES = 4  # how often a ratio of speeds is taken before it counts as too small
 
-def problems():
-    """Yield probabilities and shares: noise with equal classes, and a shifted set of a good network."""
+def best(call, times):
+    found = float("inf")
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        found = min(found, time.perf_counter() - start)
+    return found
+
+def problems():  # noise with equal classes, and a shifted set of a good network
     random = np.random.default_rng(0)
     yield softmax(random.normal(size=(10_000, 10)) * 3), np.full(10, 0.1)
     labels = random.integers(0, 10, 10_000)
     yield softmax(np.eye(10)[labels] * 4 + random.normal(size=(10_000, 10)) * 1.5), random.dirichlet([5] * 10)
 
+said = []
+for probabilities, shares in problems():
+    images = np.full(len(probabilities), 1 / len(probabilities))
+    cost = 1 - probabilities
+    theirs = lambda: ot.emd2(images, shares, cost, numItermax=10**7)
+    ours = lambda: transport(probabilities, shares)
+    apart = abs(ours().value - (1 - theirs()))
+    found = []
+    while len(found) < TRIES and max(found, default=0.0) < 3:  # on a shared machine one may be slowed
+        with threadpool_limits(1):
+            turns = [(best(theirs, 1), best(ours, 3)) for _ in range(12)]  # in turn: speed drifts
+        found.append(min(one for one, _ in turns) / min(other for _, other in turns))
+    said.append({"apart": apart, "ratio": max(found)})
+print(json.dumps(said))
+"""
+
 
 def test_transport_equals_that_of_pot_and_is_three_times_as_fast():
-    ratios = []
-    for probabilities, shares in problems():
-        images = np.full(len(probabilities), 1 / len(probabilities))
-
-        def theirs(images=images, shares=shares, cost=1 - probabilities):
-            return ot.emd2(images, shares, cost, numItermax=10**7)
-
-        def ours(probabilities=probabilities, shares=shares):
-            return transport(probabilities, shares)
-
-        assert ours().value == pytest.approx(1 - theirs(), abs=1e-9)
-        found = []
-        while len(found) < TRIES and max(found, default=0.0) < 3:  # on a shared machine one may be slowed
-            with threadpool_limits(1):
-                turns = [(best(theirs, 1), best(ours, 3)) for _ in range(12)]  # in turn: speed drifts
-            found.append(min(one for one, _ in turns) / min(other for _, other in turns))
-        ratios.append(max(found))
-    print(f"times as fast as POT: {ratios[0]:.2f}, {ratios[1]:.2f}")  # noqa: T201
-    assert ratios[0] >= 3, ratios
-    assert ratios[1] >= 3, ratios
+    """In a process of its own: one that has run a thousand tests allocates and collects more slowly."""
+    done = subprocess.run([sys.executable, "-c", RATIOS], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    print(f"times as fast as POT: {[round(one['ratio'], 2) for one in found]}")  # noqa: T201
+    assert len(found) == 2
+    for one in found:
+        assert one["apart"] <= 1e-9, found
+        assert one["ratio"] >= 3, found
 
 
 LARGE = """
