@@ -61,6 +61,20 @@ def test_runs_of_a_killed_process_are_scored_all_the_same(pool):
     pd.testing.assert_frame_equal(table, expected)
 
 
+def test_workers_are_ended_in_silence(pool, capfd, monkeypatch):
+    def answer(*_):
+        raise RuntimeError("the command's own answer")
+
+    before = signal.signal(signal.SIGTERM, answer)
+    try:
+        with workers._Workers(pool, {"NoShift": NoShift()}, ["actual"], 2) as started:
+            next(started.told())  # the others' answers are not waited for
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capfd.readouterr().err == ""
+    assert not multiprocessing.active_children()
+
+
 def test_errors_are_raised_here_as_they_are(pool):
     class Wrong(NoShift):
         def _predict(self, target):

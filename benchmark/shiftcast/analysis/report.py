@@ -86,7 +86,7 @@ def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:
                 groups.setdefault(target.group, []).append(target.id)
         found = ranking(resampled, groups, predicted, tracks, pool.suite.headline)
         frames.append(found.assign(natural=natural))
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
 
 
 def official_predictions(pool: Pool, table: pd.DataFrame) -> dict[tuple[str, str], Floats]:

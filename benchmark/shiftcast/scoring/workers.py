@@ -122,6 +122,7 @@ def _work(
     places: Sequence[int],
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # in silence: it is inherited with the command's answer
     for one in others:  # the parent's ends: with nobody to read, this process must not wait for ever
         one.close()
     with threadpool_limits(1):  # as many threads as there are processes are enough
