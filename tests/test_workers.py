@@ -63,7 +63,7 @@ def test_runs_of_a_killed_process_are_scored_all_the_same(pool):
 
 def test_workers_are_ended_in_silence(pool, capfd, monkeypatch):
     def answer(*_):
-        raise RuntimeError("the command's own answer")
+        raise KeyboardInterrupt("the command's own answer")
 
     before = signal.signal(signal.SIGTERM, answer)
     try:
