@@ -22,6 +22,24 @@ from shiftcast.runs import (
 )
 from shiftcast.workspace import Workspace
 
+ARRAYS_CARD = """
+title = "t"
+description = "d"
+layout = "arrays"
+path = "tiny"
+files = ["images.npy", "labels.npy"]
+classes = ["a", "b"]
+n = 12
+shift = "natural"
+citation = "c"
+licence = "l"
+obtain = "o"
+[[downloads]]
+file = "tiny.tar.gz"
+urls = ["{url}"]
+members = ["tiny/*"]
+"""
+"""The card of a dataset of twelve images in arrays, to be had at one address."""
 SPEED_RECIPE = Recipe(
     name="speed",
     title="",

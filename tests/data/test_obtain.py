@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from made_up import ARRAYS_CARD
 from shiftcast.cards import Download
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.partial import Partial
@@ -312,28 +313,9 @@ def test_the_data_folder_may_be_given_as_source(tiny, server, stated):
     assert leftovers(tiny) == []
 
 
-CARD = """
-title = "t"
-description = "d"
-layout = "arrays"
-path = "tiny"
-files = ["images.npy", "labels.npy"]
-classes = ["a", "b"]
-n = 12
-shift = "natural"
-citation = "c"
-licence = "l"
-obtain = "o"
-[[downloads]]
-file = "tiny.tar.gz"
-urls = ["{url}"]
-members = ["tiny/*"]
-"""
-
-
 def typed(tiny, url):
     """Return the command that a person types for a card with this source, and its environment."""
-    (tiny.workspace.root / "datasets/tiny-set.toml").write_text(CARD.format(url=url))
+    (tiny.workspace.root / "datasets/tiny-set.toml").write_text(ARRAYS_CARD.format(url=url))
     environment = os.environ | {
         "SHIFTCAST_DATA": str(tiny.store.folder),
         "SHIFTCAST_WORKSPACE": str(tiny.workspace.root),

@@ -6,7 +6,6 @@ import http.server
 import io
 import runpy
 import shutil
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -18,30 +17,12 @@ from unittest.mock import patch
 
 import numpy as np
 
+from made_up import ARRAYS_CARD
 from shiftcast.workspace import Workspace
 
 TESTS = Path(__file__).parents[1]
 REPOSITORY = TESTS.parent
-sys.path.insert(0, str(TESTS))  # for a process without pytest
 shared = SimpleNamespace(**runpy.run_path(str(TESTS / "conftest.py")))
-
-CARD = """
-title = "t"
-description = "d"
-layout = "arrays"
-path = "tiny"
-files = ["images.npy", "labels.npy"]
-classes = ["a", "b"]
-n = 12
-shift = "natural"
-citation = "c"
-licence = "l"
-obtain = "o"
-[[downloads]]
-file = "tiny.tar.gz"
-urls = ["{url}/tiny.tar.gz"]
-members = ["tiny/*"]
-"""
 
 
 def make_workspace(root: Path) -> Workspace:
@@ -131,7 +112,9 @@ def prepare(name: str, folder: Path, url: str) -> None:
     """Fill a folder with what a command starts from; `url` serves the dataset."""
     if name in ("run", "get"):
         make_workspace(folder / "workspace")
-        (folder / "workspace" / "datasets" / "tiny-set.toml").write_text(CARD.format(url=url))
+        (folder / "workspace" / "datasets" / "tiny-set.toml").write_text(
+            ARRAYS_CARD.format(url=f"{url}/tiny.tar.gz")
+        )
         return
     zoo = make_zoo(folder)
     if name == "submit":
