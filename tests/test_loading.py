@@ -52,6 +52,11 @@ def test_what_is_no_name_is_refused(workspace, suite):
         shiftcast.load_results(suite=suite, workspace=workspace.root)
 
 
+def test_a_suite_where_the_folder_goes_is_named(workspace):
+    with pytest.raises(InvalidInputError, match=r"'tiny' is a suite, no folder; write .*\(suite='tiny'\)"):
+        shiftcast.load_results("tiny", workspace=workspace.root)
+
+
 def test_printed_results_name_their_tables(workspace, make_results):
     make_results()
     results = shiftcast.load_results(suite="tiny", workspace=workspace.root)

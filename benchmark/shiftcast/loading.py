@@ -73,8 +73,8 @@ def load_results(
     folder
         The folder of results; the workspace's own `results/` when None.
     suite
-        Name of one suite or names of several; all that have results when None. Scoring all takes about a
-        minute.
+        Name of one suite or names of several; all that have results when None. Scoring all takes
+        nearly two minutes.
     workspace
         Folder of the cards; found as by the command line when None.
 
@@ -97,6 +97,10 @@ def load_results(
     from shiftcast.workspace import find_workspace
 
     place = find_workspace(None if workspace is None else Path(workspace))
+    if isinstance(folder, str) and folder in place.suites and not Path(folder).is_dir():
+        raise InvalidInputError(
+            f"load_results: {folder!r} is a suite, no folder; write load_results(suite={folder!r})"
+        )
     chosen: list[Suite | None] = [place.suite(name) for name in _names(suite)]
     scored = []
     for one in chosen or [None]:
