@@ -1,10 +1,19 @@
 import json
+import os
 
 import numpy as np
 import pytest
 
 from shiftcast.errors import InvalidInputError, RunError
-from shiftcast.runs import RunFolder, StoredSet, decode_predictions, encode_predictions, store_logits
+from shiftcast.runs import (
+    FiledOutputs,
+    RunFolder,
+    StoredSet,
+    decode_predictions,
+    encode_predictions,
+    store_classes,
+    store_logits,
+)
 
 
 def random_set(n=50, classes=10, seed=0):
@@ -117,6 +126,65 @@ def test_equality_ignores_what_was_measured_and_nothing_else(folder):
     )
     assert record.equal(slower)
     assert not record.equal(record.model_copy(update={"device": "cuda"}))
+
+
+def assert_same(filed, held):
+    assert isinstance(filed.outputs, FiledOutputs)
+    assert (filed.n, filed.classes, filed.hard) == (held.n, held.classes, held.hard)
+    assert filed.logits.dtype == held.logits.dtype == np.float16
+    assert np.array_equal(filed.logits, held.logits)
+    assert np.array_equal(filed.labels, held.labels)
+    assert filed.accuracy == held.accuracy
+
+
+def test_outputs_that_stay_in_their_file_are_the_same(folder):
+    record, held = folder.read()
+    same, filed = folder.read(filed=True)
+    assert same == record
+    assert set(filed) == set(held)
+    for name in held:
+        assert_same(filed[name], held[name])
+        assert encode_predictions({name: filed[name]}) == encode_predictions({name: held[name]})
+
+
+@pytest.mark.parametrize("classes", [10, 300])
+def test_class_indices_that_stay_in_their_file_are_the_same(tmp_path, classes):
+    from shiftcast.runs import FileState, _filed
+
+    random = np.random.RandomState(0)
+    sets = {
+        name: store_classes(random.randint(classes, size=n), classes, random.randint(classes, size=n))
+        for name, n in (("a", 7), ("b", 50))
+    }
+    path, data = tmp_path / "predictions.safetensors", encode_predictions(sets)
+    path.write_bytes(data)
+    filed = _filed(path, FileState.of(path.stat()), data, decode_predictions(data, "file"))
+    for name, held in sets.items():
+        assert_same(filed[name], held)
+
+
+def replaced(path):
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+def flipped(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(0, 0))  # whatever the clock's steps
+
+
+@pytest.mark.parametrize(
+    "spoil", [os.unlink, lambda path: os.truncate(path, 500), replaced, flipped], ids=str
+)
+def test_a_file_that_changes_after_it_was_checked_is_not_read(folder, spoil):
+    filed = folder.read(filed=True)[1]["digits-test"]
+    assert filed.logits.shape == (filed.n, filed.classes)
+    spoil(folder.predictions_path)
+    with pytest.raises(RunError, match=r"predictions\.safetensors: was changed while it was in use; do the"):
+        filed.logits  # noqa: B018 - it is read here
 
 
 def change(folder, **values):

@@ -30,9 +30,11 @@ from shiftcast.statistics.lines import pairs
 from shiftcast.status import staleness
 from shiftcast.workspace import Workspace
 
+Narrow = NDArray[np.unsignedinteger[Any]]
+
 
 class StoredRun:
-    """A complete run, read from disk."""
+    """A complete run, whose outputs stay on disk until they are asked for."""
 
     def __init__(
         self, key: RunKey, family: str, record: RunRecord | ReportedRecord, sets: Mapping[str, StoredSet]
@@ -40,22 +42,23 @@ class StoredRun:
         """Hold the run."""
         self.key, self.family, self.record, self.sets = key, family, record, sets
         self.hard = any(one.hard for one in sets.values())
-        self._classes: dict[str, NDArray[np.uint16]] = {}
+        self._classes: dict[str, Narrow] = {}
         self._effective: dict[str, float] = {}
 
-    def predicted(self, name: str) -> NDArray[np.uint16]:
-        """Predicted classes (n,) on one set."""
+    def predicted(self, name: str) -> Narrow:
+        """Predicted classes (n,) on one set, kept for every run and therefore narrow."""
         if name not in self._classes:
+            stored = self.sets[name]
             # float32 holds every float16 and is compared many times faster
-            found = np.argmax(self.sets[name].logits.astype(np.float32), axis=1)
-            self._classes[name] = found.astype(np.uint16)  # kept for every run: a quarter of the memory
+            found = np.argmax(stored.logits.astype(np.float32), axis=1)
+            self._classes[name] = found.astype(np.min_scalar_type(stored.classes - 1))
         return self._classes[name]
 
     def effective(self, name: str) -> float:
         """Return how many independent images would make the accuracy on a set as uncertain."""
         stored = self.sets[name]
         if stored.true_rank is None:
-            return float(len(stored.logits))
+            return float(stored.n)
         if name not in self._effective:
             self._effective[name] = effective_count(stored.true_rank == 0, stored.clusters)
         return self._effective[name]
@@ -83,7 +86,7 @@ class Pool:
         self.scored: list[StoredRun] = []
         self.reference: dict[str, StoredRun] = {}
         self._ensembles: dict[tuple[tuple[str, ...], str, str], Floats | None] = {}
-        self._predicted: dict[tuple[str, str], NDArray[np.uint16]] = {}
+        self._predicted: dict[tuple[str, str], Narrow] = {}
         self._agreements: dict[tuple[str, str], Floats] = {}
         self._orders: dict[tuple[str, str], Integers] = {}
         self._labels: dict[str, Integers | None] = {}
@@ -140,7 +143,7 @@ class Pool:
         return self._orders[target.id, part]
 
     def _order(self, target: Target, part: str) -> Integers:
-        count = len(next(run for run in self.scored if target.id in run.sets).sets[target.id].logits)
+        count = next(run for run in self.scored if target.id in run.sets).sets[target.id].n
         seed = int(sha256(f"{target.id}|{part}".encode())[:8], 16)
         if target.derived and part != "all":
             base = base_index(target, self.labels, self.suite.source.seed)
@@ -177,7 +180,7 @@ class Pool:
             self._ensembles[key] = found
         return self._ensembles[key]
 
-    def peer_classes(self, name: str, rows: Integers, part: str) -> NDArray[np.uint16]:
+    def peer_classes(self, name: str, rows: Integers, part: str) -> Narrow:
         """Return the predicted classes (Z, n) of all peers on images of one set, kept until `forget`.
 
         Every peer must hold the set. `rows` and `part` are as in `ensemble`.
@@ -275,7 +278,7 @@ def read_reported(pool: Pool, folder: Path) -> list[ReportedRun]:
         first |= {name: run for name in run.sets if name not in first}
     for path in sorted(folder.glob(f"*/{SELF_REPORTED}/seed-*/run.json")):
         place = RunFolder(path.parent)
-        record, sets = place.read_reported()
+        record, sets = place.read_reported(filed=True)
         run = ReportedRun(record, sets, _stale(record, pool.suite))
         if folder / record.key.path != path.parent or record.suite != pool.suite.name:
             raise RunError(
@@ -400,7 +403,7 @@ def _read_one(pool: Pool, folder: Path, key: RunKey, role: str) -> tuple[Reporte
         return None, "missing"
     if not place.predictions_path.exists():
         return None, "incomplete: predictions.safetensors is missing"
-    record, sets = place.read_reported()
+    record, sets = place.read_reported(filed=True)
     run = ReportedRun(record, sets, _stale(record, suite))
     if (record.suite, record.key) != (suite.name, key):
         raise RunError(f"{place.record_path}: is the record of another run, {record.suite}/{record.key}")
@@ -457,7 +460,7 @@ def _check_against(
     if name not in labels:
         labels[name] = other.labels
     true = labels[name]
-    if len(own.logits) != len(other.logits) or _fingerprint(run, name) != _fingerprint(first, name):
+    if own.n != other.n or _fingerprint(run, name) != _fingerprint(first, name):
         raise RunError(
             f"{place.predictions_path}: {name}: is not of the images that {first.key} was evaluated on; "
             f"{run.report.remedy}"
@@ -484,7 +487,7 @@ def _read_run(
         return None, "missing"
     if not place.predictions_path.exists():
         return None, "incomplete: predictions.safetensors is missing"
-    record, sets = place.read()
+    record, sets = place.read(filed=True)
     _check_classes(sets, len(workspace.dataset(suite.source.test).classes), place)
     _check_withheld(workspace, suite, sets, place)
     run = StoredRun(key, workspace.architecture(key.architecture).family, record, sets)
@@ -497,10 +500,10 @@ def _read_run(
 
 def _check_classes(sets: Mapping[str, StoredSet], classes: int, place: RunFolder) -> None:
     for name, stored in sets.items():
-        if stored.logits.shape[1] != classes:
+        if stored.classes != classes:
             raise RunError(
                 f"{place.predictions_path}: logits/{name}: the suite has {classes} classes, "
-                f"the file {stored.logits.shape[1]}"
+                f"the file {stored.classes}"
             )
 
 
@@ -524,10 +527,10 @@ def _check_agreement(
     """Refuse a run that was not evaluated on the same images as the first one, whose labels are kept."""
     for name in sorted(set(run.sets) & set(first.sets)):
         own, other = run.sets[name], first.sets[name]
-        if len(own.logits) != len(other.logits):
+        if own.n != other.n:
             raise RunError(
-                f"{place.predictions_path}: {name}: holds {len(own.logits)} images, "
-                f"but {first.key} holds {len(other.logits)}; run the suite again"
+                f"{place.predictions_path}: {name}: holds {own.n} images, "
+                f"but {first.key} holds {other.n}; run the suite again"
             )
         if _fingerprint(run, name) != _fingerprint(first, name):
             raise RunError(

@@ -205,7 +205,7 @@ def import_run(
         suite_version=suite.version,
         source=suite.source.test,
         datasets={name: known[name].used for name in stored},
-        targets={name: TargetResult(n=len(s.logits), accuracy=s.accuracy) for name, s in stored.items()},
+        targets={name: TargetResult(n=s.n, accuracy=s.accuracy) for name, s in stored.items()},
         packages={name: importlib.metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
         predictions_sha256=sha256(predictions),
@@ -274,7 +274,7 @@ def known_sets(
         run = next((run for run in pool.runs if name in run.sets and name in run.record.datasets), None)
         if run is not None:
             stored, used = run.sets[name], run.record.datasets[name]
-            found[name] = KnownSet(len(stored.logits), pool.labels_of(name), stored.clusters, used, True)
+            found[name] = KnownSet(stored.n, pool.labels_of(name), stored.clusters, used, True)
     if left := [name for name in names if name not in found]:
         found |= _from_datasets(workspace, suite, folder, left)
     return found

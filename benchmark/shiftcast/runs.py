@@ -8,10 +8,11 @@ logits, so that labels and correctness follow without any dataset.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,14 +198,72 @@ class ReportedRecord(Claim):
 AnyRecord = TypeVar("AnyRecord", RunRecord, ReportedRecord)
 
 
+class FileState(NamedTuple):
+    """What tells whether a file is still the one that was read."""
+
+    number: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, about: os.stat_result) -> FileState:
+        """Return the state that the system tells."""
+        return cls(about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class FiledOutputs:
+    """Outputs on one set of images that stay in their file, which was checked, until they are asked for.
+
+    Parameters
+    ----------
+    path
+        The file.
+    state
+        Its state when it was checked.
+    start
+        Where the outputs begin in it, in bytes.
+    shape
+        Images and classes (n, K).
+    hard
+        Type of the class indices that it holds; None where it holds logits in float16.
+    """
+
+    path: Path
+    state: FileState
+    start: int
+    shape: tuple[int, int]
+    hard: np.dtype[np.unsignedinteger[Any]] | None
+
+    def read(self) -> NDArray[np.float16]:
+        """Return the logits (n, K), as `StoredSet` gives them.
+
+        Raises
+        ------
+        RunError
+            If the file was changed or taken away since it was checked.
+        """
+        n, classes = self.shape
+        try:
+            with self.path.open("rb") as stream:
+                if FileState.of(os.fstat(stream.fileno())) == self.state:
+                    stream.seek(self.start)
+                    if self.hard is not None:
+                        return one_hot(np.fromfile(stream, self.hard, n), classes, np.float16)
+                    return np.fromfile(stream, "<f2", n * classes).reshape(self.shape)
+        except (OSError, ValueError):  # taken away, or cut while it was read
+            pass
+        raise RunError(f"{self.path}: was changed while it was in use; do the same again")
+
+
 @dataclass(frozen=True)
 class StoredSet:
     """One model's stored outputs on one set of images.
 
     Parameters
     ----------
-    logits
-        float16 (n, K).
+    outputs
+        float16 (n, K), in memory or in a file.
     true_rank
         Rank of the true class among the stored logits (n,), 0 = right, ties by class index; None
         where labels are withheld.
@@ -212,12 +271,32 @@ class StoredSet:
         Which object each image shows (n,), where several images may show one; else None.
     hard
         Whether only class indices are known: `logits` are 1 for the predicted class and 0 for the others.
+
+    Attributes
+    ----------
+    logits
+        float16 (n, K), read anew each time where they are in a file.
     """
 
-    logits: NDArray[np.float16]
+    outputs: NDArray[np.float16] | FiledOutputs
     true_rank: NDArray[np.integer[Any]] | None
     clusters: Integers | None = None
     hard: bool = False
+
+    @property
+    def logits(self) -> NDArray[np.float16]:
+        """float16 (n, K), read anew each time where they are in a file."""
+        return self.outputs.read() if isinstance(self.outputs, FiledOutputs) else self.outputs
+
+    @property
+    def n(self) -> int:
+        """The number of images."""
+        return int(self.outputs.shape[0])
+
+    @property
+    def classes(self) -> int:
+        """The number of classes K."""
+        return int(self.outputs.shape[1])
 
     @property
     def labels(self) -> Integers | None:
@@ -284,10 +363,10 @@ def encode_predictions(sets: Mapping[str, StoredSet]) -> bytes:
     tensors: dict[str, NDArray[Any]] = {}
     about: dict[str, int] = {"schema": SCHEMA}
     for name, stored in sets.items():
-        kind = np.uint8 if stored.logits.shape[1] <= 256 else np.uint16
+        kind = np.uint8 if stored.classes <= 256 else np.uint16
         if stored.hard:
             tensors[f"classes/{name}"] = stored.logits.argmax(axis=1).astype(kind)
-            about["classes"] = stored.logits.shape[1]
+            about["classes"] = stored.classes
         else:
             tensors[f"logits/{name}"] = np.ascontiguousarray(stored.logits)
         if stored.true_rank is not None:
@@ -398,6 +477,19 @@ def _checked_clusters(
     return clusters.astype(np.int64)
 
 
+def _filed(path: Path, state: FileState, data: bytes, sets: Mapping[str, StoredSet]) -> dict[str, StoredSet]:
+    """Return checked sets with their outputs left in the file that holds them."""
+    first = 8 + int.from_bytes(data[:8], "little")
+    places = read_claims(data, len(data)).tensors
+    found = {}
+    for name, stored in sets.items():
+        place = places[f"{CLASSES if stored.hard else 'logits/'}{name}"]
+        kind = np.dtype(f"<u{(place.end - place.start) // stored.n}") if stored.hard else None
+        outputs = FiledOutputs(path, state, first + place.start, (stored.n, stored.classes), kind)
+        found[name] = replace(stored, outputs=outputs)
+    return found
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """One run's folder, `results/SUITE/ARCHITECTURE/RECIPE/seed-N/`."""
@@ -455,24 +547,30 @@ class RunFolder:
         except ValidationError as error:
             raise RunError(f"{path}: {explain(error)}; {model.remedy}") from error
 
-    def read(self) -> tuple[RunRecord, dict[str, StoredSet]]:
+    def read(self, filed: bool = False) -> tuple[RunRecord, dict[str, StoredSet]]:
         """Return the record and the predictions, checked against each other.
+
+        Parameters
+        ----------
+        filed
+            Leave the outputs in their file once they are checked: they are read when they are asked for.
 
         Raises
         ------
         RunError
             If either is missing or damaged, or the predictions are not those of the record.
         """
-        return self._both(RunRecord)
+        return self._both(RunRecord, filed)
 
-    def read_reported(self) -> tuple[ReportedRecord, dict[str, StoredSet]]:
+    def read_reported(self, filed: bool = False) -> tuple[ReportedRecord, dict[str, StoredSet]]:
         """Return the record and the predictions of a self-reported run, as `read` those of other runs."""
-        return self._both(ReportedRecord)
+        return self._both(ReportedRecord, filed)
 
-    def _both(self, model: type[AnyRecord]) -> tuple[AnyRecord, dict[str, StoredSet]]:
+    def _both(self, model: type[AnyRecord], filed: bool) -> tuple[AnyRecord, dict[str, StoredSet]]:
         record = self._record(model)
         path = self.predictions_path
         try:
+            state = FileState.of(path.lstat())
             data = read_regular(path, LARGEST_PREDICTIONS)
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing; {model.remedy}") from error
@@ -485,7 +583,7 @@ class RunFolder:
         if sha256(data) != record.predictions_sha256:
             raise RunError(f"{path}: its SHA-256 differs from the one in run.json; {model.remedy}")
         for name, result in record.targets.items():
-            if name not in sets or len(sets[name].logits) != result.n:
+            if name not in sets or sets[name].n != result.n:
                 raise RunError(
                     f"{path}: does not hold the {result.n} images of {name!r} that run.json states; "
                     f"{model.remedy}"
@@ -493,7 +591,7 @@ class RunFolder:
         stated = record.outputs if isinstance(record, ReportedRecord) else "logits"
         if any(one.hard != (stated == "classes") for one in sets.values()):
             raise RunError(f"{path}: does not hold the {stated} that run.json states; {record.remedy}")
-        return record, sets
+        return record, _filed(path, state, data, sets) if filed else sets
 
     def complete(self) -> bool:
         """Whether the folder holds a readable, consistent run."""

@@ -11,11 +11,13 @@ import pytest
 
 from shiftcast.estimators import official_estimators
 from shiftcast.pool import read_pool
-from shiftcast.runs import RunFolder
+from shiftcast.runs import FiledOutputs, RunFolder
 from shiftcast.scoring import score_suite
 from shiftcast.scoring.rows import score_pool
 
 make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]
+OFTEN = 9
+"""Readings of one set's outputs: to check them, for classes, labels, each part that is scored, and tables."""
 QUICK = ("NoShift", "AC", "ATC-MC", "ConfusionPartition", "AgreementShift", "ALine-S", "Entropy", "MeanShift")
 
 
@@ -54,15 +56,38 @@ def test_every_file_is_read_once(tmp_path, monkeypatch):
     workspace = make_large(tmp_path / "large", 2, 1, natural=2, images=100)
     seen, plain = Counter(), RunFolder._both
 
-    def counted(self, model):
+    def counted(self, *arguments):
         seen[self.path] += 1
-        return plain(self, model)
+        return plain(self, *arguments)
 
     monkeypatch.setattr(RunFolder, "_both", counted)
     suite = workspace.suite("large")
     score_suite(workspace, suite, workspace.results(), estimators={"AC": official_estimators()["AC"]})
     assert set(seen.values()) == {1}
     assert len(seen) == len(suite.scored_runs()) + len(suite.reference_runs())
+
+
+def readings(root, architectures, monkeypatch):
+    """Return how often the outputs of each scored run's sets are read from their file while it is scored."""
+    workspace = make_large(root, architectures, 1, natural=2, images=100)
+    suite, seen, plain = workspace.suite("large"), Counter(), FiledOutputs.read
+
+    def counted(self):
+        seen[self.path.parent, self.start] += 1
+        return plain(self)
+
+    chosen = {name: one for name, one in official_estimators().items() if name in QUICK}
+    with monkeypatch.context() as patched:
+        patched.setattr(FiledOutputs, "read", counted)
+        score_suite(workspace, suite, workspace.results(), estimators=chosen)
+    scored = {workspace.results() / suite.name / key.path for key in suite.scored_runs()}
+    return [count for (folder, _), count in seen.items() if folder in scored]
+
+
+def test_outputs_are_read_as_often_however_many_runs_there_are(tmp_path, monkeypatch):
+    few, many = (readings(tmp_path / str(count), count, monkeypatch) for count in (3, 9))
+    assert len(many) == 3 * len(few)
+    assert max(few) == max(many) <= OFTEN, Counter(many)
 
 
 @pytest.mark.parametrize(("batch_size", "passes"), [(100, 3), (250, 1), (60, 5)])

@@ -1,7 +1,8 @@
-"""How much memory estimates on a million images and training need; test_board.py asks it of the board."""
+"""How much memory estimates on a million images and training need; test_board.py asks it of boards."""
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,9 @@ ESTIMATE_MEBIBYTES = 700
 program itself."""
 TRAIN_MEBIBYTES = 1100
 """For 50,000 images and a small network: PyTorch takes 750, the images, held once and as bytes, 150."""
+BYTES_AN_IMAGE = 18
+"""For a further run, by image of its sets: while a run is scored, every other one's classes are at hand in
+four bytes for each part of a set. With logits in memory it were 37."""
 TELL = """
 import json
 status = Path("/proc/self/status").read_text().splitlines()
@@ -65,6 +69,25 @@ except Enough:
 """
 
 
+SCORE = """
+import sys
+from pathlib import Path
+from shiftcast.estimators import official_estimators
+from shiftcast.scoring import score_suite
+from shiftcast.workspace import Workspace
+
+root, count = Path(sys.argv[1]), int(sys.argv[2])
+workspace = Workspace(root, root)
+suite = workspace.suite("large")
+runs = suite.runs[0]
+suite = suite.model_copy(update={"runs": [runs.model_copy(update={"seeds": runs.seeds[:count]})]})
+chosen = {name: official_estimators()[name] for name in ("AC", "ConfusionPartition", "GDE")}
+scores = score_suite(workspace, suite, workspace.results(), estimators=chosen, jobs=1)
+assert scores.table["estimator"].nunique() == 3, scores.skipped
+print(len(scores.accuracies[["architecture", "seed"]].drop_duplicates()))
+"""
+
+
 def peak(script, *arguments):
     """Run a script in a process of its own; return the most memory it held, in MiB."""
     command = [sys.executable, "-c", script + TELL, *map(str, arguments)]
@@ -100,3 +123,12 @@ def test_estimates_on_a_million_images_take_little_memory(tmp_path):
 def test_training_holds_the_images_once():
     found = peak(TRAIN)
     assert found < TRAIN_MEBIBYTES, f"{found:.0f} MiB"
+
+
+def test_scores_grow_by_little_with_each_run(tmp_path):
+    make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]
+    make_large(tmp_path / "large", architectures=10, seeds=5, natural=2, images=5_000)
+    few, many = (peak(SCORE, tmp_path / "large", seeds) for seeds in (2, 5))
+    images = 115_000  # of two natural sets, nineteen that are made of the source, and the source
+    grown = (many - few) * 2**20 / (30 * images)
+    assert grown < BYTES_AN_IMAGE, f"{grown:.1f} bytes; {few:.0f} and {many:.0f} MiB"

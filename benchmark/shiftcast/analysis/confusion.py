@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ class Confusion:
         self.members = tuple(pool.suite.reference.members)
         self.scores = cache(self._scores)
         self.groups = cache(self._groups)
-        self.right = cache(self._right)
+        self.right = lru_cache(maxsize=2)(self._right)  # not all sets': they take eight bytes a run and image
         self.base = cache(self._base)
 
     @cached_property
@@ -81,7 +81,7 @@ class Confusion:
     @property
     def largest(self) -> float:
         """The upper end of the score's natural range."""
-        return largest_score(self.kind, self.reference[0].sets[self.source].logits.shape[1])
+        return largest_score(self.kind, self.reference[0].sets[self.source].classes)
 
     @cached_property
     def threshold(self) -> float:
@@ -107,7 +107,7 @@ class Confusion:
         base = self.base(name)
         if base is not None:
             return self.groups(self.source)[base]
-        n = len(self.reference[0].sets[name].logits)
+        n = self.reference[0].sets[name].n
         return image_groups(n, resampling_seed(name), self.clusters(name))
 
     def resampled(self, name: str, values: Floats, draws: int = DRAWS) -> Floats:

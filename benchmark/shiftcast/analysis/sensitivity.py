@@ -109,7 +109,7 @@ class ErrorTable:
             and all(target.id in run.sets for run in judges)
         ]
         self.names = [self.source, *(target.id for target in self.targets)]
-        sizes = [len(self.judged[0].sets[name].logits) for name in self.names]
+        sizes = [self.judged[0].sets[name].n for name in self.names]
         ends = np.cumsum(sizes)
         self.slices = {
             name: slice(end - size, end) for name, end, size in zip(self.names, ends, sizes, strict=True)
@@ -238,7 +238,7 @@ class ErrorTable:
         """Return predicted accuracies (runs, T) from the scores of all images (N,)."""
         values: Any = scores  # bins, unless every score counts by itself
         if not variant.isotonic:
-            classes = self.judged[0].sets[self.source].logits.shape[1]
+            classes = self.judged[0].sets[self.source].classes
             values = bin_index(scores, largest_score(variant.kind, classes), variant.bins)
         source, right = values[self.slices[self.source]], self.right[:, rows]
 

@@ -182,7 +182,7 @@ def answers(
 def _images(pool: Pool, confusion: Confusion | None, name: str, classes: Sequence[str]) -> SetImages:
     runs = [run for run in pool.scored if name in run.sets]
     labels = pool.labels_of(name)
-    n = len(runs[0].sets[name].logits)
+    n = runs[0].sets[name].n
     scores = confusion.scores(name) if confusion is not None and name in confusion.sets else None
     base = confusion.base(name) if confusion is not None else None
     numbers = np.arange(n) if base is None else base

@@ -8,7 +8,7 @@ accuracy is known, and known to be a matter of class shares or of difficulty alo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -138,7 +138,7 @@ def _official(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(view="")[list(VIEW_ROWS)]
 
 
-def _scored(pool: Pool, runs: list[StoredRun], estimators: Mapping[str, Estimator]) -> pd.DataFrame:
+def _scored(pool: Pool, runs: Iterable[StoredRun], estimators: Mapping[str, Estimator]) -> pd.DataFrame:
     rows = [row for run in runs for row in score_run(pool, run, estimators, ["official"])[0]]
     columns = [*VIEW_ROWS[1:], "protocol", "abstains"]
     return _official(pd.DataFrame(rows, columns=columns))
@@ -150,7 +150,7 @@ def _view_rows(pool: Pool, view: SuiteView, estimators: Mapping[str, Estimator])
     Rows with an empty estimator hold the actual accuracies of resampled targets.
     """
     if view.scale is not None:
-        twins = [scaled(run, view.scale) for run in pool.scored]
+        twins = (scaled(run, view.scale) for run in pool.scored)
         return _scored(pool, twins, estimators).assign(view=view.name)
     try:
         positions = resampled(pool, view)
@@ -167,7 +167,7 @@ def scaled(run: StoredRun, factor: float) -> StoredRun:
 
 
 def _scaled(stored: StoredSet, factor: float) -> StoredSet:
-    return replace(stored, logits=cast("Any", stored.logits.astype(np.float64) * factor))
+    return replace(stored, outputs=cast("Any", stored.logits.astype(np.float64) * factor))
 
 
 def resampled(pool: Pool, view: SuiteView) -> Integers:

@@ -143,7 +143,7 @@ def _reported(pool: Pool, folder: Path, estimators: Mapping[str, Estimator]) -> 
             ranks = stored.true_rank
             counts = {
                 "right": pd.NA if ranks is None else int((ranks == 0).sum()),
-                "n": len(stored.logits),
+                "n": stored.n,
                 "effective": run.effective(name),
             }
             rows.append({**own, "set": name, **counts, "predicted": predicted.get(name, float("nan"))})
@@ -172,7 +172,7 @@ def _accuracies(pool: Pool) -> pd.DataFrame:
                         "role": role,
                         "set": name,
                         "right": right,
-                        "n": len(stored.logits),
+                        "n": stored.n,
                         "effective": run.effective(name),
                     }
                 )

@@ -276,8 +276,8 @@ class Inspection:
             self._add(f"{path}, outputs", "what the predictions hold", repr(record.outputs))
         for name in sorted(set(record.targets) & set(sets)):
             stated, stored = record.targets[name], sets[name]
-            if stated.n != len(stored.logits):
-                self._add(f"{path}, targets, {name}, n", f"{len(stored.logits):,} images", f"{stated.n:,}")
+            if stated.n != stored.n:
+                self._add(f"{path}, targets, {name}, n", f"{stored.n:,} images", f"{stated.n:,}")
             self._accuracy(f"{path}, targets, {name}, accuracy", stated.accuracy, stored.accuracy)
             bad = np.abs(stored.logits.astype(np.float32)) > LARGEST_LOGIT
             if bad.any():

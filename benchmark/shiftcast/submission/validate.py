@@ -249,8 +249,8 @@ def _compare(one: Inspection, truth: Truth, suite: Suite) -> list[Problem]:
 def _differences(stored: StoredSet, fingerprint: str, known: Known) -> list[tuple[str, str, str]]:
     """Return in what a set is not the one that is known: what, expected, found."""
     found = []
-    if known.labels is not None and len(stored.logits) != len(known.labels):
-        return [("images", f"{len(known.labels):,}", f"{len(stored.logits):,}")]
+    if known.labels is not None and stored.n != len(known.labels):
+        return [("images", f"{len(known.labels):,}", f"{stored.n:,}")]
     if known.fingerprint and fingerprint != known.fingerprint:
         found.append(("fingerprint", f"{known.fingerprint[:12]}…", f"{fingerprint[:12] or 'none'}…"))
     if known.labels is not None and stored.true_rank is not None:
