@@ -31,10 +31,14 @@ LONGEST = 60_000
 
 def main() -> int:
     """Fuzz each reader in a process of its own; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=1_000_000)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--out", type=Path, default=Path("outputs/fuzz"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--inputs", type=int, default=1_000_000, help="of all readers together (%(default)s)")
+    parser.add_argument("--only", default="", metavar="READER", help="one reader instead of all")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/fuzz"), help="where findings go (%(default)s)"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -42,7 +46,10 @@ def main() -> int:
     from readers import make_readers
 
     with tempfile.TemporaryDirectory() as folder:
-        names = [name for name in make_readers(Path(folder)) if options.only in ("", name)]
+        known = list(make_readers(Path(folder)))
+    names = [name for name in known if options.only in ("", name)]
+    if not names:
+        parser.error(f"--only: unknown reader {options.only!r}; expected one of {', '.join(known)}")
     whole = sum(SHARES.get(name, 0.5) for name in names)
     wrong = 0
     for name in names:

@@ -154,7 +154,7 @@ def _runs(folder: Path, zoo: Any) -> dict[str, Reader]:
         found = []
         for read in (place.read, place.read_reported):
             try:
-                found.append(read())
+                found.append(read(filed=True))
             except RunError:
                 continue
         for _, sets in found:
