@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -244,15 +245,17 @@ class FiledOutputs:
             If the file was changed or taken away since it was checked.
         """
         n, classes = self.shape
-        try:
-            with self.path.open("rb") as stream:
-                if FileState.of(os.fstat(stream.fileno())) == self.state:
-                    stream.seek(self.start)
-                    if self.hard is not None:
-                        return one_hot(np.fromfile(stream, self.hard, n), classes, np.float16)
-                    return np.fromfile(stream, "<f2", n * classes).reshape(self.shape)
-        except (OSError, ValueError):  # taken away, or cut while it was read
-            pass
+        kind, count = (np.dtype("<f2"), n * classes) if self.hard is None else (self.hard, n)
+        with suppress(OSError), self.path.open("rb") as stream:
+            if FileState.of(os.fstat(stream.fileno())) == self.state:
+                stream.seek(self.start)
+                values: NDArray[Any] = np.fromfile(stream, kind, count)
+                if len(values) == count:
+                    return (
+                        values.reshape(self.shape)
+                        if self.hard is None
+                        else one_hot(values, classes, np.float16)
+                    )
         raise RunError(f"{self.path}: was changed while it was in use; do the same again")
 
 
