@@ -22,10 +22,14 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from shiftcast.engines import cluster as engine  # noqa: E402
 
-# Ray itself leaves log files open in its older versions.
+# Ray itself leaves log files open in its older versions, and tells of changes to come.
 pytestmark = [
-    pytest.mark.filterwarnings(f"ignore::{kind}")
-    for kind in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning")
+    pytest.mark.filterwarnings(f"ignore:{kind}")
+    for kind in (
+        ":ResourceWarning",
+        ":pytest.PytestUnraisableExceptionWarning",
+        "Tip. In future:FutureWarning",
+    )
 ]
 COMMAND = "from shiftcast.cli import main; main()"
 
