@@ -12,7 +12,7 @@ STAMP := $(VENV)/.ready
 help:  ## show this list
 	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (a minute and a half, no data to download)
+quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (two to four minutes, no data to download)
 	$(BIN)/shiftcast run quickstart
 
 test: $(STAMP)  ## run every test
@@ -42,9 +42,11 @@ gate: $(STAMP)  ## fail if something is slower than stored, in each of three ses
 	@for session in 1 2 3; do \
 	  $(SESSION) outputs/gate/$$session.json || exit 1; \
 	  $(BIN)/shiftcast bench compare $(BASELINE) outputs/gate/*.json --check && exit 0; \
+	  echo "gate: that was session $$session of 3, of which the best times count"; \
 	done; exit 1
 
 lowest newest: ## every test but those of speed, with the oldest or the newest versions allowed (needs uv)
+	@command -v uv >/dev/null || { echo "uv is missing: https://docs.astral.sh/uv/, or pip install uv"; exit 1; }
 	uv venv --quiet --clear --python $(PYTHON) $(VENV)-$@
 	uv pip install --quiet --python $(VENV)-$@/bin/python --editable '.[train,page,dev]' \
 	  --resolution $(if $(filter lowest,$@),lowest-direct,highest)
@@ -75,4 +77,4 @@ lock:  ## renew requirements.lock (needs uv)
 	  --python-version 3.11 --extra train --extra page --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and everything generated outside results/
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest outputs dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest outputs dist .pytest_cache .mypy_cache .ruff_cache .benchmarks

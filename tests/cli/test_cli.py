@@ -1,4 +1,6 @@
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
+from shiftcast.cli.watch import Watcher
 from shiftcast.data.loading import load_dataset
 from shiftcast.errors import ShiftcastError
+from shiftcast.runs import RunFolder
 
 SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 
@@ -77,6 +82,8 @@ def test_estimate_prints_a_table_or_json(files):
     ("arguments", "message"),
     [
         (["run", "quikstart"], "unknown suite 'quikstart'; did you mean quickstart"),
+        (["run", "quickstart", "--address", "auto"], "--address names a Ray cluster; it needs --engine ray"),
+        (["run", "quickstart", "--engine", "ray", "--address", " "], "--address is empty; leave it out"),
         (["--workspace", "/nowhere", "list", "suites"], "/nowhere is no workspace"),
         (
             ["run", "quickstart", "--only", "resnet_test"],
@@ -226,3 +233,13 @@ def test_tune_names_a_users_mistake(workspace, arguments, message):
         CliRunner().invoke(
             app, ["--workspace", str(workspace.root), "tune", "tiny", *arguments], catch_exceptions=False
         )
+
+
+@pytest.mark.parametrize(("seconds", "cost"), [(61.52, "61.5 s  975 images/s"), (0.0, "was trained before")])
+def test_a_line_tells_what_a_run_took_or_that_nothing_was_trained(make_results, seconds, cost):
+    record = RunFolder(make_results() / "tiny" / "test_vit" / "tiny" / "seed-0").read_record()
+    measured = record.measured.model_copy(update={"train_seconds": seconds, "images_per_second": 975.0})
+    out = io.StringIO()
+    with Watcher(Console(file=out, width=120)) as watcher:
+        watcher.finished(record.key, record.model_copy(update={"measured": measured}))
+    assert re.search(rf"^test_vit/tiny/seed-0 .* % in distribution +{cost}$", out.getvalue(), re.MULTILINE)

@@ -277,9 +277,25 @@ def test_what_cannot_be_had_is_named(head, run, workspace, tmp_path):
     for closed in ("127.0.0.1:1", "ray://127.0.0.1:1"):
         with pytest.raises(InvalidInputError, match=r"127\.0\.0\.1:1: no Ray .* \(Connection refused\)"):
             go(options=options, address=closed)
+    with pytest.raises(InvalidInputError, match=r"\(unknown scheme raay://\).*: export RAY_AUTH_MODE"):
+        go(options=options, address="raay://127.0.0.1:1")
 
 
 # Without a cluster
+
+
+def test_of_a_cluster_of_another_version_both_versions_are_told(workspace, tmp_path, monkeypatch):
+    def refuse(**_):
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n  Ray: 2.54.0\nThis process:\n  Ray: 9"
+        )
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    options = Options(device="cpu", threads=1)
+    said = r"started with: Ray: 2\.54\.0 this process: Ray: 9\); .* the token here must be the cluster's"
+    with pytest.raises(InvalidInputError, match=said):
+        engine.run_suite(workspace, workspace.suite("tiny"), tmp_path, options, Recorder(), "auto")
 
 
 @pytest.mark.parametrize(

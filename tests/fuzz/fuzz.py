@@ -41,6 +41,8 @@ def main() -> int:
     )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.inputs < 1:
+        parser.error(f"--inputs: expected 1 or more, got {options.inputs}")
     if options.child:
         fuzz(options.only, options.inputs, options.out / options.only)
     from readers import make_readers

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from shiftcast.cards import Suite
 from shiftcast.data.loading import base_index
 from shiftcast.data.sampling import stratified_halves
 from shiftcast.estimators.features import dispersion, frechet_distance
+from shiftcast.training import work
 from shiftcast.training.features import FeatureScores
 
 LABELS = np.arange(1200) % 10
@@ -74,3 +76,19 @@ def test_what_a_small_or_flat_set_cannot_have_is_absent():
     logits, features = outputs(300, 1)
     scores.add("natural", np.zeros_like(logits), features)
     assert scores.found["natural"] == {"all/all": {}}
+
+
+def test_linear_algebra_has_as_many_threads_as_training():
+    """The Frechet distance of a set is a singular value decomposition: beside other work, threads that wait
+    for each other make it many times slower."""
+
+    def threads():
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    before, count = threads(), work.set_threads(None)
+    try:
+        assert work.set_threads(1) == 1
+        assert threads() == {1}
+    finally:
+        work.set_threads(count)
+        threadpool_limits(max(before), user_api="blas")

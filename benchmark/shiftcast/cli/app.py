@@ -139,6 +139,8 @@ def run(
 
     if address is not None and engine is not Engine.ray:
         raise typer.BadParameter("--address names a Ray cluster; it needs --engine ray")
+    if address is not None and not address.strip():
+        raise typer.BadParameter("--address is empty; leave it out for a Ray cluster of this machine's own")
     run_suite = _engine(engine, address)
     workspace = _workspace(context)
     chosen = workspace.suite(suite)

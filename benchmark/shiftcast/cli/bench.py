@@ -135,7 +135,10 @@ def compare_files(
         problems = [f"{slower}: slower than in {old} by more than {factor:g} x"] if slower else []
         problems += [f"{gone}: in {old} and not in {new[-1]}"] if gone else []
         if problems:
-            raise CheckFailedError(f"{'; '.join(problems)}. If that is meant: cp {new[-1]} {old}")
+            raise CheckFailedError(
+                f"{'; '.join(problems)}. Other work on the machine does that too: try again when it is idle. "
+                f"If it is meant, keep the new times: cp {new[-1]} {old}"
+            )
 
 
 def comparison_table(found: Sequence[Comparison]) -> str:

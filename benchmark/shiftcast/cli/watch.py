@@ -55,9 +55,9 @@ class Watcher(Bars):
         """Print a line for a run that is on disk."""
         accuracy = record.targets[record.source].accuracy
         right = "" if accuracy is None else f"{100 * accuracy:6.2f} % in distribution"
-        speed = f"{record.measured.images_per_second:,.0f} images/s"
-        line = f"{key!s:<44} {right}  {record.measured.train_seconds:6.1f} s  {speed}"
-        self.print(line)
+        measured = record.measured
+        cost = f"{measured.train_seconds:6.1f} s  {measured.images_per_second:,.0f} images/s"
+        self.print(f"{key!s:<44} {right}  {cost if measured.train_seconds else 'was trained before'}")
         self.left(key, complete=True)
 
     def left(self, key: RunKey, complete: bool) -> None:

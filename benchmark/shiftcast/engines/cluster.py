@@ -70,6 +70,8 @@ POLL_SECONDS = 0.25
 """How often the driver asks what tasks have said."""
 PROGRESS_SECONDS = 0.5
 """How often a task says how far it is."""
+LONGEST_REASON = 400
+"""Characters of what Ray says of a cluster that cannot be joined."""
 KNOCK_SECONDS = 10.0
 """How long a cluster has to answer at its address."""
 PATIENCE = 10.0
@@ -134,10 +136,9 @@ def _joined(address: str | None, threads: int) -> Iterator[None]:
         except ModuleNotFoundError as error:
             raise MissingExtraError("ray", str(error.name)) from error
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().split("\n", maxsplit=1)[0]
             raise InvalidInputError(
-                f"--address {address or 'local'}: no Ray cluster can be joined there ({reason}); expected "
-                "auto, HOST:6379 or ray://HOST:10001, and RAY_AUTH_MODE=token where it asks for a token"
+                f"--address {address or 'local'}: no Ray cluster can be joined there ({_reason(error)}); "
+                f"expected auto, HOST:6379 or ray://HOST:10001{_token_hint()}"
             ) from error
     try:
         yield
@@ -145,9 +146,24 @@ def _joined(address: str | None, threads: int) -> Iterator[None]:
         ray.shutdown()
 
 
+def _reason(error: Exception) -> str:
+    """Return what Ray says in one line: of other versions, both are told in the lines below the first."""
+    said = " ".join(str(error).split())
+    return said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]}…"
+
+
+def _token_hint() -> str:
+    """Return what to do where a cluster asks for a token, which Ray does not say of a refusal."""
+    if os.environ.get("RAY_AUTH_MODE") == "token":
+        return "; RAY_AUTH_MODE=token is set: the token here must be the cluster's"
+    return "; if the cluster asks for a token: export RAY_AUTH_MODE=token"
+
+
 def _knock(address: str | None) -> None:
     """Raise ConnectionError where nobody listens at a host and port: Ray itself would wait for minutes."""
     place = urlsplit(address if address and "://" in address else f"//{address or ''}")
+    if place.scheme not in ("", "ray"):
+        raise ValueError(f"unknown scheme {place.scheme}://")
     if not place.hostname or place.port is None:
         return
     try:
@@ -389,7 +405,7 @@ class _Tasks:
     def _again(self, task: _Task, error: Exception) -> TrainingError | None:
         """Begin a lost run again, if it was not lost too often."""
         node = self.places.get(task.number)
-        place = f"its node {node}" if node else "a node that it had not reached"
+        place = f"its node {node}" if node else "a node that it had not named yet"
         if isinstance(error, OutOfMemoryError):
             lost = f"was ended because memory ran out on {place}"
         elif isinstance(error, WorkerCrashedError):

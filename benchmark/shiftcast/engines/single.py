@@ -127,7 +127,8 @@ def what_is_needed(
     try:
         record, _ = place.read()
     except RunError as error:
-        say(f"{job.key} is damaged and is made again: {error}")
+        reason = str(error).removesuffix(f"; {RunRecord.remedy}")
+        say(f"{job.key} is damaged and is made again: {reason}")
         return "run"
     if reason := staleness(record, workspace, job.suite, job.key, job.role):
         if not again.stale:

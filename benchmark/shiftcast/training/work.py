@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from shiftcast.cards import (
@@ -180,9 +181,10 @@ def choose_device(name: str) -> str:
 
 
 def set_threads(threads: int | None) -> int:
-    """Set PyTorch's thread count (unchanged when None) and return it."""
+    """Set the thread count of PyTorch and of numpy's linear algebra (unchanged when None) and return it."""
     if threads is not None:
         torch.set_num_threads(threads)
+        threadpool_limits(threads, user_api="blas")
     return torch.get_num_threads()
 
 
