@@ -293,7 +293,7 @@ def test_of_a_cluster_of_another_version_both_versions_are_told(workspace, tmp_p
     monkeypatch.setattr(ray, "init", refuse)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     options = Options(device="cpu", threads=1)
-    said = r"started with: Ray: 2\.54\.0 this process: Ray: 9\); .* the token here must be the cluster's"
+    said = r"started with: Ray: 2\.54\.0 This process: Ray: 9\); .* the token here must be the cluster's"
     with pytest.raises(InvalidInputError, match=said):
         engine.run_suite(workspace, workspace.suite("tiny"), tmp_path, options, Recorder(), "auto")
 
