@@ -81,18 +81,22 @@ def test_checking_the_committed_board_takes_little_memory():
     reason="five seconds were for 26 runs; two quiet cores take 24 for the 46 there are now", strict=False
 )
 def test_a_board_of_the_quick_estimators_takes_seconds():
-    fastest = run(QUICK)["seconds"]
-    for _ in range(2 if fastest < 3 * SECONDS else 0):  # other work can only slow it down, and not so much
+    fastest = run(QUICK, limit=3 * SECONDS)["seconds"]  # other work can only slow it down, and not so much
+    for _ in range(2):
         fastest = min(fastest, run(QUICK)["seconds"])
     assert fastest < SECONDS, f"{fastest:.2f} s"
 
 
-def run(script, home=REPOSITORY):
-    """Run a script in a process of its own; return what it says of itself."""
+def run(script, home=REPOSITORY, limit=float("inf")):
+    """Run a script in a process of its own, for so many seconds at most; return what it says of itself."""
     command = [sys.executable, "-c", PEAK + script]
     done = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    together = 0.0
+    together, start = 0.0, time.monotonic()
     while done.poll() is None:
+        if time.monotonic() - start > limit:
+            done.kill()
+            done.communicate()
+            pytest.fail(f"it takes more than {limit:g} s")
         together = max(together, sum(map(proportional, family(done.pid))))
         time.sleep(0.5)
     said, why = done.communicate()

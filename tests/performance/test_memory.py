@@ -81,7 +81,7 @@ workspace = Workspace(root, root)
 suite = workspace.suite("large")
 runs = suite.runs[0]
 suite = suite.model_copy(update={"runs": [runs.model_copy(update={"seeds": runs.seeds[:count]})]})
-chosen = {name: official_estimators()[name] for name in ("AC", "ConfusionPartition", "GDE")}
+chosen = {name: official_estimators()[name] for name in ("AC", "ConfusionPartition", "AgreementShift")}
 scores = score_suite(workspace, suite, workspace.results(), estimators=chosen, jobs=1)
 assert scores.table["estimator"].nunique() == 3, scores.skipped
 print(len(scores.accuracies[["architecture", "seed"]].drop_duplicates()))
@@ -127,8 +127,8 @@ def test_training_holds_the_images_once():
 
 def test_scores_grow_by_little_with_each_run(tmp_path):
     make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]
-    make_large(tmp_path / "large", architectures=10, seeds=5, natural=2, images=5_000)
-    few, many = (peak(SCORE, tmp_path / "large", seeds) for seeds in (2, 5))
+    make_large(tmp_path / "large", architectures=10, seeds=3, natural=2, images=5_000)
+    few, many = (peak(SCORE, tmp_path / "large", seeds) for seeds in (1, 3))
     images = 115_000  # of two natural sets, nineteen that are made of the source, and the source
-    grown = (many - few) * 2**20 / (30 * images)
+    grown = (many - few) * 2**20 / (20 * images)
     assert grown < BYTES_AN_IMAGE, f"{grown:.1f} bytes; {few:.0f} and {many:.0f} MiB"
