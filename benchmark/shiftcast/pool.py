@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from shiftcast.cards import RunKey, Suite, Target
 from shiftcast.data.loading import base_index
@@ -23,14 +22,12 @@ from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators.agreement import pairwise_agreement
 from shiftcast.files import sha256
 from shiftcast.ledger import LEVELS, Ledger, read_ledger
-from shiftcast.predictions import Floats, Integers, softmax
+from shiftcast.predictions import Classes, Floats, Integers, softmax
 from shiftcast.runs import SELF_REPORTED, ReportedRecord, RunFolder, RunRecord, StoredSet, true_ranks
 from shiftcast.statistics import effective_count
 from shiftcast.statistics.lines import pairs
 from shiftcast.status import staleness
 from shiftcast.workspace import Workspace
-
-Narrow = NDArray[np.unsignedinteger[Any]]
 
 
 class StoredRun:
@@ -42,10 +39,10 @@ class StoredRun:
         """Hold the run."""
         self.key, self.family, self.record, self.sets = key, family, record, sets
         self.hard = any(one.hard for one in sets.values())
-        self._classes: dict[str, Narrow] = {}
+        self._classes: dict[str, Classes] = {}
         self._effective: dict[str, float] = {}
 
-    def predicted(self, name: str) -> Narrow:
+    def predicted(self, name: str) -> Classes:
         """Predicted classes (n,) on one set, kept for every run and therefore narrow."""
         if name not in self._classes:
             stored = self.sets[name]
@@ -86,7 +83,7 @@ class Pool:
         self.scored: list[StoredRun] = []
         self.reference: dict[str, StoredRun] = {}
         self._ensembles: dict[tuple[tuple[str, ...], str, str], Floats | None] = {}
-        self._predicted: dict[tuple[str, str], Narrow] = {}
+        self._predicted: dict[tuple[str, str], Classes] = {}
         self._agreements: dict[tuple[str, str], Floats] = {}
         self._orders: dict[tuple[str, str], Integers] = {}
         self._labels: dict[str, Integers | None] = {}
@@ -180,7 +177,7 @@ class Pool:
             self._ensembles[key] = found
         return self._ensembles[key]
 
-    def peer_classes(self, name: str, rows: Integers, part: str) -> Narrow:
+    def peer_classes(self, name: str, rows: Integers, part: str) -> Classes:
         """Return the predicted classes (Z, n) of all peers on images of one set, kept until `forget`.
 
         Every peer must hold the set. `rows` and `part` are as in `ensemble`.
