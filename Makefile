@@ -12,7 +12,7 @@ STAMP := $(VENV)/.ready
 help:  ## show this list
 	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (two to four minutes, no data to download)
+quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (about four minutes, no data to download)
 	$(BIN)/shiftcast run quickstart
 
 test: $(STAMP)  ## run every test
