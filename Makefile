@@ -37,15 +37,17 @@ bench: $(STAMP)  ## time everything, and compare it with the stored times of the
 	@test -f $(BASELINE) || { mkdir -p $(dir $(BASELINE)) && cp outputs/bench.json $(BASELINE) && echo "no baseline before: $(BASELINE) is this session"; }
 	$(BIN)/shiftcast bench compare $(BASELINE) outputs/bench.json $(ARGS)
 
-gate: $(STAMP)  ## fail if something is slower than stored, in each of three sessions
-	@rm -rf outputs/gate; mkdir -p outputs/gate
-	@for session in 1 2 3; do \
+gate: $(STAMP)  ## fail if something is slower than this processor's stored times, in each of three sessions
+	@$(BIN)/python tests/performance/processor.py $(BASELINE); \
+	case $$? in 0) ;; 3) exit 0;; *) exit 1;; esac; \
+	rm -rf outputs/gate; mkdir -p outputs/gate; \
+	for session in 1 2 3; do \
 	  $(SESSION) outputs/gate/$$session.json || exit 1; \
 	  $(BIN)/shiftcast bench compare $(BASELINE) outputs/gate/*.json --check && exit 0; \
 	  echo "gate: that was session $$session of 3, of which the best times count"; \
 	done; exit 1
 
-lowest newest: ## every test but those of speed, with the oldest or the newest versions allowed (needs uv)
+lowest newest: ## every test but those in tests/performance, with the oldest or the newest versions allowed (needs uv)
 	@command -v uv >/dev/null || { echo "uv is missing: https://docs.astral.sh/uv/, or pip install uv"; exit 1; }
 	uv venv --quiet --clear --python $(PYTHON) $(VENV)-$@
 	uv pip install --quiet --python $(VENV)-$@/bin/python --editable '.[train,page,dev]' \

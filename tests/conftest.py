@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from made_up import write_made_up
 from shiftcast.cards import RunKey
@@ -24,6 +25,9 @@ from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[1]
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")  # no test depends on how fast the machine is
 
 TINY_SUITE = """
 version = 1

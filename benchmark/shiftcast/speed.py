@@ -103,7 +103,12 @@ def read_benchmarks(path: Path) -> Benchmarks:
         ) from error
     if not readings:
         raise InvalidInputError(f"{path}: holds no benchmark; make a session with: make bench")
-    return Benchmarks(f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores", readings)
+    return Benchmarks(machine_name(cpu), readings)
+
+
+def machine_name(cpu: Mapping[str, Any]) -> str:
+    """Return processor and number of cores in words, from what py-cpuinfo says of a machine."""
+    return f"{cpu.get('brand_raw', 'unknown processor')}, {cpu.get('count', '?')} cores"
 
 
 def _printable(path: Path, name: object) -> str:

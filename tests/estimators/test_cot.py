@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,9 +67,7 @@ def test_shares_and_probabilities_of_every_size_are_solved(seed):
         softmax(logits),
         random.dirichlet(np.full(classes, random.choice([0.02, 1.0, 50.0]))),
     )
-    start = time.perf_counter()
     solved = transport(probabilities, shares)
-    assert time.perf_counter() - start < 10
     assert solved.value == pytest.approx(programme(probabilities, shares), abs=1e-9)
     assert solved.gap <= 1e-9
 

@@ -49,7 +49,7 @@ def attempt(job: dict[str, Any]) -> dict[str, Any]:
     """Run one command in a child, or in several at once; return how it ended, or how one that failed did."""
     counter, start = mmap.mmap(-1, 8), time.monotonic()
     running = {begin(job, counter, place) for place in range(job.get("copies", 1))}
-    deadline, code = start + (job.get("seconds") or 120.0), 0
+    deadline, code = start + (job.get("seconds") or 1200.0), 0
     while running:
         for pid in list(running):
             ended, status = os.waitpid(pid, os.WNOHANG)

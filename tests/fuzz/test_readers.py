@@ -1,7 +1,6 @@
 """Whatever bytes come, a reader reads them or refuses them in words; `make fuzz` is the long form."""
 
 import resource
-import time
 import warnings
 from contextlib import suppress
 from random import Random
@@ -34,16 +33,15 @@ def peak():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_odd_inputs_are_read_or_refused_soon_and_in_little_memory(readers, fuzzing, name):
+def test_odd_inputs_are_read_or_refused_in_little_memory(readers, fuzzing, name):
     reader = readers[name]
 
     def read(data):
-        start, before = time.process_time(), peak()
+        before = peak()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries, about what they are given
             with suppress(ShiftcastError):
                 reader.read(data)
-        assert time.process_time() - start < fuzzing.SECONDS
         assert peak() - before < fuzzing.MEBIBYTES
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

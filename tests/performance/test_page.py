@@ -1,7 +1,6 @@
-"""A site of a hundred runs, thirty shifts and twenty estimators: how long it takes and how large it gets."""
+"""A site of a hundred runs, thirty shifts and twenty estimators: how large it gets."""
 
 import runpy
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from shiftcast.page.site import site, vega_bundle, write_site
 
 build = runpy.run_path(str(Path(__file__).parents[1] / "leaderboard" / "conftest.py"))["build"]
 
-SECONDS = 30.0
 MEGABYTES = 15.0
 MODELS, NATURAL, SYNTHETIC, ESTIMATORS, IMAGES, CLASSES = 100, 10, 20, 20, 2000, 10
 
@@ -64,7 +62,7 @@ def make_confusion(scores, sets):
     )
 
 
-def test_a_large_site_takes_seconds_and_megabytes(tmp_path):
+def test_a_large_site_takes_megabytes(tmp_path):
     import dataclasses
 
     scores = make_scores()
@@ -80,7 +78,6 @@ def test_a_large_site_takes_seconds_and_megabytes(tmp_path):
     noise = data_uri(random.randint(256, size=(32, 32, 3), dtype=np.uint8))  # nothing to compress
     pictures = {name: dict.fromkeys(range(2 * SHOWN_IMAGES), noise) for name in sets[1:]}
 
-    start = time.perf_counter()
     scores = dataclasses.replace(scores, confusion=make_confusion(scores, sets))
     models = {
         (str(a), str(r)): {name: answers(logits, labels) for name in sets}
@@ -90,8 +87,5 @@ def test_a_large_site_takes_seconds_and_megabytes(tmp_path):
     section = Section(scores, "sample", outputs=Outputs(names, models, images), pictures=pictures)
     made = site([section], vega_bundle())
     write_site(made, tmp_path / "site")
-    seconds = time.perf_counter() - start
     size = sum(path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file()) / 1e6
-    print(f"{seconds:.1f} s, {size:.1f} MB, {len(made)} files")  # noqa: T201  pytest -s shows it
-    assert seconds < SECONDS
-    assert size < MEGABYTES
+    assert size < MEGABYTES, f"{size:.1f} MB, {len(made)} files"

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shiftcast.estimators import official_estimators
+from shiftcast.difficulty import difficulty
+from shiftcast.estimators import official_estimators, transport
+from shiftcast.estimators.agreement import pairwise_agreement
 from shiftcast.leaderboard.cache import board_pages
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.pages import assemble
@@ -60,6 +62,21 @@ def test_estimators(timed, track):
             yield one.fit(source, others if "others" in one.requires else ()).predict(target).accuracy
 
     assert all(0 <= one <= 1 for one in timed(lambda *given: list(answer(*given)), rounds=3, setup=fresh))
+
+
+def test_transport(timed):
+    probabilities = softmax(np.random.default_rng(0).normal(size=(10_000, 10)) * 3)
+    assert 0 < timed(lambda: transport(probabilities, np.full(10, 0.1))).value < 1
+
+
+def test_agreements(timed):
+    classes = np.random.default_rng(0).integers(0, 10, (200, 10_000))
+    assert len(timed(lambda: pairwise_agreement(classes))) == 200 * 199 // 2
+
+
+def test_difficulty(timed):
+    members = softmax(np.random.default_rng(0).normal(size=(8, 40_000, 10)))
+    assert timed(lambda: difficulty(members), rounds=5).shape == (40_000,)
 
 
 @pytest.fixture(scope="module")
