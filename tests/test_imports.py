@@ -56,7 +56,15 @@ def test_exported_names_exist_and_nothing_public_is_left_out(module):
 
 
 def test_the_public_face():
-    names = ["Estimate", "Predictions", "Results", "ShiftcastError", "__version__", "load_results"]
+    names = [
+        "Estimate",
+        "Predictions",
+        "Results",
+        "ShiftcastError",
+        "__version__",
+        "load_results",
+        "load_signals",
+    ]
     assert shiftcast.__all__ == names
     assert {"ConfusionPartition", "Estimator", "NoShift", "official_estimators"} <= set(
         shiftcast.estimators.__all__

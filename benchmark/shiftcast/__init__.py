@@ -1,9 +1,17 @@
 """Shiftcast predicts how accurate an image classifier will be on data that nobody has labelled."""
 
 from shiftcast.errors import ShiftcastError
-from shiftcast.loading import Results, load_results
+from shiftcast.loading import Results, load_results, load_signals
 from shiftcast.predictions import Estimate, Predictions
 
-__all__ = ["Estimate", "Predictions", "Results", "ShiftcastError", "__version__", "load_results"]
+__all__ = [
+    "Estimate",
+    "Predictions",
+    "Results",
+    "ShiftcastError",
+    "__version__",
+    "load_results",
+    "load_signals",
+]
 
 __version__ = "0.1.0"

@@ -12,6 +12,7 @@ ShiftcastError                exit code 2
 ├── RunError                  a results folder that is incomplete, damaged or of another schema
 ├── TrainingError             a training that cannot go on
 ├── HeldError                 another process is at the same work
+├── OutOfTimeError            a time budget is over; what is unfinished goes on later
 ├── MissingExtraError         an optional dependency is not installed
 ├── CheckFailedError          a check that ran and failed (exit code 1)
 └── StoppedError              Ctrl-C (exit code 130; 143 on SIGTERM)
@@ -101,6 +102,10 @@ class TrainingError(ShiftcastError):
 
 class HeldError(ShiftcastError):
     """Another process is at the same work."""
+
+
+class OutOfTimeError(ShiftcastError):
+    """A time budget is over before the work is done; the same command goes on from where it stands."""
 
 
 class MissingExtraError(ShiftcastError):

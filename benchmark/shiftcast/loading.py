@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # read when tables are asked for: importing the package takes
 
     from shiftcast.cards import Suite
     from shiftcast.scores import SuiteScores
+    from shiftcast.signals import Signals
 
 SUITE = ("suite", "edition")
 """First columns of every table."""
@@ -41,6 +42,8 @@ class Results:
         Accuracies on parts of sets, and under other labels.
     controls
         Stated expectations and what was seen.
+    signals
+        Means of what was recorded of each image, one row per run and set; `load_signals` gives the values.
     reported
         Self-reported runs.
     """
@@ -53,6 +56,7 @@ class Results:
     views: pd.DataFrame
     label_views: pd.DataFrame
     controls: pd.DataFrame
+    signals: pd.DataFrame
     reported: pd.DataFrame
 
     def __repr__(self) -> str:
@@ -112,6 +116,39 @@ def load_results(
             )
         scored += [score_suite(place, own, results, edition) for own, edition in stored]
     return tables_of(scored)
+
+
+def load_signals(run: str | Path) -> Signals | None:
+    """Return what a run recorded of each image, without labels: arrays by set; needs no images and no torch.
+
+    Parameters
+    ----------
+    run
+        The run's folder, `results/SUITE/ARCHITECTURE/RECIPE/seed-N`.
+
+    Returns
+    -------
+    Signals or None
+        `blocks`, the names of the probed blocks, and `sets`, an `ImageSignals` by set; its images are in
+        the order of the set's arrays. None for a run whose recipe asked for none.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no complete run, or its files are damaged.
+
+    Examples
+    --------
+    >>> import shiftcast
+    >>> signals = shiftcast.load_signals(
+    ...     "results/cifar10/resnet18/strong/seed-0"
+    ... )  # doctest: +SKIP
+    >>> signals.sets["cifar10-test"].depth  # doctest: +SKIP
+    """
+    from shiftcast.runs import RunFolder
+
+    place = RunFolder(Path(run))
+    return place.read_signals(*place.read(filed=True))
 
 
 def _names(suite: object) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,9 @@ class TrainingOverride(BaseModel):
     learning_rate: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
     batch_size: int | None = Field(default=None, ge=1)
+    resolutions: list[Annotated[int, Field(ge=8, le=32)]] | None = Field(
+        default=None, min_length=1, description="[32] for networks that smaller images are too small for"
+    )
 
 
 class ModelCard(Card):

@@ -423,6 +423,7 @@ def _contributed_row(key: RunKey, role: str, run: ReportedRun | None, status: st
         "plain": True,
         "device": "",
         "epochs": pd.NA,
+        "signals": False,
         "status": status,
     }
 
@@ -484,7 +485,12 @@ def _read_run(
         return None, "missing"
     if not place.predictions_path.exists():
         return None, "incomplete: predictions.safetensors is missing"
-    record, sets = place.read(filed=True)
+    try:
+        record, sets = place.read(filed=True)
+    except RunError:
+        if not place.signals_path.exists() and place.read_record().signals_sha256 is not None:
+            return None, "incomplete: signals.safetensors is missing"
+        raise
     _check_classes(sets, len(workspace.dataset(suite.source.test).classes), place)
     _check_withheld(workspace, suite, sets, place)
     run = StoredRun(key, workspace.architecture(key.architecture).family, record, sets)
@@ -578,6 +584,7 @@ def _status_row(
         "plain": workspace.recipe(key.recipe).plain,
         "device": "" if record is None else record.device,
         "epochs": pd.NA if record is None else len(record.epochs) or pd.NA,
+        "signals": record is not None and record.signals_sha256 is not None,
         "status": status,
     }
 
@@ -601,6 +608,7 @@ def _unlisted(workspace: Workspace, folder: Path, listed: set[Path]) -> list[dic
                 "plain": False,
                 "device": "",
                 "epochs": pd.NA,
+                "signals": False,
                 "status": "not listed in the suite",
             }
         )

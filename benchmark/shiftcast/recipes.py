@@ -26,6 +26,9 @@ LATER_FIELDS = (
     "label_noise",
     "rate_of",
     "rate_factor",
+    "crop_fill",
+    "resolutions",
+    "signals",
 )
 """Fields of a recipe that are younger than the first published runs."""
 
@@ -75,7 +78,7 @@ class Recipe(AnyRecipe):
 
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=1)
-    optimiser: Literal["sgd", "adamw"]
+    optimiser: Literal["sgd", "adamw", "muon"]
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -83,8 +86,19 @@ class Recipe(AnyRecipe):
     warmup: float = Field(
         default=0.2, ge=0, lt=1, description="share of the steps that raise the learning rate"
     )
-    crop_padding: int = Field(default=0, ge=0, le=16, description="pixels of zero padding for random crops")
-    flip: bool = Field(default=False, description="random horizontal flips")
+    crop_padding: int = Field(default=0, ge=0, le=16, description="pixels of padding for random crops")
+    crop_fill: Literal["reflect"] | None = Field(
+        default=None, description="what the padding shows: the image reflected; black where unset"
+    )
+    flip: bool | Literal["alternating"] = Field(
+        default=False,
+        description="horizontal flips: random, or random in the first epoch and alternating from then on",
+    )
+    resolutions: list[Annotated[int, Field(ge=8, le=32)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="side of the training images in pixels, one for each equal part of the epochs",
+    )
     cutout: int = Field(default=0, ge=0, le=32, description="side of the square that is blanked, in pixels")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float | None = Field(default=None, gt=0, description="largest gradient norm")
@@ -112,6 +126,9 @@ class Recipe(AnyRecipe):
     rate_factor: Positive | None = Field(
         default=None, description="on the learning rate, unless a card gives one for this very recipe"
     )
+    signals: Literal[True] | None = Field(
+        default=None, description="record of each image what signals.safetensors holds"
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -123,12 +140,27 @@ class Recipe(AnyRecipe):
             )
         if self.rate_of == self.name:
             raise ValueError("rate_of names this recipe itself: name another, or leave it out")
+        if self.crop_fill is not None and not self.crop_padding:
+            raise ValueError(
+                "crop_fill says what padding shows, and crop_padding is 0: set it, or leave crop_fill out"
+            )
+        if self.resolutions is not None and len(self.resolutions) > self.epochs:
+            raise ValueError(
+                f"resolutions has {len(self.resolutions)} entries for {self.epochs} epochs: expected at most "
+                "one an epoch"
+            )
         return self
 
     @property
     def epochs_run(self) -> int:
         """Epochs until training ends; the schedule is planned for `epochs`."""
         return self.epochs if self.early_stop is None else max(1, round(self.early_stop * self.epochs))
+
+    def resolution(self, epoch: int) -> int | None:
+        """Return the side of the training images of an epoch (from 0), in pixels; None for their own."""
+        if self.resolutions is None:
+            return None
+        return self.resolutions[epoch * len(self.resolutions) // self.epochs]
 
     def resolved(self, card: ArchitectureCard) -> Recipe:
         """Return this recipe with the overrides that `card` carries for it.

@@ -26,11 +26,14 @@ from shiftcast.cards import FitRecipe, Recipe, RunKey, explain
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.files import canonical_json, parse_json, read_regular, sha256, write_atomic
 from shiftcast.predictions import Floats, Integers, one_hot
+from shiftcast.recipes import LATER_FIELDS
+from shiftcast.signals import FILE as SIGNALS
+from shiftcast.signals import LARGEST_SIGNALS, Signals, check_agreement, decode_signals
 from shiftcast.tensors import read_claims
 
 SCHEMA = 1
 LARGEST_LOGIT = 60_000.0
-PREDICTIONS_LIMIT = 1_250_000
+PREDICTIONS_LIMIT = 1_500_000
 """Bytes that one run's predictions may take in `results/`."""
 CLASSES = "classes/"
 """What names of tensors begin with that hold class indices."""
@@ -97,6 +100,8 @@ class Measured(StrictModel):
     evaluate_seconds: float
     images_per_second: float
     peak_memory_mib: float
+    signals_seconds: float | None = None
+    """What the signals took; in neither of the others."""
 
 
 class LabelViewAccuracy(StrictModel):
@@ -142,7 +147,23 @@ class RunRecord(StrictModel):
     """Scores of penultimate features: by set, by "fitted part/predicted part" of the source, by estimator."""
     label_views: dict[str, LabelViewAccuracy] = {}
     """Accuracy on the source's images under other labels, where their files were at hand."""
+    signals_sha256: str | None = None
+    """SHA-256 of `signals.safetensors`; None where the recipe asks for none."""
     measured: Measured
+
+    def json_values(self) -> dict[str, Any]:
+        """Return what `run.json` holds: fields that are younger than some runs only where they are set."""
+        values = self.model_dump(mode="json")
+        later = set(LATER_FIELDS) - self.recipe.model_fields_set
+        for part, fields in (
+            (values, {"signals_sha256"}),
+            (values["measured"], {"signals_seconds"}),
+            (values["recipe"], later),
+        ):
+            for field in fields:
+                if part.get(field) is None:
+                    part.pop(field, None)
+        return values
 
     def equal(self, other: RunRecord) -> bool:
         """Whether both describe the same result: everything but `measured` agrees."""
@@ -189,6 +210,10 @@ class ReportedRecord(Claim):
     def feature_scores(self) -> dict[str, dict[str, dict[str, float]]]:
         """No scores of features: only logits were imported."""
         return {}
+
+    def json_values(self) -> dict[str, Any]:
+        """Return what `run.json` holds."""
+        return self.model_dump(mode="json")
 
     def differences(self, other: ReportedRecord) -> list[str]:
         """Return the fields in which two results differ; which packages wrote them is none."""
@@ -509,14 +534,25 @@ class RunFolder:
         """Where `predictions.safetensors` stands."""
         return self.path / "predictions.safetensors"
 
-    def write(self, record: RunRecord | ReportedRecord, predictions: bytes) -> None:
-        """Write both files atomically, `run.json` last."""
+    @property
+    def signals_path(self) -> Path:
+        """Where `signals.safetensors` stands, if the run has any."""
+        return self.path / SIGNALS
+
+    def write(
+        self, record: RunRecord | ReportedRecord, predictions: bytes, signals: bytes | None = None
+    ) -> None:
+        """Write the files atomically, `run.json` last; signals that the record does not state go."""
         write_atomic(self.predictions_path, predictions)
+        if signals is not None:
+            write_atomic(self.signals_path, signals)
         self.write_record(record)
+        if getattr(record, "signals_sha256", None) is None:
+            self.signals_path.unlink(missing_ok=True)
 
     def write_record(self, record: RunRecord | ReportedRecord) -> None:
         """Write `run.json` alone, atomically."""
-        text = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False)
+        text = json.dumps(record.json_values(), indent=1, sort_keys=True, allow_nan=False)
         write_atomic(self.record_path, text + "\n")
 
     def read_record(self) -> RunRecord:
@@ -594,7 +630,34 @@ class RunFolder:
         stated = record.outputs if isinstance(record, ReportedRecord) else "logits"
         if any(one.hard != (stated == "classes") for one in sets.values()):
             raise RunError(f"{path}: does not hold the {stated} that run.json states; {record.remedy}")
+        if isinstance(record, RunRecord):
+            self.read_signals(record, sets)
         return record, _filed(path, state, data, sets) if filed else sets
+
+    def read_signals(self, record: RunRecord, sets: Mapping[str, StoredSet]) -> Signals | None:
+        """Return the run's signals, checked against its record and predictions; None if it has none.
+
+        Raises
+        ------
+        RunError
+            If the record states a file that is missing, damaged, of another schema or of other images.
+        """
+        path, remedy = self.signals_path, record.remedy
+        if record.signals_sha256 is None:
+            return None
+        try:
+            data = read_regular(path, LARGEST_SIGNALS)
+            signals = decode_signals(data, str(path))
+            check_agreement(
+                str(path), signals, {name: one.logits.argmax(axis=1) for name, one in sets.items()}
+            )
+        except FileNotFoundError as error:
+            raise RunError(f"{path}: is missing, though run.json states it; {remedy}") from error
+        except (InvalidInputError, RunError) as error:
+            raise RunError(f"{error}; {remedy}") from error
+        if sha256(data) != record.signals_sha256:
+            raise RunError(f"{path}: its SHA-256 differs from the one in run.json; {remedy}")
+        return signals
 
     def complete(self) -> bool:
         """Whether the folder holds a readable, consistent run."""

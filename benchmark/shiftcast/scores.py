@@ -15,12 +15,16 @@ from shiftcast.cards import Suite, Target
 
 RUN_COLUMNS = (
     *("architecture", "recipe", "seed", "role", "family", "parameters", "plain", "device", "epochs"),
-    *("status", "trust"),
+    *("signals", "status", "trust"),
 )
 VIEW_COLUMNS = ("architecture", "recipe", "seed", "set", "view", "title", "right", "n")
 LABEL_VIEW_COLUMNS = (
     *("architecture", "recipe", "seed", "view", "title"),
     *("accuracy", "given", "images", "differs"),
+)
+SIGNAL_COLUMNS = (
+    *("architecture", "recipe", "seed", "set", "n", "probes", "depth", "views", "view_probability"),
+    *("neighbour_distance", "learned_epoch", "viewed", "learned"),
 )
 REPORTED_COLUMNS = (
     *("architecture", "seed", "family", "parameters", "note", "outputs", "trust", "stale"),
@@ -64,7 +68,8 @@ class SuiteScores:
     runs
         One row per run that the suite lists or `results/` holds. Columns: `architecture`, `recipe`,
         `seed`, `role` ("scored" or "reference"), `family`, `parameters` (Int64), `plain` (whether its
-        recipe is, see `Recipe.plain`), `device`, `epochs` (Int64), `status` ("ok", or the reason in words:
+        recipe is, see `Recipe.plain`), `device`, `epochs` (Int64), `signals` (bool, whether
+        it has a `signals.safetensors`), `status` ("ok", or the reason in words:
         "missing", "stale: ...", "damaged: ...", "lacks target X"), `trust` (its level in `ledger`; empty
         where it is missing).
     accuracies
@@ -91,6 +96,12 @@ class SuiteScores:
         Accuracies on the source's images under other labels. Columns: `architecture`, `recipe`, `seed`,
         `view`, `title`, `accuracy`, `given` (under the given labels), `images`, `differs`; scored runs
         with status "ok" only.
+    signals
+        Means of what is recorded of each image (see `signals.ImageSignals`): one row per run with status
+        "ok" that has signals, and set of images. Columns: `architecture`, `recipe`, `seed`, `set`, `n`,
+        `probes` (how many blocks are probed: `depth` is 0 to that), `depth`, `views` (of 8),
+        `view_probability`, `neighbour_distance`, `learned_epoch`; `viewed` and `learned` say of how many
+        images views and learned epochs are known (NaN where of none).
     reported
         One row per self-reported run and set of images; such runs are in no other table. Columns:
         `architecture`, `seed`, `family`, `parameters` (Int64), `note` (how it was trained, in its
@@ -126,6 +137,7 @@ class SuiteScores:
     confusion: ConfusionTables | None = None
     views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VIEW_COLUMNS)))
     label_views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_VIEW_COLUMNS)))
+    signals: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SIGNAL_COLUMNS)))
     reported: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(REPORTED_COLUMNS)))
     seeds: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SEED_COLUMNS)))
     controls: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(CONTROL_COLUMNS)))

@@ -11,11 +11,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from shiftcast.cards import RunKey
+from shiftcast.cli import watch
 from shiftcast.cli.app import app
 from shiftcast.cli.watch import Watcher
 from shiftcast.data.loading import load_dataset
+from shiftcast.engines.budget import Budget
 from shiftcast.errors import ShiftcastError
 from shiftcast.runs import RunFolder
+from shiftcast.training.loop import Progress
 
 SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 
@@ -243,3 +247,66 @@ def test_a_line_tells_what_a_run_took_or_that_nothing_was_trained(make_results, 
     with Watcher(Console(file=out, width=120)) as watcher:
         watcher.finished(record.key, record.model_copy(update={"measured": measured}))
     assert re.search(rf"^test_vit/tiny/seed-0 .* % in distribution +{cost}$", out.getvalue(), re.MULTILINE)
+
+
+def training(**changes):
+    values = {"epoch": 12, "epochs": 16, "step": 50, "steps": 100, "loss": 1.2345, "eta": 4980.0}
+    return Progress(**{**values, "images_per_second": 1234.5, **changes})
+
+
+@pytest.mark.parametrize("architecture", ["x", "edgenext_xx_small", "a" * 60])
+def test_without_a_terminal_a_training_is_a_line_now_and_then(monkeypatch, architecture):
+    key = RunKey(architecture=architecture, recipe="cifar10-strong", seed=100)
+    out = io.StringIO()
+    with Watcher(Console(file=out, width=80)) as watcher:
+        watcher.plan(3, 1)
+        watcher.started(key, 16)
+        watcher.progress(key, training())
+        assert "epoch" not in out.getvalue()
+        monkeypatch.setattr(watch, "LINE_SECONDS", 0.0)
+        watcher.progress(key, training())
+        watcher.progress(key, training(step=100))
+        watcher.left(key, complete=False)
+        watcher.progress(key, training())
+    lines = [line for line in out.getvalue().splitlines() if "seed-100" in line]
+    assert len(lines) == 2
+    assert lines[0].endswith("/seed-100  epoch 12/16  loss 1.23  1,234 images/s  83 min left")
+    assert lines[1].endswith("/seed-100  trained; is being evaluated")
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+
+
+def test_two_trainings_fit_into_a_terminal_of_eighty_columns():
+    out = io.StringIO()
+    with Watcher(Console(file=out, width=80, force_terminal=True, color_system=None)) as watcher:
+        watcher.plan(30, 10)
+        for seed in (0, 1):
+            key = RunKey(architecture="edgenext_xx_small", recipe="cifar10-strong", seed=seed)
+            watcher.started(key, 16)
+            watcher.progress(key, training(epoch=seed + 1))
+        watcher._bars.refresh()
+    text = re.sub("\x1b[^A-Za-z]*[A-Za-z]", "", out.getvalue())
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    for shown in ("10/30", "/seed-0", "/seed-1", "1/16", "2/16", "1,234 images/s  83 min left"):
+        assert shown in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(99, "99 s left"), (101, "2 min left"), (5900, "98 min left"), (9000, "2.5 h left")]
+)
+def test_time_left_is_told_in_the_unit_that_suits_it(seconds, said):
+    assert watch.time_left(seconds) == said
+
+
+def test_what_a_time_budget_leaves_is_told(workspace, tmp_path, monkeypatch):
+    command = ["--workspace", str(workspace.root), "run", "tiny", "--threads", "1", "--device", "cpu"]
+    command += ["--results", str(tmp_path / "results"), "--time-budget"]
+    with monkeypatch.context() as patch:
+        asked = iter([True] * 2)
+        patch.setattr(Budget, "allows", lambda *_: next(asked, False))
+        done = CliRunner().invoke(app, [*command, "5"])
+    assert done.exit_code == 0
+    said = "left are:\n  test_byobnet/tiny/seed-100: stopped after epoch 1 of 2\n  9 runs not begun\n"
+    assert f"The time budget is over; 0 runs finished, and {said}The same command goes on" in done.stdout
+    for minutes in ("0", "-3", "nan"):
+        with pytest.raises(ShiftcastError, match=r"--time-budget \S+: expected a finite number of minutes"):
+            CliRunner().invoke(app, [*command, minutes], catch_exceptions=False)

@@ -217,6 +217,34 @@ def test_what_is_stopped_leaves_nothing_partial(run, workspace, caches, tmp_path
     assert not list(caches.rglob("*.part"))
 
 
+def test_a_time_budget_stops_runs_between_epochs(run, workspace, caches, tmp_path, monkeypatch):
+    class Strict(engine._Box):
+        """Refuses an epoch once it is known what one takes."""
+
+        def may_begin(self, seconds):
+            return seconds <= 0
+
+    chosen = {"only": ("test_nfnet",)}
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_Box", Strict)
+        summary, _ = run(time_budget=1e6, **chosen)
+    assert list(summary.stopped.values()) == ["stopped after epoch 1 of 2"]
+    assert files_in(tmp_path / "results") == {}
+    assert not list((tmp_path / "cache").rglob("*.lock"))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.Budget, "allows", lambda *_: False)
+        summary, recorder = run(time_budget=1, **chosen)
+    assert list(summary.stopped.values()) == ["not begun"]
+    assert recorder.begun == []
+    summary, recorder = run(time_budget=1e6, **chosen)
+    assert (len(summary.done), summary.stopped) == (1, {})
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "other"))
+    run_here(workspace, tmp_path / "alone", **chosen)
+    assert_equal_trees(tmp_path / "alone", tmp_path / "results")
+    with pytest.raises(InvalidInputError, match="--time-budget 0: expected a finite number"):
+        run(time_budget=0)
+
+
 def test_a_run_that_another_process_is_at_is_left_to_it(run, workspace, tiny_data, tmp_path):
     from shiftcast.training import work
 

@@ -1,7 +1,10 @@
 """The whole job on a suite of seconds: trained for real, interrupted, resumed, scored."""
 
+import contextlib
 import dataclasses
+import math
 import multiprocessing
+import operator
 import os
 import re
 import signal
@@ -10,7 +13,9 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +23,7 @@ import torch
 
 import shiftcast.training
 from shiftcast.data.label_views import LabelView
+from shiftcast.engines import local
 from shiftcast.engines.local import Options, choose_runs, run_suite
 from shiftcast.engines.single import add_label_views
 from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
@@ -124,7 +130,7 @@ def test_killed_and_started_again_it_ends_in_the_same_files(workspace, tmp_path,
     subprocess.run(command_line(workspace, undisturbed), check=True, capture_output=True)
     monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "two"))
     victim = subprocess.Popen(command_line(workspace, disturbed), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 1200
     while len(list(disturbed.rglob("run.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(victim.pid, signal.SIGKILL)
@@ -244,10 +250,10 @@ def test_memory_that_does_not_suffice_ends_one_run(workspace, tmp_path, monkeypa
 
     real = work.train
 
-    def scarce(model, card, *rest):
+    def scarce(model, card, *rest, **options):
         if card.name == "test_vit":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore")
-        return real(model, card, *rest)
+        return real(model, card, *rest, **options)
 
     monkeypatch.setattr(work, "train", scarce)
     summary, _ = run(workspace, tmp_path / "results", only=("test_vit", "test_convnext"), seeds=(0,))
@@ -301,7 +307,7 @@ def test_processes_end_with_the_one_that_began_them(workspace, tmp_path):
     results = tmp_path / "results"
     parent = subprocess.Popen([*command_line(workspace, results), "--jobs", "2"], stderr=subprocess.DEVNULL)
     locks = tmp_path / "cache" / "checkpoints"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 1200
     held = []
     while len(held) < 2 and time.monotonic() < deadline:
         held = [path.read_text() for path in locks.rglob("run.lock")]
@@ -315,6 +321,121 @@ def test_processes_end_with_the_one_that_began_them(workspace, tmp_path):
     while any(path.exists() for path in alive) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(path.exists() for path in alive)
+
+
+def group_of(workspace, results):
+    """Start a suite with two jobs in a process group of its own; return it once both are at a run."""
+    command = [*command_line(workspace, results), "--jobs", "2"]
+    parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 1200
+    while len(list(results.parent.rglob("run.lock"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return parent
+
+
+def members(group):
+    """Return the processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of, *_ = path.read_text().rpartition(")")[2].split()
+            found += [path] if int(of) == group and state != "Z" else []
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are looked for in /proc")
+def test_a_group_that_is_paused_and_ended_goes_on_to_the_same_files(workspace, tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    parent = group_of(workspace, results)
+    for name in (signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM):
+        os.killpg(parent.pid, name)
+        time.sleep(0.3)
+    assert "stopped; what is finished stands" in parent.communicate()[1]
+    assert parent.returncode == 128 + signal.SIGTERM
+    deadline = time.monotonic() + 1200
+    while members(parent.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert members(parent.pid) == []
+    assert not [path for ending in ("*.lock", "*.part") for path in tmp_path.rglob(ending)]
+    run(workspace, results, jobs=2)
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "other"))
+    run(workspace, tmp_path / "alone")
+    assert_equal_trees(tmp_path / "alone", results)
+
+
+# Time budgets
+
+
+def one_epoch_a_run(monkeypatch):
+    """Have every budget refuse an epoch once it is known what one takes."""
+    strict = SimpleNamespace(allows=partial(operator.ge, 0.0))
+    monkeypatch.setattr(local.Budget, "of", lambda _: strict)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_a_time_budget_stops_goes_on_to_the_same_files(workspace, tmp_path, monkeypatch, jobs):
+    only = ("test_vit", "test_convnext")
+    with monkeypatch.context() as patch:
+        one_epoch_a_run(patch)
+        for _ in range(2):
+            summary, recorder = run(workspace, tmp_path / "results", only=only, jobs=jobs, time_budget=1)
+            assert summary.stopped == dict.fromkeys(summary.stopped, "stopped after epoch 1 of 2")
+            assert (len(summary.stopped), summary.done, summary.failed) == (4, [], {})
+            assert len(recorder.ended) == 4
+    assert len(list((tmp_path / "cache").rglob("*.pt"))) == 4
+    assert not list((tmp_path / "results").rglob("*.json"))
+    summary, _ = run(workspace, tmp_path / "results", only=only, jobs=jobs, time_budget=1e6)
+    assert (len(summary.done), summary.stopped) == (4, {})
+    assert not list((tmp_path / "cache").rglob("*.seconds"))
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "other"))
+    run(workspace, tmp_path / "alone", only=only)
+    assert_equal_trees(tmp_path / "alone", tmp_path / "results")
+    assert files_in(tmp_path / "cache") == files_in(tmp_path / "other")
+
+
+def files_in(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_no_run_is_begun_once_the_budget_is_over(workspace, tmp_path, monkeypatch, jobs):
+    over = local.Budget(time.monotonic() - 1)
+    monkeypatch.setattr(local.Budget, "of", lambda _: over)
+    only = ("test_vit", "test_convnext")
+    summary, recorder = run(workspace, tmp_path / "results", only=only, jobs=jobs, time_budget=1)
+    assert list(summary.stopped.values()) == ["not begun"] * 4
+    assert recorder.steps == 0
+
+
+def test_with_a_budget_nobody_is_waited_for(workspace, tiny_data, tmp_path):
+    lock = lock_of(workspace, tiny_data, 2)
+    lock.parent.mkdir(parents=True)
+    own = Holder(pid=os.getpid(), host=socket.gethostname())
+    lock.write_text(own.model_dump_json())
+    summary, _ = run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,), time_budget=1e6)
+    assert {str(key): where for key, where in summary.stopped.items()} == {
+        "test_vit/tiny/seed-0": "another process is at it"
+    }
+
+
+@pytest.mark.parametrize("minutes", [0, -1.0, math.nan, math.inf])
+def test_a_budget_is_a_number_of_minutes(workspace, tmp_path, minutes):
+    with pytest.raises(InvalidInputError, match=f"--time-budget {minutes}: expected a finite number"):
+        run(workspace, tmp_path / "results", time_budget=minutes)
+
+
+def test_seconds_of_a_training_are_those_of_all_its_parts(workspace, tmp_path, monkeypatch):
+    """The first epoch is done by one process, the second by another."""
+    with monkeypatch.context() as patch:
+        one_epoch_a_run(patch)
+        run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,), time_budget=1)
+    (beside,) = (tmp_path / "cache").rglob("*.seconds")
+    beside.write_text("[1000.0]")
+    run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,))
+    place = RunFolder(tmp_path / "results" / "tiny" / "test_vit" / "tiny" / "seed-0")
+    measured = place.read_record().measured
+    assert measured.train_seconds > 1000
+    assert 0 < measured.images_per_second <= 240 / 1000
 
 
 def test_notes_of_other_processes_are_passed_on(workspace, tmp_path):
@@ -353,8 +474,8 @@ def test_a_run_that_another_process_is_at_comes_last(workspace, tiny_data, tmp_p
     options = Options(device="cpu", threads=1, only=("test_vit", "test_convnext"))
     summary = run_suite(workspace, workspace.suite("tiny"), tmp_path / "results", options, recorder)
     assert [str(key) for key in summary.done] == [
-        "test_vit/tiny/seed-1",
         "test_convnext/tiny/seed-0",
+        "test_vit/tiny/seed-1",
         "test_convnext/tiny/seed-1",
         "test_vit/tiny/seed-0",
     ]
@@ -390,6 +511,24 @@ def test_the_lock_of_a_dead_process_is_taken_over(workspace, tiny_data, tmp_path
     assert len(summary.done) == 1
     assert recorder.notes == []
     assert not lock.exists()
+
+
+def test_every_architecture_comes_before_any_second_seed(workspace):
+    path = workspace.root / "benchmark" / "suites" / "tiny.toml"
+    more = '[[runs]]\narchitectures = ["test_vit"]\nrecipe = "tiny"\nseeds = [7]\n\n[reference]'
+    path.write_text(path.read_text().replace("[reference]", more))
+    runs = choose_runs(type(workspace)(workspace.root, workspace.home).suite("tiny"), ())
+    reference = ["test_byobnet", "test_efficientnet", "test_resnet", "test_nfnet"]
+    assert [(role, key.architecture) for role, key in runs[:4]] == [("reference", n) for n in reference]
+    assert [str(key).replace("/tiny", "") for _, key in runs[4:]] == [
+        "test_resnet/seed-0",
+        "test_vit/seed-0",
+        "test_convnext/seed-0",
+        "test_resnet/seed-1",
+        "test_vit/seed-1",
+        "test_convnext/seed-1",
+        "test_vit/seed-7",
+    ]
 
 
 def test_seeds_are_those_of_the_suite(workspace):

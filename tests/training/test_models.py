@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from shiftcast.cards import ArchitectureCard, read_card
+from shiftcast.cards import ArchitectureCard, Recipe, read_card
 from shiftcast.errors import CardError
 from shiftcast.training.loop import seeded_model
-from shiftcast.training.models import build_model, count_parameters, logits_of, measure
+from shiftcast.training.models import build_model, check_resolutions, count_parameters, logits_of, measure
 
 CARDS = [
     path
@@ -82,6 +82,44 @@ def test_weights_are_in_channels_last():
 def test_input_size_resizes():
     card = make("test_resnet", input_size=64)
     assert measure(build_model(card, 10), card)[1] == [96, 2, 2]
+
+
+def test_smaller_images_are_enlarged_by_the_same_factor(monkeypatch):
+    seen = []
+    card = make("test_resnet", input_size=64)
+    model = build_model(card, 4)
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    monkeypatch.setattr(model, "forward_features", lambda x: seen.append(x.shape) or torch.zeros(2, 96, 2, 2))
+    for side in (32, 20):
+        logits_of(model, card, torch.zeros(2, 3, side, side))
+    assert [tuple(shape[2:]) for shape in seen] == [(64, 64), (40, 40)]
+
+
+def small_first(**values):
+    needed = {"name": "small", "title": "", "epochs": 4, "batch_size": 8, "optimiser": "sgd"}
+    needed |= {"learning_rate": 0.1, "weight_decay": 0, "schedule": "cosine"}
+    return Recipe(**needed | values)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (make("test_vit", kwargs={"img_size": 32, "patch_size": 8}), "Input height"),
+        (make("ese_vovnet19b_slim", kwargs={"stem_chs": [8, 8, 16]}, unstride=1), "small"),
+    ],
+    ids=["one size alone", "nothing left"],
+)
+def test_images_too_small_for_a_network_are_refused_by_name(card, message):
+    model = build_model(card, 4, "meta")
+    check_resolutions(model, card, small_first())
+    check_resolutions(model, card, small_first(resolutions=[32]))
+    with pytest.raises(CardError, match=f"cannot be trained on 16 x 16 images.*'small'.*{message}"):
+        check_resolutions(model, card, small_first(resolutions=[16, 32]))
+
+
+def test_a_card_may_ask_for_whole_images():
+    card = make("test_vit", train={"small": {"resolutions": [32]}})
+    assert small_first(resolutions=[16, 32]).resolved(card).resolutions == [32]
 
 
 def test_feature_maps_of_channels_last_trunks_are_normalised():

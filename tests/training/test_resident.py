@@ -73,6 +73,41 @@ def test_augmentation_equals_the_slow_reference(data, images, padding, flip, cut
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
+def test_reflected_padding_is_numpys(data, images):
+    found, labels = whole_epoch(data, epoch=1, crop_padding=3, crop_fill="reflect")
+    draws = Draws.of_epoch(50, 32, 32, 3, 2, 1)
+    padded = np.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)), mode="reflect")
+    expected = [
+        (padded[label, top : top + 32, left : left + 32].transpose(2, 0, 1) - np.reshape(MEAN, (3, 1, 1)))
+        / np.reshape(STD, (3, 1, 1))
+        for label, top, left in zip(labels, draws.top, draws.left, strict=True)
+    ]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_alternating_flips_show_both_sides_in_two_epochs(data):
+    epochs = []
+    for epoch in range(3):
+        found, labels = whole_epoch(data, epoch=epoch, flip="alternating")
+        epochs.append(found[labels.argsort()])
+    plain, labels = whole_epoch(data)
+    plain = plain[labels.argsort()]
+    mirrored = [(found == plain.flip(3)).all(dim=(1, 2, 3)) for found in epochs]
+    assert 10 < mirrored[0].sum() < 40
+    assert torch.equal(mirrored[0], ~mirrored[1])
+    assert torch.equal(epochs[0], epochs[2])
+
+
+def test_smaller_images_are_torchs(data):
+    found, _ = whole_epoch(data, resolution=20)
+    whole, _ = whole_epoch(data)
+    expected = torch.nn.functional.interpolate(whole, size=(20, 20), mode="bilinear", antialias=True)
+    assert found.shape == (50, 3, 20, 20)
+    assert found[:16].is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(whole_epoch(data, resolution=32)[0], whole)
+
+
 def test_order_is_a_permutation_and_changes_with_the_epoch(data):
     orders = [whole_epoch(data, epoch=epoch)[1].tolist() for epoch in range(3)]
     assert all(sorted(order) == list(range(50)) for order in orders)

@@ -112,9 +112,17 @@ def run(
         int,
         typer.Option(
             min=1,
-            help="Runs at once, in processes that each hold all images: for a GPU. With ray: on each GPU.",
+            help="Runs at once, in processes that each hold all images: on one GPU, or on a CPU with "
+            "--threads 1. With ray: on each GPU.",
         ),
     ] = 1,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="Begin nothing more that would end later: no epoch, no run. The same command goes on.",
+        ),
+    ] = None,
     engine: Annotated[
         Engine, typer.Option(help="This machine alone, or a Ray cluster; see docs/scaling.md.")
     ] = Engine.local,
@@ -128,8 +136,8 @@ def run(
 ) -> None:
     """Train, evaluate and score every run of a suite that is not finished yet.
 
-    The reference ensemble comes first, then architecture by architecture. Runs that are in the results
-    folder already, as those that come with the repository are, stay as they are.
+    The reference ensemble comes first, then one seed of every architecture, then second seeds. Runs that
+    are in the results folder already, as those that come with the repository are, stay as they are.
     """
     from shiftcast.cli.report import report
     from shiftcast.cli.watch import Watcher
@@ -146,7 +154,8 @@ def run(
     chosen = workspace.suite(suite)
     check_names(chosen)
     folder = results or workspace.results(chosen)
-    options = Options(device.value, threads, tuple(only or ()), tuple(seed or ()), retrain, checkpoints, jobs)
+    chosen_runs = (tuple(only or ()), tuple(seed or ()))
+    options = Options(device.value, threads, *chosen_runs, retrain, checkpoints, jobs, time_budget)
     try:
         with Watcher() as watcher:
             summary = run_suite(workspace, chosen, folder, options, watcher)

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from shiftcast.cards import Suite
+from shiftcast.engines.budget import NOT_BEGUN
 from shiftcast.engines.local import Summary
 from shiftcast.files import write_atomic
 from shiftcast.leaderboard.board import terminal_tables
@@ -36,8 +37,9 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
         ("table.csv", "one row per run, target, estimator and protocol"),
     ):
         console.print(f"  {folder / name}  ({what})", highlight=False, markup=False, soft_wrap=True)
+    _tell_stopped(console, summary)
     if summary.failed:
-        total = len(summary.failed) + len(summary.done) + len(summary.kept)
+        total = len(summary.failed) + len(summary.done) + len(summary.kept) + len(summary.stopped)
         console.print(
             f"{len(summary.failed)} of {count(total, 'run')} failed:", style="bold red", highlight=False
         )
@@ -45,5 +47,19 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
             keys = ", ".join(str(key) for key, own in summary.failed.items() if own == reason)
             console.print(f"  {keys}: {reason}", highlight=False, markup=False, soft_wrap=True)
         console.print("The same command tries these again and leaves the others.", highlight=False)
-    elif not suite.scratch:
+    elif not suite.scratch and not summary.stopped:
         console.print("To renew the committed board: shiftcast leaderboard", highlight=False)
+
+
+def _tell_stopped(console: Console, summary: Summary) -> None:
+    """Say what a time budget has left unfinished, and how to go on."""
+    if not summary.stopped:
+        return
+    finished = count(len(summary.done), "run")
+    console.print(f"The time budget is over; {finished} finished, and left are:", highlight=False)
+    begun = {key: where for key, where in summary.stopped.items() if where != NOT_BEGUN}
+    for key, where in begun.items():
+        console.print(f"  {key}: {where}", highlight=False, markup=False, soft_wrap=True)
+    if left := len(summary.stopped) - len(begun):
+        console.print(f"  {count(left, 'run')} not begun", highlight=False)
+    console.print("The same command goes on from there.", highlight=False)

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 from shiftcast.cards import Suite
 from shiftcast.data.loading import SuiteData
+from shiftcast.engines.budget import NOT_BEGUN, Budget, MayBegin
 from shiftcast.engines.local import (
     Options,
     Outcome,
@@ -39,7 +40,14 @@ from shiftcast.engines.local import (
     training_code,
 )
 from shiftcast.engines.single import FAILURES, carry_out, claimed
-from shiftcast.errors import HeldError, InvalidInputError, MissingExtraError, ShiftcastError, TrainingError
+from shiftcast.errors import (
+    HeldError,
+    InvalidInputError,
+    MissingExtraError,
+    OutOfTimeError,
+    ShiftcastError,
+    TrainingError,
+)
 from shiftcast.files import source_hash, write_atomic
 from shiftcast.runs import RunFolder, RunRecord
 from shiftcast.workspace import Workspace
@@ -106,10 +114,11 @@ def run_suite(
     MissingDataError
         If the source or a required target is not on this machine.
     InvalidInputError
-        If no cluster answers at the address.
+        If no cluster answers at the address, or the time budget is no number of minutes above 0.
     TrainingError
         If the cluster has no GPU and one was asked for, or a node has another Shiftcast than this process.
     """
+    budget = Budget.of(options.time_budget)
     work = training_code()
     choose_runs(suite, options.only, options.seeds)  # a mistake is found before anything is started
     threads = work.set_threads(options.threads)
@@ -117,7 +126,7 @@ def run_suite(
         machine = (_device(options.device), threads)
         if options.jobs > 1 and machine[0] == "cpu":
             reporter.note("--jobs is left alone: on CPUs as many runs go at once as have --threads each")
-        tasks = _Tasks(options.jobs, reporter)
+        tasks = _Tasks(options.jobs, reporter, budget)
         return complete(workspace, suite, results, options, reporter, machine, tasks.attempts)
 
 
@@ -231,6 +240,7 @@ class _Answer:
 
     record: RunRecord
     predictions: bytes
+    signals: bytes | None
     network: dict[str, bytes]
 
 
@@ -247,9 +257,13 @@ class _Task:
 
 
 class _Box:
-    """An actor beside the driver: takes what tasks say until the driver asks."""
+    """An actor beside the driver: takes what tasks say until the driver asks.
 
-    def __init__(self) -> None:
+    It also has the driver's time budget, of `left` seconds from now: machines share no clock.
+    """
+
+    def __init__(self, left: float) -> None:
+        self.budget = Budget(time.monotonic() + left)
         self.said: list[tuple[int, str, Any]] = []
         self.progress: dict[int, Any] = {}
         self.stopped = False
@@ -265,6 +279,10 @@ class _Box:
         else:
             self.said.append((number, kind, what))
         return self.stopped
+
+    def may_begin(self, seconds: float) -> bool:
+        """Say whether there is time for a task to begin what takes so long."""
+        return self.budget.allows(seconds)
 
     def emptied(self) -> list[tuple[int, str, Any]]:
         """Return all that was said since the last call."""
@@ -282,12 +300,14 @@ class _Tasks:
         Runs that share a GPU.
     reporter
         Is told of runs that begin and go on.
+    budget
+        Says whether there is time to give another run away.
     """
 
-    def __init__(self, share: int, reporter: Reporter) -> None:
-        self.share, self.reporter = share, reporter
+    def __init__(self, share: int, reporter: Reporter, budget: Budget) -> None:
+        self.share, self.reporter, self.budget = share, reporter, budget
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.box: Any = ray.remote(_Box).options(num_cpus=0, scheduling_strategy=here).remote()
+        self.box: Any = ray.remote(_Box).options(num_cpus=0, scheduling_strategy=here).remote(budget.left)
         self.work: Any = ray.remote(_carried_out)
         self.images: ray.ObjectRef[SuiteData] | None = None
         self.under_way: dict[int, _Task] = {}
@@ -307,6 +327,9 @@ class _Tasks:
             self.reporter.note(f"no node of the Ray cluster has {what} for a run; the runs wait for one")
         try:
             while waiting or self.under_way:
+                if waiting and not self.budget.allows(0.0):
+                    yield from ((job, OutOfTimeError(NOT_BEGUN)) for job in waiting)
+                    waiting.clear()
                 while waiting and len(self.under_way) < (1 if patient else self._room(waiting[0])):
                     yield from self._begun(waiting.popleft(), setting, patient)
                 yield from self._ended(setting)
@@ -445,7 +468,7 @@ def _order(job: Job, need: Literal["run", "network"], folder: Path) -> _Order:
 
     place = RunFolder(folder / job.key.path)
     files = {}
-    for path in (place.record_path, place.predictions_path):
+    for path in (place.record_path, place.predictions_path, place.signals_path):
         with suppress(FileNotFoundError):
             files[path.name] = path.read_bytes()
     network = {}
@@ -463,7 +486,7 @@ def _keep(task: _Task, answer: _Answer, folder: Path) -> None:
         if made is not None and not (path.exists() and path.read_bytes() == made):
             write_atomic(path, made)
     if task.order.need == "run":
-        RunFolder(folder / task.job.key.path).write(answer.record, answer.predictions)
+        RunFolder(folder / task.job.key.path).write(answer.record, answer.predictions, answer.signals)
 
 
 def _other_shiftcast(where: str, reason: str) -> str:
@@ -496,15 +519,21 @@ def _carried_out(
         if ray.get(box.tell.remote(number, kind, what)):  # waited for: nothing is said after the end
             raise _Stopped
 
+    def may_begin(seconds: float) -> bool:
+        allowed: bool = ray.get(box.may_begin.remote(seconds))
+        return allowed
+
     try:
-        return _done_or_failed(order, images, host, tell)
+        return _done_or_failed(order, images, host, tell, may_begin)
     except _Stopped:
         return "failed", TrainingError("it was stopped")
 
 
 def _done_or_failed(
-    order: _Order, images: SuiteData, host: str, tell: Callable[[str, Any], None]
+    order: _Order, images: SuiteData, host: str, tell: Callable[[str, Any], None], may_begin: MayBegin
 ) -> tuple[Literal["done", "failed"], _Answer | ShiftcastError]:
+    if not may_begin(0.0):
+        return "failed", OutOfTimeError(NOT_BEGUN)
     tell("started", host)
     from shiftcast.training import work
 
@@ -517,12 +546,13 @@ def _done_or_failed(
             work.choose_device(job.device)
             work.set_threads(job.threads)
             _place_network(order, job)
-            record = carry_out(order.need, job, place, _seldom(tell))
+            record = carry_out(order.need, job, place, _seldom(tell), may_begin)
         except FAILURES as error:
             return "failed", type(error)(str(error))
         paths = (job.checkpoint, job.manifest) if job.is_network else ()
         network = {path.suffix: path.read_bytes() for path in paths}
-        return "done", _Answer(record, place.predictions_path.read_bytes(), network)
+        signals = None if record.signals_sha256 is None else place.signals_path.read_bytes()
+        return "done", _Answer(record, place.predictions_path.read_bytes(), signals, network)
 
 
 def _place_network(order: _Order, job: Job) -> None:

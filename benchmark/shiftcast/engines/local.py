@@ -1,25 +1,34 @@
 """The local engine: every run of a suite, one after the other in this process, or several at once in others.
 
-Reference ensemble first, then architecture by architecture, so that an interruption leaves
-complete architectures. Runs that are on disk already are left alone, and so is what another process
-is at: two of the same command share the work.
+Reference ensemble first, then one seed of every architecture, then their second seeds, and so on: an
+interruption leaves the widest board. Runs that are on disk already are left alone, and so is what another
+process is at: two of the same command share the work.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from shiftcast.cards import RunKey, Suite
 from shiftcast.data.loading import load_suite
+from shiftcast.engines.budget import NOT_BEGUN, Budget, MayBegin
 from shiftcast.engines.single import FAILURES, Again, add_label_views, finish, what_is_needed
-from shiftcast.errors import HeldError, InvalidInputError, MissingExtraError, ShiftcastError
+from shiftcast.errors import (
+    HeldError,
+    InvalidInputError,
+    MissingExtraError,
+    OutOfTimeError,
+    ShiftcastError,
+)
 from shiftcast.locks import locked
 from shiftcast.runs import RunFolder, RunRecord
 from shiftcast.status import results_folder
@@ -53,7 +62,10 @@ class Options:
         Train networks of complete runs that are not in the cache, and leave the runs as they are.
     jobs
         Runs at once, each in a process of its own that holds all images. Several small networks can
-        share a GPU that one of them would leave idle; on a CPU they only take each other's cores.
+        share a GPU that one of them would leave idle; on a CPU each should have its own `threads`.
+    time_budget
+        Minutes after which nothing more is begun: no run, and no epoch that is expected to end later.
+        What is unfinished goes on from its checkpoint the next time. No limit when None.
     """
 
     device: str = "auto"
@@ -63,6 +75,7 @@ class Options:
     retrain: bool = False
     checkpoints: bool = False
     jobs: int = 1
+    time_budget: float | None = None
 
 
 class Reporter(Protocol):
@@ -95,6 +108,8 @@ class Summary:
     done: list[RunKey] = field(default_factory=list)
     kept: list[RunKey] = field(default_factory=list)
     failed: dict[RunKey, str] = field(default_factory=dict)
+    stopped: dict[RunKey, str] = field(default_factory=dict)
+    """Runs that the time budget left unfinished, and where they stand."""
 
 
 class Attempts(Protocol):
@@ -121,17 +136,22 @@ def run_suite(
         If torch or timm is not installed.
     MissingDataError
         If the source or a required target is not on this machine.
+    InvalidInputError
+        If the time budget is no number of minutes above 0.
     """
+    may_begin = Budget.of(options.time_budget).allows
     work = training_code()
     machine = work.choose_device(options.device), work.set_threads(options.threads)
+    if options.jobs > 1 and options.threads is None and machine[0] == "cpu":
+        reporter.note(f"each of the --jobs takes {machine[1]} threads; with --threads 1 they do not compete")
 
     def attempts(todo: Sequence[Job], setting: Setting, patient: bool) -> Generator[Outcome]:
-        attempt = partial(finish, *setting, say=reporter.note if patient else None)
+        attempt = partial(finish, *setting, say=reporter.note if patient else None, may_begin=may_begin)
         if options.jobs == 1 or len(todo) < 2 or patient:
-            return _one_by_one(todo, attempt, reporter)
+            return _one_by_one(todo, attempt, reporter, may_begin)
         from shiftcast.engines.packed import side_by_side
 
-        return side_by_side(todo, attempt, options.jobs, reporter)
+        return side_by_side(todo, attempt, options.jobs, reporter, may_begin)
 
     return complete(workspace, suite, results, options, reporter, machine, attempts)
 
@@ -204,6 +224,9 @@ def complete(
     setting = (workspace, folder, again)
     with closing(attempts(todo, setting, patient=False)) as outcomes:
         held = _collect(outcomes, summary, reporter)
+    if options.time_budget is not None:  # nobody knows how long another process would be waited for
+        summary.stopped |= {job.key: "another process is at it" for job in held}
+        held = []
     # By now, whoever was at these has gone on; what is still held is waited for.
     with closing(attempts(held, setting, patient=True)) as outcomes:
         _collect(outcomes, summary, reporter)
@@ -215,10 +238,13 @@ def complete(
 
 
 def _one_by_one(
-    todo: Sequence[Job], attempt: Callable[..., RunRecord | None], reporter: Reporter
+    todo: Sequence[Job], attempt: Callable[..., RunRecord | None], reporter: Reporter, may_begin: MayBegin
 ) -> Generator[Outcome]:
     """Do each run in this process."""
     for job in todo:
+        if not may_begin(0.0):
+            yield job, OutOfTimeError(NOT_BEGUN)
+            continue
         reporter.started(job.key, job.recipe.epochs_run)
         try:
             yield job, attempt(job, on_progress=partial(reporter.progress, job.key))
@@ -241,6 +267,8 @@ def _collect(outcomes: Iterator[Outcome], summary: Summary, reporter: Reporter) 
         elif isinstance(outcome, HeldError):
             held.append(job)
             reporter.note(f"{job.key} is {outcome}; the others come first")
+        elif isinstance(outcome, OutOfTimeError):
+            summary.stopped[job.key] = str(outcome)
         else:
             summary.failed[job.key] = str(outcome)
             reporter.note(f"{job.key} failed: {outcome}")
@@ -250,6 +278,10 @@ def _collect(outcomes: Iterator[Outcome], summary: Summary, reporter: Reporter) 
 def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) -> list[tuple[str, RunKey]]:
     """Return (role, run) in the order of work, restricted to the architectures in `only` and to `seeds`.
 
+    The reference ensemble's members come first, then its reserves, then the scored runs in rounds: the
+    first seed of every architecture under every recipe, in the suite's order, then the second ones, and
+    so on.
+
     Raises
     ------
     UnknownNameError
@@ -258,7 +290,7 @@ def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) ->
         If `seeds` has one that none of these runs has.
     """
     runs = [("reference", key) for key in suite.reference_runs()]
-    runs += [("scored", key) for key in suite.scored_runs()]
+    runs += [("scored", key) for key in _in_rounds(suite.scored_runs())]
     used = {key.architecture: key for _, key in runs}
     for name in only:
         lookup(f"architecture of suite {suite.name},", name, used)
@@ -271,3 +303,13 @@ def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) ->
             f"{', '.join(map(str, numbers))}"
         )
     return [(role, key) for role, key in runs if not seeds or key.seed in seeds]
+
+
+def _in_rounds(keys: Sequence[RunKey]) -> list[RunKey]:
+    """Return runs with the first of every architecture and recipe before any second one."""
+    seen: Counter[tuple[str, str]] = Counter()
+    rounds = []
+    for key in keys:
+        rounds.append(seen[key.architecture, key.recipe])
+        seen[key.architecture, key.recipe] += 1
+    return [key for _, key in sorted(zip(rounds, keys, strict=True), key=itemgetter(0))]

@@ -1,7 +1,8 @@
 """Several runs at once, each in a process of its own.
 
 Every process holds the suite's images once and takes one run after the other. A run gives the same files as
-alone, unless its neighbours leave it too little memory: then it computes its batches in parts, and says so.
+alone at the same thread count, unless its neighbours leave it too little memory: then it computes its batches
+in parts, and says so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
@@ -17,8 +19,9 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from shiftcast.data.loading import SuiteData
+from shiftcast.engines.budget import NOT_BEGUN, MayBegin
 from shiftcast.engines.single import FAILURES
-from shiftcast.errors import ShiftcastError, TrainingError
+from shiftcast.errors import OutOfTimeError, ShiftcastError, TrainingError
 from shiftcast.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ PATIENCE = 5.0
 
 
 def side_by_side(
-    todo: Sequence[Job], attempt: Attempt, jobs: int, reporter: Reporter
+    todo: Sequence[Job], attempt: Attempt, jobs: int, reporter: Reporter, may_begin: MayBegin
 ) -> Generator[tuple[Job, RunRecord | ShiftcastError | None]]:
     """Do runs in `jobs` processes and yield each with what came of it, as they end.
 
@@ -47,6 +50,8 @@ def side_by_side(
         Processes.
     reporter
         Is told of runs that begin and go on.
+    may_begin
+        Says whether there is time for another run; those that are not begun are yielded as out of time.
     """
     waiting = deque(todo)
     busy: dict[Connection, tuple[_Worker, Job]] = {}
@@ -58,6 +63,10 @@ def side_by_side(
 
     try:
         while busy or waiting:
+            if waiting and not may_begin(0.0):
+                yield from ((job, OutOfTimeError(NOT_BEGUN)) for job in waiting)
+                waiting.clear()
+                continue
             while waiting and len(busy) < jobs:
                 job = waiting.popleft()
                 begin(_Worker(attempt, job), job)
@@ -69,7 +78,7 @@ def side_by_side(
                     reporter.note(f"{job.key}: {what}")
                 else:
                     del busy[worker.pipe]
-                    if kind == "end" and waiting:
+                    if kind == "end" and waiting and may_begin(0.0):
                         begin(worker, waiting.popleft())
                     else:
                         worker.end()
@@ -145,6 +154,7 @@ def _work(pipe: Connection, attempt: Attempt, data: SuiteData, threads: int) -> 
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, who says what is to be done
     signal.signal(signal.SIGTERM, lambda *_: _leave())
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     work.set_threads(threads)
     notes = _Notes(pipe)
     logging.getLogger("shiftcast").addHandler(notes)
@@ -162,6 +172,14 @@ def _outcome(attempt: Attempt, job: Job, pipe: Connection) -> RunRecord | Shiftc
         return attempt(job, on_progress=lambda progress: pipe.send(("progress", progress)))
     except FAILURES as error:
         return type(error)(str(error))
+
+
+def _leave_with_parent() -> None:
+    """Have this process end when its parent has, however that came: nobody would take what it makes."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101  it was spawned
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from shiftcast.data.loading import SuiteData
-from shiftcast.errors import CardError, HeldError, RunError, TrainingError
+from shiftcast.engines.budget import MayBegin
+from shiftcast.errors import CardError, HeldError, OutOfTimeError, RunError, TrainingError
 from shiftcast.locks import locked
 from shiftcast.runs import LabelViewAccuracy, RunFolder, RunRecord
 from shiftcast.status import staleness
@@ -38,7 +39,7 @@ class Again:
 
 Need = Literal["run", "network", "nothing"]
 """A whole run, or only its trained network in the cache."""
-FAILURES = (TrainingError, CardError, HeldError)
+FAILURES = (TrainingError, CardError, HeldError, OutOfTimeError)
 """What ends one run and leaves the others of the suite to go on."""
 
 
@@ -49,6 +50,7 @@ def finish(
     job: Job,
     on_progress: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] | None = None,
+    may_begin: MayBegin | None = None,
 ) -> RunRecord | None:
     """Do one run under its lock and return its record; None where another process has done it meanwhile.
 
@@ -64,6 +66,8 @@ def finish(
         Called as the training goes on.
     say
         Is told whom the lock is waited for; None not to wait.
+    may_begin
+        Says whether there is time for another epoch of so many seconds; always when None.
 
     Raises
     ------
@@ -73,11 +77,13 @@ def finish(
         If the card does not build.
     TrainingError
         If the training cannot go on.
+    OutOfTimeError
+        If there is no time for it to go on; it does from its checkpoint, the next time.
     """
     with claimed(workspace, folder, again, job, say) as need:
         if need == "nothing":
             return None
-        return carry_out(need, job, RunFolder(folder / job.key.path), on_progress)
+        return carry_out(need, job, RunFolder(folder / job.key.path), on_progress, may_begin)
 
 
 @contextmanager
@@ -100,14 +106,15 @@ def carry_out(
     job: Job,
     place: RunFolder,
     on_progress: Callable[[Progress], None] | None = None,
+    may_begin: MayBegin | None = None,
 ) -> RunRecord:
     """Do what there is to do for a run in the folder `place` and return its record; raises as `finish`."""
     from shiftcast.training import work
 
     if need == "network":
-        work.train_network(job, on_progress)
+        work.train_network(job, on_progress, may_begin)
         return place.read_record()
-    record = work.perform(job, place, on_progress)
+    record = work.perform(job, place, on_progress, may_begin)
     return record if not add_label_views(place, job.data) else place.read_record()
 
 

@@ -31,6 +31,7 @@ from shiftcast.scoring.conformal import with_conformal
 from shiftcast.scoring.controls import controls
 from shiftcast.scoring.rows import TABLE_COLUMNS, score_pool
 from shiftcast.scoring.run import score_run
+from shiftcast.scoring.signals import signal_means
 from shiftcast.statistics import seed_spread
 from shiftcast.status import results_folder, stored_suites
 from shiftcast.workspace import Workspace
@@ -71,6 +72,7 @@ def score_suite(
     found = pd.DataFrame(columns=list(CONTROL_COLUMNS))
     if suite.expectations and pool.scored and estimators is None:
         found = controls(pool, table, accuracies, chosen)
+    signals = signal_means(pool, folder)
     pool.forget()
     give_back()
     table = with_conformal(table)
@@ -89,6 +91,7 @@ def score_suite(
         confusion=confusion_tables(pool, table, folder),
         views=_views(workspace, pool),
         label_views=_label_views(workspace, pool),
+        signals=signals,
         reported=reported,
         seeds=_seeds(workspace, pool),
         controls=found,

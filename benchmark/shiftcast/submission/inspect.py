@@ -33,6 +33,7 @@ from shiftcast.runs import (
     class_count,
     decode_predictions,
 )
+from shiftcast.signals import LARGEST_SIGNALS, SIGNALS_LIMIT
 from shiftcast.submission.problems import Problem
 from shiftcast.submission.tree import Place
 from shiftcast.tensors import Claim, read_claims
@@ -122,6 +123,7 @@ class Inspection:
         self.sets = self._predictions()
         if self.record is not None and self.sets is not None:
             self._agree(self.record, self.sets)
+        self._signals()
 
     @property
     def run(self) -> StoredRun | None:
@@ -260,6 +262,23 @@ class Inspection:
                 yield needed, "outputs on the labelled test set, and ranks of its classes", "none"
         if hard and class_count(metadata) != classes:
             yield "__metadata__", f"{classes} classes", f"{class_count(metadata)}"
+
+    def _signals(self) -> None:
+        """Hold the signals, where there are any, against the record and the outputs."""
+        path, record = self.folder.signals_path, self.record
+        stated = record.signals_sha256 if isinstance(record, RunRecord) else None
+        if stated is None:
+            if record is not None and os.path.lexists(path):
+                self._add(str(path), "no file: run.json states none", "one", "take it out")
+            return
+        limit = LARGEST_SIGNALS if self.expected.suite.scratch else SIGNALS_LIMIT
+        if self._bytes(path, limit) is None or not isinstance(record, RunRecord) or self.sets is None:
+            return
+        try:
+            self.folder.read_signals(record, self.sets)
+        except RunError as error:
+            found = str(error).removeprefix(f"{path}: ").removesuffix(f"; {record.remedy}")
+            self._add(str(path), "the signals of this run, as run.json states", found)
 
     def _agree(self, record: Record, sets: Mapping[str, StoredSet]) -> None:
         """Hold the record against the outputs: sets, images, accuracies."""

@@ -13,6 +13,7 @@ from shiftcast.cards import RunKey
 from shiftcast.errors import InvalidInputError
 from shiftcast.ledger import FILE as LEDGER
 from shiftcast.residuals import FILE as RESIDUALS
+from shiftcast.signals import FILE as SIGNALS
 from shiftcast.submission.problems import Problem
 
 SHAPE = "SUITE/ARCHITECTURE/RECIPE/seed-N"
@@ -20,6 +21,8 @@ SEED = re.compile(r"seed-(0|[1-9][0-9]{0,8})")
 RUNS_BELOW = ("*/*/*/seed-*", "*/*/seed-*", "*/seed-*", "seed-*")
 """Where runs are below the folder of results, of a suite, of an architecture and of a recipe."""
 RUN_FILES = ("run.json", "predictions.safetensors")
+EXTRA_FILES = (SIGNALS,)
+"""What else runs may hold, where `run.json` states it."""
 TOP_FILES = (LEDGER, RESIDUALS.name, "README.md")
 OTHER_FOLDERS = ("blind",)
 SUITE_SUFFIXES = (".md", ".json")
@@ -187,8 +190,8 @@ def _run(tree: Tree, path: Path) -> None:
     """Add a run's folder, or say why it is none."""
     entries = list(_entries(tree, path))
     for entry in entries:
-        if entry.name not in RUN_FILES or entry.is_dir():
-            _strange(tree, entry, f"nothing but {' and '.join(RUN_FILES)}")
+        if entry.name not in (*RUN_FILES, *EXTRA_FILES) or entry.is_dir():
+            _strange(tree, entry, f"nothing but {', '.join(RUN_FILES)} and {EXTRA_FILES[0]}")
     label, architecture, recipe, seed = path.relative_to(tree.root).parts
     try:
         if not SEED.fullmatch(seed):

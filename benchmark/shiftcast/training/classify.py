@@ -17,9 +17,9 @@ from shiftcast.errors import TrainingError
 from shiftcast.predictions import Integers
 from shiftcast.training.augment import training_set
 from shiftcast.training.evaluate import evaluate
-from shiftcast.training.loop import load_checkpoint
 from shiftcast.training.models import build_model
 from shiftcast.training.resident import ResidentImages
+from shiftcast.training.saved import load_checkpoint
 from shiftcast.training.work import Job, classes_of, final_checkpoint
 
 

@@ -13,7 +13,6 @@ import logging
 import math
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,18 +20,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
+from timm.optim import Muon, param_groups_weight_decay  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from shiftcast.cards import ArchitectureCard, Recipe, card_hash, recipe_hash
-from shiftcast.errors import TrainingError
+from shiftcast.errors import OutOfTimeError, TrainingError
 from shiftcast.files import hash_of, write_atomic
 from shiftcast.runs import Epoch, Seeds
 from shiftcast.training.augment import Mixing, RandAugment, training_set
 from shiftcast.training.models import build_model, logits_of, out_of_memory
+from shiftcast.training.pace import Pace
 from shiftcast.training.resident import ResidentImages, epoch_seed
+from shiftcast.training.saved import load_checkpoint
 
 WARMUP_START = 1 / 25
 """First learning rate as a share of the peak."""
@@ -55,7 +56,7 @@ class Progress:
     loss
         Mean training loss of this epoch so far.
     images_per_second
-        Speed since the training began or was resumed.
+        Speed since the training began or was resumed, without pauses and what is done between epochs.
     eta
         Seconds left at that speed.
     """
@@ -124,10 +125,31 @@ def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=exempt)
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    if recipe.optimiser == "muon":
+        return muon(model, recipe, exempt)
     nesterov = recipe.momentum > 0
     return torch.optim.SGD(
         groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True
     )
+
+
+def muon(model: nn.Module, recipe: Recipe, exempt: set[str]) -> torch.optim.Optimizer:
+    """Return Muon for matrices and dense convolution filters, and AdamW with Nesterov momentum for the rest.
+
+    The rest are norms, biases, embeddings, depthwise filters and the classifier. Steps of the matrices are
+    scaled to the size of AdamW's, so that one learning rate and one decay suit both (Jordan et al. 2024,
+    "Muon: an optimizer for hidden layers in neural networks"; Liu et al. 2025, arXiv:2502.16982).
+    """
+    network: Any = model
+    last = network.get_classifier()
+    heads = [name for name, module in model.named_modules() if module is last]
+    groups = param_groups_weight_decay(
+        model,
+        recipe.weight_decay,
+        no_weight_decay_list=exempt,
+        fallback_list=[f"{name}.*" for name in heads],
+    )
+    return Muon(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
 
 
 def train(
@@ -140,6 +162,8 @@ def train(
     checkpoint: Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint_seconds: float = 5.0,
+    may_begin: Callable[[float], bool] | None = None,
+    on_epoch: Callable[[int, nn.Module], None] | None = None,
 ) -> list[Epoch]:
     """Train a network in place, resuming from the checkpoint if there is a matching one.
 
@@ -167,6 +191,12 @@ def train(
     checkpoint_seconds
         Save at an epoch's end if the last save is at least this many seconds ago. The last epoch
         is always saved.
+    may_begin
+        Asked before each epoch, with the seconds that the one before it took (0 where unknown); where
+        it says no, the training is saved and ends. Always yes when None.
+    on_epoch
+        Called after each epoch, before it is saved, with its number from 1 and the network as it would be
+        evaluated: the average, where the recipe averages weights. It must change nothing.
 
     Returns
     -------
@@ -180,6 +210,8 @@ def train(
     ------
     TrainingError
         If the loss stops being finite, or memory does not even suffice for two images at a time.
+    OutOfTimeError
+        If another epoch may not begin.
     """
     device = torch.device(device)
     model.to(device)
@@ -188,14 +220,20 @@ def train(
         training = Trainer(model, card, data, recipe, seeds, on_progress)
         if checkpoint is not None:
             training.resume(checkpoint)
-        saved = time.monotonic()
+        saved, kept = time.monotonic(), training.epoch
         while training.epoch < recipe.epochs_run:
+            if may_begin is not None and not may_begin(training.pace.expected):
+                if checkpoint is not None and kept < training.epoch:
+                    training.save(checkpoint)
+                raise OutOfTimeError(training.stands)
             training.run_epoch()
             training.check_weights()
+            if on_epoch is not None:
+                on_epoch(training.epoch, model if training.average is None else training.average.module)
             last = training.epoch == recipe.epochs_run
             if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
                 training.save(checkpoint)
-                saved = time.monotonic()
+                saved, kept = time.monotonic(), training.epoch
         if training.average is not None:
             model.load_state_dict(training.average.module.state_dict())
     return training.log
@@ -236,12 +274,18 @@ class Trainer:
         self.sizes = data.batch_sizes(recipe.batch_size)
         self.log: list[Epoch] = []
         self.images_seen = self.taken = 0
-        self.started = self.reported = time.monotonic()
+        self.pace, self.reported = Pace(), time.monotonic()
 
     @property
     def epoch(self) -> int:
         """Epochs done."""
         return len(self.log)
+
+    @property
+    def stands(self) -> str:
+        """Where the training stands, in words."""
+        done = f"stopped after epoch {self.epoch} of {self.recipe.epochs_run}"
+        return done if self.log else "not begun"
 
     @property
     def steps(self) -> int:
@@ -258,6 +302,7 @@ class Trainer:
         device = self.data.device
         torch.manual_seed(epoch_seed(self.seeds.augmentation, self.epoch, "dropout"))
         self.model.train()
+        self.pace.begin()
         # Sums stay on the device: reading one waits for everything queued there.
         losses = torch.zeros(len(self.sizes), device=device)
         right = torch.zeros((), dtype=torch.int64, device=device)
@@ -266,11 +311,13 @@ class Trainer:
             losses[index] = loss
             right += (logits.argmax(dim=1) == labels).sum()
             self.images_seen += len(labels)
+            self.pace.step()
             if time.monotonic() - self.reported >= REPORT_SECONDS:
                 self._report(losses[: index + 1])
         mean = self._report(losses)
         rate = self._rate(len(self.sizes) - 1)
         share = right.item() / len(self.data)
+        self.pace.end()
         self.log.append(Epoch(loss=mean, accuracy=share, learning_rate=rate, parts=self.parts))
 
     def check_weights(self) -> None:
@@ -294,6 +341,8 @@ class Trainer:
             augmentation_seed=seed,
             epoch=self.epoch,
             crop_padding=self.recipe.crop_padding,
+            crop_fill=self.recipe.crop_fill,
+            resolution=self.recipe.resolution(self.epoch),
             flip=self.recipe.flip,
             cutout=self.recipe.cutout,
             mean=mean,
@@ -406,7 +455,7 @@ class Trainer:
 
     def _progress(self, index: int, loss: float) -> Progress:
         step = self.epoch * len(self.sizes) + index
-        speed = self.images_seen / max(time.monotonic() - self.started, 1e-9)
+        speed = self.images_seen / max(self.pace.total, 1e-9)
         done = self.epoch * len(self.data) + sum(self.sizes[:index])
         epochs = self.recipe.epochs_run
         left = epochs * len(self.data) - done
@@ -440,6 +489,7 @@ class Trainer:
         }
         if self.average is not None:
             state["ema"] = self.average.module.state_dict()
+        self.pace.save(path)
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomic(path, buffer.getvalue())
@@ -463,6 +513,7 @@ class Trainer:
         self.log = [Epoch.model_validate(epoch) for epoch in state["epochs"]]
         self.parts = self.log[-1].parts if self.log else 1
         self.taken = self.epoch * len(self.sizes)
+        self.pace.resume(path, self.epoch)
         self._keeps(path)
 
     def _keeps(self, path: Path) -> None:
@@ -509,48 +560,6 @@ def uphill(model: nn.Module, rho: float) -> Iterator[None]:
         with torch.no_grad():
             for value, own in zip(held, before, strict=True):
                 value.copy_(own)
-
-
-def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Return a checkpoint's content, or None if there is none that can be read.
-
-    Returns
-    -------
-    dict or None
-        `identity`, `epochs` (the log so far), `model`, `optimiser` and, where the recipe averages weights,
-        `ema`. A damaged file is left where it is, with a logged warning. Nothing but tensors and plain
-        values is ever unpickled.
-
-    Raises
-    ------
-    RuntimeError, OSError
-        If memory does not suffice, or the file is there and cannot be read: neither says that it is damaged.
-    """
-    if not path.exists():
-        return None
-    try:
-        _refuse_changed(path)
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"identity", "epochs", "model", "optimiser"} - set(state)
-        if missing:
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except OSError:
-        raise
-    except Exception as error:  # PyTorch's reader meets what is no checkpoint with errors of every kind
-        if out_of_memory(error):
-            raise
-        reason = str(error).split("\n", maxsplit=1)[0]
-        logger.warning("%s: is damaged (%s)", path, reason)
-        return None
-    return state
-
-
-def _refuse_changed(path: Path) -> None:
-    """Raise `ValueError` for bytes that are not those that were written: PyTorch's reader takes them."""
-    with zipfile.ZipFile(path) as archive:
-        changed = archive.testzip()
-    if changed is not None:
-        raise ValueError(f"the bytes of {changed} have changed")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from shiftcast.cards import ArchitectureCard
+from shiftcast.cards import ArchitectureCard, Recipe
 from shiftcast.errors import CardError, TrainingError
 from shiftcast.training.unstride import unstride_first
 
@@ -123,28 +123,57 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def measure(model: nn.Module, card: ArchitectureCard) -> tuple[int, list[int]]:
+def measure(model: nn.Module, card: ArchitectureCard, side: int = IMAGE_SIZE) -> tuple[int, list[int]]:
     """Return what a card states about its network: trainable parameters and final feature map.
+
+    Parameters
+    ----------
+    model
+        The card's network.
+    card
+        The architecture card.
+    side
+        Side of the image, in pixels.
 
     Returns
     -------
     tuple
-        The number of parameters, and [channels, height, width] or [tokens, width] for one
-        32 x 32 image.
+        The number of parameters, and [channels, height, width] or [tokens, width] for one image.
     """
     device = next(model.parameters()).device
     with _evaluating(model), torch.no_grad(), torch.device(device):
-        shape = list(_features(model, card, _blank_images()).shape[1:])
+        shape = list(_features(model, card, _blank_images(side)).shape[1:])
     width = model.num_features
     if len(shape) == 3 and shape[0] != width and shape[-1] == width:  # some trunks are channels-last
         shape = [shape[2], shape[0], shape[1]]
     return count_parameters(model), shape
 
 
+def check_resolutions(model: nn.Module, card: ArchitectureCard, recipe: Recipe) -> None:
+    """Refuse a recipe that trains a card's network on images too small for it.
+
+    Raises
+    ------
+    CardError
+        If the network does not run at one of the recipe's resolutions: its feature map vanishes, or it
+        takes images of one size alone.
+    """
+    for side in sorted(set(recipe.resolutions or [])):
+        try:
+            measure(model, card, side)
+        except REFUSALS as error:
+            raise CardError(
+                f"architectures/{card.name}.toml: {card.timm!r} cannot be trained on {side} x {side} images, "
+                f"as recipe {recipe.name!r} asks in resolutions ({error}); choose a recipe with larger "
+                "images or without resolutions"
+            ) from error
+
+
 def _features(model: nn.Module, card: ArchitectureCard, images: Tensor) -> Tensor:
-    """Return the trunk's final features of images, resized where the card asks for it."""
-    if images.shape[-1] != card.input_size:
-        size = (card.input_size, card.input_size)
+    """Return the trunk's final features of images, enlarged where the card asks for it."""
+    if card.input_size != IMAGE_SIZE:
+        side = images.shape[-1] * card.input_size // IMAGE_SIZE
+        size = (side, side)
         images = interpolate(images, size=size, mode="bilinear", align_corners=False)
     net: Any = model
     features: Tensor = net.forward_features(images)
@@ -208,8 +237,8 @@ def _run(model: nn.Module, card: ArchitectureCard) -> tuple[int, ...]:
         return tuple(_classify(net.get_classifier(), pooled.flatten(1)).shape)
 
 
-def _blank_images() -> Tensor:
-    return torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE)
+def _blank_images(side: int = IMAGE_SIZE) -> Tensor:
+    return torch.zeros(2, 3, side, side)
 
 
 @contextmanager

@@ -11,12 +11,13 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from shiftcast.errors import InvalidInputError
 
@@ -179,17 +180,19 @@ class ResidentImages:
         augmentation_seed: int,
         epoch: int,
         crop_padding: int,
-        flip: bool,
+        flip: bool | Literal["alternating"],
         cutout: int,
         mean: Channels,
         std: Channels,
+        crop_fill: Literal["reflect"] | None = None,
+        resolution: int | None = None,
         change: Callable[[Tensor, slice], Tensor] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield one epoch's batches.
 
-        Crops are padded with zeros in pixel space (black), before normalisation; a cutout is zero
-        after it (the mean colour), its centre anywhere in the image and its square clipped at the
-        border, as in DeVries & Taylor (2017).
+        Crops are padded in pixel space, before normalisation, with zeros (black) or the image's own
+        reflection; a cutout is zero after it (the mean colour), its centre anywhere in the image and
+        its square clipped at the border, as in DeVries & Taylor (2017). Smaller images are made last.
 
         Parameters
         ----------
@@ -198,13 +201,19 @@ class ResidentImages:
         order_seed, augmentation_seed, epoch
             What the order and the augmentations are drawn from.
         crop_padding
-            Zero padding for random crops, in pixels; 0 for none.
+            Padding for random crops, in pixels; 0 for none.
         flip
-            Mirror each image with probability 1/2.
+            Mirror each image with probability 1/2; "alternating": in the first epoch so, and from then
+            on in every second epoch, so that two epochs show both sides of each image (Jordan 2024,
+            arXiv:2404.00498).
         cutout
             Side of the blanked square, in pixels; 0 for none.
         mean, std
             Channel statistics in grey levels.
+        crop_fill
+            "reflect" to pad with the image's reflection, None with zeros.
+        resolution
+            Side of the images in pixels, made by antialiased bilinear interpolation; None for their own.
         change
             What else is done to uint8 images (b, H, W, 3), after crop and flip: called with a batch and
             where it stands in the epoch.
@@ -215,10 +224,13 @@ class ResidentImages:
             float32 images (b, 3, H, W), channels_last, and int64 labels (b,).
         """
         _, height, width, _ = self.images.shape
+        small = None if resolution in (None, height) else resolution
         order = torch.randperm(
             len(self), generator=torch.Generator().manual_seed(epoch_seed(order_seed, epoch, "order"))
         ).to(self.device)
         drawn = Draws.of_epoch(len(self), height, width, crop_padding, augmentation_seed, epoch)
+        if flip == "alternating":
+            drawn = drawn._replace(flip=alternating(len(self), augmentation_seed, epoch)[order.cpu()])
         draws = [values.to(self.device) for values in drawn]
         start = 0
         for size in self.batch_sizes(batch_size):
@@ -227,7 +239,7 @@ class ResidentImages:
             own = Draws(*(values[part] for values in draws))
             pixels = self.images.index_select(0, order[part])
             if crop_padding:
-                pixels = crop(pixels, own.top, own.left, crop_padding)
+                pixels = crop(pixels, own.top, own.left, crop_padding, crop_fill)
             if flip:
                 pixels = mirror(pixels, own.flip)
             if change is not None:
@@ -235,23 +247,42 @@ class ResidentImages:
             images = normalise(pixels, mean, std)
             if cutout:
                 images = blank(images, own.centre, cutout)
+            if small is not None:
+                images = interpolate(images, size=(small, small), mode="bilinear", antialias=True)
             yield images, self.labels[order[part]]
 
 
-def crop(pixels: Tensor, top: Tensor, left: Tensor, padding: int) -> Tensor:
-    """Return H x W windows of zero-padded images (b, H, W, 3), each at its own (top, left).
+def alternating(n: int, seed: int, epoch: int) -> Tensor:
+    """Return whether each image is mirrored, bool (n,): at random in epoch 0, and alternating from there."""
+    generator = torch.Generator().manual_seed(epoch_seed(seed, 0, "alternating flip"))
+    return (torch.randint(2, (n,), generator=generator) + epoch) % 2 == 1
+
+
+def crop(
+    pixels: Tensor, top: Tensor, left: Tensor, padding: int, fill: Literal["reflect"] | None = None
+) -> Tensor:
+    """Return H x W windows of padded images (b, H, W, 3), each at its own (top, left).
 
     One strided view holds the window at every pixel of the padded batch. Choosing from it by
     `index_select` copies whole rows of bytes, ten times as fast as indexing with arrays.
     """
     count, height, width, channels = pixels.shape
     rows, columns = height + 2 * padding, width + 2 * padding
-    padded = pixels.new_zeros(count, rows, columns, channels)
-    padded[:, padding : padding + height, padding : padding + width] = pixels
+    if fill == "reflect":
+        down, across = (_reflected(side, padding).to(pixels.device) for side in (height, width))
+        padded = pixels.index_select(1, down).index_select(2, across)
+    else:
+        padded = pixels.new_zeros(count, rows, columns, channels)
+        padded[:, padding : padding + height, padding : padding + width] = pixels
     positions = count * rows * columns - (height - 1) * columns - width + 1
     windows = padded.as_strided((positions, height, width * channels), (channels, columns * channels, 1))
     first = (torch.arange(count, device=pixels.device) * rows + top) * columns + left
     return windows.index_select(0, first).view(count, height, width, channels)
+
+
+def _reflected(side: int, padding: int) -> Tensor:
+    """Return which row each row of a padded image shows; the border itself is not repeated."""
+    return (side - 1) - ((side - 1) - torch.arange(-padding, side + padding).abs()).abs()
 
 
 def mirror(pixels: Tensor, flip: Tensor) -> Tensor:

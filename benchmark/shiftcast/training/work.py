@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 import resource
 import subprocess
@@ -49,13 +50,19 @@ from shiftcast.runs import (
     encode_predictions,
     store_logits,
 )
+from shiftcast.signals import SIGNALS_LIMIT, encode_signals
 from shiftcast.training.augment import training_set
 from shiftcast.training.checkpoints import write_manifest
-from shiftcast.training.evaluate import Outputs, evaluate
+from shiftcast.training.evaluate import Outputs
 from shiftcast.training.features import FeatureScores
-from shiftcast.training.loop import Progress, derive_seeds, load_checkpoint, seeded_model, train
-from shiftcast.training.models import build_model, count_parameters, memory_named
+from shiftcast.training.loop import Progress, derive_seeds, seeded_model, train
+from shiftcast.training.models import build_model, check_resolutions, count_parameters, memory_named
+from shiftcast.training.pace import forget_seconds, seconds_of
+from shiftcast.training.probes import BATCH
 from shiftcast.training.resident import Channels, ResidentImages
+from shiftcast.training.saved import load_checkpoint
+from shiftcast.training.signals import Network, Recording, earlier_signals
+from shiftcast.training.snapshots import Snapshots
 from shiftcast.workspace import Workspace, cache_folder
 
 CARD_CLASSES = 10
@@ -142,26 +149,30 @@ def broken_cards(jobs: Iterable[Job]) -> dict[str, CardError]:
     found: dict[str, CardError] = {}
     for job in {job.key.architecture: job for job in jobs if job.is_network}.values():
         try:
-            check_card(job.fitted, classes_of(job))
+            check_card(job.fitted, classes_of(job), job.training)
         except CardError as error:
             found[job.key.architecture] = error
     return found
 
 
-def check_card(card: ArchitectureCard, classes: int) -> None:
-    """Build a card's network without memory for it, and hold it against what the card states.
+def check_card(card: ArchitectureCard, classes: int, recipe: Recipe | None = None) -> None:
+    """Build a card's network without memory for it, and hold it against its card and recipe.
 
     Raises
     ------
     CardError
-        If it does not build, does not run on 32 x 32 images, or has another number of parameters.
+        If it does not build, does not run on 32 x 32 images or those of the recipe's resolutions, or has
+        another number of parameters.
     """
-    came = count_parameters(build_model(card, classes, "meta"))
+    model = build_model(card, classes, "meta")
+    came = count_parameters(model)
     if classes == CARD_CLASSES and came != card.parameters:
         raise CardError(
             f"architectures/{card.name}.toml: parameters: expected {came:,}, which {card.timm!r} has with "
             f"{classes} classes, got {card.parameters:,}; correct the number, or what makes the network"
         )
+    if recipe is not None:
+        check_resolutions(model, card, recipe)
 
 
 def choose_device(name: str) -> str:
@@ -181,29 +192,41 @@ def choose_device(name: str) -> str:
 
 
 def set_threads(threads: int | None) -> int:
-    """Set the thread count of PyTorch and of numpy's linear algebra (unchanged when None) and return it."""
+    """Set the threads of PyTorch, linear algebra and OpenMP (unchanged when None); return PyTorch's count."""
     if threads is not None:
         torch.set_num_threads(threads)
-        threadpool_limits(threads, user_api="blas")
+        threadpool_limits(threads)
     return torch.get_num_threads()
 
 
-def perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None] | None = None) -> RunRecord:
+def perform(
+    job: Job,
+    folder: RunFolder,
+    on_progress: Callable[[Progress], None] | None = None,
+    may_begin: Callable[[float], bool] | None = None,
+) -> RunRecord:
     """Train or resume the job's run, evaluate it on every set and write its folder.
 
     Raises
     ------
     TrainingError
         If the loss or the logits stop being finite, or memory does not suffice.
+    OutOfTimeError
+        If another epoch may not begin.
     """
     with memory_named(str(job.key), job.device), _cleared(job.device):
-        return _perform(job, folder, on_progress) if job.is_network else _fit(job, folder)
+        return _perform(job, folder, on_progress, may_begin) if job.is_network else _fit(job, folder)
 
 
-def train_network(job: Job, on_progress: Callable[[Progress], None] | None = None) -> None:
+def train_network(
+    job: Job,
+    on_progress: Callable[[Progress], None] | None = None,
+    may_begin: Callable[[float], bool] | None = None,
+) -> None:
     """Train or resume the job's network for the cache alone; raises as `perform` does."""
     with memory_named(str(job.key), job.device), _cleared(job.device):
-        trained = _trained(job, on_progress)
+        trained = _trained(job, on_progress, may_begin)
+        forget_seconds(job.checkpoint)
         write_manifest(job, trained.mean, trained.std, package_versions(), git_state())
 
 
@@ -223,8 +246,8 @@ def _cleared(device: str) -> Iterator[None]:
 class _Trained(NamedTuple):
     """A trained network, its log, and the channel statistics of its images.
 
-    `seen` is how many images the whole training sees, `steps` how many steps were taken now: none where
-    the checkpoint was final.
+    `seen` is how many images an epoch sees, `seconds` what each epoch took, as far as that is known, `chosen`
+    the images and labels that it was trained on.
     """
 
     model: nn.Module
@@ -232,31 +255,48 @@ class _Trained(NamedTuple):
     mean: Channels
     std: Channels
     seen: int
-    steps: int
+    seconds: list[float]
+    chosen: ResidentImages
 
 
-def _trained(job: Job, on_progress: Callable[[Progress], None] | None) -> _Trained:
+def _trained(
+    job: Job,
+    on_progress: Callable[[Progress], None] | None,
+    may_begin: Callable[[float], bool] | None,
+    snapshots: Snapshots | None = None,
+) -> _Trained:
     _take_over(job)
+    if snapshots is not None:
+        snapshots.prepare()
     images = job.data.train
     resident = ResidentImages(images.images, cast("Integers", images.labels), job.device)
     chosen = training_set(resident, job.recipe, job.seeds)
     model = seeded_model(job.fitted, classes_of(job), job.seeds.weights).to(job.device)
-    steps = 0
+    epochs = train(
+        model,
+        job.fitted,
+        resident,
+        job.training,
+        job.seeds,
+        job.device,
+        job.checkpoint,
+        on_progress,
+        may_begin=may_begin,
+        on_epoch=None if snapshots is None else snapshots.keep,
+    )
+    known = [seconds for seconds in seconds_of(job.checkpoint) if math.isfinite(seconds)]
+    return _Trained(model, epochs, *chosen.statistics, len(chosen), known, chosen)
 
-    def watch(progress: Progress) -> None:
-        nonlocal steps
-        steps += 1
-        if on_progress is not None:
-            on_progress(progress)
 
-    epochs = train(model, job.fitted, resident, job.training, job.seeds, job.device, job.checkpoint, watch)
-    return _Trained(model, epochs, *chosen.statistics, len(chosen) * job.training.epochs_run, steps)
-
-
-def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None] | None) -> RunRecord:
+def _perform(
+    job: Job,
+    folder: RunFolder,
+    on_progress: Callable[[Progress], None] | None,
+    may_begin: Callable[[float], bool] | None,
+) -> RunRecord:
     earlier = _earlier(folder)
-    start = time.perf_counter()
-    model, epochs, mean, std, seen, steps = _trained(job, on_progress)
+    snapshots = Snapshots(job.checkpoint, job.recipe.epochs_run) if job.training.signals else None
+    model, epochs, mean, std, seen, seconds, chosen = _trained(job, on_progress, may_begin, snapshots)
     trained = time.perf_counter()
     sets = {name: entry.images for name, entry in job.data.sets.items()}
     scores = FeatureScores(job.suite, cast("Integers", job.data.sets[job.suite.source.test].labels))
@@ -269,20 +309,52 @@ def _perform(job: Job, folder: RunFolder, on_progress: Callable[[Progress], None
             )
         scores.add(name, logits, features)
 
-    logits = evaluate(model, job.fitted, sets, mean, std, job.device, on_features=add)
-    stored = _stored(job, logits)
+    network = Network(model, job.fitted, mean, std, job.device)
+    if snapshots is None:
+        stored, signals, more = _stored(job, network.logits(sets, add)), None, None
+    else:
+        stored, signals, more = _with_signals(job, network, chosen, sets, snapshots, folder, add)
     write_manifest(job, mean, std, package_versions(), git_state())
-    seconds = trained - start
-    took = (round(seconds, 3), round(seen / max(seconds, 1e-9), 1))
-    if not steps:  # what is known of the training, if anything: it was done before, or for another suite
+    took = (round(sum(seconds), 3), round(seen * len(seconds) / max(sum(seconds), 1e-9), 1))
+    if not seconds:  # it was done before, or for another suite
         took = _known_seconds(job, earlier)
+    forget_seconds(job.checkpoint)
     measured = Measured(
         train_seconds=took[0],
-        evaluate_seconds=round(time.perf_counter() - trained, 3),
+        evaluate_seconds=round(time.perf_counter() - trained - (more or 0.0), 3),
         images_per_second=took[1],
         peak_memory_mib=round(_peak_memory(job.device) / 2**20, 1),
+        signals_seconds=None if more is None else round(more, 3),
     )
-    return _write(job, folder, stored, epochs, count_parameters(model), scores.found, measured)
+    parameters = count_parameters(model)
+    record = _write(job, folder, stored, epochs, parameters, scores.found, measured, signals)
+    if snapshots is not None:
+        snapshots.forget()
+    return record
+
+
+def _with_signals(
+    job: Job,
+    network: Network,
+    chosen: ResidentImages,
+    sets: Mapping[str, NDArray[np.uint8]],
+    snapshots: Snapshots,
+    folder: RunFolder,
+    add: Callable[[str, Outputs, Outputs], None],
+) -> tuple[dict[str, StoredSet], bytes, float]:
+    """Evaluate a network on every set; return the outputs, the signals, and the seconds that these took."""
+    recording = Recording(job.suite, network, chosen)
+    with recording.watching():
+        stored = _stored(job, network.logits(sets, add, BATCH))
+    predicted = {name: one.logits.argmax(axis=1) for name, one in stored.items()}
+    taken = recording.finish(sets, predicted, snapshots, earlier_signals(folder.signals_path))
+    signals = encode_signals(taken)
+    if len(signals) > SIGNALS_LIMIT and not job.suite.scratch:
+        raise TrainingError(
+            f"{job.key}: its signals take {len(signals):,} bytes, above the {SIGNALS_LIMIT:,} that one run "
+            "may take in results/; lower `images` of the suite's derived targets"
+        )
+    return stored, signals, recording.seconds
 
 
 def _known_seconds(job: Job, earlier: RunRecord | None) -> tuple[float, float]:
@@ -371,6 +443,7 @@ def _write(
     parameters: int,
     scores: dict[str, dict[str, dict[str, float]]],
     measured: Measured,
+    signals: bytes | None = None,
 ) -> RunRecord:
     predictions = encode_predictions(stored)
     if len(predictions) > PREDICTIONS_LIMIT and not job.suite.scratch:
@@ -403,9 +476,10 @@ def _write(
         predictions_sha256=sha256(predictions),
         feature_scores=scores,
         label_views=_earlier_views(job, folder, stored[job.suite.source.test]),
+        signals_sha256=None if signals is None else sha256(signals),
         measured=measured,
     )
-    folder.write(record, predictions)
+    folder.write(record, predictions, signals)
     return record
 
 
