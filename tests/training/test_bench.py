@@ -155,7 +155,7 @@ def test_each_arm_has_its_own_loader_step_and_kernels(monkeypatch):
     assert seen[-1] is seen[-2] is fixed[0]
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
 def test_the_plain_step_is_our_step(monkeypatch, optimiser):
     made = []
     build = bench.seeded_model
@@ -209,6 +209,22 @@ def test_the_plain_loader_augments_as_the_recipe_says():
     blanks = [(next(batches)[0] == 0).all(dim=1).flatten(1).sum(dim=1) for batches in (plain, augmented)]
     assert blanks[0].tolist() == [0] * 8
     assert (blanks[1] == 64).all()
+
+
+def test_the_plain_loader_pads_as_the_recipe_says():
+    recipe = RECIPE.model_copy(update={"crop_padding": 2, "crop_fill": "reflect", "flip": "alternating"})
+    _, augmented = loader(recipe)
+    crop, flip, *_ = augmented.loader.dataset.transform.transforms
+    assert (crop.padding, crop.padding_mode, type(flip).__name__) == (2, "reflect", "RandomHorizontalFlip")
+
+
+def test_all_arms_train_on_whole_images(monkeypatch):
+    sides = set()
+    step = bench.Trainer.step
+    watched = lambda self, images, *rest: sides.add(images.shape[-1]) or step(self, images, *rest)  # noqa: E731
+    monkeypatch.setattr(bench.Trainer, "step", watched)
+    measure_training(CARD, RECIPE.model_copy(update={"resolutions": [16]}), Plan(0, 0.01, 1, 16), "cpu")
+    assert sides == {32}
 
 
 @forks

@@ -1,7 +1,7 @@
 """How fast training is, against a plain PyTorch loop and against a step that waits for nothing.
 
 The images are random: how fast a network trains does not depend on what the images show, so no
-dataset is needed. Four arms train the same network with the same recipe:
+dataset is needed. Four arms train the same network with the same recipe, on images of full size:
 
 - `plain`: the loop of a tutorial: Pillow images, torchvision transforms, a DataLoader, float32, the
   usual memory layout, the optimiser as its constructor makes it, the loss read after every step;
@@ -40,7 +40,14 @@ from torchvision import transforms  # type: ignore[import-untyped]
 
 from shiftcast.cards import ArchitectureCard, Precision, Recipe
 from shiftcast.errors import InvalidInputError, TrainingError
-from shiftcast.training.loop import WARMUP_START, Trainer, derive_seeds, deterministic, seeded_model
+from shiftcast.training.loop import (
+    WARMUP_START,
+    Trainer,
+    derive_seeds,
+    deterministic,
+    muon,
+    seeded_model,
+)
 from shiftcast.training.models import IMAGE_SIZE, count_parameters, logits_of, out_of_memory
 from shiftcast.training.resident import Images, ResidentImages
 
@@ -227,7 +234,7 @@ def measure_training(
     card
         The architecture card.
     recipe
-        The resolved recipe.
+        The resolved recipe; all arms train on images of full size, whatever its resolutions.
     plan
         How to measure.
     device
@@ -248,7 +255,7 @@ def measure_training(
         raise InvalidInputError(
             f"batch-size: expected 2 to {plan.images} (as many as there are images), got {recipe.batch_size}"
         )
-    card = recipe.fitted(card)
+    card, recipe = recipe.fitted(card), recipe.model_copy(update={"resolutions": None})
     with _in_words(card, recipe, plan):
         return _measure(card, recipe, plan, device, on_round)
 
@@ -459,6 +466,8 @@ def _plain_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     rate, decay = _rate(recipe), recipe.weight_decay
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+    if recipe.optimiser == "muon":
+        return muon(model, recipe.model_copy(update={"learning_rate": rate}), set())
     return torch.optim.SGD(
         model.parameters(),
         lr=rate,
@@ -577,7 +586,8 @@ def _transform(recipe: Recipe, mean: Sequence[float], std: Sequence[float]) -> A
     """Return torchvision's counterpart of the recipe's augmentations."""
     chain: list[Any] = []
     if recipe.crop_padding:
-        chain.append(transforms.RandomCrop(IMAGE_SIZE, padding=recipe.crop_padding))
+        fill = recipe.crop_fill or "constant"
+        chain.append(transforms.RandomCrop(IMAGE_SIZE, padding=recipe.crop_padding, padding_mode=fill))
     if recipe.flip:
         chain.append(transforms.RandomHorizontalFlip())
     chain += [transforms.ToTensor(), transforms.Normalize([m / 255 for m in mean], [s / 255 for s in std])]
