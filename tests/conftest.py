@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -11,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from made_up import write_made_up
-from shiftcast.cards import RunKey
+from made_up import make_workspace, write_made_up
+from shiftcast.cards import RunKey, Suite
 from shiftcast.data.loading import SuiteData, edition_tag, load_suite
 from shiftcast.files import sha256
 from shiftcast.reported import import_run, make_claim
@@ -24,50 +27,8 @@ from shiftcast.runs import (
 from shiftcast.status import results_folder
 from shiftcast.workspace import Workspace
 
-REPOSITORY = Path(__file__).parents[1]
-
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # no test depends on how fast the machine is
-
-TINY_SUITE = """
-version = 1
-title = "Tiny"
-description = "A suite of seconds."
-headline = "ConfusionPartition"
-{extra}
-[source]
-train = "digits-train"
-test = "digits-test"
-train_images = 120
-
-[[targets]]
-dataset = "digits-shifted"
-transforms = ["gaussian_noise", "contrast", "rotation"]
-severities = [2, 5]
-images = 100
-
-[[runs]]
-architectures = ["test_resnet", "test_vit", "test_convnext"]
-recipe = "tiny"
-seeds = [0, 1]
-
-[reference]
-members = ["test_byobnet", "test_efficientnet", "test_resnet"]
-reserves = ["test_nfnet"]
-recipe = "tiny"
-seed = 100
-"""
-
-TINY_RECIPE = """
-title = "Two epochs"
-epochs = 2
-batch_size = 32
-optimiser = "adamw"
-learning_rate = 0.002
-weight_decay = 0.01
-schedule = "one-cycle"
-crop_padding = 2
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -78,28 +39,52 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """A workspace of its own with the repository's cards, suite `tiny` and recipe `tiny`."""
-    root = tmp_path / "workspace"
-    for folder in ("architectures", "datasets"):
-        shutil.copytree(REPOSITORY / folder, root / folder)
-    for folder, text in (("suites", TINY_SUITE.format(extra="")), ("recipes", TINY_RECIPE)):
-        place = root / "benchmark" / folder
-        place.mkdir(parents=True)
-        (place / "tiny.toml").write_text(text)
-    return Workspace(root, root)
+    """A workspace of its own, as `make_workspace` makes it."""
+    return make_workspace(tmp_path / "workspace")
+
+
+@dataclass(frozen=True)
+class Template:
+    """What one suite `tiny` is made of: its arrays, and made-up runs of all that it names."""
+
+    workspace: Workspace
+    data: SuiteData
+    results: Path
+
+    @property
+    def suite(self) -> Suite:
+        return self.workspace.suite("tiny")
+
+    @cached_property
+    def runs(self) -> Path:
+        """The suite's folder, its runs written the first time that it is asked for."""
+        write_runs(self.workspace, self.data, self.results)
+        return results_folder(self.results, self.suite, "")
+
+
+@pytest.fixture(scope="session")
+def tiny_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """What tests get copies of, never the thing itself."""
+    folder = tmp_path_factory.mktemp("template")
+    workspace = make_workspace(folder / "workspace")
+    data = load_suite(workspace, workspace.suite("tiny"), folder)
+    return Template(workspace, data, folder / "results")
 
 
 @pytest.fixture
-def tiny_data(workspace: Workspace, tmp_path: Path) -> SuiteData:
+def tiny_data(workspace: Workspace, tmp_path: Path, tiny_template: Template) -> SuiteData:
     """The arrays of suite `tiny`."""
-    return load_suite(workspace, workspace.suite("tiny"), tmp_path)
+    suite = workspace.suite("tiny")
+    if suite == tiny_template.suite:
+        return deepcopy(tiny_template.data)
+    return load_suite(workspace, suite, tmp_path)  # a module's own suite `tiny`
 
 
 MakeResults = Callable[..., Path]
 
 
 @pytest.fixture
-def make_results(workspace: Workspace, tiny_data: SuiteData) -> MakeResults:
+def make_results(workspace: Workspace, tiny_data: SuiteData, tiny_template: Template) -> MakeResults:
     """Write made-up runs for every run of suite `tiny`; return the results folder.
 
     Each model gets a skill of its own; every image has a difficulty that all models share and that
@@ -109,14 +94,35 @@ def make_results(workspace: Workspace, tiny_data: SuiteData) -> MakeResults:
     def make(skip: tuple[str, ...] = ()) -> Path:
         suite = workspace.suite("tiny")
         results = workspace.results(suite)
-        runs = [("scored", key) for key in suite.scored_runs()]
-        runs += [("reference", key) for key in suite.reference_runs()]
-        for number, (role, key) in enumerate(runs):
-            if str(key) not in skip:
-                write_run(workspace, tiny_data, results, key, role, number)
+        if suite == tiny_template.suite:
+            copy_runs(tiny_template, results, skip)
+        else:
+            write_runs(workspace, tiny_data, results, skip)
         return results
 
     return make
+
+
+def all_runs(suite: Suite) -> list[tuple[str, RunKey]]:
+    scored = [("scored", key) for key in suite.scored_runs()]
+    return scored + [("reference", key) for key in suite.reference_runs()]
+
+
+def write_runs(workspace: Workspace, data: SuiteData, results: Path, skip: tuple[str, ...] = ()) -> None:
+    for number, (role, key) in enumerate(all_runs(workspace.suite("tiny"))):
+        if str(key) not in skip:
+            write_run(workspace, data, results, key, role, number)
+
+
+def copy_runs(template: Template, results: Path, skip: tuple[str, ...]) -> None:
+    """Copy runs that `write_runs` has written; files are new ones, with times of their own."""
+    folder = results_folder(results, template.suite, "")
+    for _, key in all_runs(template.suite):
+        if str(key) not in skip:
+            place = folder / key.path
+            place.mkdir(parents=True, exist_ok=True)
+            for path in (template.runs / key.path).iterdir():
+                shutil.copyfile(path, place / path.name)
 
 
 def write_run(

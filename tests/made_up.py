@@ -1,7 +1,8 @@
-"""What tests make up: run folders that no training has made, and a recipe to time."""
+"""What tests make up: workspaces, run folders that no training has made, and a recipe to time."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from shiftcast.runs import (
 )
 from shiftcast.workspace import Workspace
 
+REPOSITORY = Path(__file__).parents[1]
 ARRAYS_CARD = """
 title = "t"
 description = "d"
@@ -53,6 +55,62 @@ SPEED_RECIPE = Recipe(
     flip=True,
 )
 """One epoch with crops and flips, for figures of speed and memory."""
+
+TINY_SUITE = """
+version = 1
+title = "Tiny"
+description = "A suite of seconds."
+headline = "ConfusionPartition"
+
+[source]
+train = "digits-train"
+test = "digits-test"
+train_images = 120
+
+[[targets]]
+dataset = "digits-shifted"
+transforms = ["gaussian_noise", "contrast", "rotation"]
+severities = [2, 5]
+images = 100
+
+[[runs]]
+architectures = ["test_resnet", "test_vit", "test_convnext"]
+recipe = "tiny"
+seeds = [0, 1]
+
+[reference]
+members = ["test_byobnet", "test_efficientnet", "test_resnet"]
+reserves = ["test_nfnet"]
+recipe = "tiny"
+seed = 100
+"""
+
+TINY_RECIPE = """
+title = "Two epochs"
+epochs = 2
+batch_size = 32
+optimiser = "adamw"
+learning_rate = 0.002
+weight_decay = 0.01
+schedule = "one-cycle"
+crop_padding = 2
+"""
+CARDS = ("test_*", "knn_*", "random_*", "starnet_s050")
+"""The architectures of a workspace that a test makes: those of the suites that tests make, and one besides.
+All of them, nearly two hundred, would take longer to copy and to read than most tests take."""
+
+
+def make_workspace(root: Path) -> Workspace:
+    """Return a workspace with the repository's datasets, `CARDS`, suite `tiny` and recipe `tiny`."""
+    shutil.copytree(REPOSITORY / "datasets", root / "datasets")
+    (root / "architectures").mkdir(parents=True)
+    for path in (path for names in CARDS for path in (REPOSITORY / "architectures").glob(f"{names}.toml")):
+        shutil.copy(path, root / "architectures")
+    for folder, text in (("suites", TINY_SUITE), ("recipes", TINY_RECIPE)):
+        place = root / "benchmark" / folder
+        place.mkdir(parents=True)
+        (place / "tiny.toml").write_text(text)
+    return Workspace(root, root)
 
 
 def write_made_up(

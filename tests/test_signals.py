@@ -25,7 +25,7 @@ from shiftcast.signals import (
 from shiftcast.submission import validate
 
 
-def made_up(predicted, learned=True, seed=0):
+def made_up(predicted, learned=True, seed=0, epochs=16):
     """Signals of sets with these predicted classes."""
     random, sets = np.random.RandomState(seed), {}
     for name, classes in predicted.items():
@@ -39,7 +39,7 @@ def made_up(predicted, learned=True, seed=0):
             views,
             probability,
             random.uniform(0, 2, n).astype(np.float32),
-            random.randint(0, 17, n).astype(np.uint8) if learned else None,
+            random.randint(0, epochs + 1, n).astype(np.uint8) if learned else None,
         )
     digests = {name: classes_digest(classes) for name, classes in predicted.items()}
     return Signals(("a", "b", "c"), sets, digests)
@@ -56,7 +56,7 @@ def test_signals_survive_a_round_trip_in_the_same_bytes():
     assert encode_signals(back) == data
     assert encode_signals(replace(signals, sets=dict(reversed(signals.sets.items())))) == data
     assert (back.blocks, back.predicted) == (signals.blocks, signals.predicted)
-    check_agreement("file", back, PREDICTED)
+    check_agreement("file", back, PREDICTED, 16)
     for name, one in signals.sets.items():
         other = back.sets[name]
         assert np.array_equal(one.depth, other.depth)
@@ -147,7 +147,15 @@ def test_foreign_signals_are_refused_by_name(data, message):
 )
 def test_signals_of_other_images_are_refused(predicted, message):
     with pytest.raises(RunError, match=message):
-        check_agreement("file", made_up(PREDICTED), predicted)
+        check_agreement("file", made_up(PREDICTED), predicted, 16)
+
+
+def test_an_image_that_was_learned_after_the_last_epoch_is_refused():
+    signals = made_up(PREDICTED)
+    latest = int(signals.sets["id"].learned_epoch.max())
+    check_agreement("file", signals, PREDICTED, latest)
+    with pytest.raises(RunError, match=rf"learned_epoch/id: expected epochs of at most {latest - 1}, got"):
+        check_agreement("file", signals, PREDICTED, latest - 1)
 
 
 # Runs
@@ -164,7 +172,7 @@ def place(results):
     folder = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0")
     record, sets = folder.read()
     predicted = {name: one.logits.argmax(axis=1) for name, one in sets.items()}
-    data = encode_signals(made_up(predicted))
+    data = encode_signals(made_up(predicted, epochs=len(record.epochs)))
     record = record.model_copy(update={"signals_sha256": sha256(data)})
     folder.write(record, folder.predictions_path.read_bytes(), data)
     return folder

@@ -34,7 +34,7 @@ def bare(wheel, tmp_path_factory):
     pins = place / "pins.txt"
     lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
     pins.write_text("\n".join(line.rstrip("\\ ") for line in lines if line and line[0].isalnum()))
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     subprocess.run([*pip, wheel, "--constraint", pins], check=True, capture_output=True)
     return place
 

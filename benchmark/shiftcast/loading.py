@@ -141,7 +141,7 @@ def load_signals(run: str | Path) -> Signals | None:
     --------
     >>> import shiftcast
     >>> signals = shiftcast.load_signals(
-    ...     "results/cifar10/resnet18/strong/seed-0"
+    ...     "results/cifar10/resnet10_w64/strong-16/seed-0"
     ... )  # doctest: +SKIP
     >>> signals.sets["cifar10-test"].depth  # doctest: +SKIP
     """

@@ -648,9 +648,8 @@ class RunFolder:
         try:
             data = read_regular(path, LARGEST_SIGNALS)
             signals = decode_signals(data, str(path))
-            check_agreement(
-                str(path), signals, {name: one.logits.argmax(axis=1) for name, one in sets.items()}
-            )
+            predicted = {name: one.logits.argmax(axis=1) for name, one in sets.items()}
+            check_agreement(str(path), signals, predicted, len(record.epochs))
         except FileNotFoundError as error:
             raise RunError(f"{path}: is missing, though run.json states it; {remedy}") from error
         except (InvalidInputError, RunError) as error:

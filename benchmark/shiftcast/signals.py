@@ -231,7 +231,7 @@ def _set(where: str, name: str, tensors: Mapping[str, NDArray[Any]], probes: int
     return ImageSignals(depth, views, probability, distance.astype(np.float32), learned)
 
 
-def check_agreement(where: str, signals: Signals, predicted: Mapping[str, Integers]) -> None:
+def check_agreement(where: str, signals: Signals, predicted: Mapping[str, Integers], epochs: int) -> None:
     """Refuse signals that are not of these predictions.
 
     Parameters
@@ -242,11 +242,14 @@ def check_agreement(where: str, signals: Signals, predicted: Mapping[str, Intege
         What it holds.
     predicted
         Predicted classes (n,) of every set of the run.
+    epochs
+        For how many epochs the run's network was trained.
 
     Raises
     ------
     RunError
-        If the sets, the numbers of images or the predicted classes are others.
+        If the sets, the numbers of images or the predicted classes are others, or an image was learned after
+        the last epoch.
     """
     if strange := sorted(set(signals.sets) ^ set(predicted)):
         which = "lacks set" if strange[0] in predicted else "is of another set than the predictions,"
@@ -259,3 +262,8 @@ def check_agreement(where: str, signals: Signals, predicted: Mapping[str, Intege
             )
         if signals.predicted[name] != classes_digest(classes):
             raise RunError(f"{where}: {name}: belongs to other predictions than those beside it")
+        learned = signals.sets[name].learned_epoch
+        if learned is not None and learned.max() > epochs:
+            raise RunError(
+                f"{where}: learned_epoch/{name}: expected epochs of at most {epochs}, got {learned.max()}"
+            )

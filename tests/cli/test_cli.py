@@ -1,8 +1,6 @@
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from command_line import typed
 from shiftcast.cards import RunKey
 from shiftcast.cli import watch
 from shiftcast.cli.app import app
@@ -20,12 +19,6 @@ from shiftcast.engines.budget import Budget
 from shiftcast.errors import ShiftcastError
 from shiftcast.runs import RunFolder
 from shiftcast.training.loop import Progress
-
-SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
-
-
-def invoke(*arguments):
-    return subprocess.run([*SHIFTCAST, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -76,7 +69,7 @@ def test_estimate_prints_a_table_or_json(files):
     assert table.exit_code == 0
     assert "ATC-MC" in table.output
     assert "sampling" in table.output
-    found = invoke("estimate", "--source", files / "val.npz", "--target", files / "prod.npz", "--json")
+    found = typed("estimate", "--source", files / "val.npz", "--target", files / "prod.npz", "--json")
     answer = json.loads(found.stdout)
     assert answer["target"] == {"name": "prod.npz", "images": 200}
     assert {row["estimator"] for row in answer["estimates"]} >= {"NoShift", "AC", "DoC"}
@@ -97,7 +90,7 @@ def test_estimate_prints_a_table_or_json(files):
     ],
 )
 def test_a_users_mistake_ends_in_one_line_and_exit_code_2(arguments, message):
-    result = invoke(*arguments)
+    result = typed(*arguments)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -105,7 +98,7 @@ def test_a_users_mistake_ends_in_one_line_and_exit_code_2(arguments, message):
 
 def test_missing_data_says_which_files_where_and_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("SHIFTCAST_DATA", str(tmp_path / "nothing"))
-    result = invoke("run", "cifar10-smoke", "--results", tmp_path / "results")
+    result = typed("run", "cifar10-smoke", "--results", tmp_path / "results")
     assert result.returncode == 2
     for part in ("cifar10-train", "data_batch_1.bin", str(tmp_path / "nothing"), "cifar-10-binary.tar.gz"):
         assert part in result.stderr
@@ -115,25 +108,25 @@ def test_missing_data_says_which_files_where_and_how_to_get_them(tmp_path, monke
 def test_an_unwritable_results_folder_is_refused_before_any_training(tmp_path):
     (tmp_path / "file").write_text("")
     for results in (tmp_path / "file", tmp_path / "file" / "below"):
-        done = invoke("run", "quickstart", "--results", results)
+        done = typed("run", "quickstart", "--results", results)
         assert done.returncode == 2
         assert "file" in done.stderr
         assert "%" not in done.stderr
 
 
 def test_help_shows_defaults():
-    assert "[default: the workspace's]" in invoke("run", "--help").stdout
+    assert "[default: the workspace's]" in typed("run", "--help").stdout
 
 
 def test_leaderboard_is_written_checked_and_found_to_drift(workspace, make_results):
     make_results()
     base = ["--workspace", workspace.root, "leaderboard"]
-    assert invoke(*base).returncode == 0
+    assert typed(*base).returncode == 0
     board = workspace.root / "leaderboard.md"
     assert "ConfusionPartition" in board.read_text()
-    assert invoke(*base, "--check").returncode == 0
+    assert typed(*base, "--check").returncode == 0
     board.write_text(board.read_text().replace("ConfusionPartition", "Guess", 1))
-    drifted = invoke(*base, "--check")
+    drifted = typed(*base, "--check")
     assert drifted.returncode == 1
     assert "Guess" in drifted.stderr
     assert "Guess" in board.read_text()
@@ -143,7 +136,7 @@ def test_a_damaged_run_ends_in_exit_code_2_and_nothing_is_written(workspace, mak
     results = make_results()
     file = results / "tiny" / "test_vit" / "tiny" / "seed-0" / "predictions.safetensors"
     file.write_bytes(b"nonsense")
-    done = invoke("--workspace", workspace.root, "leaderboard")
+    done = typed("--workspace", workspace.root, "leaderboard")
     assert done.returncode == 2
     assert str(file) in done.stderr
     assert not (workspace.root / "leaderboard.md").exists()
@@ -152,7 +145,7 @@ def test_a_damaged_run_ends_in_exit_code_2_and_nothing_is_written(workspace, mak
 def test_leaderboard_writes_where_it_is_told_to(workspace, make_results, tmp_path):
     make_results()
     out = tmp_path / "elsewhere"
-    assert invoke("--workspace", workspace.root, "leaderboard", "--out", out).returncode == 0
+    assert typed("--workspace", workspace.root, "leaderboard", "--out", out).returncode == 0
     assert (out / "leaderboard.md").exists()
     assert not (workspace.root / "leaderboard.md").exists()
     assert not Path(workspace.root / "results" / "tiny" / "figures").exists()
@@ -161,7 +154,7 @@ def test_leaderboard_writes_where_it_is_told_to(workspace, make_results, tmp_pat
 def test_difficulty_writes_the_score_of_every_image(workspace, make_results, tmp_path):
     results = make_results()
     base = ["--workspace", workspace.root, "difficulty", "tiny"]
-    done = invoke(*base, "--kind", "gini", "--out", tmp_path / "scores.csv")
+    done = typed(*base, "--kind", "gini", "--out", tmp_path / "scores.csv")
     assert done.returncode == 0, done.stderr
     assert "digits-test (in distribution)" in done.stdout
     table = pd.read_csv(tmp_path / "scores.csv")
@@ -170,7 +163,7 @@ def test_difficulty_writes_the_score_of_every_image(workspace, make_results, tmp
     assert table["gini"].between(0, 0.9).all()
     assert table["entropy"].between(0, 1).all()
     (results / "tiny" / "test_byobnet" / "tiny" / "seed-100" / "run.json").unlink()
-    lacking = invoke(*base)
+    lacking = typed(*base)
     assert lacking.returncode == 2
     assert "test_byobnet (missing)" in lacking.stderr
     assert "finish it with: shiftcast run tiny" in lacking.stderr
@@ -179,10 +172,10 @@ def test_difficulty_writes_the_score_of_every_image(workspace, make_results, tmp
 def test_difficulty_names_an_unknown_score_and_a_missing_folder(workspace, make_results, tmp_path):
     make_results()
     base = ["--workspace", workspace.root, "difficulty", "tiny", "--out", tmp_path / "scores.csv"]
-    wrong = invoke(*base, "--kind", "entropie")
+    wrong = typed(*base, "--kind", "entropie")
     assert wrong.returncode == 2
     assert "entropy" in wrong.stderr
-    absent = invoke(*base, "--human", tmp_path / "nowhere")
+    absent = typed(*base, "--human", tmp_path / "nowhere")
     assert absent.returncode == 2
     assert "cifar10h-probs.npy: is missing" in absent.stderr
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from command_line import typed
 from shiftcast.cli.app import app
 from shiftcast.runs import RunFolder
 
-SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 WITHOUT_TORCH = (
     "import sys\nfrom shiftcast.cli import main\n"
     "try: main()\n"
@@ -20,10 +20,23 @@ WITHOUT_TORCH = (
 
 @pytest.fixture
 def run(zoo):
+    """Run a command in a process of its own, which must not load torch."""
+
     def call(*arguments):
         command = [sys.executable, "-c", WITHOUT_TORCH, "--workspace", zoo.root, *arguments]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         assert "Traceback" not in done.stderr or "torch was imported" not in done.stderr
+        return done.returncode, " ".join(done.stdout.split()), done.stderr
+
+    return call
+
+
+@pytest.fixture
+def inside(zoo):
+    """Run a command in this process."""
+
+    def call(*arguments):
+        done = typed("--workspace", zoo.root, *arguments)
         return done.returncode, " ".join(done.stdout.split()), done.stderr
 
     return call
@@ -82,11 +95,11 @@ def test_problems_end_in_exit_code_1_and_usage_in_2(zoo, run, tmp_path):
     assert run("submit", "zoo", "--architecture", "x")[0] == 2
 
 
-def test_a_suite_must_be_named(zoo, run, tmp_path):
+def test_a_suite_must_be_named(zoo, inside, tmp_path):
     zoo.submit("net", zoo.logits(0))
     np.savez(tmp_path / "mine.npz", **zoo.logits(1))
     before = sorted(zoo.results.rglob("*"))
-    code, _, error = run("submit", "--predictions", tmp_path / "mine.npz", "--architecture", "mine")
+    code, _, error = inside("submit", "--predictions", tmp_path / "mine.npz", "--architecture", "mine")
     assert code == 2
     assert "shiftcast submit SUITE --predictions" in error
     assert "zoo" in error
@@ -94,19 +107,19 @@ def test_a_suite_must_be_named(zoo, run, tmp_path):
     assert sorted(zoo.results.rglob("*")) == before
 
 
-def test_what_comes_next_is_said_and_a_new_results_folder(zoo, run, tmp_path):
+def test_what_comes_next_is_said_and_a_new_results_folder(zoo, inside, tmp_path):
     np.savez(tmp_path / "mine.npz", **zoo.logits(1))
     given = ("submit", "zoo", "--predictions", tmp_path / "mine.npz", "--architecture", "mine")
     zoo.results.mkdir(exist_ok=True)
-    code, said, _ = run(*given)
+    code, said, _ = inside(*given)
     assert code == 0
     assert "commit this folder alone: maintainers renew the board. To look at it locally" in said
     assert "new results folder" not in said
-    code, said, _ = run(*given, "--results", tmp_path / "typo")
+    code, said, _ = inside(*given, "--results", tmp_path / "typo")
     assert code == 0
     assert f"made a new results folder, as there was none: {tmp_path / 'typo'}" in said
     assert "commit this folder" not in said
-    assert "new results folder" not in run(*given, "--results", tmp_path / "typo", "--force")[1]
+    assert "new results folder" not in inside(*given, "--results", tmp_path / "typo", "--force")[1]
 
 
 def test_a_family_is_spelt_as_the_cards_spell_it(workspace, make_results, tmp_path):
@@ -133,13 +146,13 @@ def test_a_family_is_spelt_as_the_cards_spell_it(workspace, make_results, tmp_pa
     assert stored == family.replace("_", "-")
 
 
-def test_old_and_new_stand_side_by_side(zoo, run, tmp_path):
+def test_old_and_new_stand_side_by_side(zoo, inside, tmp_path):
     zoo.submit("net-0", zoo.logits(0))
     (tmp_path / "base").mkdir()
     subprocess.run(["cp", "-r", zoo.results, tmp_path / "base"], check=True)
     zoo.submit("net-0", zoo.logits(1, 3.0), seed=1)
     zoo.submit("net-1", zoo.logits(2, 2.0))
-    code, said, _ = run("validate", zoo.results, "--against", tmp_path / "base" / "results")
+    code, said, _ = inside("validate", zoo.results, "--against", tmp_path / "base" / "results")
     assert code == 0
     assert "zoo/net-0/self-reported column old new" in said
     assert "runs 1/1 2/2" in said
@@ -148,30 +161,29 @@ def test_old_and_new_stand_side_by_side(zoo, run, tmp_path):
     assert said.endswith("valid, and nothing that was there is altered")
 
 
-def test_nothing_can_be_vouched_for_without_the_data(zoo, run, monkeypatch, tmp_path):
+def test_nothing_can_be_vouched_for_without_the_data(zoo, inside, monkeypatch, tmp_path):
     place = zoo.submit("net", zoo.logits(0)).path
     monkeypatch.setenv("SHIFTCAST_DATA", str(tmp_path / "none"))
-    code, _, error = run("ledger", place, "--level", "recomputed")
+    code, _, error = inside("ledger", place, "--level", "recomputed")
     assert code == 1
     assert "not recomputed: zoo-test, zoo-street, zoo-night, as their data" in error
 
 
 def test_the_old_name_works_and_is_not_shown():
-    done = subprocess.run([*SHIFTCAST, "--help"], capture_output=True, text=True, check=True)
+    done = typed("--help")
     words = {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
     assert {"submit", "validate", "ledger"} <= words
     assert "import" not in words
-    done = subprocess.run([*SHIFTCAST, "import", "--help"], capture_output=True, text=True, check=True)
+    done = typed("import", "--help")
+    assert done.returncode == 0
     assert "--predictions" in done.stdout
 
 
-def test_nothing_is_trained_in_a_logits_only_suite(zoo, run):
+def test_nothing_is_trained_in_a_logits_only_suite(zoo, inside):
     for command in (("run", "zoo", "--device", "cpu"), ("tune", "zoo")):
-        done = subprocess.run(
-            [*SHIFTCAST, "--workspace", str(zoo.root), *command], capture_output=True, text=True, check=False
-        )
+        done = typed("--workspace", zoo.root, *command)
         assert done.returncode == 2
         assert "suite 'zoo' is a logits-only suite: nothing is trained in it" in done.stderr
         assert "Traceback" not in done.stderr
-    code, said, _ = run("list", "suites")
+    code, said, _ = inside("list", "suites")
     assert (code, "contributed" in said) == (0, True)

@@ -22,6 +22,7 @@ import pytest
 import torch
 
 import shiftcast.training
+from made_up import make_workspace
 from shiftcast.data.label_views import LabelView
 from shiftcast.engines import local
 from shiftcast.engines.local import Options, choose_runs, run_suite
@@ -75,8 +76,27 @@ def run(workspace, results, **options):
     return summary, recorder
 
 
-def assert_equal_trees(one, other):
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Suite `tiny` trained once, and how that went; tests compare what they leave with it and change nothing.
+
+    A run depends on no other, so that what a part of the suite leaves is compared with a part of this.
+    """
+    folder = tmp_path_factory.mktemp("undisturbed")
+    workspace = make_workspace(folder / "workspace")
+    results, cache = folder / "results", folder / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHIFTCAST_CACHE", str(cache))
+        summary, recorder = run(workspace, results)
+    return SimpleNamespace(
+        workspace=workspace, results=results, cache=cache, summary=summary, recorder=recorder
+    )
+
+
+def assert_equal_trees(one, other, only=()):
+    """Check that runs in `other` are those in `one`, or those of some architectures alone, to the byte."""
     paths = sorted(path.parent.relative_to(one) for path in one.rglob("run.json"))
+    paths = [path for path in paths if not only or path.parts[1] in only]
     assert paths == sorted(path.parent.relative_to(other) for path in other.rglob("run.json"))
     assert paths
     for path in paths:
@@ -101,9 +121,9 @@ def command_line(workspace, results):
     return [*COMMAND, *map(str, arguments)]
 
 
-def test_a_suite_trains_scores_and_is_left_alone_when_complete(workspace, tmp_path):
-    results = tmp_path / "results"
-    summary, recorder = run(workspace, results)
+def test_a_suite_trains_scores_and_is_left_alone_when_complete(undisturbed, monkeypatch):
+    workspace, results = undisturbed.workspace, undisturbed.results
+    summary, recorder = undisturbed.summary, undisturbed.recorder
     assert recorder.planned == (10, 0)
     assert len(summary.done) == 10
     assert recorder.steps > 0
@@ -117,18 +137,16 @@ def test_a_suite_trains_scores_and_is_left_alone_when_complete(workspace, tmp_pa
     assert {"FrechetDistance"} <= set(scores.skipped["estimator"]) <= {"Dispersion", "FrechetDistance"}
     assert scores.skipped["reason"].str.contains("fewer than 400 different images").all()
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
+    monkeypatch.setenv("SHIFTCAST_CACHE", str(undisturbed.cache))
     again, recorder = run(workspace, results)
     assert recorder.planned == (10, 10)
     assert (again.done, len(again.kept)) == ([], 10)
     assert before == {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
 
 
-def test_killed_and_started_again_it_ends_in_the_same_files(workspace, tmp_path, monkeypatch):
+def test_killed_and_started_again_it_ends_in_the_same_files(workspace, undisturbed, tmp_path):
     """SIGKILL after the second finished run; the same command does the rest, to the same bytes."""
-    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
-    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "one"))
-    subprocess.run(command_line(workspace, undisturbed), check=True, capture_output=True)
-    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "two"))
+    disturbed = tmp_path / "disturbed"
     victim = subprocess.Popen(command_line(workspace, disturbed), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 1200
     while len(list(disturbed.rglob("run.json"))) < 2 and time.monotonic() < deadline:
@@ -138,7 +156,7 @@ def test_killed_and_started_again_it_ends_in_the_same_files(workspace, tmp_path,
     assert 2 <= len(list(disturbed.rglob("run.json"))) < 10
     done = subprocess.run(command_line(workspace, disturbed), check=True, capture_output=True, text=True)
     assert "runs are complete already" in done.stderr
-    assert_equal_trees(undisturbed, disturbed)
+    assert_equal_trees(undisturbed.results, disturbed)
 
 
 def test_damaged_runs_are_made_again_and_stale_ones_only_on_request(workspace, tmp_path):
@@ -245,6 +263,24 @@ def test_cards_are_looked_at_before_the_first_training(workspace, tmp_path):
     assert recorder.order == ["note", "finished", "finished"]
 
 
+@pytest.mark.parametrize("order", [("small", "tiny"), ("tiny", "small")])
+def test_a_card_that_one_recipe_does_not_suit_is_trained_by_the_other(workspace, tmp_path, order):
+    recipes = workspace.root / "benchmark" / "recipes"
+    tiny = (recipes / "tiny.toml").read_text()
+    (recipes / "small.toml").write_text(tiny + "resolutions = [16, 32]\n")
+    suite = workspace.root / "benchmark" / "suites" / "tiny.toml"
+    before, _, after = suite.read_text().partition("[[runs]]")
+    runs = [
+        f'[[runs]]\narchitectures = ["test_convnext"]\nrecipe = "{name}"\nseeds = [0]\n\n' for name in order
+    ]
+    suite.write_text(before + "".join(runs) + after[after.index("[reference]") :])
+    cards = type(workspace)(workspace.root, workspace.home)
+    summary, recorder = run(cards, tmp_path / "results", only=("test_convnext",))
+    assert [key.recipe for key in summary.failed] == ["small"]
+    assert [key.recipe for key in summary.done] == ["tiny"]
+    assert len([note for note in recorder.notes if "cannot be trained on 16 x 16 images" in note]) == 1
+
+
 def test_memory_that_does_not_suffice_ends_one_run(workspace, tmp_path, monkeypatch):
     from shiftcast.training import work
 
@@ -267,13 +303,10 @@ def test_memory_that_does_not_suffice_ends_one_run(workspace, tmp_path, monkeypa
 # Several processes
 
 
-def test_several_runs_at_once_give_the_same_files(workspace, tmp_path, monkeypatch):
-    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "one"))
-    run(workspace, tmp_path / "alone", only=("test_vit", "test_convnext"))
+def test_several_runs_at_once_give_the_same_files(workspace, undisturbed, tmp_path):
     card = workspace.root / "architectures" / "test_resnet.toml"
     card.write_text(card.read_text() + "\n[train.tiny]\nlearning_rate = 1e30\n")
     changed = type(workspace)(workspace.root, workspace.home)
-    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "two"))
     only = ("test_vit", "test_convnext", "test_resnet")
     summary, recorder = run(changed, tmp_path / "packed", only=only, seeds=(0, 1), jobs=2)
     assert recorder.planned == (6, 0)
@@ -281,7 +314,7 @@ def test_several_runs_at_once_give_the_same_files(workspace, tmp_path, monkeypat
     assert all("the loss is" in reason for reason in summary.failed.values())
     assert len(summary.done) == 4
     assert recorder.steps > 0
-    assert_equal_trees(tmp_path / "alone", tmp_path / "packed")
+    assert_equal_trees(undisturbed.results, tmp_path / "packed", only[:2])
 
 
 def test_a_killed_process_takes_its_run_alone_with_it(workspace, tmp_path):
@@ -344,7 +377,7 @@ def members(group):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are looked for in /proc")
-def test_a_group_that_is_paused_and_ended_goes_on_to_the_same_files(workspace, tmp_path, monkeypatch):
+def test_a_group_that_is_paused_and_ended_goes_on_to_the_same_files(workspace, undisturbed, tmp_path):
     results = tmp_path / "results"
     parent = group_of(workspace, results)
     for name in (signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM):
@@ -358,9 +391,7 @@ def test_a_group_that_is_paused_and_ended_goes_on_to_the_same_files(workspace, t
     assert members(parent.pid) == []
     assert not [path for ending in ("*.lock", "*.part") for path in tmp_path.rglob(ending)]
     run(workspace, results, jobs=2)
-    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "other"))
-    run(workspace, tmp_path / "alone")
-    assert_equal_trees(tmp_path / "alone", results)
+    assert_equal_trees(undisturbed.results, results)
 
 
 # Time budgets
@@ -373,28 +404,33 @@ def one_epoch_a_run(monkeypatch):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_what_a_time_budget_stops_goes_on_to_the_same_files(workspace, tmp_path, monkeypatch, jobs):
+def test_what_a_time_budget_stops_goes_on_to_the_same_files(
+    workspace, undisturbed, tmp_path, monkeypatch, jobs
+):
     only = ("test_vit", "test_convnext")
     with monkeypatch.context() as patch:
         one_epoch_a_run(patch)
-        for _ in range(2):
-            summary, recorder = run(workspace, tmp_path / "results", only=only, jobs=jobs, time_budget=1)
-            assert summary.stopped == dict.fromkeys(summary.stopped, "stopped after epoch 1 of 2")
-            assert (len(summary.stopped), summary.done, summary.failed) == (4, [], {})
-            assert len(recorder.ended) == 4
-    assert len(list((tmp_path / "cache").rglob("*.pt"))) == 4
-    assert not list((tmp_path / "results").rglob("*.json"))
-    summary, _ = run(workspace, tmp_path / "results", only=only, jobs=jobs, time_budget=1e6)
-    assert (len(summary.done), summary.stopped) == (4, {})
+        summary, recorder = run(workspace, tmp_path / "results", only=only, jobs=jobs, time_budget=1)
+        assert summary.stopped == dict.fromkeys(summary.stopped, "stopped after epoch 1 of 2")
+        assert (len(summary.stopped), summary.done, summary.failed) == (4, [], {})
+        assert len(recorder.ended) == 4
+        assert len(list((tmp_path / "cache").rglob("*.pt"))) == 4
+        assert not list((tmp_path / "results").rglob("*.json"))
+        # However little time there is, each call gets one epoch further.
+        summary, _ = run(workspace, tmp_path / "results", only=only, jobs=jobs, time_budget=1)
+        assert (len(summary.done), summary.stopped) == (4, {})
     assert not list((tmp_path / "cache").rglob("*.seconds"))
-    monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "other"))
-    run(workspace, tmp_path / "alone", only=only)
-    assert_equal_trees(tmp_path / "alone", tmp_path / "results")
-    assert files_in(tmp_path / "cache") == files_in(tmp_path / "other")
+    assert_equal_trees(undisturbed.results, tmp_path / "results", only)
+    expected = files_in(undisturbed.cache, only)
+    assert len([path for path in expected if path.suffix == ".pt"]) == 4
+    assert files_in(tmp_path / "cache") == expected
 
 
-def files_in(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def files_in(folder, only=()):
+    """Return what is in a cache; with `only`, without the files of other architectures."""
+    others = {"test_byobnet", "test_efficientnet", "test_nfnet", "test_resnet"} if only else set()
+    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if not others & set(name.parts)}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

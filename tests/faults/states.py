@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import io
 import runpy
-import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -17,22 +16,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from made_up import ARRAYS_CARD
-from shiftcast.workspace import Workspace
+from made_up import ARRAYS_CARD, make_workspace
 
 TESTS = Path(__file__).parents[1]
-REPOSITORY = TESTS.parent
 shared = SimpleNamespace(**runpy.run_path(str(TESTS / "conftest.py")))
-
-
-def make_workspace(root: Path) -> Workspace:
-    """Return a workspace with the repository's cards, suite `tiny` and recipe `tiny`."""
-    for name in ("architectures", "datasets"):
-        shutil.copytree(REPOSITORY / name, root / name)
-    for name, text in (("suites", shared.TINY_SUITE.format(extra="")), ("recipes", shared.TINY_RECIPE)):
-        (root / "benchmark" / name).mkdir(parents=True)
-        (root / "benchmark" / name / "tiny.toml").write_text(text)
-    return Workspace(root, root)
 
 
 def make_zoo(folder: Path, models: int = 4) -> Any:

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save
 
+from made_up import make_workspace
 from shiftcast.cards import ArchitectureCard, ClassicalCard, DatasetCard, FitRecipe, Recipe, Suite, read_card
 from shiftcast.checks import looks_like_probabilities
 from shiftcast.errors import RunError, ShiftcastError
@@ -67,12 +68,7 @@ def make_readers(folder: Path) -> Mapping[str, Reader]:
 
 def _zoo(folder: Path) -> Any:
     root = folder / "workspace"
-    for name in ("architectures", "datasets"):
-        shutil.copytree(REPOSITORY / name, root / name)
-    (root / "benchmark" / "suites").mkdir(parents=True)
-    (root / "benchmark" / "recipes").mkdir()
-    (root / "benchmark" / "suites" / "tiny.toml").write_text(shared.TINY_SUITE.format(extra=""))
-    (root / "benchmark" / "recipes" / "tiny.toml").write_text(shared.TINY_RECIPE)
+    make_workspace(root)
     shared.ZOO_SETS.update(
         {name: (shift, 12) for name, (shift, _) in shared.ZOO_SETS.items()}
     )  # short inputs

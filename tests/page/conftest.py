@@ -13,15 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from made_up import make_workspace
 from shiftcast.cli.page import write_page
 from shiftcast.data.loading import load_suite
 from shiftcast.page.outputs import NotableImage, Outputs, SetImages, answers
 from shiftcast.page.section import Section
 from shiftcast.page.site import site, vega_bundle, write_site
-from shiftcast.workspace import Workspace
 
 TESTS = Path(__file__).parents[1]
-REPOSITORY = TESTS.parent
 CHROMIUM = os.environ.get("SHIFTCAST_CHROMIUM") or shutil.which("chromium")
 HOSTILE = '"><img src=x onerror="window.hacked=1">&</script><script>window.hacked=1</script>'
 
@@ -104,13 +103,7 @@ def hostile(bundle, tmp_path_factory):
 
 def invented(root, keep=lambda role, number: True):
     """Return a workspace with invented runs, those that are kept, of a suite of real digits."""
-    for name in ("architectures", "datasets"):
-        shutil.copytree(REPOSITORY / name, root / name)
-    texts = {"suites": shared.TINY_SUITE.format(extra=""), "recipes": shared.TINY_RECIPE}
-    for name, text in texts.items():
-        (root / "benchmark" / name).mkdir(parents=True)
-        (root / "benchmark" / name / "tiny.toml").write_text(text)
-    workspace = Workspace(root, root)
+    workspace = make_workspace(root)
     suite = workspace.suite("tiny")
     data = load_suite(workspace, suite, root)
     runs = [("scored", key) for key in suite.scored_runs()]

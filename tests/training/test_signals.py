@@ -39,6 +39,32 @@ def make(timm, **values):
 
 RESNET = make("test_resnet")
 VIT = make("test_vit", kwargs={"img_size": 32, "patch_size": 8})
+TWINS = make(
+    "twins_svt_small",
+    kwargs={
+        "img_size": 32,
+        "wss": [4, 4, 4],
+        "embed_dims": [8, 16, 16],
+        "num_heads": [1, 2, 2],
+        "mlp_ratios": [2, 2, 2],
+        "depths": [1, 1, 2],
+        "sr_ratios": [4, 2, 1],
+    },
+)
+"""Its blocks stand in a list within a list."""
+TNT = make(
+    "tnt_s_patch16_224",
+    kwargs={
+        "img_size": 32,
+        "patch_size": 8,
+        "embed_dim": 12,
+        "inner_dim": 8,
+        "num_heads_inner": 2,
+        "num_heads_outer": 3,
+        "depth": 4,
+    },
+)
+"""Its blocks give tokens of an image beside those of each of its parts."""
 
 
 def images_of(n, seed):
@@ -99,8 +125,10 @@ def test_a_smaller_view_shows_more():
         (make("swin_tiny_patch4_window7_224", kwargs={"img_size": 32, "window_size": 4}), None),
         (make("test_byobnet"), None),
         (make("test_efficientnet"), None),
+        (TWINS, [name for n in range(3) for name in (f"blocks.{n}.0", f"pos_block.{n}")] + ["blocks.2.1"]),
+        (TNT, [f"blocks.{n}" for n in range(4)]),
     ],
-    ids=["resnet", "vit", "swin", "byobnet", "efficientnet"],
+    ids=["resnet", "vit", "swin", "byobnet", "efficientnet", "twins", "tnt"],
 )
 def test_blocks_of_many_kinds(card, expected):
     model = build_model(card, 10)
@@ -128,6 +156,7 @@ def test_outputs_of_every_shape_are_averaged_over_the_image():
     torch.testing.assert_close(pooled(maps.flatten(2).transpose(1, 2)), expected)
     torch.testing.assert_close(pooled(expected), expected)
     torch.testing.assert_close(pooled([maps, (maps,)]), torch.cat([expected, expected], dim=1))
+    torch.testing.assert_close(pooled((maps.repeat(4, 1, 1, 1), maps)), expected)
     same = torch.randn(2, 3, 3, 3, generator=random)
     torch.testing.assert_close(pooled(same), same.mean(dim=(2, 3)))
     torch.testing.assert_close(pooled(same, channels_last=True), same.mean(dim=(1, 2)))
@@ -375,16 +404,33 @@ def test_a_checkpoint_without_its_snapshots_is_discarded(
     assert "is discarded and training starts from the beginning" in caplog.text
 
 
-def test_learned_epochs_outlast_an_evaluation_of_other_sets(recording, tiny_data, tmp_path):
+def test_a_training_under_way_goes_on_though_another_suite_has_it(
+    recording, tiny_data, tmp_path, monkeypatch, caplog
+):
+    """What the other suite has left has no networks of earlier epochs."""
+    _, undisturbed = perform(recording, tiny_data, tmp_path / "undisturbed")
+    job = job_of(recording, tiny_data)
+    other = job.checkpoint.parents[4] / "other" / job.key.path / job.checkpoint.name
+    other.parent.mkdir(parents=True)
+    job.checkpoint.rename(other)
+    Snapshots(job.checkpoint, 3).folder.mkdir()  # as of a training that was killed in its first epoch
+    assert perform(recording, tiny_data, tmp_path / "run")[1].equal(undisturbed)
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "undisturbed")
+    assert "is discarded" not in caplog.text
+
+
+def test_learned_epochs_outlast_an_evaluation_of_other_sets(recording, tiny_data, tmp_path, caplog):
     """The networks of earlier epochs are gone; what was found of the same predictions stays."""
     perform(recording, tiny_data, tmp_path / "run")
     before = files_of(tmp_path / "run")
     perform(recording, tiny_data, tmp_path / "run")
     assert files_of(tmp_path / "run") == before
+    assert not caplog.text
     RunFolder(tmp_path / "run").signals_path.unlink()
     perform(recording, tiny_data, tmp_path / "run")
     signals = decode_signals(files_of(tmp_path / "run")[1], "file")
     assert signals.sets["digits-test"].learned_epoch is None
+    assert "test_resnet: learned epochs of digits-test are not recorded, because the networks" in caplog.text
     assert RunFolder(tmp_path / "run").complete()
 
 

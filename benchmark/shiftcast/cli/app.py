@@ -120,7 +120,7 @@ def run(
         float | None,
         typer.Option(
             metavar="MINUTES",
-            help="Begin nothing more that would end later: no epoch, no run. The same command goes on.",
+            help="After this no run begins, and no epoch that would end later. The same command goes on.",
         ),
     ] = None,
     engine: Annotated[

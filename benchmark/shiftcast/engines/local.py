@@ -213,14 +213,7 @@ def complete(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass  # a folder that cannot be written is found before the first training, not after
-    broken = work.broken_cards(todo)
-    for name, complaint in broken.items():
-        reporter.note(f"{name} cannot be trained: {complaint}")
-    for job in todo:
-        if job.key.architecture in broken:
-            summary.failed[job.key] = str(broken[job.key.architecture])
-            reporter.left(job.key, complete=False)
-    todo = [job for job in todo if job.key.architecture not in broken]
+    todo = _trainable(todo, summary, reporter)
     setting = (workspace, folder, again)
     with closing(attempts(todo, setting, patient=False)) as outcomes:
         held = _collect(outcomes, summary, reporter)
@@ -235,6 +228,24 @@ def complete(
             with suppress(HeldError), locked(job.lock, None):
                 add_label_views(RunFolder(folder / job.key.path), data)
     return summary
+
+
+def _trainable(todo: Sequence[Job], summary: Summary, reporter: Reporter) -> list[Job]:
+    """Return the runs whose card can be trained by their recipe; the others have failed."""
+    from shiftcast.training.work import broken_cards
+
+    broken = broken_cards(todo)
+    for complaint, name in {str(error): name for (name, _), error in broken.items()}.items():
+        reporter.note(f"{name} cannot be trained: {complaint}")
+    trainable = []
+    for job in todo:
+        error = broken.get((job.key.architecture, job.key.recipe))
+        if error is None:
+            trainable.append(job)
+            continue
+        summary.failed[job.key] = str(error)
+        reporter.left(job.key, complete=False)
+    return trainable
 
 
 def _one_by_one(

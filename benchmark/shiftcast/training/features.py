@@ -42,7 +42,8 @@ class FeatureScores:
 
     def add(self, name: str, logits: NDArray[Any], features: NDArray[Any]) -> None:
         """Score one set from its logits (n, K) and features (n, d)."""
-        predicted = logits.astype(np.float16).astype(np.float32).argmax(axis=1)  # as they will be stored
+        with np.errstate(over="ignore"):  # what diverges is refused when it is stored
+            predicted = logits.astype(np.float16).astype(np.float32).argmax(axis=1)  # as they will be stored
         classes, found = logits.shape[1], self.found.setdefault(name, {})
         parts = dict(self._parts(name, len(logits)))
         samples = {part: _sample(features[rows]) for part, rows in parts.items()}

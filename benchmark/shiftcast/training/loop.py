@@ -192,8 +192,8 @@ def train(
         Save at an epoch's end if the last save is at least this many seconds ago. The last epoch
         is always saved.
     may_begin
-        Asked before each epoch, with the seconds that the one before it took (0 where unknown); where
-        it says no, the training is saved and ends. Always yes when None.
+        Asked before each epoch, with the seconds that the one before it took (0 for the first epoch of
+        this call); where it says no, the training is saved and ends. Always yes when None.
     on_epoch
         Called after each epoch, before it is saved, with its number from 1 and the network as it would be
         evaluated: the average, where the recipe averages weights. It must change nothing.
@@ -220,9 +220,11 @@ def train(
         training = Trainer(model, card, data, recipe, seeds, on_progress)
         if checkpoint is not None:
             training.resume(checkpoint)
-        saved, kept = time.monotonic(), training.epoch
+        saved, kept, begun = time.monotonic(), training.epoch, training.epoch
         while training.epoch < recipe.epochs_run:
-            if may_begin is not None and not may_begin(training.pace.expected):
+            # A first epoch is begun whatever it takes: else a call with little time would never get on.
+            expected = training.pace.expected if training.epoch > begun else 0.0
+            if may_begin is not None and not may_begin(expected):
                 if checkpoint is not None and kept < training.epoch:
                     training.save(checkpoint)
                 raise OutOfTimeError(training.stands)

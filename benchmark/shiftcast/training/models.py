@@ -164,8 +164,8 @@ def check_resolutions(model: nn.Module, card: ArchitectureCard, recipe: Recipe) 
         except REFUSALS as error:
             raise CardError(
                 f"architectures/{card.name}.toml: {card.timm!r} cannot be trained on {side} x {side} images, "
-                f"as recipe {recipe.name!r} asks in resolutions ({error}); choose a recipe with larger "
-                "images or without resolutions"
+                f"as recipe {recipe.name!r} asks in resolutions ({error}); put larger resolutions, or "
+                f"[{IMAGE_SIZE}], under [train.{recipe.name}] in that card, or choose another recipe"
             ) from error
 
 

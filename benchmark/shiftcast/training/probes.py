@@ -34,7 +34,7 @@ BATCH = 128
 FEWEST_BLOCKS = 4
 """Outputs that are enough to look no further for finer ones."""
 STEM = re.compile(
-    r"(^|\.)(stem|conv_?1|conv_stem|bn1|act1|norm0|patch_embed|base_layer|head|fc|classifier)(\.|$)"
+    r"(^|\.)(stem|conv_?[01]|conv_stem|bn1|act1|norm0|patch_embeds?|base_layer|head|fc|classifier)(\.|$)"
 )
 """Names of what comes before the first block, and after the last."""
 LAST = "features"
@@ -67,29 +67,33 @@ def probed_blocks(model: nn.Module, card: ArchitectureCard) -> list[str]:
 
 
 def _items(model: nn.Module, above: Sequence[str]) -> list[str]:
-    """Return the outermost items of lists of modules that hold modules; those inside `above`, where given."""
+    """Return the outermost items of lists of modules that hold modules; those inside `above`, where given.
+
+    A list within a list is no item, since nothing calls it: its own items are.
+    """
     modules, found = dict(model.named_modules()), dict[str, None]()
     for name in modules:
         parent = modules.get(name.rpartition(".")[0])
         inside = any(name.startswith(f"{other}.") for other in above) or not above
         listed = isinstance(parent, nn.Sequential | nn.ModuleList) and any(modules[name].children())
+        listed = listed and not isinstance(modules[name], nn.ModuleList)
         if listed and inside and not any(name.startswith(f"{other}.") for other in found):
             found[name] = None
     return list(found)
 
 
 def _in_order(model: nn.Module, card: ArchitectureCard, names: set[str]) -> list[str]:
-    """Return those of the modules that give tensors in a forward pass, in the order of their last end."""
+    """Return those of the modules that give a row an image in a forward pass, in the order of their end."""
     ended: dict[str, None] = {}
 
     def note(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        if _tensors(output):
+        if any(len(tensor) == len(images) for tensor in _of_images(output)):
             ended.pop(name, None)
             ended[name] = None
 
+    images = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, device=next(model.parameters()).device)
     with _hooks(model, {name: partial(note, name) for name in names}), torch.inference_mode():
-        parameter = next(model.parameters())
-        outputs_of(model.eval(), card, torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, device=parameter.device))
+        outputs_of(model.eval(), card, images)
     return list(ended)
 
 
@@ -114,6 +118,13 @@ def _tensors(output: Any) -> list[Tensor]:
     return []
 
 
+def _of_images(output: Any) -> list[Tensor]:
+    """Return those tensors of a module's output that have a row an image; others have one a part of it."""
+    found = _tensors(output)
+    images = min(map(len, found), default=0)
+    return [tensor for tensor in found if len(tensor) == images]
+
+
 def pooled(output: Any, channels_last: bool = False) -> Tensor:
     """Return a block's output averaged over the image, float32 (n, C).
 
@@ -121,12 +132,12 @@ def pooled(output: Any, channels_last: bool = False) -> Tensor:
     ----------
     output
         Maps (n, C, H, W) or (n, H, W, C), tokens (n, L, C), vectors (n, C), or several of these, whose
-        averages are put side by side.
+        averages are put side by side. Tensors with more rows than others are of parts of images: left out.
     channels_last
         How maps are to be read whose three sizes are the same.
     """
     parts = []
-    for tensor in _tensors(output):
+    for tensor in _of_images(output):
         axes: Sequence[int] = ()
         if tensor.ndim == 3:
             axes = (1,)
@@ -285,5 +296,6 @@ def depths(votes: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np
 
 def stored_classes(logits: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the predicted classes (n,) of logits (n, K) rounded as they are stored, to float16."""
-    classes: NDArray[np.int64] = logits.astype(np.float16).astype(np.float32).argmax(axis=1)
+    with np.errstate(over="ignore"):  # what diverges is refused when it is stored
+        classes: NDArray[np.int64] = logits.astype(np.float16).astype(np.float32).argmax(axis=1)
     return classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from shiftcast.training.probes import BATCH, Probes, stored_classes
 from shiftcast.training.resident import Channels, Images, ResidentImages, normalise
 from shiftcast.training.snapshots import Snapshots, learned_epochs
 from shiftcast.training.views import views_of
+
+logger = logging.getLogger(__name__)
 
 REFERENCES = 10_000
 """Training images that neighbours are looked for among."""
@@ -172,6 +175,14 @@ class Recording:
             before = None if earlier is None else earlier.learned(name, classes)
             if before is not None:
                 kept[name] = before
+        if lost := sorted(set(own) - set(kept)):
+            logger.warning(
+                "%s: learned epochs of %s are not recorded, because the networks of earlier epochs are gone; "
+                "to have them, delete %s and the run's folder, and run it again",
+                self.network.card.name,
+                ", ".join(lost),
+                snapshots.checkpoint,
+            )
         return kept
 
     def _views(self, name: str, images: Images, predicted: NDArray[np.int64]) -> _Views:

@@ -144,14 +144,14 @@ def plan_job(
     )
 
 
-def broken_cards(jobs: Iterable[Job]) -> dict[str, CardError]:
-    """Return why cards cannot be trained, by name; found in moments, before the first of them is trained."""
-    found: dict[str, CardError] = {}
-    for job in {job.key.architecture: job for job in jobs if job.is_network}.values():
+def broken_cards(jobs: Iterable[Job]) -> dict[tuple[str, str], CardError]:
+    """Return why cards cannot be trained, by architecture and recipe; found in moments, before a training."""
+    found: dict[tuple[str, str], CardError] = {}
+    for name, job in {(job.key.architecture, job.key.recipe): job for job in jobs if job.is_network}.items():
         try:
             check_card(job.fitted, classes_of(job), job.training)
         except CardError as error:
-            found[job.key.architecture] = error
+            found[name] = error
     return found
 
 
@@ -265,7 +265,8 @@ def _trained(
     may_begin: Callable[[float], bool] | None,
     snapshots: Snapshots | None = None,
 ) -> _Trained:
-    _take_over(job)
+    if snapshots is None or not snapshots.folder.exists():  # else its own training is what has learned epochs
+        _take_over(job)
     if snapshots is not None:
         snapshots.prepare()
     images = job.data.train
