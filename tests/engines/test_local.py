@@ -581,7 +581,7 @@ def test_seeds_are_those_of_the_suite(workspace):
 
 def test_a_network_that_gives_no_numbers_ends_one_run(workspace, tmp_path, monkeypatch):
     """What is found only after the last step: weights are finite, outputs are not."""
-    from shiftcast.training import work
+    from shiftcast.training import signals as work
 
     real = work.evaluate
 
