@@ -23,14 +23,14 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.transforms import v2
 
-from shiftcast.cards import ArchitectureCard
+from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.data.loading import load_dataset
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
-from shiftcast.training.models import logits_of
+from shiftcast.training.network import logits_of
 from shiftcast.training.resident import ResidentImages
+from shiftcast.training.run import check_card, set_threads
 from shiftcast.training.tuning import HeldOut, hold_out
-from shiftcast.training.work import check_card, set_threads
 from shiftcast.workspace import data_folder, find_workspace
 
 HELD_OUT = 5_000

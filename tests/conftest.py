@@ -15,16 +15,14 @@ import pytest
 from hypothesis import settings
 
 from made_up import make_workspace, write_made_up
-from shiftcast.cards import RunKey, Suite
+from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.data.loading import SuiteData, edition_tag, load_suite
-from shiftcast.files import sha256
-from shiftcast.reported import import_run, make_claim
-from shiftcast.runs import (
-    RunFolder,
-    RunRecord,
-    store_logits,
-)
-from shiftcast.status import results_folder
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.layout import results_folder
+from shiftcast.runs.outputs import store_logits
+from shiftcast.runs.record import RunRecord
+from shiftcast.submission.create import import_run, make_claim
+from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
 settings.register_profile("untimed", deadline=None)

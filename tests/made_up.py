@@ -8,19 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from shiftcast.cards import Recipe, RunKey, Suite, card_hash, recipe_hash
-from shiftcast.files import sha256
-from shiftcast.runs import (
-    DatasetUsed,
-    Epoch,
-    Measured,
-    RunFolder,
-    RunRecord,
-    Seeds,
-    StoredSet,
-    TargetResult,
-    encode_predictions,
-)
+from shiftcast.cards.architecture import card_hash
+from shiftcast.cards.recipe import Recipe, recipe_hash
+from shiftcast.cards.suite import RunKey, Suite
+from shiftcast.data.fingerprints import DatasetUsed
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.outputs import StoredSet, encode_predictions
+from shiftcast.runs.record import Epoch, Measured, RunRecord, Seeds, TargetResult
+from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[1]

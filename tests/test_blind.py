@@ -6,12 +6,14 @@ import json
 import numpy as np
 import pytest
 
-from shiftcast.blind import open_set, salt_path, seal
+from shiftcast.blind.register import read_register, register_all, register_path
+from shiftcast.blind.seal import open_set, salt_path, seal
+from shiftcast.board.assemble import score_suite
 from shiftcast.errors import DataError, InvalidInputError, RunError, WorkspaceError
-from shiftcast.pool import read_pool
-from shiftcast.registers import read_register, register_all, register_path
-from shiftcast.runs import RunFolder, encode_predictions, sha256
-from shiftcast.scoring import score_suite
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.outputs import encode_predictions
+from shiftcast.runs.reading import read_pool
+from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
 NAME = "hidden"
@@ -217,7 +219,7 @@ def test_the_card_says_opened_before_any_run_holds_an_answer(hidden, monkeypatch
     workspace, results, labels = hidden
     seal(workspace, NAME, labels)
     before = {path: path.read_bytes() for path in results.rglob("predictions.safetensors")}
-    monkeypatch.setattr("shiftcast.blind._fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("shiftcast.blind.seal._fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         open_set(again(workspace), results, NAME, labels, allow_unregistered=True)
     assert again(workspace).dataset(NAME).seal.opened

@@ -10,8 +10,9 @@ from scipy.optimize import minimize_scalar
 
 from shiftcast.calibration import fit_temperature, scalable_logits
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import Predictions, log_softmax, softmax
-from shiftcast.testing import make_predictions
+from shiftcast.predictions import Predictions
+from shiftcast.synthetic import make_predictions
+from shiftcast.util.arrays import log_softmax, softmax
 
 
 @pytest.mark.parametrize(("right", "margin"), [(9, 1.0), (7, 3.0), (6, 0.5)])

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from shiftcast.board.assemble import score_suite
+from shiftcast.board.candidate import default_suite, load_estimator, score_candidate
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import NoShift
-from shiftcast.scoring import score_suite
-from shiftcast.scoring.candidate import default_suite, load_estimator, score_candidate
 
 OWN = """
 from shiftcast.estimators import Estimator, NoShift

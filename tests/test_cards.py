@@ -1,15 +1,10 @@
 import pytest
 
-from shiftcast.cards import (
-    ArchitectureCard,
-    DatasetCard,
-    RandAugmentSpec,
-    Recipe,
-    Suite,
-    card_hash,
-    read_card,
-    recipe_hash,
-)
+from shiftcast.cards.architecture import ArchitectureCard, card_hash
+from shiftcast.cards.base import read_card
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.cards.recipe import RandAugmentSpec, Recipe, recipe_hash
+from shiftcast.cards.suite import Suite
 from shiftcast.errors import CardError
 from shiftcast.workspace import find_workspace
 

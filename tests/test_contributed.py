@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shiftcast.board.assemble import score_results, score_suite
 from shiftcast.data.loading import load_suite
 from shiftcast.errors import CardError, InvalidInputError, RunError
 from shiftcast.leaderboard.generate import generate
-from shiftcast.leaderboard.markdown import render_section
-from shiftcast.ledger import read_ledger
-from shiftcast.scoring import score_results, score_suite
+from shiftcast.leaderboard.suite_section import render_section
+from shiftcast.runs.ledger import read_ledger
 
 
 def scores_of(zoo):

@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 
-from shiftcast.cards import Suite, SuiteView, read_card
+from shiftcast.board.assemble import score_suite
+from shiftcast.board.errors import suite_residuals
+from shiftcast.cards.base import read_card
+from shiftcast.cards.suite import Suite, SuiteView
 from shiftcast.errors import CardError, UnknownNameError
 from shiftcast.estimators import official_estimators
 from shiftcast.leaderboard.controls import expectations
-from shiftcast.leaderboard.residuals import suite_residuals
-from shiftcast.pool import read_pool
-from shiftcast.scoring import score_suite
+from shiftcast.runs.reading import read_pool
 from shiftcast.scoring.controls import check_names, resampled, scaled
 from shiftcast.workspace import Workspace
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shiftcast.cards import DatasetCard, read_card
+from shiftcast.cards.base import read_card
+from shiftcast.cards.dataset import DatasetCard
 from shiftcast.errors import CardError
-from shiftcast.files import hash_of
+from shiftcast.util.hashing import hash_of
 from shiftcast.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[1]

@@ -5,10 +5,10 @@ from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
 from shiftcast.difficulty import KINDS, MORE_KINDS, difficulty, split_half_reliability
-from shiftcast.ensemble_file import read_ensemble
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import softmax
+from shiftcast.estimate.ensemble_file import read_ensemble
 from shiftcast.statistics import spearman
+from shiftcast.util.arrays import softmax
 
 LOGITS = (
     np.random.default_rng(0).normal(size=(6, 40, 5)) * 2 + np.random.default_rng(1).normal(size=(40, 5)) * 3

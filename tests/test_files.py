@@ -4,7 +4,8 @@ import os
 import pytest
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.files import canonical_json, hash_of, read_regular, sha256, write_atomic
+from shiftcast.util.files import read_regular, write_atomic
+from shiftcast.util.hashing import canonical_json, hash_of, sha256
 
 
 def test_equal_values_have_equal_canonical_text():

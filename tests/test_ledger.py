@@ -3,8 +3,8 @@
 import pytest
 
 from shiftcast.errors import RunError
-from shiftcast.files import sha256
-from shiftcast.ledger import LEVELS, Ledger, read_ledger
+from shiftcast.runs.ledger import LEVELS, Ledger, read_ledger
+from shiftcast.util.hashing import sha256
 
 
 @pytest.fixture

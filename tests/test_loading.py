@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import shiftcast
+from shiftcast.board.load import tables_of
 from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.loading import tables_of
 
 
 def test_one_line_gives_every_table(workspace, make_results):
@@ -67,7 +67,7 @@ def test_printed_results_name_their_tables(workspace, make_results):
 
 
 def test_suites_stand_one_below_the_other(workspace, make_results):
-    from shiftcast.scoring import score_suite
+    from shiftcast.board.assemble import score_suite
 
     folder = make_results()
     scores = score_suite(workspace, workspace.suite("tiny"), folder)

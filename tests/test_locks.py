@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from shiftcast.locks import TAKEOVER_SECONDS, Holder, locked
+from shiftcast.util.locks import TAKEOVER_SECONDS, Holder, locked
 
 
 def test_a_second_process_waits_and_is_told_who_holds_the_lock(tmp_path):
@@ -86,7 +86,7 @@ def test_an_earlier_process_with_our_number_is_dead(tmp_path):
 def test_where_no_start_is_known_a_process_with_that_number_is_alive(monkeypatch):
     here = {"pid": os.getpid(), "host": socket.gethostname()}
     assert not Holder(**here).gone
-    monkeypatch.setattr("shiftcast.locks._started", lambda _: None)
+    monkeypatch.setattr("shiftcast.util.locks._started", lambda _: None)
     assert not Holder(**here, started=1).gone
 
 

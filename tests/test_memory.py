@@ -4,10 +4,10 @@ import gc
 
 import numpy as np
 
-from shiftcast import memory
 from shiftcast.difficulty import difficulty, vote_shares
-from shiftcast.memory import remembered
 from shiftcast.predictions import Predictions
+from shiftcast.util import memory
+from shiftcast.util.memory import remembered
 
 
 def frozen(values):

@@ -9,14 +9,20 @@ from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError, UnknownNameError
+from shiftcast.estimate.answer import (
+    by_predicted_class,
+    by_slice,
+    choose_estimators,
+    estimate_accuracy,
+    summary,
+)
+from shiftcast.estimate.board_errors import BoardErrors, board_errors
+from shiftcast.estimate.drop import predicted_drop
+from shiftcast.estimate.inputs import attach, read_set
+from shiftcast.estimate.wording import interval_notes
 from shiftcast.estimators import ConfusionPartition, ImportanceReweighting, official_estimators
-from shiftcast.own import by_predicted_class, by_slice, choose_estimators, estimate_accuracy, summary
-from shiftcast.own_drop import predicted_drop
-from shiftcast.own_files import attach, read_set
-from shiftcast.own_notes import interval_notes
-from shiftcast.residuals import BoardErrors, board_errors
 from shiftcast.statistics import conformal_interval
-from shiftcast.testing import make_predictions
+from shiftcast.synthetic import make_predictions
 
 
 def arrays(n=400, classes=5, seed=0, signal=2.0):

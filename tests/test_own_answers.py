@@ -12,17 +12,17 @@ from typer.testing import CliRunner
 from shiftcast.calibration import Temperature
 from shiftcast.cli.app import app
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
+from shiftcast.estimate.answer import by_slice, choose_estimators, estimate_accuracy
+from shiftcast.estimate.board_errors import BoardErrors, board_errors
+from shiftcast.estimate.drop import explained, predicted_drop
+from shiftcast.estimate.html import page
+from shiftcast.estimate.inputs import OwnSet
+from shiftcast.estimate.warnings import warnings_about
+from shiftcast.estimate.wording import board_error, interval_notes, order_note
 from shiftcast.estimators import Calibrated, NoShift, registry
-from shiftcast.leaderboard.text import count
-from shiftcast.own import by_slice, choose_estimators, estimate_accuracy
-from shiftcast.own_checks import warnings_about
-from shiftcast.own_drop import explained, predicted_drop
-from shiftcast.own_files import OwnSet
-from shiftcast.own_notes import board_error, interval_notes, order_note
-from shiftcast.own_page import page
 from shiftcast.predictions import Predictions
-from shiftcast.residuals import BoardErrors, board_errors
-from shiftcast.testing import make_predictions
+from shiftcast.synthetic import make_predictions
+from shiftcast.util.text import count
 
 RESULTS = Path(__file__).parents[1] / "results" / "cifar10-cpu"
 

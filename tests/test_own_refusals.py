@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shiftcast.ensemble_file import read_ensemble
 from shiftcast.errors import InvalidInputError
+from shiftcast.estimate.ensemble_file import read_ensemble
+from shiftcast.estimate.inputs import attach, read_set
 from shiftcast.estimators import ATC, AverageConfidence, Calibrated, NoShift
-from shiftcast.own_files import attach, read_set
-from shiftcast.predictions import Predictions, softmax
-from shiftcast.testing import make_predictions
+from shiftcast.predictions import Predictions
+from shiftcast.synthetic import make_predictions
+from shiftcast.util.arrays import softmax
 
 OWN = make_predictions(120, 5, seed=1)
 SHARES = softmax(OWN.logits)

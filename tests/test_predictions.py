@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import Estimate, Predictions, log_softmax, softmax
+from shiftcast.predictions import Estimate, Predictions
+from shiftcast.util.arrays import log_softmax, softmax
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]])
 

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from shiftcast.cards import RunKey
+from shiftcast.blind.register import runs_with
+from shiftcast.board.assemble import score_suite
+from shiftcast.board.candidate import default_suite
+from shiftcast.cards.suite import RunKey
 from shiftcast.errors import CardError, InvalidInputError, MissingDataError, RunError, UnknownNameError
-from shiftcast.files import sha256
-from shiftcast.pool import read_pool, read_reported
-from shiftcast.registers import runs_with
-from shiftcast.reported import import_run, make_claim
-from shiftcast.runs import ReportedRecord, RunFolder, StoredSet, encode_predictions
-from shiftcast.scoring import score_suite
-from shiftcast.scoring.candidate import default_suite
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.outputs import StoredSet, encode_predictions
+from shiftcast.runs.reading import read_pool, read_reported
+from shiftcast.runs.record import ReportedRecord
+from shiftcast.submission.create import import_run, make_claim
+from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
 TEST = "digits-test"
@@ -238,7 +240,7 @@ def test_files_that_cannot_be_read_are_refused(workspace, bring, results, tmp_pa
 
 
 def test_a_run_that_takes_too_much_room_is_refused(bring, results, monkeypatch):
-    monkeypatch.setattr("shiftcast.reported.PREDICTIONS_LIMIT", 10_000)
+    monkeypatch.setattr("shiftcast.submission.create.PREDICTIONS_LIMIT", 10_000)
     with pytest.raises(InvalidInputError, match=r"bytes as stored, above the 10,000 .*leave sets away"):
         bring()
     assert not place_of(results).path.exists()
@@ -289,7 +291,7 @@ def test_sets_that_no_run_holds_are_read_from_the_datasets(workspace, tiny_data,
 def test_withheld_labels_stay_withheld(workspace, tiny_data, tmp_path, monkeypatch):
     hidden = {**tiny_data.sets, SHIFTED: dataclasses.replace(tiny_data.sets[SHIFTED], labels=None)}
     data = dataclasses.replace(tiny_data, sets=hidden)
-    monkeypatch.setattr("shiftcast.reported.load_sets", lambda *_, **__: data)
+    monkeypatch.setattr("shiftcast.submission.known_sets.load_sets", lambda *_, **__: data)
     file = tmp_path / "logits.npz"
     np.savez(file, **{name: np.random.RandomState(0).normal(size=(len(hidden[name]), 10)) for name in hidden})
     claim = make_claim(workspace, "theirs", 0, None, None, "")
@@ -306,7 +308,7 @@ def test_datasets_that_are_not_there_or_another_edition_are_refused(
     claim = make_claim(workspace, "theirs", 0, None, None, "")
 
     def call(data):
-        monkeypatch.setattr("shiftcast.reported.load_sets", lambda *_, **__: data)
+        monkeypatch.setattr("shiftcast.submission.known_sets.load_sets", lambda *_, **__: data)
         import_run(workspace, workspace.suite("tiny"), file, claim, workspace.results())
 
     with pytest.raises(MissingDataError, match=f"no complete run .*: on no disk; or leave {SHIFTED} away"):

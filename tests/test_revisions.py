@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from shiftcast.revisions import find_commit, unpack
+from shiftcast.util.git import find_commit, unpack
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from shiftcast.errors import InvalidInputError, RunError
-from shiftcast.runs import (
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.outputs import (
     FiledOutputs,
-    RunFolder,
     StoredSet,
     decode_predictions,
     encode_predictions,
@@ -149,7 +149,7 @@ def test_outputs_that_stay_in_their_file_are_the_same(folder):
 
 @pytest.mark.parametrize("classes", [10, 300])
 def test_class_indices_that_stay_in_their_file_are_the_same(tmp_path, classes):
-    from shiftcast.runs import FileState, _filed
+    from shiftcast.runs.outputs import FileState, left_in_file
 
     random = np.random.RandomState(0)
     sets = {
@@ -158,7 +158,7 @@ def test_class_indices_that_stay_in_their_file_are_the_same(tmp_path, classes):
     }
     path, data = tmp_path / "predictions.safetensors", encode_predictions(sets)
     path.write_bytes(data)
-    filed = _filed(path, FileState.of(path.stat()), data, decode_predictions(data, "file"))
+    filed = left_in_file(path, FileState.of(path.stat()), data, decode_predictions(data, "file"))
     for name, held in sets.items():
         assert_same(filed[name], held)
 

@@ -6,15 +6,19 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from shiftcast.board.assemble import score_results, score_suite
 from shiftcast.data import stratified_halves
-from shiftcast.data.loading import base_index
+from shiftcast.data.sampling import base_index
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
-from shiftcast.files import sha256
-from shiftcast.pool import read_pool
 from shiftcast.predictions import Estimate
-from shiftcast.runs import RunFolder, StoredSet, encode_predictions
-from shiftcast.scoring import combine, protocols, score_pool, score_results, score_suite
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.outputs import StoredSet, encode_predictions
+from shiftcast.runs.reading import read_pool
+from shiftcast.scoring.harness import combine, protocols
+from shiftcast.scoring.rows import score_pool
+from shiftcast.statistics.agreement import PEER_AGREEMENT, pairwise_agreement
+from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
 
@@ -256,7 +260,7 @@ def test_an_ensemble_is_judged_once_however_many_models_are_scored(workspace, ma
 
 
 def test_peers_are_the_runs_of_plain_recipes(workspace, make_results, monkeypatch):
-    from shiftcast.scoring import RunView
+    from shiftcast.scoring.harness import RunView
 
     pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
     first, second, *rest = pool.scored
@@ -273,17 +277,17 @@ def test_peers_are_the_runs_of_plain_recipes(workspace, make_results, monkeypatc
 def test_agreement_of_peers_is_found_once_and_is_that_of_each_models_own(
     workspace, make_results, monkeypatch
 ):
-    from shiftcast import pool as module
     from shiftcast.estimators import agreement
-    from shiftcast.scoring import RunView
+    from shiftcast.runs import suite_runs as module
+    from shiftcast.scoring.harness import RunView
 
-    calls, plain = [], agreement.pairwise_agreement
+    calls, plain = [], pairwise_agreement
     monkeypatch.setattr(module, "pairwise_agreement", lambda classes: calls.append(1) or plain(classes))
     pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
     target = pool.targets[0]
     for run in pool.scored:
         seen = RunView(pool, run).target(target, "A")
-        known = agreement.remembered(seen.peers, agreement.PEER_AGREEMENT, lambda: None)
+        known = agreement.remembered(seen.peers, PEER_AGREEMENT, lambda: None)
         np.testing.assert_array_equal(known, plain(seen.peers))
         np.testing.assert_array_equal(
             agreement._agreement(seen), plain(np.vstack([seen.peers, seen.predicted]))
@@ -292,7 +296,7 @@ def test_agreement_of_peers_is_found_once_and_is_that_of_each_models_own(
 
 
 def test_target_rows_are_permuted_alike_for_every_model(workspace, make_results):
-    from shiftcast.scoring import RunView
+    from shiftcast.scoring.harness import RunView
 
     pool, _ = read_pool(workspace, workspace.suite("tiny"), make_results() / "tiny")
     target = pool.targets[0]

@@ -8,11 +8,10 @@ import pytest
 from safetensors.numpy import load, save
 
 import shiftcast
+from shiftcast.board.assemble import score_suite
 from shiftcast.errors import RunError
-from shiftcast.files import sha256
-from shiftcast.runs import RunFolder
-from shiftcast.scoring import score_suite
-from shiftcast.signals import (
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.signals import (
     KEY,
     SIGNALS_LIMIT,
     ImageSignals,
@@ -23,6 +22,7 @@ from shiftcast.signals import (
     encode_signals,
 )
 from shiftcast.submission import validate
+from shiftcast.util.hashing import sha256
 
 
 def made_up(predicted, learned=True, seed=0, epochs=16):

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
+from shiftcast.board.assemble import score_suite
 from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.reported import import_run, make_claim
-from shiftcast.scoring import score_suite
+from shiftcast.submission.create import import_run, make_claim
 
 CLASSES = ("cat", "dog", "emu", "fox")
 LOGITS = "logit_cat,logit_dog,logit_emu,logit_fox\n"
@@ -124,7 +124,7 @@ def test_probabilities_of_one_set_are_told_how_they_become_logits(zoo, bring, tm
 
 
 def test_names_that_are_numbers_may_still_be_positions(zoo, bring, tmp_path):
-    from shiftcast.submitted import opened
+    from shiftcast.intake.archives import opened
 
     (tmp_path / "t.csv").write_text("predicted\n0\n1\n2\n")
     with opened(tmp_path / "t.csv", ("1", "2", "3")) as source:

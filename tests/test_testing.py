@@ -11,7 +11,8 @@ import pytest
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import Estimator
 from shiftcast.predictions import Estimate, Predictions
-from shiftcast.testing import check_estimator, make_predictions
+from shiftcast.synthetic import make_predictions
+from shiftcast.testing import check_estimator
 
 
 class Good(Estimator):

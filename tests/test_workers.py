@@ -11,8 +11,9 @@ import pytest
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import official_estimators
 from shiftcast.estimators.baselines import NoShift
-from shiftcast.pool import read_pool
-from shiftcast.scoring import score_pool, workers
+from shiftcast.runs.reading import read_pool
+from shiftcast.scoring import processes as workers
+from shiftcast.scoring.rows import score_pool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 

@@ -1,7 +1,7 @@
 """Shiftcast predicts how accurate an image classifier will be on data that nobody has labelled."""
 
+from shiftcast.board.load import Results, load_results, load_signals
 from shiftcast.errors import ShiftcastError
-from shiftcast.loading import Results, load_results, load_signals
 from shiftcast.predictions import Estimate, Predictions
 
 __all__ = [

@@ -10,61 +10,28 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shiftcast.checks import class_indices, finite, looks_like_probabilities, narrow_class_indices, normalised
 from shiftcast.errors import InvalidInputError, RequirementError
-from shiftcast.memory import remembered
+from shiftcast.util.arrays import (
+    class_indices,
+    finite,
+    looks_like_probabilities,
+    narrow_class_indices,
+    normalised,
+    one_hot,
+    softmax,
+)
+from shiftcast.util.memory import remembered
+from shiftcast.util.types import Classes, Floats, Integers, Number
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Classes = NDArray[np.integer[Any]]
 Kind = Literal["logits", "probabilities", "classes"]
-Number = TypeVar("Number", bound=np.generic)
 
 _IMAGE_AXES = {"logits": 0, "labels": 0, "reference": 1, "peers": 1, "siblings": 1, "features": 0}
 """Arrays with an entry an image, and along which axis."""
-
-BLOCK = 2048
-"""Rows whose softmax is computed at once: they stay in the processor's cache."""
-
-
-def softmax(logits: NDArray[np.floating]) -> Floats:
-    """Return the softmax over the last axis, computed in float64, safe for large logits."""
-    result = np.empty(logits.shape)
-    rows, filled = (array.reshape(-1, logits.shape[-1]) for array in (logits, result))
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK].T.astype(np.float64, order="C")  # long rows reduce faster
-        block -= block.max(axis=0)
-        np.exp(block, out=block)
-        block /= block.sum(axis=0)
-        filled[start : start + BLOCK] = block.T
-    return result
-
-
-def one_hot(predicted: NDArray[np.integer[Any]], classes: int, dtype: type[Number]) -> NDArray[Number]:
-    """Return an array (n, K) that is 1 at each predicted class (n,) and 0 elsewhere."""
-    outputs = np.zeros((len(predicted), classes), dtype=dtype)
-    outputs[np.arange(len(predicted)), predicted] = 1
-    return outputs
-
-
-def entropy_terms(probabilities: Floats) -> Floats:
-    """Return -p ln p of each entry, 0 where p = 0: `scipy.special.entr` at a third of its time."""
-    terms = np.maximum(probabilities, np.finfo(np.float64).tiny)
-    np.log(terms, out=terms)
-    terms *= probabilities
-    return np.negative(terms, out=terms)
-
-
-def log_softmax(logits: Floats) -> Floats:
-    """Return the logarithm of the softmax over the last axis, in float64."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    result: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from shiftcast.predictions import Floats, Integers, Predictions, softmax
+from shiftcast.predictions import Predictions
+from shiftcast.util.arrays import softmax
+from shiftcast.util.types import Floats, Integers
 
 _GRID = 2.0**20
 """Synthetic logits are multiples of 2^-20, so adding an integer to them is exact."""

@@ -1,6 +1,5 @@
 """Conformance of estimators, for ours and for those of other packages; synthetic predictions to try.
 
-    from shiftcast.testing import check_estimator
     check_estimator(MyEstimator())
 
 Every property that fails is an `AssertionError` whose sentence names it. How *good* an estimator
@@ -22,8 +21,9 @@ from sklearn.base import clone
 
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError, RequirementError, with_line
 from shiftcast.estimators.base import Estimator, declaration_problem
-from shiftcast.predictions import Classes, Estimate, Integers, Predictions
+from shiftcast.predictions import Estimate, Predictions
 from shiftcast.synthetic import make_predictions
+from shiftcast.util.types import Classes, Integers
 
 __all__ = ["check_estimator", "make_predictions"]
 

@@ -8,30 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar, cast
+from typing import cast
 
-from shiftcast.cards import (
-    AnyCard,
-    AnyRecipe,
-    ArchitectureCard,
-    ClassicalCard,
-    DatasetCard,
-    FitRecipe,
-    ModelCard,
-    Recipe,
-    Suite,
-    Target,
-    read_card,
-    resolve,
-)
+from shiftcast.cards.architecture import ArchitectureCard, ClassicalCard, ModelCard
+from shiftcast.cards.base import SELF_REPORTED, AnyCard, lookup, read_card
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.cards.recipe import AnyRecipe, FitRecipe, Recipe, resolve
+from shiftcast.cards.suite import Suite, Target
 from shiftcast.difficulty import choose_members
-from shiftcast.errors import CardError, InvalidInputError, UnknownNameError, WorkspaceError
-from shiftcast.runs import SELF_REPORTED
+from shiftcast.errors import CardError, InvalidInputError, WorkspaceError
 
 PACKAGE = Path(__file__).resolve().parent
 EMBEDDED = PACKAGE / "_cards"
-
-AnyValue = TypeVar("AnyValue")
 
 
 @dataclass(frozen=True)
@@ -248,13 +236,6 @@ class Workspace:
                 f"{where}: reference members must be trained without {' and '.join(spoilt)}, which blur "
                 f"the classes: choose another recipe than {recipe.name!r}"
             )
-
-
-def lookup(kind: str, name: str, known: Mapping[str, AnyValue], where: str = "") -> AnyValue:
-    """Return `known[name]`, or raise `UnknownNameError` with the nearest names."""
-    if name not in known:
-        raise UnknownNameError(kind, name, known, where)
-    return known[name]
 
 
 def find_workspace(explicit: Path | None = None) -> Workspace:

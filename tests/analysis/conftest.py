@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from shiftcast.analysis.report import official_predictions
-from shiftcast.cards import RunKey, Suite
-from shiftcast.data.loading import base_index
+from shiftcast.board.confusion import official_predictions
+from shiftcast.cards.suite import RunKey, Suite
+from shiftcast.data.sampling import base_index
 from shiftcast.estimators import official_estimators
-from shiftcast.pool import Pool, StoredRun
-from shiftcast.runs import StoredSet, store_logits
-from shiftcast.scoring import score_pool
+from shiftcast.runs.outputs import StoredSet, store_logits
+from shiftcast.runs.suite_runs import Pool, StoredRun
+from shiftcast.scoring.rows import score_pool
 from shiftcast.workspace import Workspace
 
 SIZES = {"cifar10-test": 1000, "cinic10-imagenet": 600, "emoji": 300, "blind-a": 200}

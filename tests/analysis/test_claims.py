@@ -8,7 +8,7 @@ from scipy.stats import linregress, norm
 from shiftcast.analysis import claims
 from shiftcast.analysis.claims import Resampled, _holds_zero, drop_shares, paired_errors, predicted_lines
 from shiftcast.analysis.confusion import Confusion
-from shiftcast.analysis.report import confusion_tables
+from shiftcast.board.confusion import confusion_tables
 
 
 @pytest.fixture(scope="module")

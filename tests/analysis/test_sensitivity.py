@@ -8,7 +8,7 @@ from shiftcast.analysis.sensitivity import sensitivity
 from shiftcast.difficulty import KINDS
 from shiftcast.estimators import ConfusionPartition
 from shiftcast.predictions import Predictions
-from shiftcast.scoring import score_pool
+from shiftcast.scoring.rows import score_pool
 
 
 @pytest.fixture(scope="module")

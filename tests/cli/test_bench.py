@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from shiftcast.cli.app import app
 from shiftcast.cli.bench import as_json, in_words
 from shiftcast.errors import InvalidInputError, StoppedError, UnknownNameError
-from shiftcast.training import bench
-from shiftcast.training.bench import ARMS, Machine, Measurement, Plan
+from shiftcast.training import speed as bench
+from shiftcast.training.speed import ARMS, Machine, Measurement, Plan
 
 QUICK = ("--recipe", "tiny", "--images", "64", "--seconds", "0.05", "--rounds", "2", "--workers", "0")
 

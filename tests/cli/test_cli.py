@@ -10,14 +10,14 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from command_line import typed
-from shiftcast.cards import RunKey
+from shiftcast.cards.suite import RunKey
 from shiftcast.cli import watch
 from shiftcast.cli.app import app
 from shiftcast.cli.watch import Watcher
 from shiftcast.data.loading import load_dataset
 from shiftcast.engines.budget import Budget
 from shiftcast.errors import ShiftcastError
-from shiftcast.runs import RunFolder
+from shiftcast.runs.folder import RunFolder
 from shiftcast.training.loop import Progress
 
 

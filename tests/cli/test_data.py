@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from shiftcast.cli import datasets
 from shiftcast.cli.app import app
 from shiftcast.cli.datasets import Terminal, get_datasets
+from shiftcast.data.download.transfer import Patience
 from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.transfer import Patience
 from shiftcast.errors import (
     CheckFailedError,
     DataError,

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from typer.testing import CliRunner
 
+from shiftcast.board.changes import FEW
 from shiftcast.cli.app import app
-from shiftcast.leaderboard.difference import FEW
 
 
 def run(workspace, *arguments):

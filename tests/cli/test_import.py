@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
-from shiftcast.runs import RunFolder
+from shiftcast.runs.folder import RunFolder
 
 SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 

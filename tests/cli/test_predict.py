@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
-from shiftcast.data.layouts import read_digits
-from shiftcast.engines.local import Options, run_suite
+from shiftcast.data.readers.layouts import read_digits
+from shiftcast.engines.contract import Options
+from shiftcast.engines.local import run_suite
 from shiftcast.errors import (
     DataError,
     InvalidInputError,
@@ -23,8 +24,8 @@ from shiftcast.errors import (
     TrainingError,
     UnknownNameError,
 )
-from shiftcast.own_files import read_set
-from shiftcast.runs import RunFolder
+from shiftcast.estimate.inputs import read_set
+from shiftcast.runs.folder import RunFolder
 from shiftcast.statistics import wilson
 from shiftcast.workspace import cache_folder
 

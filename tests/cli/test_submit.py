@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from command_line import typed
 from shiftcast.cli.app import app
-from shiftcast.runs import RunFolder
+from shiftcast.runs.folder import RunFolder
 
 WITHOUT_TORCH = (
     "import sys\nfrom shiftcast.cli import main\n"

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shiftcast.cards import DatasetCard
-from shiftcast.data.extras import obtain_extras
-from shiftcast.data.obtain import Job, Options, obtain
-from shiftcast.data.records import Store
-from shiftcast.data.states import State
-from shiftcast.data.transfer import Patience
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.data.download.inventory import State
+from shiftcast.data.download.obtain import Job, Options, obtain
+from shiftcast.data.download.optional_files import obtain_extras
+from shiftcast.data.download.records import Store
+from shiftcast.data.download.transfer import Patience
 from shiftcast.workspace import Workspace
 
 QUICK = Patience(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shiftcast.cards import DatasetCard, read_card
+from shiftcast.cards.base import read_card
+from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.add import SUFFIXES, fit, read_own, write_dataset
 from shiftcast.data.loading import load_dataset
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError

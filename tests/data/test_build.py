@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shiftcast.cards import DatasetCard
+from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data import fingerprint
 from shiftcast.data.build import MAX_BYTES, build_dataset
+from shiftcast.data.download.unpack import Limits
 from shiftcast.data.loading import load_dataset
-from shiftcast.data.unpack import Limits
 from shiftcast.errors import DataError, MissingDataError, ShiftcastError
 
 RANDOM = np.random.RandomState(0)
@@ -299,7 +299,7 @@ class TestArchives:
         ],
     )
     def test_what_is_beyond_measure_is_refused(self, tmp_path, monkeypatch, put, limits, extra, message):
-        monkeypatch.setattr("shiftcast.data.unpack.Limits", lambda: limits)
+        monkeypatch.setattr("shiftcast.data.download.unpack.Limits", lambda: limits)
         with pytest.raises(DataError, match=message):
             build_dataset(self.CARD, put(tmp_path / "archive", TREE | extra), tmp_path, tmp_path)
 

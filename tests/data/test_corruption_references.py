@@ -11,9 +11,9 @@ from skimage.color import hsv2rgb, rgb2hsv
 from skimage.filters import gaussian
 
 from shiftcast.data import SEVERITIES, TRANSFORMS, corrupt
-from shiftcast.data.blurs import zoomed
-from shiftcast.data.streams import normal, streams, uniform
-from shiftcast.data.weather import FROST_CONTRAST, FROST_PANES, _crystals, plasma
+from shiftcast.data.corruptions.blur import zoomed
+from shiftcast.data.corruptions.streams import normal, streams, uniform
+from shiftcast.data.corruptions.weather import FROST_CONTRAST, FROST_PANES, _crystals, plasma
 
 RANDOM = np.random.default_rng(0)
 SMOOTH = np.stack([gaussian(RANDOM.random((32, 32, 3)), 3, channel_axis=-1) for _ in range(6)])
@@ -294,5 +294,7 @@ def test_mud_is_brown(severity):
 
 
 def test_no_water_leaves_the_image_alone(monkeypatch):
-    monkeypatch.setattr("shiftcast.data.weather.normal", lambda words: np.full(words.shape, -10.0))
+    monkeypatch.setattr(
+        "shiftcast.data.corruptions.weather.normal", lambda words: np.full(words.shape, -10.0)
+    )
     assert (corrupt(IMAGES, "spatter", 1, INDEX) == IMAGES).all()

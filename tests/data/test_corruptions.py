@@ -18,8 +18,8 @@ from PIL import Image
 from scipy.stats import kstest
 
 from shiftcast.data import GENERATOR_VERSION, SEVERITIES, TRANSFORMS, Transform, corrupt
-from shiftcast.data.corruptions import CHUNK, CORRUPTIONS
-from shiftcast.data.streams import normal, streams, uniform
+from shiftcast.data.corruptions.registry import CHUNK, CORRUPTIONS
+from shiftcast.data.corruptions.streams import normal, streams, uniform
 from shiftcast.errors import InvalidInputError, UnknownNameError
 
 GOLDEN = Path(__file__).with_name("golden.npz")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shiftcast.data.transfer import UnreachedError
+from shiftcast.data.download.transfer import UnreachedError
 
 
 def leftovers(tiny):
@@ -91,7 +91,7 @@ def test_an_unreached_host_is_worth_one_line_and_is_waited_for_once(tiny, server
         asked.append((download.file, arguments[2].attempts))
         raise UnreachedError(f"{download.file}: no source gave it:\n  no connection\nTry again later")
 
-    monkeypatch.setattr("shiftcast.data.obtain.fetch", unreached)
+    monkeypatch.setattr("shiftcast.data.download.obtain.fetch", unreached)
     extras = [
         {"file": f"{name}.json", "urls": ["http://127.0.0.1:9/x"], "into": "people", "optional": True}
         for name in "ab"

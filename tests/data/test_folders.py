@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from shiftcast.data.folders import MAX_SIDE, decode_png, read_image_folder
+from shiftcast.data.readers.image_folders import MAX_SIDE, decode_png, read_image_folder
 from shiftcast.errors import DataError, MissingDataError, ShiftcastError
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (6, 32, 32, 3)).astype(np.uint8)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shiftcast.cards import DatasetCard
+from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.label_views import read_label_views
 from shiftcast.errors import DataError
 

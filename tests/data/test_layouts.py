@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from shiftcast.data import fingerprint, read_arrays, read_cifar10_binary, read_digits
-from shiftcast.data.layouts import read_npz
+from shiftcast.data.readers.layouts import read_npz
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError, ShiftcastError, UnknownNameError
 
 PAGE = b"\n<!DOCTYPE html><html><body>404</body></html>"

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shiftcast.cards import DatasetCard, Target
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.cards.suite import Target
 from shiftcast.data import corrupt, fingerprint, read_digits, stratified_halves
-from shiftcast.data.loading import base_index, edition_tag, fingerprint_of, load_dataset, load_suite
+from shiftcast.data.fingerprints import DatasetUsed
+from shiftcast.data.loading import edition_tag, fingerprint_of, load_dataset, load_suite
+from shiftcast.data.sampling import base_index
 from shiftcast.errors import CardError, DataError, MissingDataError
-from shiftcast.files import hash_of
-from shiftcast.runs import DatasetUsed
+from shiftcast.util.hashing import hash_of
 from shiftcast.workspace import Workspace
 
 CLASSES = ["airplane", "bird"]

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from shiftcast.cards import Download
-from shiftcast.data import local
+from shiftcast.cards.dataset import Download
+from shiftcast.data.download import local_files as local
 from shiftcast.errors import MissingDataError
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from made_up import ARRAYS_CARD
-from shiftcast.cards import Download
+from shiftcast.cards.dataset import Download
+from shiftcast.data.download.inventory import check, inspect
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.partial import Partial
-from shiftcast.data.states import check, inspect
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 
 
@@ -74,7 +74,7 @@ def test_what_is_here_needs_no_folder_that_can_be_written_to(tiny, monkeypatch):
     fill(tiny.store.folder / "tiny", tiny)
     before = sorted(tiny.store.folder.rglob("*"))
     monkeypatch.setattr(
-        "shiftcast.data.records.write_atomic", lambda *_: (_ for _ in ()).throw(OSError(30, "ro"))
+        "shiftcast.data.download.records.write_atomic", lambda *_: (_ for _ in ()).throw(OSError(30, "ro"))
     )
     assert "already here" in tiny.get(tiny.card(tiny.download("http://127.0.0.1:9/a"))).note
     assert sorted(tiny.store.folder.rglob("*")) == before

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shiftcast.data import placing
-from shiftcast.data.states import State, check, inspect
+from shiftcast.data.download import placing
+from shiftcast.data.download.inventory import State, check, inspect
 from shiftcast.errors import CardError, DataError
 
 
@@ -62,7 +62,8 @@ def test_the_halves_of_cifar_10_do_not_name_each_others_files(repository_cards):
 
 @pytest.fixture
 def repository_cards():
-    from shiftcast.cards import DatasetCard, read_card
+    from shiftcast.cards.base import read_card
+    from shiftcast.cards.dataset import DatasetCard
 
     folder = Path(__file__).parents[2] / "datasets"
     return {
@@ -227,7 +228,8 @@ class TestFolders:
         states = iter(["missing", "missing", "damaged"])
         where = tiny.store.folder / "tiny"
         monkeypatch.setattr(
-            "shiftcast.data.obtain.inspect", lambda *_: State(card.name, next(states), where, note="why")
+            "shiftcast.data.download.obtain.inspect",
+            lambda *_: State(card.name, next(states), where, note="why"),
         )
         with pytest.raises(DataError, match="was put in place, and yet it is damaged; why"):
             tiny.get(card)

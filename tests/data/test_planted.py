@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from shiftcast.data.layouts import read_digits
+from shiftcast.data.corruptions.shortcuts import COLOURS, ROWS, TRANSFORMS, plant, transform
 from shiftcast.data.loading import load_suite
-from shiftcast.data.planted import COLOURS, ROWS, TRANSFORMS, plant, transform
+from shiftcast.data.readers.layouts import read_digits
 from shiftcast.errors import CardError, DataError, InvalidInputError, UnknownNameError
 from shiftcast.workspace import Workspace
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shiftcast.data.published import cifar10_c_md5, npy_md5, read_cifar10_c, read_stl10_binary
+from shiftcast.data.readers.published import cifar10_c_md5, npy_md5, read_cifar10_c, read_stl10_binary
 from shiftcast.errors import DataError, MissingDataError, ShiftcastError
 
 ON_ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

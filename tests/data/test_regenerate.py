@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shiftcast.data import corrupt, fingerprint
-from shiftcast.data.regenerate import BLOCK, regenerate
+from shiftcast.data.corruptions.measure import BLOCK, regenerate
 from shiftcast.errors import InvalidInputError
 
 RANDOM = np.random.default_rng(0)

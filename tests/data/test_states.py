@@ -8,8 +8,8 @@ import os
 import numpy as np
 import pytest
 
+from shiftcast.data.download.inventory import check, inspect
 from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.states import check, inspect
 from shiftcast.errors import DataError
 
 
@@ -64,7 +64,7 @@ def test_fingerprints_are_kept_by_size_and_time(tiny, monkeypatch):
     def never(*_):
         raise AssertionError("read again")
 
-    monkeypatch.setattr("shiftcast.data.states.fingerprint_of", never)
+    monkeypatch.setattr("shiftcast.data.download.inventory.fingerprint_of", never)
     assert inspect(card, tiny.store) == first
     os.utime(tiny.store.folder / "tiny/labels.npy")
     with pytest.raises(AssertionError, match="read again"):
@@ -90,7 +90,9 @@ def test_a_card_that_reads_otherwise_is_not_answered_from_memory(tiny, changes, 
     fill(tiny.store.folder / "tiny", tiny)
     inspect(tiny.card(), tiny.store)
     reads = []
-    monkeypatch.setattr("shiftcast.data.states.fingerprint_of", lambda *_: reads.append(1) or "0" * 64)
+    monkeypatch.setattr(
+        "shiftcast.data.download.inventory.fingerprint_of", lambda *_: reads.append(1) or "0" * 64
+    )
     inspect(tiny.card(title="another", citation="c2"), tiny.store)
     assert not reads
     inspect(tiny.card(**changes), tiny.store)

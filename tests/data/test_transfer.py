@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shiftcast.cards import Download
-from shiftcast.data import transfer as transfers
-from shiftcast.data.download import fetch
+from shiftcast.cards.dataset import Download
+from shiftcast.data.download import transfer as transfers
+from shiftcast.data.download.fetch import fetch
 from shiftcast.data.partial import Origin, Partial
 from shiftcast.errors import DataError
 
@@ -277,9 +277,9 @@ def test_no_room_is_said_before_anything_comes(server, get, monkeypatch):
 CHILD = """
 import sys
 from pathlib import Path
-from shiftcast.cards import Download
-from shiftcast.data.download import fetch
-from shiftcast.data.transfer import Patience
+from shiftcast.cards.dataset import Download
+from shiftcast.data.download.fetch import fetch
+from shiftcast.data.download.transfer import Patience
 
 class Quiet:
     def note(self, text): pass

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shiftcast.data.unpack import Limits, unpack
+from shiftcast.data.download.unpack import Limits, unpack
 from shiftcast.errors import DataError, ShiftcastError
 
 GOOD = {"set/a.npy": b"one", "set/b/c.npy": b"two" * 500, "set/notes.txt": b"no", "other/a.npy": b"no"}

@@ -11,16 +11,16 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from shiftcast.engines.local import Options
+from shiftcast.engines.contract import Options
 from shiftcast.engines.local import run_suite as run_locally
 from shiftcast.errors import InvalidInputError, TrainingError
-from shiftcast.locks import Holder
-from shiftcast.runs import RunFolder
+from shiftcast.runs.folder import RunFolder
+from shiftcast.util.locks import Holder
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'shiftcast[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from shiftcast.engines import cluster as engine  # noqa: E402
+from shiftcast.engines import ray_cluster as engine  # noqa: E402
 
 # Ray itself leaves log files open in its older versions, and tells of changes to come.
 pytestmark = [
@@ -246,7 +246,7 @@ def test_a_time_budget_stops_runs_between_epochs(run, workspace, caches, tmp_pat
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(run, workspace, tiny_data, tmp_path):
-    from shiftcast.training import work
+    from shiftcast.training import run as work
 
     suite = workspace.suite("tiny")
     lock = work.plan_job(workspace, suite, suite.scored_runs()[2], "scored", tiny_data, "cpu", 1).lock

@@ -23,15 +23,17 @@ import torch
 
 import shiftcast.training
 from made_up import make_workspace
+from shiftcast.board.assemble import score_suite
 from shiftcast.data.label_views import LabelView
 from shiftcast.engines import local
-from shiftcast.engines.local import Options, choose_runs, run_suite
-from shiftcast.engines.single import add_label_views
+from shiftcast.engines.contract import Options, choose_runs
+from shiftcast.engines.local import run_suite
+from shiftcast.engines.one_run import add_label_views
 from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from shiftcast.estimators import official_estimators
-from shiftcast.locks import Holder
-from shiftcast.runs import LabelViewAccuracy, RunFolder
-from shiftcast.scoring import score_suite
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.record import LabelViewAccuracy
+from shiftcast.util.locks import Holder
 
 COMMAND = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 
@@ -282,7 +284,7 @@ def test_a_card_that_one_recipe_does_not_suit_is_trained_by_the_other(workspace,
 
 
 def test_memory_that_does_not_suffice_ends_one_run(workspace, tmp_path, monkeypatch):
-    from shiftcast.training import work
+    from shiftcast.training import run as work
 
     real = work.train
 
@@ -485,7 +487,7 @@ def test_notes_of_other_processes_are_passed_on(workspace, tmp_path):
 
 
 def lock_of(workspace, data, number):
-    from shiftcast.training import work
+    from shiftcast.training import run as work
 
     suite = workspace.suite("tiny")
     key = suite.scored_runs()[number]

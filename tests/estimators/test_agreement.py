@@ -11,9 +11,9 @@ from scipy.stats import norm
 
 from shiftcast.errors import RequirementError
 from shiftcast.estimators import GDE, ALineD, ALineS
-from shiftcast.estimators.agreement import pairwise_agreement
 from shiftcast.predictions import Predictions
-from shiftcast.testing import make_predictions
+from shiftcast.statistics.agreement import pairwise_agreement
+from shiftcast.synthetic import make_predictions
 
 
 def two_class(predicted: list[int], labels: list[int] | None = None, **models: object) -> Predictions:

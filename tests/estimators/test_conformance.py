@@ -19,7 +19,8 @@ from shiftcast.estimators import (
     official_estimators,
 )
 from shiftcast.predictions import Predictions
-from shiftcast.testing import check_estimator, make_predictions
+from shiftcast.synthetic import make_predictions
+from shiftcast.testing import check_estimator
 
 OFFICIAL = official_estimators()
 VARIANTS: dict[str, Estimator] = {

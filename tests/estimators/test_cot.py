@@ -11,9 +11,10 @@ from scipy.sparse import csr_array
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import COT, COTT, AverageConfidence, transport
-from shiftcast.estimators.coupling import sent_probabilities
-from shiftcast.predictions import Predictions, softmax
-from shiftcast.testing import make_predictions
+from shiftcast.predictions import Predictions
+from shiftcast.statistics.transport import sent_probabilities
+from shiftcast.synthetic import make_predictions
+from shiftcast.util.arrays import softmax
 
 
 def programme(probabilities, shares):

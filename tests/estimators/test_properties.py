@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import official_estimators
-from shiftcast.predictions import Predictions, softmax
+from shiftcast.predictions import Predictions
+from shiftcast.util.arrays import softmax
 
 OFFICIAL = official_estimators()
 SMOOTH = (

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from shiftcast.estimators import official_estimators
-from shiftcast.predictions import Predictions, softmax
+from shiftcast.predictions import Predictions
+from shiftcast.util.arrays import softmax
 
 CLASSES = 5
 N = 20_000

@@ -34,11 +34,13 @@ def main() -> None:
     import shiftcast.cli.report
     import shiftcast.cli.submit
     import shiftcast.engines.local
-    import shiftcast.locks
-    import shiftcast.training.work
-    from shiftcast.files import source_hash
+    import shiftcast.training.run
+    import shiftcast.util.locks
+    from shiftcast.util.hashing import source_hash
 
-    shiftcast.locks.TAKEOVER_SECONDS = 0.5  # what a kill between a lock and its name would cost: ten seconds
+    shiftcast.util.locks.TAKEOVER_SECONDS = (
+        0.5  # what a kill between a lock and its name would cost: ten seconds
+    )
     source_hash()  # the same in every child, whoever edits the package meanwhile
     print(json.dumps("ready"), flush=True)  # noqa: T201
     for line in sys.stdin:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from shiftcast.locks import TAKEOVER_SECONDS, locked
+from shiftcast.util.locks import TAKEOVER_SECONDS, locked
 
 DAY, YEAR = 86_400.0, 365 * 86_400.0
 JUMPS = [0.0, -DAY, 3600.0, -YEAR, YEAR, 0.0, 1e-3]
@@ -34,7 +34,7 @@ def test_a_lock_that_names_nobody_is_taken_over_whatever_its_time(tmp_path, monk
     for left in (path, tmp_path / "run.lock.takeover"):
         left.touch()
         os.utime(left, (time.time() + offset,) * 2)
-    monkeypatch.setattr("shiftcast.locks.time.sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr("shiftcast.util.locks.time.sleep", lambda _: pytest.fail("it waits"))
     with locked(path, pytest.fail):
         assert path.read_bytes()
     assert not list(tmp_path.iterdir())

@@ -9,13 +9,13 @@ import sys
 import pytest
 
 from shiftcast.cli import page
-from shiftcast.files import sweep, write_atomic
-from shiftcast.locks import locked
+from shiftcast.util.files import sweep, write_atomic
+from shiftcast.util.locks import locked
 
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from shiftcast.files import write_atomic
+from shiftcast.util.files import write_atomic
 os.fsync = lambda _: (print("writing", flush=True), time.sleep(60))
 write_atomic(Path(sys.argv[1]), "mine")
 """
@@ -82,7 +82,7 @@ def test_a_lock_that_a_full_disk_does_not_let_say_whose_it_is_is_given_back(tmp_
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("shiftcast.locks.os.fdopen", full)
+    monkeypatch.setattr("shiftcast.util.locks.os.fdopen", full)
     with pytest.raises(OSError, match="No space"), locked(tmp_path / "run.lock", print):
         pass
     assert names(tmp_path) == []

@@ -26,17 +26,23 @@ import pandas as pd
 from safetensors.numpy import save
 
 from made_up import make_workspace
-from shiftcast.cards import ArchitectureCard, ClassicalCard, DatasetCard, FitRecipe, Recipe, Suite, read_card
-from shiftcast.checks import looks_like_probabilities
+from shiftcast.cards.architecture import ArchitectureCard, ClassicalCard
+from shiftcast.cards.base import read_card
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.cards.recipe import FitRecipe, Recipe
+from shiftcast.cards.suite import Suite
+from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.errors import RunError, ShiftcastError
-from shiftcast.files import sha256
-from shiftcast.ledger import Ledger, read_ledger
-from shiftcast.own_files import attach, in_order, read_set
+from shiftcast.estimate.inputs import attach, in_order, read_set
 from shiftcast.predictions import Predictions
-from shiftcast.reported import import_run, make_claim
-from shiftcast.runs import DatasetUsed, RunFolder, StoredSet, decode_predictions, encode_predictions
-from shiftcast.submission.inspect import Inspection, expected_of
-from shiftcast.submission.tree import Place
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.layout import Place
+from shiftcast.runs.ledger import Ledger, read_ledger
+from shiftcast.runs.outputs import StoredSet, decode_predictions, encode_predictions
+from shiftcast.submission.create import import_run, make_claim
+from shiftcast.submission.inspect_run import Inspection, expected_of
+from shiftcast.util.arrays import looks_like_probabilities
+from shiftcast.util.hashing import sha256
 
 TESTS = Path(__file__).parents[1]
 REPOSITORY = TESTS.parent

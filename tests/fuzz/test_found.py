@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shiftcast.cards import Recipe, read_card
+from shiftcast.cards.base import read_card
+from shiftcast.cards.recipe import Recipe
 from shiftcast.errors import CardError, InvalidInputError
-from shiftcast.own_files import read_set
-from shiftcast.reported import import_run, make_claim
+from shiftcast.estimate.inputs import read_set
+from shiftcast.submission.create import import_run, make_claim
 
 
 def test_a_number_of_thousands_of_digits_is_no_toml(tmp_path):

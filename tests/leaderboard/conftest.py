@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shiftcast.cards import Suite
-from shiftcast.scores import SuiteScores
+from shiftcast.board.tables import SuiteScores
+from shiftcast.cards.suite import Suite
 from shiftcast.scoring.conformal import with_conformal
 
 ESTIMATORS = {

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from shiftcast.leaderboard.board import details, estimator_board, terminal_tables
+from shiftcast.board.estimators import details, estimator_board, terminal_tables
 
 
 def rows_of(scores, estimator, natural, protocol="official"):

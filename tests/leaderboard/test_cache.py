@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from shiftcast import scoring
+from shiftcast.board import assemble as scoring
 from shiftcast.cli.board import check_leaderboard, write_leaderboard
 from shiftcast.errors import CheckFailedError
 from shiftcast.leaderboard import cache
-from shiftcast.ledger import read_ledger
+from shiftcast.runs.ledger import read_ledger
 from shiftcast.workspace import Workspace, cache_folder
 
 

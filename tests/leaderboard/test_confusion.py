@@ -6,12 +6,14 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
+from shiftcast.analysis.halves import SHARED_COLUMNS
+from shiftcast.analysis.ranking import RANK_COLUMNS
 from shiftcast.analysis.tables import ConfusionTables
-from shiftcast.leaderboard.confusion import render_confusion
-from shiftcast.leaderboard.confusion_figures import confusion_figures, shown_sets
+from shiftcast.leaderboard.confusion_page import render_confusion
+from shiftcast.leaderboard.figures.confusion_data import confusion_figures, shown_sets
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.pages import check, write
-from shiftcast.scores import ENSEMBLE_COLUMNS, RANK_COLUMNS, SHARED_COLUMNS
 
 
 def sets_table(difference=0.1):

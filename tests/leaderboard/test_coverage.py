@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shiftcast.leaderboard.board import kept, kind_rows
+from shiftcast.board.estimators import kept, kind_rows
 from shiftcast.leaderboard.coverage import coverage_by, coverage_table
 from shiftcast.leaderboard.ranks import first_places
 

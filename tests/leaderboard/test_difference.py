@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shiftcast.leaderboard.difference import (
+from shiftcast.board.changes import (
     BEYOND,
     FEW,
     GONE,

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 
+from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
 from shiftcast.leaderboard.ensembles import ensemble_kinds
-from shiftcast.scores import ENSEMBLE_COLUMNS
 
 NAN = float("nan")
 ROWS = [

@@ -7,15 +7,16 @@ import matplotlib as mpl
 import pytest
 from scipy.stats import linregress, norm
 
-from shiftcast.files import hash_of
-from shiftcast.leaderboard.drawing import percent_ticks
-from shiftcast.leaderboard.figures import (
+from shiftcast.leaderboard.figures.axes import percent_ticks
+from shiftcast.leaderboard.figures.board_data import (
     estimators_data,
     figures,
     lines_data,
     predicted_data,
 )
-from shiftcast.leaderboard.picture import figure_hash
+from shiftcast.leaderboard.figures.draw import draw
+from shiftcast.leaderboard.figures.picture import figure_hash
+from shiftcast.util.hashing import hash_of
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def drawn(scores):
 
 
 def svgs(scores):
-    return {name: picture.svg() for name, picture in figures(scores).items()}
+    return {name: draw(picture) for name, picture in figures(scores).items()}
 
 
 def words(svg):
@@ -91,14 +92,14 @@ def test_lines_go_through_plain_recipes(scores):
         x, y = zip(*points, strict=True)
         line = linregress(norm.ppf(x), norm.ppf(y))
         assert panel["line"] == pytest.approx([line.slope, line.intercept, line.rvalue**2], abs=1e-5)
-    assert any("hollow" in text for text in words(figures(bent)["ood-vs-id"].svg()))
+    assert any("hollow" in text for text in words(draw(figures(bent)["ood-vs-id"])))
     assert not any("bent" in panel for panel in lines_data(scores)["panels"])
 
 
 def test_two_runs_draw_no_line(make_scores):
     scores = make_scores(architectures=("net-a", "net-b"), seeds=(0,), natural=("photos",), transforms=())
     assert [panel["line"] for panel in lines_data(scores)["panels"]] == [None]
-    assert "no line" in words(figures(scores)["ood-vs-id"].svg())
+    assert "no line" in words(draw(figures(scores)["ood-vs-id"]))
 
 
 def test_many_groups_are_all_named(make_scores):
@@ -111,7 +112,7 @@ def test_many_groups_are_all_named(make_scores):
 
 def test_names_are_neither_markup_nor_mathematics(scores):
     table = scores.table.replace({"estimator": {"ATC": "<b>$x$</b>&"}})
-    svg = figures(dataclasses.replace(scores, table=table))["estimators"].svg()
+    svg = draw(figures(dataclasses.replace(scores, table=table))["estimators"])
     assert "<b>$x$</b>&" in words(svg)
 
 

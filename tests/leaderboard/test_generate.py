@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from shiftcast.leaderboard.board import estimator_board
+from shiftcast.board.estimators import estimator_board
+from shiftcast.estimate.board_errors import FILE as RESIDUALS
+from shiftcast.estimate.board_errors import board_errors
+from shiftcast.leaderboard.figures.draw import draw
 from shiftcast.leaderboard.generate import generate, tidy_csv
 from shiftcast.leaderboard.pages import check, write
-from shiftcast.residuals import FILE as RESIDUALS
-from shiftcast.residuals import board_errors
 
 PAGE = Path("leaderboard.md")
 FIGURES = Path("results/sample/figures")
@@ -142,7 +143,7 @@ def test_a_missing_file_is_found(files, written, name):
 def test_a_left_over_picture_is_found_and_removed(files, written, folder):
     old = written / folder / "old.svg"
     old.parent.mkdir(parents=True, exist_ok=True)
-    old.write_text(files[FIGURES / "estimators.svg"].svg())
+    old.write_text(draw(files[FIGURES / "estimators.svg"]))
     assert check(files, written) == [f"{(folder / 'old.svg').as_posix()}: left over; nothing makes it"]
     write(files, written)
     assert check(files, written) == []

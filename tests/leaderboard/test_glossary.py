@@ -19,7 +19,7 @@ def test_estimators_of_others_are_named_without_a_word_and_inject_nothing():
 
 
 def test_the_page_says_what_the_headline_is(scores):
-    from shiftcast.leaderboard.markdown import render_section
+    from shiftcast.leaderboard.suite_section import render_section
 
     page = render_section(scores, {})
     assert "What each estimator and track is" in page

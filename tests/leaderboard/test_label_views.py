@@ -4,9 +4,9 @@ import dataclasses
 
 import pandas as pd
 
+from shiftcast.board.tables import LABEL_VIEW_COLUMNS
 from shiftcast.leaderboard.label_views import label_views
-from shiftcast.leaderboard.markdown import render_section
-from shiftcast.scores import LABEL_VIEW_COLUMNS
+from shiftcast.leaderboard.suite_section import render_section
 
 GIVEN = {"net-x": 0.80, "net-y": 0.79, "net-z": 0.60}
 

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from shiftcast.leaderboard.markdown import render_section
+from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
+from shiftcast.analysis.ranking import RANK_COLUMNS
+from shiftcast.board.tables import VIEW_COLUMNS
 from shiftcast.leaderboard.pages import render_board
-from shiftcast.scores import ENSEMBLE_COLUMNS, RANK_COLUMNS, VIEW_COLUMNS
+from shiftcast.leaderboard.suite_section import render_section
 
 
 @pytest.fixture(scope="module")

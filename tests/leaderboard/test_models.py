@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import linregress, norm
 
-from shiftcast.leaderboard.models import model_board, model_groups, withheld
+from shiftcast.board.models import model_board, model_groups, withheld
 
 
 def shares(scores):

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shiftcast.board.assemble import score_suite
+from shiftcast.board.tables import REPORTED_COLUMNS
 from shiftcast.leaderboard.generate import generate
-from shiftcast.leaderboard.markdown import render_section
-from shiftcast.leaderboard.reported import self_reported
-from shiftcast.reported import import_run, make_claim
-from shiftcast.runs import RunFolder
-from shiftcast.scores import REPORTED_COLUMNS
-from shiftcast.scoring import score_suite
+from shiftcast.leaderboard.self_reported import self_reported
+from shiftcast.leaderboard.suite_section import render_section
+from shiftcast.runs.folder import RunFolder
 from shiftcast.statistics import wilson
+from shiftcast.submission.create import import_run, make_claim
 
 TEST = "test-set"
 RIGHT = {TEST: 3_600, "photos": 1_500, "sketches": 1_000}

@@ -4,8 +4,8 @@ import dataclasses
 
 import pandas as pd
 
+from shiftcast.board.tables import SEED_COLUMNS
 from shiftcast.leaderboard.seeds import seed_spreads
-from shiftcast.scores import SEED_COLUMNS
 
 
 def test_few_seeds_have_no_table(scores):

@@ -2,17 +2,8 @@ import math
 
 import pytest
 
-from shiftcast.leaderboard.text import (
-    BLANK,
-    count,
-    escape,
-    interval,
-    percent,
-    points,
-    predicted,
-    signed,
-    table,
-)
+from shiftcast.leaderboard.markup import escape, table
+from shiftcast.util.text import BLANK, count, interval, percent, points, predicted, signed
 
 
 @pytest.mark.parametrize(

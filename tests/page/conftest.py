@@ -16,9 +16,9 @@ import pytest
 from made_up import make_workspace
 from shiftcast.cli.page import write_page
 from shiftcast.data.loading import load_suite
-from shiftcast.page.outputs import NotableImage, Outputs, SetImages, answers
-from shiftcast.page.section import Section
-from shiftcast.page.site import site, vega_bundle, write_site
+from shiftcast.site.build import site, vega_bundle, write_site
+from shiftcast.site.outputs import NotableImage, Outputs, SetImages, answers
+from shiftcast.site.suite import Section
 
 TESTS = Path(__file__).parents[1]
 CHROMIUM = os.environ.get("SHIFTCAST_CHROMIUM") or shutil.which("chromium")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from shiftcast.leaderboard.board import estimator_board
-from shiftcast.page.drop import decompose
-from shiftcast.page.outputs import answers, read_outputs
-from shiftcast.page.rows import estimator_rows, estimator_shifts, shift_rows
-from shiftcast.page.suite_data import UNITS, suite_data
-from shiftcast.pool import read_pool
-from shiftcast.predictions import softmax
+from shiftcast.board.estimators import estimator_board
+from shiftcast.runs.reading import read_pool
+from shiftcast.site.chart_data import UNITS, suite_data
+from shiftcast.site.outputs import answers, read_outputs
+from shiftcast.site.rows import estimator_rows, estimator_shifts, shift_rows
+from shiftcast.statistics.decomposition import decompose
+from shiftcast.util.arrays import softmax
 
 
 def test_the_parts_of_a_drop_add_up_to_it():

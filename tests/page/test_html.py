@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from shiftcast.page.html import Html, script_json, script_text, slugs, tag
+from shiftcast.site.html import Html, script_json, script_text, slugs, tag
 
 HOSTILE = '"><img src=x onerror="hacked()">&</script><script>hacked()</script>\u2028\u2029\u202e'
 

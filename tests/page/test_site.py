@@ -12,17 +12,17 @@ import pytest
 
 from shiftcast.cli.page import write_page
 from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
-from shiftcast.page import make
-from shiftcast.page.captions import CAPTIONS
-from shiftcast.page.charts import specs
-from shiftcast.page.html import script_text
-from shiftcast.page.images import may_be_shown
-from shiftcast.page.section import Section
-from shiftcast.page.site import previous, site, vega_bundle, write_site
+from shiftcast.site import make
+from shiftcast.site.build import previous, site, vega_bundle, write_site
+from shiftcast.site.captions import CAPTIONS
+from shiftcast.site.charts import specs
+from shiftcast.site.html import script_text
+from shiftcast.site.images import may_be_shown
+from shiftcast.site.suite import Section
 from shiftcast.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
-CSS = REPOSITORY / "benchmark/shiftcast/page/assets/page.css"
+CSS = REPOSITORY / "benchmark/shiftcast/site/assets/page.css"
 OUTSIDE = re.compile(r"""(?:src|href)=["']?(?:https?:)?//|@import|url\(""")
 
 
@@ -207,7 +207,7 @@ def test_only_sets_of_open_licences_are_shown():
 def test_making_pages_imports_no_torch_and_help_imports_no_charts():
     code = (
         "import sys, contextlib, io\n"
-        "import shiftcast.cli.page, shiftcast.page.site\n"
+        "import shiftcast.cli.page, shiftcast.site.build\n"
         "assert not {'torch', 'timm', 'vl_convert', 'matplotlib'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

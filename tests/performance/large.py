@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from made_up import write_made_up
-from shiftcast.data.loading import base_index
-from shiftcast.files import sha256
-from shiftcast.runs import DatasetUsed, store_logits
+from shiftcast.data.fingerprints import DatasetUsed
+from shiftcast.data.sampling import base_index
+from shiftcast.runs.outputs import store_logits
+from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]

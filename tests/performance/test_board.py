@@ -50,7 +50,7 @@ tell()
 LARGE_MEBIBYTES = 2048
 LARGE = """
 from shiftcast.estimators import official_estimators
-from shiftcast.scoring import suite
+from shiftcast.board import assemble as suite
 from shiftcast.cli import main
 
 chosen = official_estimators()

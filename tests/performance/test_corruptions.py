@@ -7,7 +7,7 @@ import sys
 MEMORY = """
 import json, resource
 import numpy as np
-from shiftcast.data.regenerate import regenerate
+from shiftcast.data.corruptions.measure import regenerate
 images = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3), dtype=np.uint8)
 for _ in regenerate(images, np.zeros(10_000, int), ["glass_blur", "elastic_transform", "zoom_blur"], [5]):
     pass

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import ot
 from shiftcast.estimators import transport
-from shiftcast.predictions import softmax
+from shiftcast.util.arrays import softmax
 
 def problems():  # noise with equal classes, and a shifted set of a good network
     random = np.random.default_rng(0)
@@ -37,7 +37,7 @@ LARGE = """
 import json, resource
 import numpy as np
 from shiftcast.estimators import transport
-from shiftcast.predictions import softmax
+from shiftcast.util.arrays import softmax
 
 random = np.random.default_rng(0)
 labels = random.integers(0, 1000, 50_000)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shiftcast.board.assemble import score_suite
 from shiftcast.estimators import official_estimators
-from shiftcast.pool import read_pool
-from shiftcast.runs import FiledOutputs, RunFolder
-from shiftcast.scoring import score_suite
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.outputs import FiledOutputs
+from shiftcast.runs.reading import read_pool
 from shiftcast.scoring.rows import score_pool
 
 make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]

@@ -73,7 +73,7 @@ SCORE = """
 import sys
 from pathlib import Path
 from shiftcast.estimators import official_estimators
-from shiftcast.scoring import score_suite
+from shiftcast.board.assemble import score_suite
 from shiftcast.workspace import Workspace
 
 root, count = Path(sys.argv[1]), int(sys.argv[2])

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from shiftcast.analysis.tables import ConfusionTables
-from shiftcast.page.images import data_uri
-from shiftcast.page.outputs import SHOWN_IMAGES, NotableImage, Outputs, SetImages, answers
-from shiftcast.page.section import Section
-from shiftcast.page.site import site, vega_bundle, write_site
+from shiftcast.site.build import site, vega_bundle, write_site
+from shiftcast.site.images import data_uri
+from shiftcast.site.outputs import SHOWN_IMAGES, NotableImage, Outputs, SetImages, answers
+from shiftcast.site.suite import Section
 
 build = runpy.run_path(str(Path(__file__).parents[1] / "leaderboard" / "conftest.py"))["build"]
 

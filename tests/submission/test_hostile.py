@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shiftcast.files import printable, sha256
-from shiftcast.leaderboard.text import escape
+from shiftcast.leaderboard.markup import escape
 from shiftcast.submission import validate
-from shiftcast.tensors import read_claims
+from shiftcast.util.hashing import sha256
+from shiftcast.util.safetensors_header import read_claims
+from shiftcast.util.text import printable
 
 MEBIBYTES = 200
 WATCH = """

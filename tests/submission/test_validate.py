@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.files import sha256
-from shiftcast.ledger import read_ledger
-from shiftcast.runs import RunFolder, encode_predictions, true_ranks
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.ledger import read_ledger
+from shiftcast.runs.outputs import encode_predictions, true_ranks
 from shiftcast.submission import need_logits, validate
+from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
 
@@ -340,7 +341,7 @@ def test_trained_runs_are_checked_as_well(workspace, make_results, tmp_path):
 
 
 def test_a_self_reported_run_beside_trained_ones_shows_its_row(workspace, make_results, tmp_path):
-    from shiftcast.reported import import_run, make_claim
+    from shiftcast.submission.create import import_run, make_claim
 
     results = make_results()
     sets = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read()[1]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from shiftcast.cards import RandAugmentSpec, Recipe
+from shiftcast.cards.recipe import RandAugmentSpec, Recipe
 from shiftcast.errors import TrainingError
 from shiftcast.training.augment import Mixing, RandAugment, noisy, operations, training_set
 from shiftcast.training.loop import derive_seeds

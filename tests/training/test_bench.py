@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from shiftcast.cards import ArchitectureCard, Recipe
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.cards.recipe import Recipe
 from shiftcast.errors import InvalidInputError, TrainingError
-from shiftcast.training import bench
-from shiftcast.training.bench import (
+from shiftcast.training import speed as bench
+from shiftcast.training.loop import deterministic
+from shiftcast.training.resident import ResidentImages, normalise
+from shiftcast.training.speed import (
     ARMS,
     LIMIT,
     OUR_STEP,
@@ -24,8 +27,6 @@ from shiftcast.training.bench import (
     measure_training,
     random_images,
 )
-from shiftcast.training.loop import deterministic
-from shiftcast.training.resident import ResidentImages, normalise
 
 CARD = ArchitectureCard(
     name="x", timm="test_resnet", family="x", title="", citation="", parameters=1, feature_map=[1, 2]

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from shiftcast.cards import RunKey, card_hash, recipe_hash
+from shiftcast.cards.architecture import card_hash
+from shiftcast.cards.recipe import recipe_hash
+from shiftcast.cards.suite import RunKey
 from shiftcast.errors import InvalidInputError, RunError, TrainingError, UnknownNameError
-from shiftcast.runs import RunFolder, Seeds
-from shiftcast.training import work
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.record import Seeds
+from shiftcast.training import run as work
 from shiftcast.training.augment import training_set
 from shiftcast.training.checkpoints import (
     Checkpoint,
@@ -25,9 +28,9 @@ from shiftcast.training.checkpoints import (
     read_manifest,
     verify,
 )
-from shiftcast.training.classify import classifier, load_network
 from shiftcast.training.evaluate import evaluate
-from shiftcast.training.models import build_model
+from shiftcast.training.inference import classifier, load_network
+from shiftcast.training.network import build_model
 from shiftcast.training.resident import ResidentImages
 from shiftcast.workspace import Workspace, cache_folder
 

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from shiftcast.cards import ClassicalCard, RunKey, card_hash, read_card
-from shiftcast.engines.local import Options, run_suite
+from shiftcast.board.assemble import score_suite
+from shiftcast.cards.architecture import ClassicalCard, card_hash
+from shiftcast.cards.base import read_card
+from shiftcast.cards.suite import RunKey
+from shiftcast.engines.contract import Options
+from shiftcast.engines.local import run_suite
 from shiftcast.errors import CardError, InvalidInputError, TrainingError
 from shiftcast.estimators import official_estimators
-from shiftcast.runs import RunFolder
-from shiftcast.scoring import score_suite
+from shiftcast.runs.folder import RunFolder
 from shiftcast.training.classical import FLOOR, Classical
-from shiftcast.training.classify import classifier
-from shiftcast.training.work import plan_job
+from shiftcast.training.inference import classifier
+from shiftcast.training.run import plan_job
 from shiftcast.workspace import Workspace, find_workspace
 
 CONTROLS = [card for card in find_workspace().architectures.values() if isinstance(card, ClassicalCard)]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from shiftcast.cards import ArchitectureCard
+from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.training import evaluate as evaluation
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import seeded_model
-from shiftcast.training.models import logits_of
+from shiftcast.training.network import logits_of
 
 MEAN, STD = (120.0, 125.0, 130.0), (60.0, 61.0, 62.0)
 CARD = ArchitectureCard(

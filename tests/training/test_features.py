@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from shiftcast.cards import Suite
-from shiftcast.data.loading import base_index
-from shiftcast.data.sampling import stratified_halves
+from shiftcast.cards.suite import Suite
+from shiftcast.data.sampling import base_index, stratified_halves
 from shiftcast.estimators.features import dispersion, frechet_distance
-from shiftcast.training import work
+from shiftcast.training import run as work
 from shiftcast.training.features import FeatureScores
 
 LABELS = np.arange(1200) % 10

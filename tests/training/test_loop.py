@@ -7,20 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from shiftcast.cards import ArchitectureCard, RandAugmentSpec, Recipe
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.cards.recipe import RandAugmentSpec, Recipe
 from shiftcast.errors import TrainingError
 from shiftcast.training import loop
 from shiftcast.training.augment import training_set
-from shiftcast.training.loop import (
-    build_optimiser,
-    derive_seeds,
-    learning_rate,
-    load_checkpoint,
-    seeded_model,
-    train,
-)
-from shiftcast.training.models import logits_of, out_of_memory
+from shiftcast.training.loop import build_optimiser, derive_seeds, learning_rate, seeded_model, train
+from shiftcast.training.network import logits_of, out_of_memory
 from shiftcast.training.resident import ResidentImages
+from shiftcast.training.saved import load_checkpoint
 
 RECIPE = Recipe(
     name="tiny",

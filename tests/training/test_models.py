@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from shiftcast.cards import ArchitectureCard, Recipe, read_card
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.cards.base import read_card
+from shiftcast.cards.recipe import Recipe
 from shiftcast.errors import CardError
 from shiftcast.training.loop import seeded_model
-from shiftcast.training.models import build_model, check_resolutions, count_parameters, logits_of, measure
+from shiftcast.training.network import build_model, check_resolutions, count_parameters, logits_of, measure
 
 CARDS = [
     path

@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from shiftcast.cards import ArchitectureCard, RunKey
-from shiftcast.engines.local import Options, run_suite
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.cards.suite import RunKey
+from shiftcast.engines.contract import Options
+from shiftcast.engines.local import run_suite
 from shiftcast.errors import TrainingError
-from shiftcast.runs import RunFolder
-from shiftcast.signals import WITHOUT_VIEWS, decode_signals
-from shiftcast.training import probes, work
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.signals import WITHOUT_VIEWS, decode_signals
+from shiftcast.training import probes
+from shiftcast.training import run as work
 from shiftcast.training import signals as taking
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import seeded_model
-from shiftcast.training.models import build_model, logits_of
+from shiftcast.training.network import build_model, logits_of
 from shiftcast.training.probes import Probes, depths, pooled, probed_blocks
 from shiftcast.training.resident import ResidentImages, normalise
 from shiftcast.training.snapshots import Snapshots, learned_epochs

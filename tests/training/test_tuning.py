@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from shiftcast.cards import ArchitectureCard, Recipe
-from shiftcast.data.layouts import Images
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.cards.recipe import Recipe
+from shiftcast.data.readers.layouts import Images
 from shiftcast.errors import InvalidInputError
 from shiftcast.training.tuning import hold_out, try_rates
 

@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shiftcast.analysis.confusion import Confusion
-from shiftcast.predictions import Floats
 from shiftcast.statistics import (
     DRAWS,
     draw_weights,
@@ -24,6 +23,7 @@ from shiftcast.statistics import (
     percentile_interval,
     probit,
 )
+from shiftcast.util.types import Floats
 
 RIVALS = ("NoShift", "IM", "AgreementShift", "OwnLabelPartition")
 PARTITION = "ConfusionPartition"

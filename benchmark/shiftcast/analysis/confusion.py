@@ -7,12 +7,12 @@ from functools import cache, cached_property, lru_cache
 import numpy as np
 import pandas as pd
 
-from shiftcast.data.loading import base_index
+from shiftcast.data.sampling import base_index
 from shiftcast.difficulty import difficulty, largest_score
-from shiftcast.files import sha256
-from shiftcast.pool import Pool, StoredRun
-from shiftcast.predictions import Floats, Integers
+from shiftcast.runs.suite_runs import Pool, StoredRun
 from shiftcast.statistics import DRAWS, drawn_sums, group_sums, image_groups
+from shiftcast.util.hashing import sha256
+from shiftcast.util.types import Floats, Integers
 
 HIGH = 0.9
 """Images above this quantile of the in-distribution score are of high confusion."""

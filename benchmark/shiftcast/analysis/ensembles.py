@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from shiftcast.analysis.sensitivity import ErrorTable, neighbours
-from shiftcast.cards import RunKey, StudiedEnsemble
+from shiftcast.cards.suite import RunKey, StudiedEnsemble
 from shiftcast.difficulty.scores import on_grid
-from shiftcast.pool import Pool, StoredRun
-from shiftcast.scores import ENSEMBLE_COLUMNS
+from shiftcast.runs.suite_runs import Pool, StoredRun
 
 LARGEST = 12
 """Members up to which sizes are tried one by one."""
@@ -68,3 +67,9 @@ def ensemble_study(pool: Pool) -> pd.DataFrame:
             errors = table.errors_by(exact, rings)
             rows.append((one.name, one.title, part, size, *figures, *errors, len(judged)))
     return pd.DataFrame(rows, columns=list(ENSEMBLE_COLUMNS))
+
+
+ENSEMBLE_COLUMNS = (
+    *("ensemble", "title", "part", "size", "accuracy", "disagreement"),
+    *("natural_mae", "natural_bias", "synthetic_mae", "synthetic_bias", "judged"),
+)

@@ -14,10 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shiftcast.analysis.confusion import Confusion
-from shiftcast.pool import StoredRun
-from shiftcast.predictions import Floats
-from shiftcast.scores import SHARED_COLUMNS
+from shiftcast.runs.suite_runs import StoredRun
 from shiftcast.statistics import percentile_interval
+from shiftcast.util.types import Floats
 
 PAIRS = ("same half", "other half", "other network")
 LEVELS = ("low", "high")
@@ -113,3 +112,9 @@ def _ratio(part: Floats | float, whole: Floats | float) -> Floats:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     found: Floats = np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
     return found
+
+
+SHARED_COLUMNS = (
+    *("set", "level", "pairs", "errors", "share", "low", "high"),
+    *("difference", "difference_low", "difference_high"),
+)

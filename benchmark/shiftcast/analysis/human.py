@@ -19,9 +19,9 @@ from shiftcast.analysis.confusion import Confusion
 from shiftcast.data.label_views import REVIEWERS_NEEDED, read_reviews, read_shares
 from shiftcast.difficulty import KINDS, difficulty
 from shiftcast.errors import DataError, MissingDataError
-from shiftcast.files import hash_of
-from shiftcast.predictions import Floats, Integers
 from shiftcast.statistics import DRAWS, percentile_interval, ranks, spearman
+from shiftcast.util.hashing import hash_of
+from shiftcast.util.types import Floats, Integers
 
 PROBABILITIES = "cifar10h-probs.npy"
 REVIEWED = "cifar10_mturk.json"

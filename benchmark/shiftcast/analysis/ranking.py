@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from shiftcast.analysis.claims import Resampled
-from shiftcast.files import sha256
-from shiftcast.predictions import Floats
-from shiftcast.scores import RANK_COLUMNS
 from shiftcast.statistics import bootstrap_p, draw_weights, holm, percentile_interval, rank_intervals
+from shiftcast.util.hashing import sha256
+from shiftcast.util.types import Floats
 
 FEWEST_GROUPS = 6
 """Shifts from which they are resampled as well; below, figures are conditional on these."""
@@ -111,3 +110,9 @@ def ranking(
             difference = float(points[base] - points[place])
             rows[names[place]] |= {"difference": difference, "low": low, "high": high, "p": float(p_value)}
     return pd.DataFrame(list(rows.values()), columns=list(RANK_COLUMNS))
+
+
+RANK_COLUMNS = (
+    *("estimator", "track", "mae", "mae_low", "mae_high", "rank_low", "rank_high"),
+    *("difference", "low", "high", "p"),
+)

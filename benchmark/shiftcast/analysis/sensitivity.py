@@ -16,14 +16,15 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from shiftcast.cards import Target
+from shiftcast.cards.suite import Target
 from shiftcast.difficulty import KINDS, largest_score
 from shiftcast.difficulty.scores import DECIMALS, OF_MEAN, mean_on_grid, on_grid
 from shiftcast.estimators.bins import bin_index, merge_bins
 from shiftcast.estimators.partition import ConfusionPartition
-from shiftcast.pool import Pool, StoredRun
-from shiftcast.predictions import Floats, Integers, softmax
+from shiftcast.runs.suite_runs import Pool, StoredRun
 from shiftcast.statistics import group_sums
+from shiftcast.util.arrays import softmax
+from shiftcast.util.types import Floats, Integers
 
 MEMBERS = (2, 3, 5, 8)
 BINS = (5, 10, 20)

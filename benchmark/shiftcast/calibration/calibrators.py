@@ -15,7 +15,8 @@ from sklearn.isotonic import IsotonicRegression
 
 from shiftcast.calibration.temperature import fit_temperature, scalable_logits
 from shiftcast.errors import InvalidInputError, RequirementError
-from shiftcast.predictions import Floats, Predictions
+from shiftcast.predictions import Predictions
+from shiftcast.util.types import Floats
 
 
 class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types

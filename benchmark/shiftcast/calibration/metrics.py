@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftcast.errors import InvalidInputError, RequirementError, UnknownNameError
-from shiftcast.predictions import Floats, Integers, Predictions, log_softmax
+from shiftcast.predictions import Predictions
+from shiftcast.util.arrays import log_softmax
+from shiftcast.util.types import Floats, Integers
 
 Scheme = Literal["width", "mass"]
 

@@ -7,9 +7,10 @@ from math import exp, log
 import numpy as np
 from scipy.optimize import brentq
 
-from shiftcast.checks import class_indices
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import Floats, Integers, Predictions
+from shiftcast.predictions import Predictions
+from shiftcast.util.arrays import class_indices
+from shiftcast.util.types import Floats, Integers
 
 LOWEST_TEMPERATURE = 0.01
 HIGHEST_TEMPERATURE = 100.0

@@ -38,7 +38,7 @@ def _terminate(*_: object) -> None:
 
 
 def _say(message: str, code: int) -> int:
-    from shiftcast.files import printable
+    from shiftcast.util.text import printable
 
     sys.stderr.write(f"error: {printable(message, 1_000_000)}\n")  # it may quote what anybody wrote
     return code

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import typer
 
-from shiftcast.cards import Name
+from shiftcast.cards.base import Name, lookup
 from shiftcast.data.add import FILTERS, Fitted, fit, read_own, write_dataset
 from shiftcast.errors import InvalidInputError
-from shiftcast.leaderboard.text import count
-from shiftcast.workspace import Workspace, data_folder, lookup
+from shiftcast.util.text import count
+from shiftcast.workspace import Workspace, data_folder
 
 
 def add_dataset(

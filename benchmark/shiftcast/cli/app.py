@@ -16,7 +16,7 @@ from shiftcast.cli.data import app as data_app
 from shiftcast.cli.device import Device
 
 if TYPE_CHECKING:
-    from shiftcast.engines.local import Summary
+    from shiftcast.engines.contract import Summary
     from shiftcast.workspace import Workspace
 
 app = typer.Typer(
@@ -141,7 +141,7 @@ def run(
     """
     from shiftcast.cli.report import report
     from shiftcast.cli.watch import Watcher
-    from shiftcast.engines.local import Options
+    from shiftcast.engines.contract import Options
     from shiftcast.errors import StoppedError
     from shiftcast.scoring.controls import check_names
 
@@ -172,7 +172,7 @@ def _engine(engine: Engine, address: str | None) -> Callable[..., Summary]:
         from shiftcast.engines import local
 
         return local.run_suite
-    from shiftcast.engines import cluster
+    from shiftcast.engines import ray_cluster as cluster
 
     return partial(cluster.run_suite, address=address)
 

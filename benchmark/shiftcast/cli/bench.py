@@ -16,7 +16,7 @@ from shiftcast.cli.device import Device
 
 if TYPE_CHECKING:
     from shiftcast.speed import Comparison
-    from shiftcast.training.bench import Machine, Measurement, Plan, Spread
+    from shiftcast.training.speed import Machine, Measurement, Plan, Spread
 
 MOST_WORKERS = 8
 """DataLoader processes by default, where there are as many cores."""
@@ -63,14 +63,15 @@ def train(
     that is there already).
     """
     from shiftcast.errors import MissingExtraError, StoppedError
-    from shiftcast.files import write_atomic
+    from shiftcast.util.files import write_atomic
     from shiftcast.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
     names = list(dict.fromkeys(architectures))
     pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in names]
     try:
-        from shiftcast.training import bench, work
+        from shiftcast.training import run as work
+        from shiftcast.training import speed as bench
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
 

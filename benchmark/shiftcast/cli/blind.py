@@ -25,8 +25,8 @@ Results = Annotated[
 @app.command()
 def seal(context: typer.Context, name: Name, labels: Labels) -> None:
     """Put a salted commitment to the labels into the set's card; the salt is kept beside the labels."""
-    from shiftcast.blind import salt_path
-    from shiftcast.blind import seal as commit
+    from shiftcast.blind.seal import salt_path
+    from shiftcast.blind.seal import seal as commit
     from shiftcast.workspace import find_workspace
 
     found = commit(find_workspace(context.obj), name, labels)
@@ -44,7 +44,7 @@ def register(
     results: Results = None,
 ) -> None:
     """Append every prediction and every estimate about blind sets to results/blind/NAME.jsonl."""
-    from shiftcast.registers import open_names, register_all
+    from shiftcast.blind.register import open_names, register_all
     from shiftcast.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
@@ -72,7 +72,7 @@ def open_(
     results: Results = None,
 ) -> None:
     """Check revealed labels against the seal and fill in the actual accuracies."""
-    from shiftcast.blind import open_set
+    from shiftcast.blind.seal import open_set
     from shiftcast.workspace import find_workspace
 
     workspace = find_workspace(context.obj)

@@ -9,7 +9,7 @@ from rich.console import Console
 from shiftcast.errors import CheckFailedError
 from shiftcast.leaderboard.cache import board_pages
 from shiftcast.leaderboard.pages import PAGE, assemble, check, write
-from shiftcast.leaderboard.text import count
+from shiftcast.util.text import count
 from shiftcast.workspace import Workspace
 
 

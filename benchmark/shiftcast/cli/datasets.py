@@ -20,14 +20,14 @@ from rich.progress import (
 )
 from tabulate import tabulate
 
-from shiftcast.cards import DatasetCard
+from shiftcast.cards.dataset import DatasetCard
 from shiftcast.cli.bars import Bars
-from shiftcast.data.extras import obtain_extras
-from shiftcast.data.local import require_folder
-from shiftcast.data.obtain import Job, Options, obtain
-from shiftcast.data.records import Store
-from shiftcast.data.states import State, advice, check, inspect, present
-from shiftcast.data.transfer import Patience
+from shiftcast.data.download.inventory import State, advice, check, inspect, present
+from shiftcast.data.download.local_files import require_folder
+from shiftcast.data.download.obtain import Job, Options, obtain
+from shiftcast.data.download.optional_files import obtain_extras
+from shiftcast.data.download.records import Store
+from shiftcast.data.download.transfer import Patience
 from shiftcast.errors import (
     CheckFailedError,
     DataError,

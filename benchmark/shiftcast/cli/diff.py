@@ -15,15 +15,15 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from shiftcast.cards import Suite
+from shiftcast.board.assemble import score_suite
+from shiftcast.board.changes import FEW, FEWEST_ARCHITECTURES, changed_runs, moved_rows
+from shiftcast.board.tables import SuiteScores
+from shiftcast.cards.suite import Suite
 from shiftcast.errors import InvalidInputError
 from shiftcast.leaderboard.cache import content_key
-from shiftcast.leaderboard.difference import FEW, FEWEST_ARCHITECTURES, changed_runs, moved_rows
-from shiftcast.leaderboard.text import count, points, signed
-from shiftcast.revisions import find_commit, unpack
-from shiftcast.scores import SuiteScores
-from shiftcast.scoring import score_suite
-from shiftcast.status import stored_suites
+from shiftcast.runs.layout import stored_suites
+from shiftcast.util.git import find_commit, unpack
+from shiftcast.util.text import count, points, signed
 from shiftcast.workspace import Workspace, find_workspace
 
 KEPT = ("architectures", "datasets", "benchmark/recipes", "benchmark/suites", "results")

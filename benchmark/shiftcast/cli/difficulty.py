@@ -11,16 +11,17 @@ from tabulate import tabulate
 
 from shiftcast.analysis.confusion import Confusion, image_table
 from shiftcast.analysis.human import human_figures, require_files
-from shiftcast.analysis.report import HUMAN
-from shiftcast.cards import Suite
+from shiftcast.board.confusion import HUMAN
+from shiftcast.cards.base import lookup
+from shiftcast.cards.suite import Suite
 from shiftcast.difficulty import KINDS, MORE_KINDS, half_splits, split_half_reliability
 from shiftcast.difficulty import difficulty as scores
-from shiftcast.ensemble_file import read_ensemble
 from shiftcast.errors import InvalidInputError
-from shiftcast.files import write_atomic
-from shiftcast.pool import read_pool
-from shiftcast.status import results_folder
-from shiftcast.workspace import Workspace, lookup
+from shiftcast.estimate.ensemble_file import read_ensemble
+from shiftcast.runs.layout import results_folder
+from shiftcast.runs.reading import read_pool
+from shiftcast.util.files import write_atomic
+from shiftcast.workspace import Workspace
 
 
 def write_difficulty(

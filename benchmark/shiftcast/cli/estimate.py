@@ -14,10 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
-from shiftcast.estimators import Estimator, Outside, load_outside
-from shiftcast.files import write_atomic
-from shiftcast.leaderboard.text import count
-from shiftcast.own import (
+from shiftcast.estimate.answer import (
     EVERY,
     by_predicted_class,
     by_slice,
@@ -25,12 +22,15 @@ from shiftcast.own import (
     estimate_accuracy,
     summary,
 )
-from shiftcast.own_checks import warnings_about
-from shiftcast.own_drop import explained, predicted_drop
-from shiftcast.own_files import OwnSet, attach, in_order, read_set
-from shiftcast.own_notes import board_error, interval_notes, order_note
+from shiftcast.estimate.board_errors import board_errors
+from shiftcast.estimate.drop import explained, predicted_drop
+from shiftcast.estimate.inputs import OwnSet, attach, in_order, read_set
+from shiftcast.estimate.warnings import warnings_about
+from shiftcast.estimate.wording import board_error, interval_notes, order_note
+from shiftcast.estimators import Estimator, Outside, load_outside
 from shiftcast.predictions import Predictions
-from shiftcast.residuals import board_errors
+from shiftcast.util.files import write_atomic
+from shiftcast.util.text import count
 
 SHOWN = 4
 """Estimators that tables of classes and slices have room for; JSON holds all."""
@@ -74,7 +74,7 @@ def estimate_own(
     if out is not None:
         write_atomic(out, text + "\n")
     if html is not None:
-        from shiftcast.own_page import page  # matplotlib: only where something is drawn
+        from shiftcast.estimate.html import page  # matplotlib: only where something is drawn
 
         write_atomic(html, page(answer, first, second))
     if as_json:

@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from shiftcast.cards import AnyRecipe, ArchitectureCard, ModelCard, Recipe
+from shiftcast.cards.architecture import ArchitectureCard, ModelCard
+from shiftcast.cards.recipe import AnyRecipe, Recipe
 from shiftcast.workspace import Workspace, cache_folder
 
 Rows = list[dict[str, Any]]

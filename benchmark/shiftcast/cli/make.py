@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from shiftcast.cards import DatasetCard, RunKey
-from shiftcast.data.corruptions import CORRUPTIONS, GENERATOR_VERSION, SEVERITIES
+from shiftcast.cards.base import lookup
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.cards.suite import RunKey
+from shiftcast.data.corruptions.measure import Predict, Regenerated, regenerate, selected
+from shiftcast.data.corruptions.registry import CORRUPTIONS, SEVERITIES
+from shiftcast.data.corruptions.streams import GENERATOR_VERSION
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.loading import load_dataset
-from shiftcast.data.regenerate import Predict, Regenerated, regenerate, selected
 from shiftcast.errors import DataError, InvalidInputError, MissingExtraError
-from shiftcast.files import write_atomic
-from shiftcast.leaderboard.text import count, percent, points, table
-from shiftcast.workspace import Workspace, data_folder, lookup
+from shiftcast.leaderboard.markup import table
+from shiftcast.util.files import write_atomic
+from shiftcast.util.text import count, percent, points
+from shiftcast.workspace import Workspace, data_folder
 
 if TYPE_CHECKING:
-    from shiftcast.data.layouts import Images
+    from shiftcast.data.readers.layouts import Images
 
 
 def make_dataset(
@@ -142,8 +146,8 @@ def _predictor(workspace: Workspace, model: str) -> Predict:
         lookup(f"run of suite {suite.name}", str(key), {str(run): run for run in roles})
     try:
         from shiftcast.data.loading import load_suite
-        from shiftcast.training import work
-        from shiftcast.training.classify import classifier
+        from shiftcast.training import run as work
+        from shiftcast.training.inference import classifier
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
     device, threads = work.choose_device("auto"), work.set_threads(None)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import typer
 
-from shiftcast.files import sweep, write_atomic
-from shiftcast.leaderboard.text import count
-from shiftcast.page.make import read_sections
-from shiftcast.page.site import LIST, previous, site, vega_bundle, write_site
+from shiftcast.site.build import LIST, previous, site, vega_bundle, write_site
+from shiftcast.site.make import read_sections
+from shiftcast.util.files import sweep, write_atomic
+from shiftcast.util.text import count
 from shiftcast.workspace import Workspace
 
 

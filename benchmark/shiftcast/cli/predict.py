@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from tabulate import tabulate
 
-from shiftcast.checks import class_indices
 from shiftcast.cli.bars import Bars
-from shiftcast.data.layouts import load_npy
+from shiftcast.data.readers.layouts import load_npy
 from shiftcast.errors import InvalidInputError, MissingExtraError, TrainingError
-from shiftcast.files import write_atomic
-from shiftcast.leaderboard.text import count, percent
-from shiftcast.predictions import Integers, softmax
 from shiftcast.statistics import wilson
 from shiftcast.training.checkpoints import Wanted, choose_checkpoint, find_checkpoints, verify
+from shiftcast.util.arrays import class_indices, softmax
+from shiftcast.util.files import write_atomic
+from shiftcast.util.text import count, percent
+from shiftcast.util.types import Integers
 from shiftcast.workspace import Workspace, cache_folder
 
 SIZE = 32
@@ -92,10 +92,10 @@ def predict_images(
         If the network gives no finite logits, or memory does not suffice.
     """
     try:
-        from shiftcast.training import work
-        from shiftcast.training.classify import load_network
+        from shiftcast.training import run as work
         from shiftcast.training.evaluate import evaluate
-        from shiftcast.training.models import memory_named
+        from shiftcast.training.inference import load_network
+        from shiftcast.training.network import memory_named
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
     cache = cache_folder()

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from shiftcast.cards import Suite
+from shiftcast.board.assemble import score_suite
+from shiftcast.board.estimators import terminal_tables
+from shiftcast.cards.suite import Suite
 from shiftcast.engines.budget import NOT_BEGUN
-from shiftcast.engines.local import Summary
-from shiftcast.files import write_atomic
-from shiftcast.leaderboard.board import terminal_tables
+from shiftcast.engines.contract import Summary
 from shiftcast.leaderboard.generate import generate, tidy_csv
 from shiftcast.leaderboard.pages import write
-from shiftcast.leaderboard.text import count
-from shiftcast.scoring import score_suite
+from shiftcast.util.files import write_atomic
+from shiftcast.util.text import count
 from shiftcast.workspace import Workspace
 
 

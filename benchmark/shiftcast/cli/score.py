@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shiftcast.errors import InvalidInputError
-from shiftcast.leaderboard.text import points, signed
-from shiftcast.scoring.candidate import (
+from shiftcast.board.candidate import (
     KINDS,
     Candidate,
     default_suite,
     load_estimator,
     score_candidate,
 )
+from shiftcast.errors import InvalidInputError
 from shiftcast.testing import check_estimator
+from shiftcast.util.text import points, signed
 from shiftcast.workspace import Workspace
 
 LEGEND = """\

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from tabulate import tabulate
 
-from shiftcast.cards import Suite
+from shiftcast.cards.suite import Suite
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import official_estimators
-from shiftcast.leaderboard.text import count, percent
-from shiftcast.reported import UNKNOWN_FAMILY, File, Imported, import_run, make_claim
+from shiftcast.submission.create import UNKNOWN_FAMILY, File, Imported, import_run, make_claim
+from shiftcast.util.text import count, percent
 from shiftcast.workspace import Workspace
 
 ABOVE_CHANCE = 6.0

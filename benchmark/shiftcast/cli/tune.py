@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 import typer
 
-from shiftcast.cards import ArchitectureCard, Suite
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.cards.suite import Suite
 from shiftcast.data.loading import load_dataset, with_shortcut
-from shiftcast.engines.local import choose_runs
+from shiftcast.engines.contract import choose_runs
 from shiftcast.errors import InvalidInputError, MissingExtraError
-from shiftcast.files import write_atomic
+from shiftcast.util.files import write_atomic
 from shiftcast.workspace import Workspace, data_folder
 
 TRIAL = ("architecture", "recipe", "learning_rate", "epochs", "images", "held_out", "seed")
@@ -43,7 +44,8 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
         If torch or timm is not installed.
     """
     try:
-        from shiftcast.training import tuning, work
+        from shiftcast.training import run as work
+        from shiftcast.training import tuning
     except ModuleNotFoundError as error:
         raise MissingExtraError("train", str(error.name)) from error
     training_set = workspace.dataset(suite.training_set)

@@ -8,12 +8,11 @@ import typer
 from tabulate import tabulate
 
 from shiftcast.errors import CheckFailedError, InvalidInputError
-from shiftcast.files import printable
-from shiftcast.leaderboard.text import BLANK, count
-from shiftcast.ledger import LEVELS, Level, read_ledger
+from shiftcast.runs.ledger import LEVELS, Level, read_ledger
 from shiftcast.submission import Problem, Report, need_logits, validate
-from shiftcast.submission.rows import Change
+from shiftcast.submission.board_rows import Change
 from shiftcast.submission.validate import Looked
+from shiftcast.util.text import BLANK, count, printable
 from shiftcast.workspace import Workspace, data_folder
 
 MOST_PROBLEMS = 200

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 
-from shiftcast.cards import RunKey
+from shiftcast.cards.suite import RunKey
 from shiftcast.cli.bars import Bars
-from shiftcast.runs import RunRecord
+from shiftcast.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from shiftcast.training.loop import Progress as Training

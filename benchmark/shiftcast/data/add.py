@@ -19,14 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from shiftcast.cards import DatasetCard, read_card
+from shiftcast.cards.base import read_card
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.data.download.records import Store
 from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.folders import EIGHT_BITS
-from shiftcast.data.layouts import checked_images, checked_labels, open_npz, read_bytes
-from shiftcast.data.records import Store
+from shiftcast.data.readers.image_folders import EIGHT_BITS
+from shiftcast.data.readers.layouts import checked_images, checked_labels, open_npz, read_bytes
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
-from shiftcast.files import write_atomic
-from shiftcast.predictions import Integers
+from shiftcast.util.files import write_atomic
+from shiftcast.util.types import Integers
 
 FILTERS: Mapping[str, Image.Resampling] = {
     "box": Image.Resampling.BOX,

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shiftcast.cards import Build, DatasetCard
+from shiftcast.cards.dataset import Build, DatasetCard
+from shiftcast.data.download.unpack import Member, members
 from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.folders import decode_png
-from shiftcast.data.layouts import Images, read_bytes, refuse_html
-from shiftcast.data.unpack import Member, members
+from shiftcast.data.readers.image_folders import decode_png
+from shiftcast.data.readers.layouts import Images, read_bytes, refuse_html
 from shiftcast.errors import DataError, MissingDataError
-from shiftcast.files import sha256
+from shiftcast.util.hashing import sha256
 
 SIDE = 32
 """Height and width of the images that are made, in pixels."""

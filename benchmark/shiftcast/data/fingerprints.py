@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftcast.cards.base import SELF_REPORTED as SELF_REPORTED
+from shiftcast.cards.base import StrictModel
 from shiftcast.errors import InvalidInputError
 
 
@@ -44,3 +46,11 @@ def fingerprint(images: NDArray[np.uint8], labels: NDArray[Any] | None = None) -
             )
         digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
+
+
+class DatasetUsed(StrictModel):
+    """Which arrays were used under a dataset's name."""
+
+    fingerprint: str
+    edition: str
+    n: int

@@ -15,10 +15,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcast.cards import DatasetCard, LabelViewCard
-from shiftcast.data.layouts import load_npy
+from shiftcast.cards.dataset import DatasetCard, LabelViewCard
+from shiftcast.data.readers.layouts import load_npy
 from shiftcast.errors import DataError
-from shiftcast.predictions import Floats, Integers
+from shiftcast.util.types import Floats, Integers
 
 REVIEWERS_NEEDED = 3
 """Of five reviewers, how many must agree on a label."""

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
-import numpy as np
-
-from shiftcast.cards import DatasetCard, Suite, Target
-from shiftcast.data import planted
-from shiftcast.data.corruptions import GENERATOR_VERSION, corrupt
-from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.folders import read_image_folder
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.cards.suite import Suite, Target
+from shiftcast.data.corruptions import shortcuts as planted
+from shiftcast.data.corruptions.registry import corrupt
+from shiftcast.data.corruptions.streams import GENERATOR_VERSION
+from shiftcast.data.fingerprints import DatasetUsed, fingerprint
 from shiftcast.data.label_views import LabelView, read_label_views
-from shiftcast.data.layouts import (
+from shiftcast.data.readers.image_folders import read_image_folder
+from shiftcast.data.readers.layouts import (
     Images,
     read_arrays,
     read_cifar10_binary,
@@ -27,12 +27,11 @@ from shiftcast.data.layouts import (
     read_labels,
     read_npz,
 )
-from shiftcast.data.published import cifar10_c_md5, npy_md5, read_cifar10_c, read_stl10_binary
-from shiftcast.data.sampling import stratified_halves, stratified_subset
+from shiftcast.data.readers.published import cifar10_c_md5, npy_md5, read_cifar10_c, read_stl10_binary
+from shiftcast.data.sampling import base_index, stratified_subset
 from shiftcast.errors import DataError, MissingDataError
-from shiftcast.files import hash_of, sha256
-from shiftcast.predictions import Integers
-from shiftcast.runs import DatasetUsed
+from shiftcast.util.hashing import hash_of, sha256
+from shiftcast.util.types import Integers
 from shiftcast.workspace import Workspace
 
 MAX_TAG = 100
@@ -281,32 +280,6 @@ def _subset(train: Images, suite: Suite) -> Images:
     labels = cast("Integers", train.labels)
     index = stratified_subset(labels, suite.source.train_images, suite.source.seed)
     return replace(train, images=train.images[index], labels=labels[index])
-
-
-def base_index(target: Target, labels: Integers, seed: int) -> Integers:
-    """Return the positions in the test set (n',), sorted, that a derived target is made from.
-
-    A subset takes equally many images from both halves of the source, so that fitting on one half
-    and predicting what is made from the other loses none.
-
-    Parameters
-    ----------
-    target
-        A derived target.
-    labels
-        Labels of the whole in-distribution test set (n,).
-    seed
-        The suite's source seed.
-    """
-    if target.images is None:
-        return np.arange(len(labels))
-    first, second = stratified_halves(labels, seed)
-    shares = (target.images - target.images // 2, target.images // 2)
-    chosen = [
-        half[stratified_subset(labels[half], share, seed)]
-        for half, share in zip((first, second), shares, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen))
 
 
 def _derive(card: DatasetCard, folder: Path, target: Target, test: Images, suite: Suite) -> Images:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from shiftcast.files import write_atomic
+from shiftcast.util.files import write_atomic
 
 
 class Origin(BaseModel):

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftcast.cards.suite import Target
 from shiftcast.errors import InvalidInputError
+from shiftcast.util.types import Integers
 
 Index = NDArray[np.int64]
 
@@ -126,3 +128,29 @@ def _checked_seed(seed: int) -> int:
     if not _is_integer(seed) or not 0 <= seed < 2**32:
         raise InvalidInputError(f"seed: expected an integer from 0 to 4294967295, got {seed!r}")
     return int(seed)
+
+
+def base_index(target: Target, labels: Integers, seed: int) -> Integers:
+    """Return the positions in the test set (n',), sorted, that a derived target is made from.
+
+    A subset takes equally many images from both halves of the source, so that fitting on one half
+    and predicting what is made from the other loses none.
+
+    Parameters
+    ----------
+    target
+        A derived target.
+    labels
+        Labels of the whole in-distribution test set (n,).
+    seed
+        The suite's source seed.
+    """
+    if target.images is None:
+        return np.arange(len(labels))
+    first, second = stratified_halves(labels, seed)
+    shares = (target.images - target.images // 2, target.images // 2)
+    chosen = [
+        half[stratified_subset(labels[half], share, seed)]
+        for half, share in zip((first, second), shares, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))

@@ -16,10 +16,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shiftcast.checks import SUM_TOLERANCE
 from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.memory import remembered
-from shiftcast.predictions import Floats, entropy_terms
+from shiftcast.util.arrays import SUM_TOLERANCE, entropy_terms
+from shiftcast.util.memory import remembered
+from shiftcast.util.types import Floats
 
 MINIMUM_MEMBERS = 3
 """Below three members a vote says next to nothing, so smaller ensembles are refused."""

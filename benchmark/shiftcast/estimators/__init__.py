@@ -11,7 +11,6 @@ from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.calibrated import Calibrated
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
-from shiftcast.estimators.coupling import Transport, transport
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
 from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
@@ -31,6 +30,7 @@ from shiftcast.estimators.scores import (
     NuclearNorm,
     SoftmaxCorr,
 )
+from shiftcast.statistics.transport import Transport, transport
 
 __all__ = [
     "ATC",

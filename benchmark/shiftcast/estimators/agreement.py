@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from shiftcast.errors import RequirementError
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.sampling import residual_variance, sampling_estimate
-from shiftcast.memory import remembered
-from shiftcast.predictions import Estimate, Floats, Integers, Predictions
+from shiftcast.estimators.intervals import residual_variance, sampling_estimate
+from shiftcast.predictions import Estimate, Predictions
+from shiftcast.statistics.agreement import PEER_AGREEMENT, pairwise_agreement
 from shiftcast.statistics.lines import Line, fit_line, inverse_probit, pairs, probit
+from shiftcast.util.memory import remembered
+from shiftcast.util.types import Floats, Integers
 
 FLAGGED_BELOW = 0.95
 ABSTAINS_BELOW = 0.75
@@ -23,30 +24,6 @@ it is shown as an abstention."""
 
 MINIMUM_PEERS = 2
 """Two peers and the scored model make three pairs, the fewest that can lie off a line."""
-
-
-def pairwise_agreement(predicted: NDArray[np.integer[Any]]) -> Floats:
-    """Return the share of images on which each pair of models predicts the same class.
-
-    Parameters
-    ----------
-    predicted
-        Predicted classes (Z, n).
-
-    Returns
-    -------
-    Floats
-        Z (Z - 1) / 2 shares, in the order of `numpy.triu_indices(Z, k=1)`.
-    """
-    models, n = predicted.shape
-    narrow = predicted.astype(np.min_scalar_type(int(predicted.max())))  # bytes compare eight times faster
-    agreeing = [np.count_nonzero(narrow[j] == narrow[k]) for j in range(models) for k in range(j + 1, models)]
-    shares: Floats = np.array(agreeing, dtype=np.float64) / n
-    return shares
-
-
-PEER_AGREEMENT = "peer agreement"
-"""What the agreement of peers is remembered by: it is the same for every model that they are peers of."""
 
 
 class GDE(Estimator):

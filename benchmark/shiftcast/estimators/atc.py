@@ -9,8 +9,10 @@ import numpy as np
 
 from shiftcast.errors import UnknownNameError
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.sampling import residual_variance, sampling_estimate
-from shiftcast.predictions import Estimate, Floats, Predictions, entropy_terms
+from shiftcast.estimators.intervals import residual_variance, sampling_estimate
+from shiftcast.predictions import Estimate, Predictions
+from shiftcast.util.arrays import entropy_terms
+from shiftcast.util.types import Floats
 
 
 def max_confidence_score(predictions: Predictions) -> Floats:

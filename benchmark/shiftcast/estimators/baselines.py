@@ -10,7 +10,7 @@ import numpy as np
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.bins import partition_variance
-from shiftcast.estimators.sampling import sampling_estimate, smoothed_share
+from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
 from shiftcast.predictions import Estimate, Predictions
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from shiftcast.predictions import Floats, Integers
+from shiftcast.util.types import Floats, Integers
 
 Estimand = Literal["images", "population"]
 

@@ -11,9 +11,11 @@ from shiftcast.calibration import fit_temperature, scalable_logits
 from shiftcast.errors import UnknownNameError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.differences import SignalDifference
+from shiftcast.estimators.intervals import sampling_estimate
 from shiftcast.estimators.partition import PartitionEstimator
-from shiftcast.estimators.sampling import sampling_estimate
-from shiftcast.predictions import Estimate, Floats, Predictions, softmax
+from shiftcast.predictions import Estimate, Predictions
+from shiftcast.util.arrays import softmax
+from shiftcast.util.types import Floats
 
 
 class AverageConfidence(Estimator):

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.atc import find_threshold, passing_share
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.coupling import Transport, sent_probabilities, transport
-from shiftcast.estimators.sampling import residual_variance, sampling_estimate
-from shiftcast.memory import remembered
-from shiftcast.predictions import Estimate, Floats, Predictions
+from shiftcast.estimators.intervals import residual_variance, sampling_estimate
+from shiftcast.predictions import Estimate, Predictions
+from shiftcast.statistics.transport import Transport, sent_probabilities, transport
+from shiftcast.util.memory import remembered
+from shiftcast.util.types import Floats
 
 CITATION = (
     "Lu et al. (2023), Characterizing Out-of-Distribution Error via Optimal Transport (NeurIPS 2023; "

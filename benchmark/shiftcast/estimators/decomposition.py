@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import Floats, Integers
+from shiftcast.util.types import Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from shiftcast.estimators.base import Estimator
-from shiftcast.estimators.sampling import residual_variance, sampling_estimate
-from shiftcast.predictions import Estimate, Floats, Predictions
+from shiftcast.estimators.intervals import residual_variance, sampling_estimate
+from shiftcast.predictions import Estimate, Predictions
+from shiftcast.util.types import Floats
 
 
 class SignalDifference(Estimator):

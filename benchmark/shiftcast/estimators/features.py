@@ -17,7 +17,8 @@ from scipy.sparse import csr_array
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.estimators.base import Estimator
 from shiftcast.estimators.scores import MappedScore
-from shiftcast.predictions import Estimate, Floats, Integers, Predictions
+from shiftcast.predictions import Estimate, Predictions
+from shiftcast.util.types import Floats, Integers
 
 SAMPLE = 400
 """Images that a Fréchet distance reads of each set: it is biased by how many there are."""

@@ -13,8 +13,9 @@ from shiftcast.errors import InvalidInputError, UnknownNameError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.bins import Estimand, bin_index, merge_bins, partition_accuracy, partition_variance
 from shiftcast.estimators.differences import SignalDifference
-from shiftcast.estimators.sampling import sampling_estimate
-from shiftcast.predictions import Estimate, Floats, Integers, Predictions
+from shiftcast.estimators.intervals import sampling_estimate
+from shiftcast.predictions import Estimate, Predictions
+from shiftcast.util.types import Floats, Integers
 
 
 class PartitionEstimator(Estimator):

@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike
 
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.sampling import sampling_estimate, smoothed_share
-from shiftcast.memory import remembered
-from shiftcast.predictions import Estimate, Floats, Predictions, entropy_terms, log_softmax
+from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
+from shiftcast.predictions import Estimate, Predictions
 from shiftcast.statistics.lines import pairs
+from shiftcast.util.arrays import entropy_terms, log_softmax
+from shiftcast.util.memory import remembered
+from shiftcast.util.types import Floats
 
 FEWEST_SETS = 2
 """Labelled sets with different scores that a line needs."""

@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shiftcast.cards import Suite
-from shiftcast.files import canonical_json, hash_of, sha256, source_hash, write_atomic
+from shiftcast.cards.suite import Suite
+from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.pages import SuitePages
-from shiftcast.leaderboard.picture import Picture
-from shiftcast.ledger import FILE as LEDGER
-from shiftcast.memory import give_back
-from shiftcast.status import results_folder, stored_suites
+from shiftcast.runs.layout import results_folder, stored_suites
+from shiftcast.runs.ledger import FILE as LEDGER
+from shiftcast.util.files import write_atomic
+from shiftcast.util.hashing import canonical_json, hash_of, sha256, source_hash
+from shiftcast.util.memory import give_back
 from shiftcast.workspace import Workspace, cache_folder
 
 CARDS = ("architectures", "datasets", "benchmark/recipes")
@@ -73,8 +74,8 @@ def _scored_pages(
     alone: bool,
     jobs: int | None,
 ) -> SuitePages:
+    from shiftcast.board.assemble import score_suite
     from shiftcast.leaderboard.generate import suite_pages  # a second, which unchanged suites save
-    from shiftcast.scoring import score_suite
 
     scores = score_suite(workspace, suite, results, edition, jobs=jobs)
     give_back()  # what was read is let go of
@@ -124,7 +125,9 @@ def _hash(path: Path) -> str:
 
 def _drawn(pages: SuitePages) -> SuitePages:
     """Return the same with its pictures drawn."""
-    files = {path: file.svg() if isinstance(file, Picture) else file for path, file in pages.files.items()}
+    from shiftcast.leaderboard.figures.draw import draw
+
+    files = {path: draw(file) if isinstance(file, Picture) else file for path, file in pages.files.items()}
     return replace(pages, files={**files})
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from shiftcast.leaderboard.text import BLANK, count, escape, points, table
-from shiftcast.scores import SuiteScores
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.markup import escape, table
+from shiftcast.util.text import BLANK, count, points
 
 QUANTITIES = {
     "accuracy": "accuracy, %",

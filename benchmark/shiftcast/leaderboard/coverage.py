@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from shiftcast.leaderboard.board import kept, kind_rows
-from shiftcast.leaderboard.text import BLANK, count, escape, percent, table
-from shiftcast.scores import SuiteScores
+from shiftcast.board.estimators import kept, kind_rows
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.markup import escape, table
+from shiftcast.util.text import BLANK, count, percent
 
 INTERVALS = {"sampling": "covered", "conformal": "conformal_covered"}
 CLUSTERS = {"shift": "group", "architecture": "architecture"}

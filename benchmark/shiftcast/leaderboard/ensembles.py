@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from shiftcast.leaderboard.text import BLANK, count, escape, percent, points, signed, table
-from shiftcast.scores import SuiteScores
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.markup import escape, table
+from shiftcast.util.text import BLANK, count, percent, points, signed
 
 
 def ensemble_kinds(scores: SuiteScores) -> list[str]:

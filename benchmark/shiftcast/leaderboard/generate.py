@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from shiftcast.leaderboard.confusion import render_confusion
-from shiftcast.leaderboard.confusion_figures import confusion_figures
-from shiftcast.leaderboard.figures import figures
-from shiftcast.leaderboard.markdown import render_section, suite_title
+from shiftcast.board.errors import suite_residuals
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.confusion_page import render_confusion
+from shiftcast.leaderboard.figures.board_data import figures
+from shiftcast.leaderboard.figures.confusion_data import confusion_figures
 from shiftcast.leaderboard.pages import CONFUSION_PAGE, Files, SuitePages, assemble
-from shiftcast.leaderboard.residuals import suite_residuals
-from shiftcast.scores import SuiteScores
-from shiftcast.status import results_folder
+from shiftcast.leaderboard.suite_section import render_section, suite_title
+from shiftcast.runs.layout import results_folder
 
 
 def generate(all_scores: Iterable[SuiteScores], results: Path, out: Path) -> Files:

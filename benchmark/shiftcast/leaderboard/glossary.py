@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shiftcast.estimators import official_estimators
-from shiftcast.leaderboard.text import BLANK, escape, table
+from shiftcast.leaderboard.markup import escape, table
+from shiftcast.util.text import BLANK
 
 TRACKS = (
     "T1 needs the model's own logits; T2 also a reference ensemble; T3 also other models' predictions; "

@@ -10,8 +10,9 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from shiftcast.leaderboard.text import count, escape, model_name, percent, points, table
-from shiftcast.scores import SuiteScores
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.markup import escape, model_name, table
+from shiftcast.util.text import count, percent, points
 
 KEYS = ["architecture", "recipe"]
 

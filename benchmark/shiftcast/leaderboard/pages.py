@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shiftcast.files import write_atomic
+from shiftcast.estimate.board_errors import FILE as RESIDUALS
+from shiftcast.estimate.board_errors import residuals_text
+from shiftcast.leaderboard.figures.picture import Picture, figure_hash
 from shiftcast.leaderboard.legend import CONTENTS, HEAD, LEGEND, MARKER
-from shiftcast.leaderboard.picture import Picture, figure_hash
-from shiftcast.leaderboard.text import escape
-from shiftcast.residuals import FILE as RESIDUALS
-from shiftcast.residuals import residuals_text
+from shiftcast.leaderboard.markup import escape
+from shiftcast.util.files import write_atomic
 
 PAGE = Path("leaderboard.md")
 CONFUSION_PAGE = "confusion.md"
@@ -72,9 +72,11 @@ def write(files: Mapping[Path, File], root: Path) -> list[Path]:
 
     Returns the paths of those that were written, in order.
     """
+    from shiftcast.leaderboard.figures.draw import draw
+
     written = []
     for path, file in sorted(files.items()):
-        text = file.svg() if isinstance(file, Picture) else file
+        text = draw(file) if isinstance(file, Picture) else file
         if _present(root / path) != text:
             write_atomic(root / path, text)
             written.append(path)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from shiftcast.analysis.ranking import FEWEST_GROUPS
-from shiftcast.leaderboard.text import BLANK, escape, signed, table
-from shiftcast.scores import RANK_COLUMNS, SuiteScores
+from shiftcast.analysis.ranking import FEWEST_GROUPS, RANK_COLUMNS
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.markup import escape, table
+from shiftcast.util.text import BLANK, signed
 
 
 def rank_table(scores: SuiteScores, natural: bool) -> pd.DataFrame:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from shiftcast.leaderboard.board import kept, kind_rows
-from shiftcast.leaderboard.models import is_natural, labelled_groups, run_accuracies
-from shiftcast.leaderboard.text import BLANK, escape, percent, points, signed, table
-from shiftcast.scores import SuiteScores
+from shiftcast.board.estimators import kept, kind_rows
+from shiftcast.board.models import is_natural, labelled_groups, run_accuracies
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.markup import escape, table
+from shiftcast.util.text import BLANK, percent, points, signed
 
 SHOWN = ("NoShift", "AC", "DoC", "ATC-NE", "COTT", "AgreementShift", "ALine-D", "NuclearNorm")
 """Estimators beside the headline: one or two of each track."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from shiftcast.leaderboard.text import count, escape, percent, points, table
-from shiftcast.scores import SuiteScores
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.markup import escape, table
 from shiftcast.statistics import signed_root
+from shiftcast.util.text import count, percent, points
 
 
 def seed_spreads(scores: SuiteScores) -> list[str]:

@@ -7,20 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from shiftcast.cards import Target
-from shiftcast.leaderboard.board import details
-from shiftcast.leaderboard.models import model_groups
-from shiftcast.leaderboard.text import (
-    escape,
-    interval,
-    model_name,
-    percent,
-    points,
-    predicted,
-    signed,
-    table,
-)
-from shiftcast.scores import SuiteScores
+from shiftcast.board.estimators import details
+from shiftcast.board.models import model_groups
+from shiftcast.board.tables import SuiteScores
+from shiftcast.cards.suite import Target
+from shiftcast.leaderboard.markup import escape, model_name, table
+from shiftcast.util.text import interval, percent, points, predicted, signed
 
 
 def shift_details(scores: SuiteScores, mark: str) -> list[str]:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shiftcast.predictions import Floats
 from shiftcast.statistics import conformal_interval, probit_residuals, supported_level
 from shiftcast.statistics.conformal import weighted_reach
+from shiftcast.util.types import Floats
 
 CONFORMAL_COLUMNS = (
     "conformal_low",

@@ -17,17 +17,16 @@ import pandas as pd
 from sklearn.base import clone
 
 from shiftcast.calibration import Temperature
-from shiftcast.cards import Expectation, Suite, SuiteView
+from shiftcast.cards.base import lookup
+from shiftcast.cards.suite import Expectation, Suite, SuiteView
 from shiftcast.difficulty import entropy
 from shiftcast.errors import RequirementError
 from shiftcast.estimators import Calibrated, DifferenceOfConfidences, Estimator, official_estimators
-from shiftcast.files import sha256
-from shiftcast.pool import Pool, StoredRun
-from shiftcast.predictions import Integers
-from shiftcast.runs import StoredSet
-from shiftcast.scores import CONTROL_COLUMNS
-from shiftcast.scoring.run import RunView, score_run
-from shiftcast.workspace import lookup
+from shiftcast.runs.outputs import StoredSet
+from shiftcast.runs.suite_runs import Pool, StoredRun
+from shiftcast.scoring.harness import RunView, score_run
+from shiftcast.util.hashing import sha256
+from shiftcast.util.types import Integers
 
 VIEW_ROWS = ("view", "architecture", "recipe", "seed", "target", "estimator", "predicted", "actual", "n")
 
@@ -217,3 +216,6 @@ def _on_part(
         if not estimate.diagnostics.get("abstains", False):
             rows.append({**own, "estimator": label, "predicted": estimate.accuracy})
     return rows
+
+
+CONTROL_COLUMNS = ("text", "quantity", "low", "high", "estimator", "seen", "rows", "holds")

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from shiftcast.estimators import Estimator
-from shiftcast.pool import Pool
-from shiftcast.scoring.workers import Columns, scored_runs
+from shiftcast.runs.suite_runs import Pool
+from shiftcast.scoring.processes import Columns, scored_runs
 
 TABLE_COLUMNS = (
     *("suite", "architecture", "recipe", "seed", "family", "target", "group", "natural", "severity", "level"),

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from shiftcast.pool import Pool
-from shiftcast.runs import RunFolder, RunRecord
-from shiftcast.scores import SIGNAL_COLUMNS
-from shiftcast.signals import NOT_LEARNED, ImageSignals
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.record import RunRecord
+from shiftcast.runs.signals import NOT_LEARNED, ImageSignals
+from shiftcast.runs.suite_runs import Pool
 
 
 def signal_means(pool: Pool, folder: Path) -> pd.DataFrame:
@@ -53,3 +53,9 @@ def _means(one: ImageSignals) -> dict[str, Any]:
 
 def _mean(values: NDArray[Any]) -> float:
     return float(values.mean(dtype=np.float64)) if len(values) else float("nan")
+
+
+SIGNAL_COLUMNS = (
+    *("architecture", "recipe", "seed", "set", "n", "probes", "depth", "views", "view_probability"),
+    *("neighbour_distance", "learned_epoch", "viewed", "learned"),
+)

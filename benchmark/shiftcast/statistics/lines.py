@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import Floats, Integers
+from shiftcast.util.types import Floats, Integers
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import Floats, Integers
+from shiftcast.util.types import Floats, Integers
 
 DRAWS = 2_000
 """Bootstrap draws behind an interval."""

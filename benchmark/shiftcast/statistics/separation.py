@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.predictions import Floats
 from shiftcast.statistics.lines import pairs
+from shiftcast.util.types import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shiftcast.files import printable
+from shiftcast.util.text import printable
 
 LONGEST = 400
 """Characters of anything that a submission made us say."""

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shiftcast.cards import RunKey
+from shiftcast.cards.suite import RunKey
 from shiftcast.errors import InvalidInputError
-from shiftcast.ledger import FILE as LEDGER
-from shiftcast.residuals import FILE as RESIDUALS
-from shiftcast.signals import FILE as SIGNALS
+from shiftcast.estimate.board_errors import FILE as RESIDUALS
+from shiftcast.runs.layout import RUN_FILES, RUNS_BELOW, SEED, SHAPE, Place
+from shiftcast.runs.ledger import FILE as LEDGER
+from shiftcast.runs.signals import FILE as SIGNALS
 from shiftcast.submission.problems import Problem
 
-SHAPE = "SUITE/ARCHITECTURE/RECIPE/seed-N"
-SEED = re.compile(r"seed-(0|[1-9][0-9]{0,8})")
-RUNS_BELOW = ("*/*/*/seed-*", "*/*/seed-*", "*/seed-*", "seed-*")
-"""Where runs are below the folder of results, of a suite, of an architecture and of a recipe."""
-RUN_FILES = ("run.json", "predictions.safetensors")
 EXTRA_FILES = (SIGNALS,)
 """What else runs may hold, where `run.json` states it."""
 TOP_FILES = (LEDGER, RESIDUALS.name, "README.md")
@@ -28,25 +23,6 @@ OTHER_FOLDERS = ("blind",)
 SUITE_SUFFIXES = (".md", ".json")
 MOST_ENTRIES = 200_000
 """Files and folders that are looked at."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A run's folder.
-
-    Parameters
-    ----------
-    path
-        The folder.
-    label
-        Name of the folder of its suite: `SUITE`, or `SUITE@EDITION`.
-    key
-        Which run it should hold.
-    """
-
-    path: Path
-    label: str
-    key: RunKey
 
 
 @dataclass

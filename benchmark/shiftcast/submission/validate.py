@@ -11,18 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from shiftcast.cards import RunKey, Suite
+from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import official_estimators
-from shiftcast.ledger import Ledger, Level, read_ledger
-from shiftcast.pool import ReportedRun, Twins, read_pool, read_reported
-from shiftcast.runs import StoredSet, true_ranks
-from shiftcast.submission.against import altered, base_tree
-from shiftcast.submission.inspect import Expected, Inspection, expected_of
+from shiftcast.runs.duplicates import Twins
+from shiftcast.runs.layout import Place
+from shiftcast.runs.ledger import Ledger, Level, read_ledger
+from shiftcast.runs.outputs import StoredSet, true_ranks
+from shiftcast.runs.reading import read_pool, read_reported
+from shiftcast.runs.suite_runs import ReportedRun
+from shiftcast.submission.baseline import altered, base_tree
+from shiftcast.submission.board_rows import Change, changes
+from shiftcast.submission.inspect_run import Expected, Inspection, expected_of
+from shiftcast.submission.known_sets import Known, Truth, read_data
 from shiftcast.submission.problems import Problem
-from shiftcast.submission.rows import Change, changes
-from shiftcast.submission.tree import Place, Tree, locate, walk
-from shiftcast.submission.truth import Known, Truth, read_data
+from shiftcast.submission.tree import Tree, locate, walk
 from shiftcast.workspace import Workspace
 
 

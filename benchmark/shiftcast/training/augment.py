@@ -21,10 +21,10 @@ from timm.data.mixup import Mixup, mixup_target
 from torch import Tensor
 from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
-from shiftcast.cards import AnyRecipe, RandAugmentSpec, Recipe
+from shiftcast.cards.recipe import AnyRecipe, RandAugmentSpec, Recipe
 from shiftcast.data.sampling import stratified_halves, stratified_subset
 from shiftcast.errors import TrainingError
-from shiftcast.runs import Seeds
+from shiftcast.runs.record import Seeds
 from shiftcast.training.resident import ResidentImages, epoch_seed
 
 Operation = Callable[[Tensor], Tensor]

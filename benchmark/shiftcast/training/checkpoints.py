@@ -17,22 +17,18 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import Field, ValidationError
 
-from shiftcast.cards import (
-    ArchitectureCard,
-    ClassicalCard,
-    Precision,
-    RunKey,
-    card_hash,
-    explain,
-    recipe_hash,
-)
+from shiftcast.cards.architecture import ArchitectureCard, ClassicalCard, Precision, card_hash
+from shiftcast.cards.base import StrictModel, explain, lookup
+from shiftcast.cards.recipe import recipe_hash
+from shiftcast.cards.suite import RunKey
 from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
-from shiftcast.files import write_atomic
-from shiftcast.runs import Git, Seeds, StrictModel
-from shiftcast.workspace import Workspace, lookup
+from shiftcast.runs.record import Seeds
+from shiftcast.util.files import write_atomic
+from shiftcast.util.git import Git
+from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
-    from shiftcast.training.work import Job
+    from shiftcast.training.run import Job
 
 SCHEMA = 1
 SHOWN = 12

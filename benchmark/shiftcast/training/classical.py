@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from shiftcast.cards import ClassicalCard
+from shiftcast.cards.architecture import ClassicalCard
 from shiftcast.errors import CardError
 from shiftcast.training.resident import Channels
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shiftcast.cards import ArchitectureCard
-from shiftcast.training.models import out_of_memory, outputs_of
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.training.network import out_of_memory, outputs_of
 from shiftcast.training.resident import Channels, Images, normalise
 
 Outputs = NDArray[np.float32]

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcast.cards import Suite
-from shiftcast.data.loading import base_index
-from shiftcast.data.sampling import stratified_halves
+from shiftcast.cards.suite import Suite
+from shiftcast.data.sampling import base_index, stratified_halves
 from shiftcast.errors import RequirementError
 from shiftcast.estimators.features import FrechetSample, dispersion
-from shiftcast.predictions import Integers
+from shiftcast.util.types import Integers
 
 DIGITS = 6
 

@@ -25,15 +25,17 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from shiftcast.cards import ArchitectureCard, Recipe, card_hash, recipe_hash
+from shiftcast.cards.architecture import ArchitectureCard, card_hash
+from shiftcast.cards.recipe import Recipe, recipe_hash
 from shiftcast.errors import OutOfTimeError, TrainingError
-from shiftcast.files import hash_of, write_atomic
-from shiftcast.runs import Epoch, Seeds
+from shiftcast.runs.record import Epoch, Seeds
 from shiftcast.training.augment import Mixing, RandAugment, training_set
-from shiftcast.training.models import build_model, logits_of, out_of_memory
+from shiftcast.training.network import build_model, logits_of, out_of_memory
 from shiftcast.training.pace import Pace
 from shiftcast.training.resident import ResidentImages, epoch_seed
 from shiftcast.training.saved import load_checkpoint
+from shiftcast.util.files import write_atomic
+from shiftcast.util.hashing import hash_of
 
 WARMUP_START = 1 / 25
 """First learning rate as a share of the peak."""

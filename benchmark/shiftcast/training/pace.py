@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shiftcast.files import write_atomic
+from shiftcast.util.files import write_atomic
 
 PAUSE_SECONDS = 60.0
 PAUSE_FACTOR = 10.0

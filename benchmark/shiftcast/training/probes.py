@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from shiftcast.cards import ArchitectureCard
-from shiftcast.signals import MOST_PROBES
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.runs.signals import MOST_PROBES
 from shiftcast.training.evaluate import evaluate
-from shiftcast.training.models import IMAGE_SIZE, outputs_of
+from shiftcast.training.network import IMAGE_SIZE, outputs_of
 from shiftcast.training.resident import Channels, Images
 
 NEIGHBOURS = 30

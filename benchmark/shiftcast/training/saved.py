@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from shiftcast.training.models import out_of_memory
+from shiftcast.training.network import out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from shiftcast.cards import ArchitectureCard, Suite
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.cards.suite import Suite
 from shiftcast.data.sampling import stratified_subset
 from shiftcast.errors import InvalidInputError, RunError, TrainingError
-from shiftcast.files import read_regular
-from shiftcast.signals import (
+from shiftcast.runs.signals import (
     LARGEST_SIGNALS,
     VIEWS,
     WITHOUT_VIEWS,
@@ -29,11 +29,12 @@ from shiftcast.signals import (
     decode_signals,
 )
 from shiftcast.training.evaluate import Outputs, evaluate
-from shiftcast.training.models import logits_of
+from shiftcast.training.network import logits_of
 from shiftcast.training.probes import BATCH, Probes, stored_classes
 from shiftcast.training.resident import Channels, Images, ResidentImages, normalise
 from shiftcast.training.snapshots import Snapshots, learned_epochs
 from shiftcast.training.views import views_of
+from shiftcast.util.files import read_regular
 
 logger = logging.getLogger(__name__)
 

@@ -22,15 +22,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from shiftcast.cards import ArchitectureCard
+from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.errors import TrainingError
-from shiftcast.files import write_atomic
-from shiftcast.signals import MOST_EPOCHS
+from shiftcast.runs.signals import MOST_EPOCHS
 from shiftcast.training.evaluate import evaluate
-from shiftcast.training.models import out_of_memory
+from shiftcast.training.network import out_of_memory
 from shiftcast.training.probes import BATCH, stored_classes
 from shiftcast.training.resident import Channels, Images
 from shiftcast.training.saved import load_checkpoint, refuse_changed
+from shiftcast.util.files import write_atomic
 
 logger = logging.getLogger(__name__)
 

@@ -15,15 +15,16 @@ from typing import cast
 
 import numpy as np
 
-from shiftcast.cards import ArchitectureCard, Recipe
-from shiftcast.data.layouts import Images
+from shiftcast.cards.architecture import ArchitectureCard
+from shiftcast.cards.recipe import Recipe
+from shiftcast.data.readers.layouts import Images
 from shiftcast.data.sampling import stratified_subset
 from shiftcast.errors import InvalidInputError, TrainingError
-from shiftcast.predictions import Integers
 from shiftcast.training.augment import training_set
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.resident import ResidentImages
+from shiftcast.util.types import Integers
 
 HELD_OUT = "held out"
 

@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shiftcast.board.assemble import score_suite
 from shiftcast.difficulty import difficulty
 from shiftcast.estimators import official_estimators, transport
-from shiftcast.estimators.agreement import pairwise_agreement
 from shiftcast.leaderboard.cache import board_pages
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.pages import assemble
-from shiftcast.page.make import read_sections
-from shiftcast.page.site import site
-from shiftcast.predictions import Predictions, softmax
-from shiftcast.scoring import score_suite
+from shiftcast.predictions import Predictions
+from shiftcast.site.build import site
+from shiftcast.site.make import read_sections
+from shiftcast.statistics.agreement import pairwise_agreement
+from shiftcast.util.arrays import softmax
 
 QUICK = (
     *("NoShift", "AC", "ATC-MC", "ConfusionPartition", "AgreementShift"),
@@ -95,7 +96,7 @@ def test_scoring(timed, small, chosen):
 
 
 def test_board(timed, small, scores):
-    from shiftcast.leaderboard.board import estimator_board, kind_rows
+    from shiftcast.board.estimators import estimator_board, kind_rows
 
     def made():
         estimator_board.cache_clear()
@@ -106,7 +107,7 @@ def test_board(timed, small, scores):
 
 
 def test_unchanged_board(timed, small, scores, monkeypatch):
-    from shiftcast import scoring
+    from shiftcast.board import assemble as scoring
 
     monkeypatch.setattr(scoring, "score_suite", lambda *_, **__: scores)
 
@@ -118,7 +119,7 @@ def test_unchanged_board(timed, small, scores, monkeypatch):
 
 
 def test_site(timed, small, monkeypatch):
-    from shiftcast.scoring import suite
+    from shiftcast.board import assemble as suite
 
     quick = {name: one for name, one in official_estimators().items() if name in QUICK}
     monkeypatch.setattr(suite, "official_estimators", lambda: quick)

@@ -1,0 +1,1 @@
+"""Labels that are withheld: sealed, registered, opened."""

@@ -1,0 +1,193 @@
+"""What changed between two states of a suite's results, row by row of the board, and whether it is noise.
+
+Pure functions of `SuiteScores`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shiftcast.board.estimators import estimator_board, kept, kind_rows
+from shiftcast.board.models import MODEL, labelled_groups, model_board, ranking_groups
+from shiftcast.board.tables import SuiteScores
+from shiftcast.statistics import DRAWS, draw_weights, percentile_interval
+
+MOVED_COLUMNS = ("board", "row", "old", "new", "change", "low", "high", "verdict")
+MODEL_BOARDS = ("models in distribution", "models under shift")
+FEWEST_ARCHITECTURES = 5
+"""Architectures in both states from which a change of an estimator's error gets an interval."""
+SEED = 20221014
+BEYOND, WITHIN, FEW = "more than noise", "within noise", "too few to tell"
+NEW, GONE, OTHERS = "new", "gone", "other models"
+COMPLETE, ABSENT = "ok", "missing"
+"""Statuses of runs (see `SuiteScores.runs`)."""
+SMALLEST = 0.005
+"""Change in pp below which a printed figure stays the same."""
+
+
+def moved_rows(old: SuiteScores | None, new: SuiteScores | None) -> pd.DataFrame:
+    """Return the rows of a suite's boards that moved, appeared or went.
+
+    Parameters
+    ----------
+    old, new
+        One suite and edition in both states; None where one does not hold it.
+
+    Returns
+    -------
+    DataFrame
+        Columns `MOVED_COLUMNS`. Boards: `natural shifts` and `synthetic shifts` (mean absolute errors of
+        estimators, pp), `models in distribution` and `models under shift` (accuracies, %). `low` and `high`
+        bound the change at 95 %: for an estimator, the mean change of the models that both states hold,
+        over a bootstrap of architectures; for a model, by the normal approximation with independent
+        images, which is wide where both states show the same ones. `verdict`: `more than noise`, `within
+        noise`, `too few to tell` (fewer than five architectures in common), `other models` (nothing changed
+        for the common ones), `new` or `gone`.
+    """
+    rows: list[dict[str, Any]] = []
+    for natural, board in ((True, "natural shifts"), (False, "synthetic shifts")):
+        rows += _estimators(old, new, natural, board)
+    rows += _models(old, new)
+    return pd.DataFrame(rows, columns=list(MOVED_COLUMNS))
+
+
+def changed_runs(old: SuiteScores | None, new: SuiteScores | None) -> tuple[list[str], list[str]]:
+    """Return the runs that were added and those that were removed: complete in one of the states alone.
+
+    Parameters
+    ----------
+    old, new
+        As in `moved_rows`.
+
+    Returns
+    -------
+    tuple of lists
+        `ARCHITECTURE/RECIPE/seed-SEED`, and in brackets what is wrong with the run where the other state
+        has it too.
+    """
+    before, after = (_statuses(scores) for scores in (old, new))
+    return _complete_in_first(after, before), _complete_in_first(before, after)
+
+
+def _statuses(scores: SuiteScores | None) -> dict[tuple[str, str, int], str]:
+    if scores is None:
+        return {}
+    columns = (scores.runs[name] for name in (*MODEL, "seed", "status"))
+    return {(str(a), str(r), int(seed)): str(status) for a, r, seed, status in zip(*columns, strict=True)}
+
+
+def _complete_in_first(
+    first: dict[tuple[str, str, int], str], second: dict[tuple[str, str, int], str]
+) -> list[str]:
+    found = []
+    for key in sorted(key for key, status in first.items() if status == COMPLETE):
+        other = second.get(key, ABSENT)
+        if other != COMPLETE:
+            name = f"{key[0]}/{key[1]}/seed-{key[2]}"
+            found.append(name if other == ABSENT else f"{name} (in the other state {other})")
+    return found
+
+
+def _estimators(
+    old: SuiteScores | None, new: SuiteScores | None, natural: bool, board: str
+) -> list[dict[str, Any]]:
+    before, after = (_errors(scores, natural) for scores in (old, new))
+    cells_before, cells_after = (_cells(scores, natural) for scores in (old, new))
+    rows = []
+    for name in sorted(before.keys() | after.keys()):
+        row = _row(board, name, before.get(name), after.get(name))
+        if row is not None and not row["verdict"]:
+            both = (cells_after.get(name, pd.Series()) - cells_before.get(name, pd.Series())).dropna()
+            row |= _change_over_models(both)
+        rows += [row] if row is not None else []
+    return rows
+
+
+def _errors(scores: SuiteScores | None, natural: bool) -> dict[str, float]:
+    if scores is None:
+        return {}
+    board = estimator_board(scores, natural)
+    known = board[board["mae"].notna()]
+    return dict(zip(known["estimator"], known["mae"].astype(float), strict=True))
+
+
+def _cells(scores: SuiteScores | None, natural: bool) -> dict[str, pd.Series[float]]:
+    """Return each estimator's absolute error by model, in pp: over seeds, severities, then groups."""
+    if scores is None:
+        return {}
+    used = kept(kind_rows(scores, natural))
+    keys = ["estimator", *MODEL, "group"]
+    means = used.groupby([*keys, "target"])["absolute"].mean().groupby(level=keys).mean()
+    models = means.groupby(level=["estimator", *MODEL]).mean()
+    return {str(name): own.droplevel("estimator") for name, own in models.groupby(level="estimator")}
+
+
+def _change_over_models(changes: pd.Series[float]) -> dict[str, Any]:
+    """Return the interval and the verdict of an estimator's changes by model (both indices)."""
+    owners = [str(name) for name, _ in changes.index]
+    names = sorted(set(owners))
+    if len(names) < FEWEST_ARCHITECTURES:
+        return {"verdict": FEW}
+    if (changes.abs() < SMALLEST).all():
+        return {"low": 0.0, "high": 0.0, "verdict": OTHERS}
+    member = np.array([[owner == name for name in names] for owner in owners], dtype=np.float64)
+    weights = draw_weights(len(names), DRAWS, SEED) @ member.T
+    low, high = percentile_interval(weights @ changes.to_numpy(dtype=np.float64) / weights.sum(axis=1))
+    return {"low": low, "high": high, "verdict": BEYOND if low > 0 or high < 0 else WITHIN}
+
+
+def _models(old: SuiteScores | None, new: SuiteScores | None) -> list[dict[str, Any]]:
+    before, after = (_accuracies(scores) for scores in (old, new))
+    rows = []
+    for board in MODEL_BOARDS:
+        first, second = before.get(board, {}), after.get(board, {})
+        for name in sorted(first.keys() | second.keys()):
+            values = [found[name][0] if name in found else None for found in (first, second)]
+            row = _row(board, name, *values)
+            if row is not None and not row["verdict"]:
+                away = 1.96 * math.hypot(first[name][1], second[name][1])
+                low, high = row["change"] - away, row["change"] + away
+                row |= {"low": low, "high": high, "verdict": BEYOND if low > 0 or high < 0 else WITHIN}
+            rows += [row] if row is not None else []
+    return rows
+
+
+def _accuracies(scores: SuiteScores | None) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return each model's accuracy and its standard error, in %, by board and name."""
+    if scores is None:
+        return {}
+    found: dict[str, dict[str, tuple[float, float]]] = {board: {} for board in MODEL_BOARDS}
+    groups, ranking = labelled_groups(scores), ranking_groups(scores)
+    effective = scores.accuracies.groupby("set")["effective"].first().astype(float)
+    away = [[effective[name] for name in groups[group]] for group in ranking]
+    for row in model_board(scores).to_dict("records"):
+        name = f"{row['architecture']} ({row['recipe']})"
+        home = row["id_accuracy"]
+        if not pd.isna(home):
+            error = _error(home, effective[scores.suite.source.test])
+            found[MODEL_BOARDS[0]][name] = (100 * home, 100 * error)
+        if not pd.isna(row["score"]):
+            spread = [_error(row["score"], float(np.sum(sizes))) for sizes in away]
+            error = float(np.linalg.norm(spread)) / max(len(spread), 1)
+            found[MODEL_BOARDS[1]][name] = (100 * row["score"], 100 * error)
+    return found
+
+
+def _error(accuracy: float, images: float) -> float:
+    return math.sqrt(accuracy * (1 - accuracy) / images)
+
+
+def _row(board: str, name: str, old: float | None, new: float | None) -> dict[str, Any] | None:
+    """Return the row of what is in either state; None where nothing moved."""
+    nan = float("nan")
+    row = {"board": board, "row": name, "old": nan, "new": nan, "change": nan, "low": nan, "high": nan}
+    if old is None or new is None:
+        known = {"old": old} if new is None else {"new": new}
+        return row | known | {"verdict": GONE if new is None else NEW}
+    if abs(new - old) < SMALLEST:
+        return None
+    return row | {"old": old, "new": new, "change": new - old, "verdict": ""}

@@ -1,0 +1,104 @@
+"""All tables about a suite's confusion, from its stored runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from shiftcast.analysis.claims import Resampled, drop_shares, paired_errors, predicted_lines
+from shiftcast.analysis.confusion import Confusion
+from shiftcast.analysis.ensembles import ensemble_study
+from shiftcast.analysis.halves import shared_errors
+from shiftcast.analysis.human import read_figures
+from shiftcast.analysis.ranking import RANK_DRAWS, ranking
+from shiftcast.analysis.sensitivity import sensitivity
+from shiftcast.analysis.sets import accuracy_by_bin, describe_sets, histogram, reliability
+from shiftcast.analysis.tables import ConfusionTables
+from shiftcast.runs.suite_runs import Pool
+from shiftcast.util.memory import give_back
+from shiftcast.util.types import Floats
+
+HUMAN = "human.json"
+"""Name of the file, beside a suite's runs, with the figures from human labels."""
+
+
+def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> ConfusionTables | None:
+    """Return what a suite's reference ensemble says, or None where it is incomplete.
+
+    Parameters
+    ----------
+    pool
+        The suite's runs.
+    table
+        The tidy table of predictions, as in `SuiteScores`.
+    folder
+        The suite's results folder.
+    """
+    if not pool.scored or len(pool.reference) < len(pool.suite.reference.members):
+        return None
+    members = pool.suite.reference.members
+    if not members or any(name not in pool.reference for name in members):
+        return None
+    judged = all(pool.members(run.family) and not run.hard for run in pool.scored)
+    # Studies of all members' probabilities come first: they need most memory, and the others keep some.
+    ensembles = ensemble_study(pool)
+    give_back()
+    changed = sensitivity(pool) if judged else pd.DataFrame()
+    give_back()
+    confusion = Confusion(pool)
+    human, note = read_figures(folder / HUMAN, confusion)
+    resampled = Resampled(confusion)
+    predicted = official_predictions(pool, table)
+    return ConfusionTables(
+        kind=confusion.kind,
+        members=list(confusion.members),
+        threshold=confusion.threshold,
+        sets=describe_sets(confusion),
+        histogram=histogram(confusion),
+        accuracy=accuracy_by_bin(confusion),
+        reliability=reliability(confusion),
+        lines=predicted_lines(resampled, predicted),
+        pairs=paired_errors(resampled, predicted),
+        drop=drop_shares(resampled),
+        ranks=_ranks(confusion, table),
+        ensembles=ensembles,
+        shared=shared_errors(confusion),
+        sensitivity=changed,
+        human=human,
+        human_note=note,
+    )
+
+
+def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:
+    """Return what can be said of estimators' errors on natural and on synthetic shifts."""
+    give_back()
+    pool, frames = confusion.pool, []
+    resampled = Resampled(confusion, RANK_DRAWS)
+    predicted = official_predictions(pool, table[~table["abstains"].astype(bool)])
+    tracks = dict(zip(table["estimator"], table["track"], strict=True))
+    for natural in (True, False):
+        groups: dict[str, list[str]] = {}
+        for target in pool.targets:
+            told = target.id in confusion.scored_sets and confusion.labelled(target.id)
+            if told and pool.workspace.natural(target) == natural:
+                groups.setdefault(target.group, []).append(target.id)
+        found = ranking(resampled, groups, predicted, tracks, pool.suite.headline)
+        frames.append(found.assign(natural=natural))
+    return pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
+
+
+def official_predictions(pool: Pool, table: pd.DataFrame) -> dict[tuple[str, str], Floats]:
+    """Return official predictions (R,) by (estimator, target), where every scored run has one."""
+    order = [(run.key.architecture, run.key.recipe, run.key.seed) for run in pool.scored]
+    official = table[table["protocol"] == "official"]
+    found: dict[tuple[str, str], dict[tuple[str, str, int], float]] = {}
+    columns = ("estimator", "target", "architecture", "recipe", "seed", "predicted")
+    for estimator, target, *run, predicted in zip(*(official[name] for name in columns), strict=True):
+        found.setdefault((estimator, target), {})[tuple(run)] = predicted
+    return {
+        key: np.array([known[run] for run in order], dtype=np.float64)
+        for key, known in found.items()
+        if set(known) == set(order)
+    }

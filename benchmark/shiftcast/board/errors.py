@@ -1,0 +1,53 @@
+"""The file of residuals: what each estimator got wrong, for intervals around other people's answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from shiftcast.board.estimators import estimator_board
+from shiftcast.board.tables import SuiteScores
+from shiftcast.scoring.conformal import residuals_of
+
+DIGITS = 4
+
+
+def suite_residuals(scores: SuiteScores) -> dict[str, Any] | None:
+    """Return what the file of residuals holds about a suite: errors by kind of shift and estimator.
+
+    Probit residuals by shift, mean absolute error and coverage (shares), and the nominal level. None for
+    controls, scratch suites, other editions, and where nothing is predicted.
+    """
+    suite = scores.suite
+    if scores.edition or suite.scratch or suite.is_control or not len(scores.table):
+        return None
+    return {
+        "version": suite.version,
+        "learned_on": suite.title,
+        "architectures": int(scores.table["architecture"].nunique()),
+        **{kind: _kind(scores, natural) for kind, natural in (("natural", True), ("synthetic", False))},
+    }
+
+
+def _kind(scores: SuiteScores, natural: bool) -> dict[str, Any]:
+    found = {name: own for (name, kind), own in residuals_of(scores.table).items() if kind == natural}
+    if not found:
+        return {}
+    board = estimator_board(scores, natural).set_index("estimator")
+    return {
+        name: {
+            "coverage": _number(board.loc[name, "coverage"]),
+            "mae": _number(board.loc[name, "mae"], 0.01),
+            "nominal": _number(scores.table.loc[scores.table["estimator"] == name, "nominal"].max()),
+            "residuals": {
+                shift: [round(float(v), DIGITS) + 0.0 for v in np.concatenate(list(own.values()))]
+                for shift, own in shifts.items()
+            },
+        }
+        for name, shifts in found.items()
+    }
+
+
+def _number(value: Any, unit: float = 1.0) -> float | None:
+    return None if value != value else round(float(value) * unit, DIGITS)

@@ -1,0 +1,335 @@
+"""The board of estimators: how far predicted lies from actual accuracy, as tables.
+
+Pure functions from `SuiteScores` to data frames; figures in percentage points (pp). Synthetic and
+natural shifts never meet in one figure. A *cell* is (architecture x recipe) x group: a figure is
+averaged over a cell's seeds, then its severities, then over the cells of a group and last over
+groups. Models are `models`'s business, wording `markdown`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from shiftcast.board.tables import SuiteScores
+from shiftcast.board.words import BASELINES
+from shiftcast.statistics import kendall_tau
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+CELL = ["architecture", "recipe", "group"]
+ROW = ["architecture", "recipe", "seed", "target"]
+FEWEST_RUNS = 3
+"""Runs that a rank correlation needs."""
+NORMAL_ABSOLUTE = math.sqrt(2 / math.pi)
+"""Mean absolute value of a standard normal variate."""
+
+BOARD_COLUMNS = (
+    *("track", "rank", "estimator", "mae", "bias", "rmse", "worst", "worst_cell", "skill", "tau", "tau_id"),
+    *("coverage", "width", "nominal", "floor", "mae_shared", "abstained", "cells", "all_cells"),
+    *("conformal_coverage", "conformal_width", "conformal_nominal", "conformal_cells"),
+    *("groups", "architectures", "rows", "selected", "seconds"),
+)
+DETAIL_COLUMNS = ("part", "track", "estimator", "mae", "bias", "rows", "cells", "all_cells", "selected")
+
+
+@lru_cache(maxsize=16)
+def kind_rows(scores: SuiteScores, natural: bool, protocol: str = "official") -> pd.DataFrame:
+    """Return the rows of one kind of shift whose actual accuracy is known, with their errors.
+
+    Parameters
+    ----------
+    scores
+        A suite's scores.
+    natural
+        Natural shifts, or synthetic ones.
+    protocol
+        "official" or "shared".
+
+    Returns
+    -------
+    pd.DataFrame
+        The rows of `scores.table` in a fixed order, with the columns `error`, `absolute`, `width`
+        and `floor` (pp), `squared` (pp^2), `covered` (0 or 1; NaN without an interval), the same two
+        of the conformal interval (`conformal_covered`, `conformal_width`),
+        `id_accuracy` and `selected` (whether the estimator was chosen on the row's dataset).
+    """
+    table = scores.table
+    kind = table["natural"].astype(bool) == natural
+    chosen = table[kind & (table["protocol"] == protocol) & table["actual"].notna()]
+    rows = chosen.sort_values(["estimator", *ROW]).reset_index(drop=True)
+    actual = rows["actual"].astype(float)
+    error = 100 * (rows["predicted"].astype(float) - actual)
+    covered, width = _interval(rows, "")
+    conformal = dict(
+        zip(("conformal_covered", "conformal_width"), _interval(rows, "conformal_"), strict=True)
+    )
+    return rows.assign(
+        abstains=rows["abstains"].astype(bool),
+        error=error,
+        absolute=error.abs(),
+        squared=error**2,
+        covered=covered,
+        width=width,
+        **conformal,
+        floor=100 * NORMAL_ABSOLUTE * np.sqrt(actual * (1 - actual) / rows["effective"].astype(float)),
+        id_accuracy=_id_accuracy(scores, rows),
+        selected=_selected(scores, rows),
+    )
+
+
+def _interval(rows: pd.DataFrame, prefix: str) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Return whether the actual accuracy lies within an interval, and its width in pp; NaN without one."""
+    actual, low, high = (rows[name].astype(float) for name in ("actual", f"{prefix}low", f"{prefix}high"))
+    inside = ((low <= actual) & (actual <= high)).astype(float)
+    return inside.where(low.notna() & high.notna()), 100 * (high - low)
+
+
+def _id_accuracy(scores: SuiteScores, rows: pd.DataFrame) -> list[float]:
+    sets = scores.accuracies
+    source = sets[
+        (sets["set"] == scores.suite.source.test) & (sets["role"] == "scored") & sets["right"].notna()
+    ]
+    keys = zip(source["architecture"], source["recipe"], source["seed"], strict=True)
+    shares = (source["right"].astype(float) / source["n"].astype(float)).tolist()
+    known = dict(zip(keys, shares, strict=True))
+    runs = zip(rows["architecture"], rows["recipe"], rows["seed"], strict=True)
+    return [known.get(run, np.nan) for run in runs]
+
+
+def _selected(scores: SuiteScores, rows: pd.DataFrame) -> list[bool]:
+    dataset = {target.id: target.dataset for target in scores.targets}
+    pairs = zip(rows["target"], rows["selected_on"], strict=True)
+    return [dataset.get(target, target) in str(names).split(";") for target, names in pairs]
+
+
+def kept(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows on which the estimator does not abstain."""
+    return rows[~rows["abstains"]]
+
+
+@lru_cache(maxsize=16)
+def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
+    """Return the estimator board of one kind of shift.
+
+    Parameters
+    ----------
+    scores
+        A suite's scores.
+    natural
+        Natural shifts, or synthetic ones.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per estimator, by track, then rank, then name; see `BOARD_COLUMNS`. `rank` (Int64)
+        counts within a track and is <NA> for an estimator that lacks any row of any cell;
+        estimators whose MAE prints alike share a rank. `coverage` and `abstained` are shares,
+        `skill` is 1 - MAE / MAE of the better baseline on the same rows.
+    """
+    rows = _with_baselines(kind_rows(scores, natural))
+    used = kept(rows)
+    shared = kept(kind_rows(scores, natural, "shared"))
+    everyone = rows.groupby("estimator")
+    board = pd.DataFrame(
+        {
+            "track": everyone["track"].first(),
+            "abstained": everyone["abstains"].mean().astype(float),
+            "selected": everyone["selected"].any(),
+            "seconds": everyone["seconds"].mean().astype(float),
+        }
+    )
+    keys = ["estimator"]
+    own = used.groupby("estimator")
+    for column, name in (("groups", "group"), ("architectures", "architecture")):
+        board[column] = own[name].nunique()
+    board["rows"] = own.size()
+    board["cells"] = _complete_by(keys, rows.drop_duplicates(ROW), used)
+    board["all_cells"] = len(rows.drop_duplicates(CELL))
+    means = board_means(used, ["absolute", "error", "squared", "floor", "covered", "width", *_BASELINE])
+    for column, name in (("mae", "absolute"), ("bias", "error"), ("floor", "floor"), ("width", "width")):
+        board[column] = means[name]
+    board["rmse"], board["coverage"] = means["squared"] ** 0.5, means["covered"]
+    stated = used[used["conformal_level"].notna()]
+    wide = board_means(stated, ["conformal_covered", "conformal_width"])
+    board["conformal_coverage"], board["conformal_width"] = wide["conformal_covered"], wide["conformal_width"]
+    board["conformal_cells"] = _complete_by(keys, rows.drop_duplicates(ROW), stated)
+    board["conformal_nominal"] = {
+        name: _levels(own_rows["conformal_level"]) for name, own_rows in stated.groupby("estimator")
+    }
+    best = means[list(_BASELINE)].min(axis=1)
+    board["skill"] = (1 - board["mae"] / best).where(best > 0)
+    board["mae_shared"] = board_means(shared, ["absolute"])["absolute"]
+    for column, name in (("tau", "predicted"), ("tau_id", "id_accuracy")):
+        board[column] = _rank_agreement(used, name)
+    cells = used.groupby(["estimator", *CELL, "target"])["absolute"].mean()
+    cells = cells.groupby(level=["estimator", *CELL]).mean()
+    worst = {name: own.droplevel("estimator") for name, own in cells.groupby(level="estimator")}
+    board["worst"] = {name: float(errors.max()) for name, errors in worst.items()}
+    board["worst_cell"] = {name: worst_cell(errors) for name, errors in worst.items()}
+    board["nominal"] = {name: _levels(rows["nominal"]) for name, rows in own}
+    filled = board.fillna(
+        dict.fromkeys(("groups", "architectures", "rows", "cells", "conformal_cells"), 0)
+        | dict.fromkeys(("worst_cell", "nominal", "conformal_nominal"), "")
+    )
+    return _ranked(filled.reset_index())
+
+
+def _levels(nominal: pd.Series[float]) -> str:
+    """Return the levels that intervals promise, in percent."""
+    levels = sorted({round(float(level), 6) for level in nominal.dropna()})
+    return "/".join(f"{100 * level:g}" for level in levels)
+
+
+_BASELINE = {f"absolute_{name}": name for name in BASELINES}
+
+
+def _with_baselines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add each baseline's absolute error on the same run and target; NaN where it has none."""
+    runs = pd.MultiIndex.from_frame(rows[ROW])
+    for column, name in _BASELINE.items():
+        baseline = kept(rows[rows["estimator"] == name]).set_index(ROW)["absolute"]
+        rows = rows.assign(**{column: baseline.reindex(runs).to_numpy()})
+    return rows
+
+
+def board_means(used: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return the board mean of several columns for every estimator: one row each.
+
+    NaN where a row of the estimator has no value in a column.
+    """
+    values = used[list(columns)].astype(float)
+    table = pd.concat([used[["estimator", *CELL, "target"]], values], axis=1)
+    means = table.groupby(["estimator", *CELL, "target"])[list(columns)].mean()
+    for levels in (["estimator", *CELL], ["estimator", "group"], ["estimator"]):
+        means = means.groupby(level=levels).mean()
+    lacking = values.isna().groupby(used["estimator"]).any()
+    return means.mask(lacking)
+
+
+def worst_cell(cells: pd.Series[float]) -> str:
+    """Return the name of the cell with the largest error; the first by name where several share it."""
+    if cells.empty:
+        return ""
+    position = int(cells.to_numpy().argmax())
+    architecture, recipe, group = (cells.index.get_level_values(name)[position] for name in CELL)
+    return f"{architecture} ({recipe}) on {group}"
+
+
+def _rank_agreement(used: pd.DataFrame, column: str) -> pd.Series[float]:
+    """Kendall's tau with the actual accuracy across runs: mean over targets, then over groups."""
+    taus = [
+        (*key, _tau(rows[column].to_numpy(), rows["actual"].to_numpy()))
+        for key, rows in used[["estimator", "group", "target", column, "actual"]].groupby(
+            ["estimator", "group", "target"]
+        )
+    ]
+    frame = pd.DataFrame(taus, columns=["estimator", "group", "target", "tau"])
+    means = frame.groupby(["estimator", "group"])["tau"].mean().groupby(level="estimator").mean()
+    return means.mask(frame["tau"].isna().groupby(frame["estimator"]).any())
+
+
+def _tau(predicted: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+    if len(predicted) < FEWEST_RUNS or np.isnan(predicted).any():
+        return float("nan")
+    return kendall_tau(predicted, actual)
+
+
+def _ranked(board: pd.DataFrame) -> pd.DataFrame:
+    # What prints alike ranks alike: bits beyond the second decimal may differ between machines.
+    printed = board["mae"].astype(float).round(2)
+    full = (board["cells"] == board["all_cells"]) & printed.notna()
+    board["rank"] = printed.where(full).groupby(board["track"]).rank(method="min").astype("Int64")
+    order = board.assign(unranked=~full, printed=printed)
+    return order.sort_values(["track", "unranked", "printed", "estimator"])[list(BOARD_COLUMNS)].reset_index(
+        drop=True
+    )
+
+
+def details(scores: SuiteScores, natural: bool, by: str) -> pd.DataFrame:
+    """Return each estimator's error on each group or target.
+
+    Parameters
+    ----------
+    scores
+        A suite's scores.
+    natural
+        Natural shifts, or synthetic ones.
+    by
+        "group" or "target".
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per part (group or target) and estimator, by part, track and name: `part`, `track`,
+        `estimator`, `mae`, `bias` (pp), `rows`, `cells`, `all_cells`, `selected`.
+    """
+    rows = kind_rows(scores, natural)
+    rows = rows.assign(part=rows[by])
+    key = ["part", "track", "estimator"]
+    used = kept(rows)
+    # All parts at once: a loop over hundreds of small frames takes seconds.
+    by_target = used.groupby([*key, *CELL, "target"])[["absolute", "error"]].mean()
+    cells = by_target.groupby(level=[*key, *CELL]).mean()
+    table = rows.groupby(key)["selected"].any().to_frame()
+    table[["mae", "bias"]] = cells.groupby(level=key).mean()
+    table["rows"] = used.groupby(key).size()
+    table["cells"] = _complete_by(key, rows.drop_duplicates(["part", *ROW]), used)
+    table = table.fillna({"rows": 0, "cells": 0}).astype({"rows": int, "cells": int}).reset_index()
+    counts = rows.drop_duplicates(["part", *CELL]).groupby("part").size()
+    table["all_cells"] = table["part"].map(counts)
+    return table[list(DETAIL_COLUMNS)]
+
+
+def _complete_by(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) -> pd.Series[int]:
+    """Count, for every value of `keys`, the cells in which `used` holds each row that there is.
+
+    `everything` has every run and target once (for each part, if that is a key).
+    """
+    shared = [key for key in keys if key == "part"]
+    expected = everything.groupby([*shared, *CELL]).size().rename("expected")
+    present = (
+        used.drop_duplicates([*keys, *ROW]).groupby([*keys, *CELL]).size().rename("present").reset_index()
+    )
+    both = present.merge(expected.reset_index(), on=[*shared, *CELL])
+    both["complete"] = both["present"] == both["expected"]
+    return both.groupby(keys)["complete"].sum()
+
+
+def terminal_tables(scores: SuiteScores) -> list[Table]:
+    """Return the estimator boards for the console, one per kind of shift that there is."""
+    boards = (
+        (kind, estimator_board(scores, natural))
+        for natural, kind in ((True, "Natural"), (False, "Synthetic"))
+    )
+    return [_terminal_table(f"{kind} shifts", board) for kind, board in boards if len(board)]
+
+
+def _terminal_table(title: str, board: pd.DataFrame) -> Table:
+    from rich.box import SIMPLE
+    from rich.markup import escape
+    from rich.table import Table
+
+    from shiftcast.util.text import percent, points, ratio, signed
+
+    table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
+    for heading in ("track", "estimator", "MAE pp", "bias pp", "skill", "cover %", "cells", "ms"):
+        table.add_column(
+            heading, no_wrap=True, justify="left" if heading in ("track", "estimator") else "right"
+        )
+    for row in board.to_dict("records"):
+        table.add_row(
+            row["track"],
+            escape(str(row["estimator"])),
+            *(points(row["mae"]), signed(row["bias"]), ratio(row["skill"]), percent(row["coverage"])),
+            f"{row['cells']}/{row['all_cells']}",
+            f"{1000 * row['seconds']:.2f}",
+        )
+    return table

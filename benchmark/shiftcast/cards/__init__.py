@@ -1,0 +1,1 @@
+"""What TOML files may say, and whether they fit together."""

@@ -1,0 +1,1 @@
+"""Corruptions of 32 x 32 images, and planted shortcuts."""

@@ -1,0 +1,344 @@
+"""Image corruptions at CIFAR strengths, each image with a random stream of its own.
+
+Strengths and semantics are those of the published CIFAR-10-C generator (Hendrycks and Dietterich,
+"Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019;
+`make_cifar_c.py`), the random numbers are not: the arrays made here are a dataset of our own and
+never the published CIFAR-10-C. The panes of `frost` are made, not photographed. `rotation` is ours
+altogether, and `jpeg_75` is one encoding without severities.
+
+A stream is keyed by transform and severity and counted by image position (`streams`), so any subset
+of images equals that slice of the whole, and a new transform changes no byte of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftcast.data.corruptions import blur as blurs
+from shiftcast.data.corruptions import digital, weather
+from shiftcast.data.corruptions import noise as noises
+from shiftcast.data.corruptions.geometric import Bytes
+from shiftcast.data.corruptions.streams import GENERATOR_VERSION, Words, streams
+from shiftcast.errors import InvalidInputError, UnknownNameError
+
+__all__ = ["CORRUPTIONS", "GENERATOR_VERSION", "SEVERITIES", "TRANSFORMS", "Transform", "corrupt"]
+
+SEVERITIES: tuple[int, ...] = (1, 2, 3, 4, 5)
+
+SHAPE = (32, 32, 3)
+"""Height, width and channels: the strengths are those chosen for 32 x 32 images."""
+
+VALUES = 32 * 32 * 3
+
+CHUNK = 512
+"""Images transformed at a time: bounds the memory taken by random words (about 12 MB)."""
+
+Apply = Callable[[Bytes, Any, Words], Bytes]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One way to alter images, with its strengths.
+
+    Parameters
+    ----------
+    name
+        What it is registered and seeded as.
+    kind
+        "noise", "blur", "weather" or "digital" (published types), "geometric" or "encoding" (ours).
+    strengths
+        The parameter, or tuple of parameters, at each severity from 1.
+    unit
+        What the parameters are.
+    words
+        Random 64-bit words that each image gets.
+    apply
+        Pure function of images uint8 (n, 32, 32, 3), strength and words (n, `words`), to images
+        of the same shape. An image's result depends on its own row only.
+    """
+
+    name: str
+    kind: Literal["noise", "blur", "weather", "digital", "geometric", "encoding"]
+    strengths: tuple[Any, ...]
+    unit: str
+    words: int
+    apply: Apply
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """Severities that it has: 1 to 5, or 1 alone."""
+        return SEVERITIES[: len(self.strengths)]
+
+
+_ALL = (
+    Transform(
+        name="gaussian_noise",
+        kind="noise",
+        strengths=(0.04, 0.06, 0.08, 0.09, 0.10),
+        unit="standard deviation, of a range of 1",
+        words=VALUES,
+        apply=noises.gaussian_noise,
+    ),
+    Transform(
+        name="shot_noise",
+        kind="noise",
+        strengths=(500, 250, 100, 75, 50),
+        unit="photons for full brightness",
+        words=VALUES,
+        apply=noises.shot_noise,
+    ),
+    Transform(
+        name="impulse_noise",
+        kind="noise",
+        strengths=(0.01, 0.02, 0.03, 0.05, 0.07),
+        unit="share of values replaced",
+        words=VALUES,
+        apply=noises.impulse_noise,
+    ),
+    Transform(
+        name="speckle_noise",
+        kind="noise",
+        strengths=(0.06, 0.1, 0.12, 0.16, 0.2),
+        unit="standard deviation, as a share of the value",
+        words=VALUES,
+        apply=noises.speckle_noise,
+    ),
+    Transform(
+        name="gaussian_blur",
+        kind="blur",
+        strengths=(0.4, 0.6, 0.7, 0.8, 1.0),
+        unit="standard deviation in pixels",
+        words=0,
+        apply=blurs.gaussian_blur,
+    ),
+    Transform(
+        name="defocus_blur",
+        kind="blur",
+        strengths=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)),
+        unit="radius of the disk and softness of its edge, in pixels",
+        words=0,
+        apply=blurs.defocus_blur,
+    ),
+    Transform(
+        name="glass_blur",
+        kind="blur",
+        strengths=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        unit="standard deviation in pixels, reach of a move, rounds of moves",
+        words=2 * 2 * 30 * 30,
+        apply=blurs.glass_blur,
+    ),
+    Transform(
+        name="motion_blur",
+        kind="blur",
+        strengths=((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5)),
+        unit="radius and standard deviation in pixels",
+        words=1,
+        apply=blurs.motion_blur,
+    ),
+    Transform(
+        name="zoom_blur",
+        kind="blur",
+        strengths=(1.06, 1.11, 1.16, 1.21, 1.26),
+        unit="end of the range of zoom factors",
+        words=0,
+        apply=blurs.zoom_blur,
+    ),
+    Transform(
+        name="snow",
+        kind="weather",
+        strengths=(
+            (0.1, 0.2, 1.0, 0.6, 8, 3.0, 0.95),
+            (0.1, 0.2, 1.0, 0.5, 10, 4.0, 0.9),
+            (0.15, 0.3, 1.75, 0.55, 10, 4.0, 0.9),
+            (0.25, 0.3, 2.25, 0.6, 12, 6.0, 0.85),
+            (0.3, 0.3, 1.25, 0.65, 14, 12.0, 0.8),
+        ),
+        unit="flakes: mean, deviation, size, least value; smear: radius, deviation; share of the image",
+        words=weather.SNOW_WORDS,
+        apply=weather.snow,
+    ),
+    Transform(
+        name="frost",
+        kind="weather",
+        strengths=((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+        unit="share of the image, share of the frost",
+        words=weather.FROST_WORDS,
+        apply=weather.frost,
+    ),
+    Transform(
+        name="fog",
+        kind="weather",
+        strengths=((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
+        unit="thickness, decay of detail",
+        words=weather.FOG_WORDS,
+        apply=weather.fog,
+    ),
+    Transform(
+        name="spatter",
+        kind="weather",
+        strengths=(
+            (0.62, 0.1, 0.7, 0.7, 0.5, 0),
+            (0.65, 0.1, 0.8, 0.7, 0.5, 0),
+            (0.65, 0.3, 1.0, 0.69, 0.5, 0),
+            (0.65, 0.1, 0.7, 0.69, 0.6, 1),
+            (0.65, 0.1, 0.5, 0.68, 0.6, 1),
+        ),
+        unit="liquid: mean, deviation, smoothing, least value; amount of water or smoothing of mud; mud?",
+        words=32 * 32,
+        apply=weather.spatter,
+    ),
+    Transform(
+        name="brightness",
+        kind="digital",
+        strengths=(0.05, 0.1, 0.15, 0.2, 0.3),
+        unit="added to the value of HSV, of a range of 1",
+        words=0,
+        apply=digital.brightness,
+    ),
+    Transform(
+        name="contrast",
+        kind="digital",
+        strengths=(0.75, 0.5, 0.4, 0.3, 0.15),
+        unit="factor on the distance from the channel mean",
+        words=0,
+        apply=digital.contrast,
+    ),
+    Transform(
+        name="saturate",
+        kind="digital",
+        strengths=((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
+        unit="factor on the saturation of HSV and what is added",
+        words=0,
+        apply=digital.saturate,
+    ),
+    Transform(
+        name="elastic_transform",
+        kind="digital",
+        strengths=(
+            (0.0, 0.0, 2.56),
+            (1.6, 6.4, 2.24),
+            (2.56, 1.92, 1.92),
+            (3.2, 1.28, 1.6),
+            (3.2, 0.96, 0.96),
+        ),
+        unit="amount and smoothness of the field, reach of the affine map, in pixels",
+        words=digital.ELASTIC_WORDS,
+        apply=digital.elastic_transform,
+    ),
+    Transform(
+        name="pixelate",
+        kind="digital",
+        strengths=(0.95, 0.9, 0.85, 0.75, 0.65),
+        unit="factor on the side length",
+        words=0,
+        apply=digital.pixelate,
+    ),
+    Transform(
+        name="jpeg_compression",
+        kind="digital",
+        strengths=(80, 65, 58, 50, 40),
+        unit="JPEG quality",
+        words=0,
+        apply=digital.jpeg_compression,
+    ),
+    Transform(
+        name="rotation",
+        kind="geometric",
+        strengths=(10, 20, 30, 40, 50),
+        unit="degrees, either way",
+        words=1,
+        apply=digital.rotation,
+    ),
+    Transform(
+        name="jpeg_75",
+        kind="encoding",
+        strengths=(75,),
+        unit="JPEG quality",
+        words=0,
+        apply=digital.jpeg_compression,
+    ),
+)
+
+TRANSFORMS: dict[str, Transform] = {transform.name: transform for transform in _ALL}
+"""Every transform by name. The order carries no meaning."""
+
+CORRUPTIONS: tuple[str, ...] = tuple(
+    one.name for one in _ALL if one.kind in ("noise", "blur", "weather", "digital")
+)
+"""The 19 published types."""
+
+
+def corrupt(images: Bytes, name: str, severity: int, index: NDArray[Any]) -> Bytes:
+    """Alter images by one transform at one severity.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, 32, 32, 3).
+    name
+        A key of `TRANSFORMS`.
+    severity
+        1 to 5 (1 for what has no severities).
+    index
+        Integers (n,), at least 0: each image's position in its base dataset, which is all that its
+        random numbers depend on beside version, name and severity.
+
+    Returns
+    -------
+    uint8 (n, 32, 32, 3). For any selection s,
+    `corrupt(images[s], name, severity, index[s])` equals `corrupt(images, name, severity, index)[s]`.
+
+    Raises
+    ------
+    UnknownNameError
+        If no transform has that name.
+    InvalidInputError
+        If an array has another type, shape or length, or the transform has no such severity.
+    """
+    if name not in TRANSFORMS:
+        raise UnknownNameError("transform", name, TRANSFORMS)
+    transform = TRANSFORMS[name]
+    _check_severity(transform, severity)
+    _check_images(images)
+    positions = _checked_index(index, len(images))
+    strength = transform.strengths[severity - 1]
+    result = np.empty_like(images, order="C")
+    for start in range(0, len(images), CHUNK):
+        part = slice(start, start + CHUNK)
+        words = streams(name, severity, positions[part], transform.words)
+        result[part] = transform.apply(np.ascontiguousarray(images[part]), strength, words)
+    return result
+
+
+def _check_severity(transform: Transform, severity: int) -> None:
+    integer = isinstance(severity, int | np.integer) and not isinstance(severity, bool)
+    if not integer or severity not in transform.severities:
+        last = transform.severities[-1]
+        expected = f"an integer from 1 to {last}" if last > 1 else f"1, the only one of {transform.name}"
+        raise InvalidInputError(f"severity: expected {expected}, got {severity!r}")
+
+
+def _check_images(images: Bytes) -> None:
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        came = getattr(images, "dtype", type(images).__name__)
+        raise InvalidInputError(f"images: expected a uint8 array, got {came}")
+    if images.ndim != 4 or images.shape[1:] != SHAPE:
+        raise InvalidInputError(f"images: expected shape (n, 32, 32, 3), got {images.shape}")
+
+
+def _checked_index(index: NDArray[Any], n: int) -> NDArray[np.int64]:
+    positions = np.asarray(index)
+    if not np.issubdtype(positions.dtype, np.integer):
+        raise InvalidInputError(f"index: expected integers, got dtype {positions.dtype}")
+    if positions.shape != (n,):
+        raise InvalidInputError(
+            f"index: expected a position for each image, shape ({n},), got {positions.shape}"
+        )
+    if n and positions.min() < 0:
+        raise InvalidInputError(f"index: expected positions of at least 0, got {int(positions.min())}")
+    return positions.astype(np.int64)

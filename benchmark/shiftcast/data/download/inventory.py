@@ -1,0 +1,226 @@
+"""Whether a dataset is here, whether it can be read, and whose arrays it is.
+
+Reading and hashing gigabytes takes a while, so fingerprints are kept for files of the same size and
+time; `check` relies on none of them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from rich.filesize import decimal
+
+from shiftcast.cards.dataset import DatasetCard
+from shiftcast.data.download.fetch import file_sha256, wrong_bytes
+from shiftcast.data.download.records import Entry, Record, Store, contents
+from shiftcast.data.loading import fingerprint_of
+from shiftcast.data.partial import Partial
+from shiftcast.errors import DataError, MissingDataError
+from shiftcast.util.hashing import hash_of, sha256
+from shiftcast.util.text import now
+
+Status = Literal["here", "missing", "damaged", "changed", "built in"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of a dataset in a data folder.
+
+    Parameters
+    ----------
+    name
+        The dataset.
+    status
+        "here", "missing", "damaged" (cannot be read as its card says), "changed" (can be read, but is
+        not what was recorded) or "built in" (there is nothing to get).
+    where
+        Its folder.
+    size
+        Bytes on disk.
+    arrays
+        "publisher", the name of an edition, "unverified" where nothing says what they should be,
+        "unknown" where the card says and they are something else; empty if not here.
+    fingerprint
+        Of the arrays; empty if not here.
+    note
+        What more there is to say.
+    """
+
+    name: str
+    status: Status
+    where: Path
+    size: int = 0
+    arrays: str = ""
+    fingerprint: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        """Return a line for people."""
+        whose = {
+            "publisher": "publisher's arrays",
+            "yours": "as you added it",
+            "unverified": f"unverified arrays, fingerprint {self.fingerprint[:12]}",
+            "unknown": f"unknown arrays, fingerprint {self.fingerprint[:12]}",
+        }.get(self.arrays, f"edition {self.arrays}" if self.arrays else "")
+        size = f"{decimal(self.size)} in {self.where}" if self.size else ""
+        return "; ".join(part for part in (self.status, whose, size, self.note) if part)
+
+
+def inspect(card: DatasetCard, store: Store, fresh: bool = False) -> State:
+    """Return what is known of a dataset; read it only if its files have changed since, or if `fresh`."""
+    state = State(card.name, "built in", store.folder / card.path)
+    if card.layout == "derived":
+        return replace(state, note="made in memory, nothing is to be got")
+    if card.layout == "digits":
+        return replace(state, note="scikit-learn brings it, nothing is to be got")
+    places = {place: store.inside(card, place) for place in contents(card)}
+    absent = [place for place, path in places.items() if not path.exists()]
+    if absent:
+        return replace(state, status="missing", note=_begun(card, store))
+    extents = {place: extent(path) for place, path in places.items()}
+    stamps = {place: stamp for place, (_, stamp) in extents.items()}
+    state = replace(state, status="here", size=sum(size for size, _ in extents.values()))
+    digest = None if fresh else store.fingerprint(card, stamps)
+    if digest is None:
+        try:
+            digest = fingerprint_of(card, store.folder)
+        except MissingDataError as error:
+            return replace(state, status="missing", note=str(error))
+        except DataError as error:
+            return replace(state, status="damaged", note=str(error))
+        store.remember(card, stamps, digest)
+    return _identified(card, store.record(card.name), replace(state, fingerprint=digest))
+
+
+def present(card: DatasetCard, store: Store) -> bool:
+    """Whether a dataset has files and all of them are there, whatever they hold."""
+    places = contents(card)
+    return bool(places) and all(store.inside(card, place).exists() for place in places)
+
+
+def _identified(card: DatasetCard, record: Record | None, state: State) -> State:
+    """Say whose arrays these are: by the card's fingerprints, else by the hashes of what was got."""
+    arrays, note = card.edition(state.fingerprint), ""
+    if card.own and arrays == "publisher":
+        return replace(state, arrays="yours")
+    if arrays == state.fingerprint[:12]:
+        arrays = "unverified"
+        if card.fingerprint:
+            arrays, note = "unknown", f"the card states {card.fingerprint[:12]}"
+        elif record and record.fingerprint == state.fingerprint and _all_stated(record):
+            arrays, note = "publisher", f"by the hash of {', '.join(one.file for one in record.received)}"
+    if record and record.fingerprint != state.fingerprint and arrays in ("unverified", "unknown"):
+        note = f"recorded on {record.time[:10]} as {record.fingerprint[:12]}"
+        return replace(state, status="changed", arrays=arrays, note=note)
+    return replace(state, arrays=arrays, note=note)
+
+
+def _all_stated(record: Record) -> bool:
+    return bool(record.received) and all(one.stated for one in record.received)
+
+
+def _begun(card: DatasetCard, store: Store) -> str:
+    begun = sum(Partial(store.partial(download)).size for download in card.downloads)
+    if begun:
+        return f"{decimal(begun)} fetched so far"
+    return "" if card.public else "not public"
+
+
+def check(card: DatasetCard, store: Store) -> tuple[State, list[str]]:
+    """Read and hash everything of a dataset again.
+
+    Returns
+    -------
+    Its state, and what differs from the card or from what was recorded; a dataset of which nothing was
+    recorded is recorded now.
+    """
+    state = inspect(card, store, fresh=True)
+    if state.status == "built in":
+        return state, []
+    if state.status in ("missing", "damaged"):
+        return state, [f"{state.status}: {state.note}".rstrip(": ")]
+    record, entries = store.record(card.name), entries_of(card, store.folder)
+    if record is None:
+        store.write_record(
+            card.name, Record(time=now(), received=[], entries=entries, fingerprint=state.fingerprint)
+        )
+        return replace(state, note=state.note or "recorded now"), _against_card(card, store)
+    problems = [
+        f"{place}: recorded on {record.time[:10]} as sha256:{before.sha256}, is sha256:{after.sha256}"
+        for place, before in record.entries.items()
+        if (after := entries.get(place)) and after.sha256 != before.sha256
+    ]
+    if record.fingerprint != state.fingerprint:
+        problems.append(f"arrays: recorded as {record.fingerprint}, are {state.fingerprint}")
+    return state, problems + _against_card(card, store)
+
+
+def _against_card(card: DatasetCard, store: Store) -> list[str]:
+    """Hold files that are kept as they come against their stated sizes and hashes, or those first seen."""
+    kept = [one for one in card.downloads if not one.members and not is_built(card, one.file)]
+    found = []
+    for one in kept:
+        path = store.inside(card, str(Path(one.into) / one.file))
+        trusted = None if one.digest else store.trusted(card.name, one)
+        expected = f"sha256:{trusted.sha256}" if trusted else one.digest
+        if path.is_file() and (problem := wrong_bytes(path, one, expected)):
+            seen = f" (it came from {trusted.url} on {trusted.time[:10]})" if trusted else ""
+            found.append(problem + seen)
+    return found
+
+
+def advice(card: DatasetCard, store: Store) -> str:
+    """Return what can be done about a dataset that is not as it was recorded."""
+    own = f"If you changed it yourself, delete {store.record_path(card.name)}, and it is recorded anew"
+    if not card.required_downloads:
+        return (
+            "Nobody offers it for download: put its files back, or name a folder that holds them: "
+            f"shiftcast data get {card.name} --from DIR --force. {own}"
+        )
+    return f"Get it again: shiftcast data get {card.name} --force. {own}"
+
+
+def is_built(card: DatasetCard, file: str) -> bool:
+    """Whether arrays are built from a download, so that it is not kept itself."""
+    return card.build is not None and card.build.archive == file
+
+
+def entries_of(card: DatasetCard, folder: Path) -> dict[str, Entry]:
+    """Hash every file of a dataset that is there."""
+    return {place: _entry(folder / place) for place in contents(card)}
+
+
+def _entry(path: Path) -> Entry:
+    size, stamp = extent(path)
+    if path.is_file():
+        return Entry(size=size, stamp=stamp, sha256=file_sha256(path))
+    lines = [f"{name}\0{file_sha256(path / name)}\n" for name, _, _ in sorted(scan(path))]
+    return Entry(size=size, stamp=stamp, sha256=sha256("".join(lines).encode()))
+
+
+def extent(path: Path) -> tuple[int, str]:
+    """Return the bytes of a file or folder, and a text that changes when any of it is written to."""
+    if path.is_file():
+        facts = path.stat()
+        return facts.st_size, f"{facts.st_size}-{facts.st_mtime_ns}"
+    files = sorted(scan(path))
+    return sum(size for _, size, _ in files), hash_of(files)
+
+
+def scan(folder: Path, below: str = "") -> Iterator[tuple[str, int, int]]:
+    """Yield path, bytes and time of every file below a folder; one look each, for there may be 100,000."""
+    with os.scandir(folder / below) as found:
+        for one in found:
+            name = f"{below}/{one.name}" if below else one.name
+            if one.is_dir():
+                yield from scan(folder, name)
+            else:
+                try:
+                    facts = one.stat()
+                except OSError:  # a link that leads nowhere, which reading will complain of
+                    facts = one.stat(follow_symlinks=False)
+                yield name, facts.st_size, facts.st_mtime_ns

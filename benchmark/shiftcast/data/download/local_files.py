@@ -1,0 +1,103 @@
+"""Files that a person already has: found by name, verified like downloads, linked or copied.
+
+`--from DIR` may hold the publisher's archives, the folder they unpack to, or the dataset's files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from shiftcast.cards.dataset import DatasetCard, Download
+from shiftcast.data.download.fetch import Fetched, file_sha256, wrong_bytes
+from shiftcast.data.download.records import contents
+from shiftcast.errors import MissingDataError
+
+DEPTH = 2
+"""Folders below the one that is named that are searched too."""
+
+
+def find_download(download: Download, source: Path, expected: str | None) -> tuple[Fetched | None, list[str]]:
+    """Look for a publisher's file below `source`.
+
+    Returns
+    -------
+    The first one with the right bytes, or None; and what is wrong with those that have its name.
+    """
+    problems = []
+    for folder in _folders(source):
+        path = folder / download.file
+        if _exists(path) and path.is_file():
+            if not (problem := wrong_bytes(path, download, expected)):
+                return Fetched(path, path.resolve().as_uri(), file_sha256(path)), []
+            problems.append(problem)
+    return None, problems
+
+
+def find_contents(card: DatasetCard, source: Path) -> Iterator[tuple[bool, dict[str, Path]]]:
+    """Look below `source` for all of a dataset's files, or for its folder.
+
+    Yields
+    ------
+    Whether a folder's name, or the person, says that they are this dataset's (those come first); and
+    the files or folders at hand, by their places below the data folder.
+    """
+    parts, places = Path(card.path).parts, contents(card)
+    found = []
+    for folder in _folders(source):
+        for start in range(len(parts) + 1):
+            base = folder.joinpath(*parts[start:])
+            paths = {place: base / Path(place).relative_to(card.path) for place in places}
+            named = base.resolve().name == Path(card.path).name or (bool(card.files) and base == source)
+            if (named or card.files) and all(map(_exists, paths.values())):
+                found.append((named, paths))
+    yield from sorted(found, key=lambda one: not one[0])
+
+
+def place(source: Path, target: Path) -> None:
+    """Copy a file or folder to `target`: through a hard link, a person's own file could be changed."""
+    if source.is_dir():
+        for file in source.iterdir():
+            place(file, target / file.name)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target)
+
+
+def require_folder(source: Path) -> None:
+    """Refuse a folder that is none."""
+    if source.is_file():
+        raise MissingDataError(f"--from {source}: is a file; name the folder that holds it: {source.parent}")
+    if not source.is_dir():
+        raise MissingDataError(f"--from {source}: no such folder; name the one that holds the files")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise MissingDataError(f"--from {source}: you may not look into this folder")
+
+
+def _folders(source: Path, depth: int = DEPTH) -> Iterator[Path]:
+    """Yield a folder and those below it, but for those that may not be looked into, as lost+found."""
+    if not os.access(source, os.R_OK | os.X_OK):
+        return
+    yield source
+    if depth:
+        for folder in _below(source):
+            yield from _folders(folder, depth - 1)
+
+
+def _below(folder: Path) -> list[Path]:
+    found = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for one in entries:
+            with suppress(OSError):  # a link into a folder that is closed to us
+                if one.is_dir() and not one.name.startswith("."):
+                    found.append(Path(one.path))
+    return sorted(found)
+
+
+def _exists(path: Path) -> bool:
+    with suppress(OSError):
+        return path.exists()
+    return False

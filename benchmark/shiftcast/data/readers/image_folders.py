@@ -1,0 +1,139 @@
+"""Folders of image files: one folder for each class, one PNG file for each image.
+
+Says nothing of archives (`build`) or of formats of a single publisher (`published`).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shiftcast.data.readers.layouts import Images, read_bytes, refuse_html
+from shiftcast.errors import DataError, MissingDataError
+
+MAX_SIDE = 4096
+"""Pixels. Larger images are refused before they are unpacked: a file of some bytes can promise any."""
+
+EIGHT_BITS = ("1", "L", "LA", "P", "RGB", "RGBA")
+"""Pillow's modes of PNG files whose values fit a byte; it would clip the others."""
+
+
+def read_image_folder(folder: Path, label_of: Mapping[str, int], pattern: str = "") -> Images:
+    r"""Read `folder/CLASS/*.png`, ordered by label, then folder name, then file name.
+
+    Parameters
+    ----------
+    folder
+        Holds a folder for each class. Folders of other names are left out, and a class without a
+        folder has no images.
+    label_of
+        Label of each folder name that is kept.
+    pattern
+        Regular expression that a whole file name has to match; empty for `.*\.png`. Files whose
+        names begin with a dot are never images.
+
+    Returns
+    -------
+    Images uint8 (n, H, W, 3), all of one size, with labels int64 (n,). Grey and palette images are
+    converted to RGB and transparency is dropped, both by Pillow.
+
+    Raises
+    ------
+    MissingDataError
+        If no image is there.
+    DataError
+        If a file cannot be read as a PNG image or has another size than the first; the message
+        names it.
+    """
+    files = _image_files(Path(folder), label_of, re.compile(pattern or r".*\.png"))
+    if not files:
+        named = ", ".join(sorted(label_of))
+        raise MissingDataError(
+            f"no image files{f' named {pattern}' if pattern else ''} in {folder}/({named})"
+        )
+    first = _pixels(files[0][1])
+    images = np.empty((len(files), *first.shape), dtype=np.uint8)
+    for place, (_, path) in enumerate(files):
+        pixels = _pixels(path)
+        if pixels.shape != first.shape:
+            raise DataError(
+                f"{path}: expected an image of {_size(first)} pixels like {files[0][1].name}, "
+                f"got {_size(pixels)}. All images of a set have one size"
+            )
+        images[place] = pixels
+    return Images(images, np.array([label for label, _ in files], dtype=np.int64))
+
+
+def decode_png(data: bytes, where: Path | str) -> Image.Image:
+    """Return a PNG file's image in RGB.
+
+    Parameters
+    ----------
+    data
+        The file's bytes.
+    where
+        What errors name it.
+
+    Returns
+    -------
+    Pillow image of mode RGB: grey and palette images converted, transparency dropped, as image
+    folders are commonly read.
+
+    Raises
+    ------
+    DataError
+        If the bytes are no whole PNG file, its values do not fit a byte, or a side is longer than
+        `MAX_SIDE`.
+    """
+    refuse_html(where, data)
+    try:
+        with warnings.catch_warnings():
+            # What Pillow says about a palette's transparency is nothing that a reader can act upon.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                _check(image, where)
+                return image.convert("RGB")
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{where}: cannot be read as a PNG image ({error}). The file is damaged; obtain it again"
+        ) from error
+
+
+def _check(image: Image.Image, where: Path | str) -> None:
+    if max(image.size) > MAX_SIDE:
+        raise DataError(
+            f"{where}: expected an image of at most {MAX_SIDE} pixels a side, "
+            f"got {image.width} x {image.height}"
+        )
+    if image.mode not in EIGHT_BITS:
+        raise DataError(f"{where}: expected values of 8 bits, got an image of mode {image.mode}")
+
+
+def _image_files(folder: Path, label_of: Mapping[str, int], name: re.Pattern[str]) -> list[tuple[int, Path]]:
+    found = []
+    for label, kind in sorted((label, kind) for kind, label in label_of.items()):
+        try:
+            paths = sorted((folder / kind).iterdir(), key=lambda path: path.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise DataError(f"{folder / kind}: cannot be read ({error.strerror or error})") from error
+        found += [(label, path) for path in paths if path.name[0] != "." and name.fullmatch(path.name)]
+    return found
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(decode_png(read_bytes(path), path))
+
+
+def _size(pixels: NDArray[np.uint8]) -> str:
+    return f"{pixels.shape[1]} x {pixels.shape[0]}"

@@ -1,0 +1,1 @@
+"""`shiftcast estimate`: one model, two files, an answer."""

@@ -1,0 +1,476 @@
+"""The page about a suite's confusion score, as Markdown: figures, the source's claims, sensitivity.
+
+A pure function of the tables; every sentence that judges is chosen by the figures beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from shiftcast.analysis.tables import ConfusionTables
+from shiftcast.board.tables import SuiteScores
+from shiftcast.leaderboard.figures.confusion_data import FEWEST
+from shiftcast.leaderboard.legend import MARKER
+from shiftcast.leaderboard.markup import escape, table
+from shiftcast.util.text import BLANK, count, percent, points, ratio, score, signed
+
+CAPTIONS = {
+    "confusion-distribution": "Distribution of the confusion score on the source, the labelled natural "
+    "sets and one corruption",
+    "accuracy-by-confusion": "Accuracy of each model by confusion on the same sets",
+    "predicted-lines": "Lines through actual and through predicted accuracies, on probit axes",
+    "partition-against-rivals": "Mean absolute error of the partition minus that of its rivals",
+    "where-accuracy-is-lost": "Share of the drop in accuracy that comes from images of high confusion",
+}
+HALF = 0.5
+SOURCE = (
+    "Simsek, Hall & Sagun (2022), *Understanding out-of-distribution accuracies through quantifying "
+    "difficulty of test samples*"
+)
+Row = Mapping[Any, Any]
+
+
+def render_confusion(scores: SuiteScores, tables: ConfusionTables, figures: Mapping[str, str]) -> str:
+    """Return the page's Markdown.
+
+    Parameters
+    ----------
+    scores, tables
+        A suite's scores and the tables about its confusion.
+    figures
+        Path of every picture relative to the page, by name.
+    """
+    blocks = [
+        MARKER,
+        f"# Confusion: {escape(scores.suite.title)}",
+        _head(scores, tables),
+        "## How confusing is each set?",
+        *_pictures(figures, "confusion-distribution"),
+        _sets(tables),
+        "## Accuracy by confusion",
+        *_pictures(figures, "accuracy-by-confusion"),
+        *_accuracy(tables, scores.suite.source.test),
+        "## The claims of the source's abstract, tested",
+        f"The idea comes from {SOURCE}. Intervals are 95 % percentiles of a bootstrap over images (or over "
+        "the objects that images show) and, where models are compared and there are five architectures, "
+        "over architectures with their seeds; predictions, bins and thresholds stay fixed. They are not "
+        "adjusted for the number of comparisons.",
+        *_claims(tables, figures),
+        "## How much does the partition depend on its choices?",
+        *_sensitivity(tables),
+        "## Is it what people find confusing?",
+        *_human(tables),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _pictures(figures: Mapping[str, str], *names: str) -> list[str]:
+    return [f"![{CAPTIONS[name]}]({quote(figures[name])})" for name in names if name in figures]
+
+
+def _head(scores: SuiteScores, tables: ConfusionTables) -> str:
+    members = ", ".join(map(escape, tables.members))
+    return (
+        f"The confusion score of an image is the normalised entropy of the mean class probabilities of "
+        f"{count(len(tables.members), 'network')} that are never scored ({members}): 0 where they agree "
+        "and are sure, 1 where all classes are equally likely. No label enters it. *High confusion* "
+        "means above "
+        f"{score(tables.threshold)}, the 90th percentile on {escape(scores.suite.source.test)}. The formula "
+        "is inferred: the source certainly takes an entropy of an ensemble's class probabilities, but its "
+        "exact formula, members and bins were not to be had. This page is generated from `results/` by "
+        "`shiftcast leaderboard`; the score of every image: "
+        f"`shiftcast difficulty {escape(scores.suite.name)}`."
+    )
+
+
+def _ci(low: float, high: float, show: Any = ratio) -> str:
+    return BLANK if low != low else f"[{show(low)}, {show(high)}]"
+
+
+def _sets(tables: ConfusionTables) -> str:
+    headings = {"set": "left", "images": "right", "mean score": "right"}
+    headings |= {"difference from ID": "right", "high confusion %": "right"}
+    agree = dict(zip(tables.reliability["set"], tables.reliability["spearman"], strict=True))
+    headings |= {"split-half ρ": "right"} if agree else {}
+    cells = []
+    for place, row in enumerate(tables.sets.to_dict("records")):
+        size = f"{row['n']:,}" + ("" if pd.isna(row["clusters"]) else f" ({row['clusters']} objects)")
+        change, ends = row["difference"], (row["difference_low"], row["difference_high"])
+        difference = f"{'+' if score(change) > '0.000' else ''}{score(change)} {_ci(*ends, score)}"
+        high = percent(row["above"])  # the source's own share is 10 % by definition
+        high += f" {_ci(row['above_low'], row['above_high'], percent)}" if place else ""
+        cells.append(
+            [escape(row["set"]), size, score(row["mean"]), difference if place else BLANK, high]
+            + ([ratio(agree[row["set"]])] if agree else [])
+        )
+    note = (
+        "Corrupted sets are compared with their own base images. "
+        "Split-half ρ: Spearman correlation between the scores by two disjoint halves of the ensemble."
+    )
+    return f"{table(headings, cells)}\n\n{note}"
+
+
+def _accuracy(tables: ConfusionTables, source: str) -> list[str]:
+    blocks = []
+    natural = set(tables.sets.loc[tables.sets["natural"], "set"])
+    for name, rows in tables.accuracy.groupby("set", sort=False):
+        if name != source and name not in natural:
+            continue
+        bins = sorted(rows["bin"].unique())
+        shares = rows.groupby("bin")["images"].first()
+        total = shares.sum()
+        headings = {"model": "left"} | {
+            f"{b / len(bins):.1f}–{(b + 1) / len(bins):.1f}": "right" for b in bins
+        }
+        cells = [["*images %*", *(f"*{percent(shares[b] / total)}*" for b in bins)]]
+        for (architecture, recipe), own in rows.groupby(["architecture", "recipe"], sort=False):
+            several = rows["recipe"].nunique() > 1
+            label = escape(str(architecture)) + (f" ({escape(str(recipe))})" if several else "")
+            cells.append(
+                [
+                    label,
+                    *(
+                        percent(right / n) if images >= FEWEST else BLANK
+                        for right, n, images in own.sort_values("bin")[["right", "n", "images"]].itertuples(
+                            index=False
+                        )
+                    ),
+                ]
+            )
+        blocks.append(
+            f"<details><summary>Accuracy (%) by confusion on {escape(str(name))}</summary>\n\n"
+            f"{table(headings, cells)}\n\n</details>"
+        )
+    return [
+        "Mean over seeds; bins with fewer than 20 images are left out. Where the curve of a set lies "
+        "below the in-distribution curve, images of equal confusion are harder there: that is what the "
+        "partition cannot see.",
+        *blocks,
+    ]
+
+
+# The claims
+
+
+def _claims(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
+    return [
+        *_more_confusing(tables),
+        *_relation(tables, figures),
+        *_pairs(tables, figures),
+        *_drop(tables, figures),
+        *_natures(tables),
+    ]
+
+
+def _natures(tables: ConfusionTables) -> list[str]:
+    heading = "### 5. The natures of the errors"
+    circular = (
+        "That errors at high confusion mix weak evidence for several classes is circular when confusion is "
+        "computed from the spread over classes."
+    )
+    if tables.shared.empty:
+        return [
+            heading,
+            f"**Not tested here.** {circular} Whether errors at low confusion come from class-specific "
+            "spurious correlations needs ensembles trained on disjoint halves of the training images, or "
+            "planted correlations; this suite trains neither.",
+        ]
+    frame = tables.shared[tables.shared["level"] == "low"]
+    same = frame[frame["pairs"] == "same half"]["share"]
+    other = frame[frame["pairs"] == "other half"]
+    fewer = other["difference_high"] < 0
+    text = (
+        f"**Tested in part.** {circular} At low confusion (up to the in-distribution median) two seeds of a "
+        f"network on the same half of the training images share {_span(same)} % of their errors, wrong "
+        f"class and all, depending on the set, and two on disjoint halves {_span(other['share'])} %: "
+        f"surely fewer on {int(fewer.sum())} of {count(len(other), 'set')}. What disjoint halves share "
+        "comes from the data at large, or from the network, and not from single training images; what "
+        "another network shares too does not come from the network. Neither shows that the cause is "
+        "spurious."
+    )
+    headings = {"set": "left", "confusion": "left", "pairs": "left", "errors": "right"}
+    headings |= {"same wrong class %": "right", "minus same half": "right"}
+    cells = []
+    for name, rows in tables.shared.groupby("set", sort=False):
+        for place, row in enumerate(rows.to_dict("records")):
+            apart = BLANK
+            if not pd.isna(row["difference"]):
+                ends = (100 * row["difference_low"], 100 * row["difference_high"])
+                apart = f"{signed(100 * row['difference'])} {_ci(*ends, signed)}"
+            cells.append(
+                [
+                    "" if place else escape(str(name)),
+                    row["level"],
+                    row["pairs"],
+                    f"{row['errors']:,.0f}",
+                    f"{percent(row['share'])} {_ci(row['low'], row['high'], percent)}",
+                    apart,
+                ]
+            )
+    note = (
+        "Errors: of one network, mean over pairs. High confusion: above the in-distribution 90th percentile."
+    )
+    return [heading, text, f"{table(headings, cells)}\n\n{note}"]
+
+
+def _span(shares: pd.Series[float]) -> str:
+    low, high = percent(shares.min()), percent(shares.max())
+    return low if low == high else f"{low} to {high}"
+
+
+def _more_confusing(tables: ConfusionTables) -> list[str]:
+    natural = tables.sets[tables.sets["natural"]]
+    heading = "### 1. Images out of distribution are more confusing"
+    if natural.empty:
+        return [heading, "**Not tested**: the suite has no labelled natural shift."]
+    more = natural["difference_low"] > 0
+    less = natural["difference_high"] < 0
+    text = (
+        f"**{_verdict(more, less)}** Of the {count(len(natural), 'natural set')}, labelled or not, "
+        f"{_which(natural['set'], more)} more confusing on average than the in-distribution set"
+    )
+    text += f", {_which(natural['set'], less)} less." if less.any() else "."
+    ends = natural.sort_values("above").iloc[[0, -1]].to_dict("records")
+    said = [f"{percent(row['above'])} % ({escape(row['set'])})" for row in ends[: len(natural)]]
+    text += f" Of their images {' to '.join(said)} are of high confusion, against 10 % in distribution."
+    altered = tables.sets[~tables.sets["natural"]].iloc[1:]
+    if len(altered):
+        up, down = altered["difference_low"] > 0, altered["difference_high"] < 0
+        text += (
+            f" Of the {count(len(altered), 'set')} made from test images, {int(up.sum())} are more confusing "
+            f"than what they are compared with and {int(down.sum())} less."
+        )
+    if len(tables.reliability):
+        rho = tables.reliability["spearman"]
+        text += (
+            " Two disjoint halves of the ensemble rank the images of a set with ρ from "
+            f"{ratio(rho.min())} to "
+            f"{ratio(rho.max())}."
+        )
+    return [heading, text]
+
+
+def _verdict(holds: pd.Series[bool], fails: pd.Series[bool]) -> str:
+    """Return a verdict from what the figures show, and what they refute, on each set."""
+    if holds.all():
+        return "Holds."
+    if holds.any():
+        return "Holds in part."
+    return "Does not hold." if fails.all() else "Not shown."
+
+
+def _which(names: pd.Series[str], chosen: pd.Series[bool]) -> str:
+    """Return how many sets are chosen, with their names where that says more, and the verb."""
+    number = int(chosen.sum())
+    named = f" ({_names(names[chosen])})" if 0 < number < len(names) else ""
+    return f"{number}{named} {'is' if number == 1 else 'are'}"
+
+
+def _names(names: Iterable[Any]) -> str:
+    return ", ".join(escape(str(name)) for name in names)
+
+
+def _relation(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
+    heading = "### 2. The partition predicts how accuracy under shift depends on accuracy in distribution"
+    frame = tables.lines
+    if frame.empty:
+        return [heading, "**Not tested**: it takes a labelled natural shift and five architectures."]
+    agrees = frame["agrees"].astype(bool)
+    verdict = "Not contradicted." if agrees.all() else "Does not hold."
+    verdict = "Does not hold on all sets." if agrees.any() and not agrees.all() else verdict
+    text = (
+        f"**{verdict}** On {int(agrees.sum())} of {count(len(frame), 'labelled natural set')}"
+        + (f" ({_names(frame.loc[agrees, 'set'])})" if agrees.any() and not agrees.all() else "")
+        + " the predicted line cannot be told from the actual one (joint 95 % region of both differences), "
+        "which a small set achieves more easily than a large one. Lines are least squares on probit axes "
+        "over "
+        f"{count(int(frame['runs'].iloc[0]), 'run')} of {int(frame['architectures'].iloc[0])} architectures, "
+        "read at the models' mean in-distribution accuracy; that accuracy is held fixed. It spans "
+        f"{percent(frame['lowest'].iloc[0])} to {percent(frame['highest'].iloc[0])} %, a range on which "
+        "slope and R² depend."
+    )
+    headings = {"set": "left"} | dict.fromkeys(
+        (
+            *("actual slope", "predicted slope", "slope difference"),
+            *("actual %", "predicted %", "difference pp", "R² of the actual line"),
+        ),
+        "right",
+    )
+    cells = [
+        [
+            escape(row["set"]),
+            *(ratio(row["slope"]), ratio(row["slope_predicted"])),
+            f"{signed(row['slope_predicted'] - row['slope'])} {_ci(row['slope_low'], row['slope_high'])}",
+            *(percent(row["middle"]), percent(row["middle_predicted"])),
+            f"{signed(100 * (row['middle_predicted'] - row['middle']))} "
+            f"{_ci(row['middle_low'], row['middle_high'], percent)}",
+            ratio(row["r2"]),
+        ]
+        for row in frame.to_dict("records")
+    ]
+    return [heading, text, *_pictures(figures, "predicted-lines"), table(headings, cells)]
+
+
+def _pairs(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
+    heading = "### 3. Accuracy under shift can be predicted from in-distribution labels alone"
+    frame = tables.pairs
+    if frame.empty:
+        return [heading, "**Not tested**: the suite has no labelled natural shift."]
+    said = []
+    for rival, rows in frame.groupby("rival", sort=False):
+        better, worse = rows[rows["high"] < 0], rows[rows["low"] > 0]
+        said.append(
+            f"against {rival} the partition's error is lower on {len(better)} and higher on {len(worse)} "
+            f"of {count(len(rows), 'set')}"
+        )
+    errors = frame.drop_duplicates("set")["mae"]
+    low, high = points(errors.min()), points(errors.max())
+    span = f"{low} pp" if low == high else f"{low} to {high} pp, depending on the set"
+    text = (
+        f"**In degrees.** The partition misses by {span} (mean absolute error). Where the interval of the "
+        f"paired difference excludes zero: {'; '.join(said)}. Below: the partition's error minus the "
+        "rival's in "
+        "pp, so that negative favours the partition. AgreementShift and OwnLabelPartition read the same "
+        "ensemble, and the model's own answer too."
+    )
+    headings = {"set": "left", "partition's MAE": "right"}
+    rivals = list(dict.fromkeys(frame["rival"]))
+    headings |= {f"minus {rival}": "right" for rival in rivals}
+    cells = []
+    for name, rows in frame.groupby("set", sort=False):
+        by_rival = {row["rival"]: row for row in rows.to_dict("records")}
+        cells.append(
+            [
+                escape(str(name)),
+                points(rows["mae"].iloc[0]),
+                *(
+                    f"{signed(by_rival[rival]['difference'])} "
+                    f"{_ci(by_rival[rival]['low'], by_rival[rival]['high'], points)}"
+                    if rival in by_rival
+                    else BLANK
+                    for rival in rivals
+                ),
+            ]
+        )
+    return [heading, text, *_pictures(figures, "partition-against-rivals"), table(headings, cells)]
+
+
+def _drop(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
+    heading = "### 4. Most of the drop comes from images of high confusion"
+    frame = tables.drop
+    if frame.empty:
+        return [heading, "**Not tested**: the suite has no labelled natural shift."]
+    holds = frame["holds"].astype(bool)
+    more = (frame["low"] > frame["uninformative"]) & frame["share"].notna()
+    text = (
+        f"**{_verdict(holds, frame['high'] < HALF)}** By the criterion fixed beforehand (the share's "
+        "interval "
+        f"above 50 %, and more than the share of the images) it holds on {int(holds.sum())} of "
+        f"{count(len(frame), 'labelled natural set')}"
+        + (f" ({_names(frame.loc[holds, 'set'])})" if holds.any() and not holds.all() else "")
+        + ". That criterion is lenient: where accuracy falls by the same amount at every confusion, "
+        "images of "
+        "high confusion still take a share of the new errors that grows with their number. *Without "
+        "information* is the share that a score unrelated to accuracy would give at the same masses; the "
+        f"share's interval lies above it on {int(more.sum())}. The centred share compares masses and "
+        "accuracies "
+        "with the model's own mean accuracy; for a score without information it is the share of the images."
+    )
+    headings = {"set": "left"} | dict.fromkeys(
+        (
+            *("drop pp", "images of high confusion %", "their share of the drop %"),
+            *("without information %", "share / images", "centred share %"),
+        ),
+        "right",
+    )
+    cells = [
+        [
+            escape(row["set"]),
+            f"{points(100 * row['drop'])} {_ci(row['drop_low'], row['drop_high'], percent)}",
+            percent(row["mass"]),
+            f"{percent(row['share'])} {_ci(row['low'], row['high'], percent)}",
+            percent(row["uninformative"]),
+            *(ratio(row["ratio"]), percent(row["centred"])),
+        ]
+        for row in frame.to_dict("records")
+    ]
+    return [heading, text, *_pictures(figures, "where-accuracy-is-lost"), table(headings, cells)]
+
+
+# Sensitivity
+
+
+def _sensitivity(tables: ConfusionTables) -> list[str]:
+    frame = tables.sensitivity
+    if frame.empty:
+        return ["**Not computed**: a scored run has no complete ensemble, or the suite no labelled shift."]
+    headings = {"choice": "left", "variant": "left"}
+    kinds = {kind: f"{kind}_mae" for kind in ("natural", "synthetic") if frame[f"{kind}_mae"].notna().any()}
+    for kind in kinds:
+        headings |= {f"{kind} MAE": "right", f"{kind} bias": "right"}
+    cells = []
+    last = ""
+    for row in frame.to_dict("records"):
+        variant = escape(str(row["variant"]))
+        cells.append(
+            [
+                escape(row["aspect"]) if row["aspect"] != last else "",
+                f"**{variant}**" if row["default"] else variant,
+                *(
+                    text
+                    for kind in kinds
+                    for text in (points(row[f"{kind}_mae"]), signed(row[f"{kind}_bias"]))
+                ),
+            ]
+        )
+        last = row["aspect"]
+    text = (
+        "Errors of ConfusionPartition in pp, averaged as on the board; one choice is changed at a time and "
+        "**bold** is what the board uses. *members*: mean over ensembles of that many neighbours in the "
+        "suite's order, taken as a ring. *isotonic*: accuracy as a falling function of the score in place of "
+        "bins. *family kept out*: no member comes from the scored run's family. *let in*: the scored run "
+        "takes the "
+        "place of one member of the ensemble that judges it. *shared*: fitted on the very "
+        "base images whose corrupted copies are predicted; natural sets have no such images."
+    )
+    return [text, table(headings, cells)]
+
+
+# People
+
+
+def _human(tables: ConfusionTables) -> list[str]:
+    figures = tables.human
+    if figures is None:
+        return [f"**Not shown**: {escape(tables.human_note)}."]
+    entropy, errors = figures["entropy"], figures["label_errors"]
+    own, wrong = entropy[tables.kind], errors[tables.kind]
+    side = "higher" if wrong["low"] > 0.5 else "lower" if wrong["high"] < 0.5 else "neither higher nor lower"
+    text = (
+        f"On {figures['images']:,} test images the score's rank correlation with the entropy of human labels "
+        f"(CIFAR-10H, Peterson et al. 2019) is {ratio(own['spearman'])} {_ci(own['low'], own['high'])}. "
+        f"The {figures['errors']} known label errors (of {figures['reviewed']} reviewed candidates, those "
+        'whose label fewer than three of five reviewers chose, "both" not counting; Northcutt et al. '
+        "2021) have "
+        f"{side} confusion than other images: a label error outscores another image with probability "
+        f"{ratio(wrong['auc'])} {_ci(wrong['low'], wrong['high'])}, and their median percentile is "
+        f"{points(wrong['median_percentile'])}. Candidates were proposed by a network's disagreement with "
+        "the label, so images that networks find hard were likelier to be reviewed."
+    )
+    headings = {"score": "left"} | dict.fromkeys(
+        ("ρ with human entropy", "P(error scores higher)", "median percentile of errors"), "right"
+    )
+    cells = [
+        [
+            escape(kind),
+            f"{ratio(entropy[kind]['spearman'])} {_ci(entropy[kind]['low'], entropy[kind]['high'])}",
+            f"{ratio(errors[kind]['auc'])} {_ci(errors[kind]['low'], errors[kind]['high'])}",
+            points(errors[kind]["median_percentile"]),
+        ]
+        for kind in entropy
+    ]
+    return [text, table(headings, cells)]

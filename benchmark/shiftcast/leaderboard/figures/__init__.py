@@ -1,0 +1,1 @@
+"""Figures of the leaderboard and the confusion page."""

@@ -1,0 +1,149 @@
+"""The site as files: every page, the scripts, and what is written where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+
+from shiftcast.board.estimators import estimator_board
+from shiftcast.errors import InvalidInputError, MissingExtraError
+from shiftcast.site.board import best_of, board_page, kinds_there
+from shiftcast.site.chart_data import suite_script
+from shiftcast.site.charts import specs
+from shiftcast.site.estimators import estimator_pages
+from shiftcast.site.html import Child, script_text, tag
+from shiftcast.site.layout import ASSETS, SITE, page, paragraph, section
+from shiftcast.site.links import link
+from shiftcast.site.models import model_pages
+from shiftcast.site.shifts import shift_pages
+from shiftcast.site.suite import Section
+from shiftcast.site.tables import Column, Row, table
+from shiftcast.util.files import write_atomic
+from shiftcast.util.text import points
+
+OWN = ("charts.js", "page.css", "page.js")
+"""Files of ours that go to the site as they are."""
+LIST = f"{ASSETS}/files.txt"
+"""Names the site's files, so that the next one can take away what it does not make."""
+NOTICE = "/* Vega, Vega-Lite and Vega-Embed, BSD 3-Clause Licence, https://vega.github.io */\n"
+
+SNIPPET = "window.vegaEmbed = vegaEmbed;"
+"""What the bundle hands to our scripts."""
+
+Files = dict[str, str]
+"""Text by path below the site's root."""
+
+
+def site(sections: Sequence[Section], bundle: str) -> Files:
+    """Return every file of the site.
+
+    Parameters
+    ----------
+    sections
+        The suites.
+    bundle
+        JavaScript of Vega, Vega-Lite and Vega-Embed, see `vega_bundle`.
+    """
+    made: Files = {f"{ASSETS}/vega.js": NOTICE + bundle}
+    for name in OWN:
+        made[f"{ASSETS}/{name}"] = (files("shiftcast.site") / ASSETS / name).read_text(encoding="utf-8")
+    made[f"{ASSETS}/specs.js"] = f"window.SHIFTCAST_SPECS={script_text(specs())};\n"
+    if len(sections) != 1:
+        made["index.html"] = _start(sections)
+    for suite in sections:
+        made[suite.board] = board_page(suite)
+        made[suite.data] = suite_script(suite.scores, suite.names.seen_from(f"{suite.folder}/"))
+        for pages in (model_pages(suite), estimator_pages(suite), shift_pages(suite)):
+            made |= {f"{suite.folder}/{path}": text for path, text in pages.items()}
+    made[LIST] = "".join(f"{path}\n" for path in sorted([*made, LIST]))
+    return made
+
+
+def _start(sections: Sequence[Section]) -> str:
+    """Return the start page of several suites."""
+    rows = [
+        {"suite": suite, "kind": kind, **best}
+        for suite in sections
+        for kind in kinds_there(suite.scores) or [""]
+        for best in [best_of(estimator_board(suite.scores, kind == "natural")) or {"mae": float("nan")}]
+    ]
+    columns = [
+        Column("suite", lambda row: link(row["suite"].title, row["suite"].board)),
+        Column("name", lambda row: row["suite"].folder),
+        Column("shifts", lambda row: row["kind"]),
+        Column("architectures", lambda row: row["architectures"],
+               lambda row: row.get("architectures", float("nan")), high_first=True),
+        Column("lowest MAE pp", lambda row: points(row["mae"]), lambda row: row["mae"],
+               "mean absolute error of the best ranked estimator, in percentage points"),
+        Column("by", _best),
+    ]  # fmt: skip
+    blocks: list[Child] = [
+        tag("h1", SITE),
+        paragraph(
+            "How accurate is an image classifier on images that nobody has labelled? Each estimator predicts "
+            "it from labels of in-distribution images alone; here its predictions stand beside what really "
+            "happened.",
+            class_="lead",
+        ),
+        section("Suites", table("suites", "Suites", columns, rows, search="Find in suites")),
+    ]
+    return page(SITE, blocks, depth=0)
+
+
+def _best(row: Row) -> Child:
+    suite: Section = row["suite"]
+    name = str(row.get("estimator", ""))
+    return link(name, suite.names.seen_from(f"{suite.folder}/").estimator(name))
+
+
+def vega_bundle() -> str:
+    """Return the JavaScript of Vega, Vega-Lite and Vega-Embed, which needs nothing else.
+
+    Raises
+    ------
+    MissingExtraError
+        If vl-convert, which carries it, is not installed.
+    """
+    try:
+        import vl_convert
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("page", "vl-convert-python") from error
+    return str(vl_convert.javascript_bundle(SNIPPET))
+
+
+def write_site(made: Mapping[str, str], out: Path) -> None:
+    """Write a site; files of the one that was there before and that nothing makes any more are removed.
+
+    Raises
+    ------
+    InvalidInputError
+        If the folder holds something else.
+    """
+    before = previous(out)
+    for path in sorted(made, key=lambda path: (path == LIST, path == "index.html", path)):
+        write_atomic(out / path, made[path])
+    for path in sorted(before - set(made)):
+        (out / path).unlink(missing_ok=True)
+
+
+def previous(out: Path) -> set[str]:
+    """Return the files of the site in a folder; empty where there is none yet.
+
+    Raises
+    ------
+    InvalidInputError
+        If the folder is a file, or holds files and no site of ours.
+    """
+    if out.exists() and not out.is_dir():
+        raise InvalidInputError(f"--out {out}: is a file; name a folder for the site")
+    try:
+        names = (out / LIST).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        if out.is_dir() and any(out.iterdir()):
+            raise InvalidInputError(
+                f"--out {out}: is not empty and holds no site of ours; name a new folder, or empty it"
+            ) from None
+        return set()
+    safe = [name for name in names if name and ".." not in PurePosixPath(name).parts]
+    return {name for name in safe if not PurePosixPath(name).is_absolute()}

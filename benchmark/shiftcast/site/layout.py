@@ -1,0 +1,139 @@
+"""What every page shares: its head, navigation and foot, and the pieces that pages are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shiftcast.site.html import Child, Html, joined, script_json, tag
+
+ASSETS = "assets"
+SITE = "Shiftcast"
+POLICY = (
+    "default-src 'none'; script-src 'self' file: 'unsafe-eval'; style-src 'self' file: 'unsafe-inline'; "
+    "img-src 'self' file: data:; base-uri 'none'; form-action 'none'"
+)
+"""Nothing is fetched and no script stands in the markup; Vega makes functions from its expressions."""
+
+SHORT = 40
+"""Characters of a fact that fit half the page's width."""
+PageOption = tuple[str, str]
+"""What an option of a choice means to the scripts, and what people read."""
+
+
+def page(
+    title: str,
+    blocks: Sequence[Child],
+    *,
+    depth: int,
+    trail: Sequence[tuple[str, str]] = (),
+    data: Any = None,
+    scripts: Sequence[str] = (),
+) -> str:
+    """Return a whole page.
+
+    Parameters
+    ----------
+    title
+        In the browser's tab, before the site's name.
+    blocks
+        The content; the first is the main heading.
+    depth
+        How many folders below the site's root the page lies.
+    trail
+        Pages above this one: their addresses, relative to this page, and names.
+    data
+        What the page's charts show, as JSON; none of the charts' scripts is loaded without it.
+    scripts
+        More scripts, relative to the site's root, that charts read.
+    """
+    root = "../" * depth
+    charts = [f"{ASSETS}/vega.js", *scripts, f"{ASSETS}/specs.js", f"{ASSETS}/charts.js"]
+    loaded = [f"{ASSETS}/page.js", *(charts if data is not None else [])]
+    head = [
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{title} – {SITE}" if title != SITE else SITE),
+        tag("link", rel="icon", href="data:,"),
+        tag("link", rel="stylesheet", href=f"{root}{ASSETS}/page.css"),
+        *(tag("script", src=root + script, defer=True) for script in loaded),
+    ]
+    body = [
+        tag("a", "Skip to content", class_="skip", href="#content"),
+        tag("header", _trail(root, trail, title), class_="top"),
+        tag("main", *blocks, id="content", tabindex="-1"),
+        tag("footer", tag("p", _foot(root))),
+        None if data is None else script_json("page-data", data),
+    ]
+    return (
+        f'<!doctype html>\n<html lang="en" data-root="{root}">\n<head>\n'
+        + "\n".join(head)
+        + "\n</head>\n<body>\n"
+        + "\n".join(joined(part) for part in body if part is not None)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def _trail(root: str, trail: Sequence[tuple[str, str]], title: str) -> Html:
+    here = title != SITE
+    links = [tag("li", tag("a", SITE, href=f"{root}index.html", class_="home"))] if here else []
+    links += [tag("li", tag("a", name, href=href)) for href, name in trail]
+    links.append(tag("li", tag("span", title, aria_current="page", class_=None if here else "home")))
+    return tag("nav", tag("ol", *links), aria_label="Breadcrumb")
+
+
+def _foot(root: str) -> Html:
+    return joined(
+        "Made by ",
+        tag("code", "shiftcast page"),
+        " from stored results alone. Nothing here is loaded from elsewhere. ",
+        tag("a", "Start page", href=f"{root}index.html"),
+    )
+
+
+def section(heading: str, *blocks: Child, **attributes: Any) -> Html:
+    """Return a section with a heading that links can name."""
+    name = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+    return tag("section", tag("h2", heading), *blocks, id=name, **attributes)
+
+
+def paragraph(*children: Child, **attributes: Any) -> Html:
+    """Return a paragraph."""
+    return tag("p", *children, **attributes)
+
+
+def fold(summary: str, *blocks: Child) -> Html:
+    """Return blocks that open on request."""
+    return tag("details", tag("summary", summary), *blocks)
+
+
+def tiles(figures: Sequence[tuple[str, str, str]]) -> Html:
+    """Return figures that stand out: what each is, its value, and a note."""
+    items = [
+        tag("div", tag("dt", what), tag("dd", tag("strong", value), tag("span", note)))
+        for what, value, note in figures
+    ]
+    return tag("dl", *items, class_="tiles")
+
+
+def facts(values: Mapping[str, Child]) -> Html:
+    """Return a list of names and values; empty values are left out."""
+    items = [
+        tag("div", tag("dt", name), tag("dd", value), class_="long" if len(str(value)) > SHORT else None)
+        for name, value in values.items()
+        if value
+    ]
+    return tag("dl", *items, class_="facts")
+
+
+def choice(label: str, control: str, options: Sequence[PageOption], **attributes: Any) -> Html:
+    """Return a labelled choice that charts, or rows of tables, follow."""
+    made = [tag("option", text, value=value) for value, text in options]
+    return tag("label", tag("span", label), tag("select", *made, data_control=control, **attributes))
+
+
+SCALES: Sequence[PageOption] = (("probit", "probit"), ("logit", "logit"), ("linear", "linear"))
+"""How accuracies are laid out along an axis."""

@@ -1,0 +1,156 @@
+"""Tables that a script makes sortable and filterable, and that can be read without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shiftcast.site.html import Child, Html, tag
+from shiftcast.site.layout import choice, fold
+from shiftcast.util.text import BLANK
+
+Row = Mapping[Any, Any]
+ALL = ""
+"""The option of a filter that hides nothing."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Parameters
+    ----------
+    heading
+        What stands above it.
+    cell
+        What a row shows there.
+    value
+        The number by which rows are sorted; text is sorted by what is shown when None.
+    help
+        What it means, for the legend; empty where the heading says it.
+    high_first
+        Whether the first click puts the largest number on top.
+    """
+
+    heading: str
+    cell: Callable[[Row], Child]
+    value: Callable[[Row], Any] | None = None
+    help: str = ""
+    high_first: bool = False
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A choice above a table that hides rows.
+
+    Parameters
+    ----------
+    label
+        What is chosen.
+    key
+        Name of the row's attribute that it is compared with.
+    options
+        Values and what people read; "" hides nothing.
+    chosen
+        The value at first.
+    """
+
+    label: str
+    key: str
+    options: Sequence[tuple[str, str]]
+    chosen: str = ALL
+
+
+def filter_of(label: str, key: str, values: Sequence[str]) -> Filter:
+    """Return a filter over every value that occurs, in the order given."""
+    return Filter(label, key, [(ALL, "all"), *((value, value) for value in dict.fromkeys(values))])
+
+
+def table(
+    name: str,
+    caption: str,
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    *,
+    keys: Mapping[str, Callable[[Row], str]] | None = None,
+    filters: Sequence[Filter] = (),
+    search: str = "",
+) -> Html:
+    """Return a table with its controls.
+
+    Parameters
+    ----------
+    name
+        Names the table: its id is `table-NAME`.
+    caption
+        What it holds, for people who cannot see what stands around it.
+    columns, rows
+        What it shows.
+    keys
+        Attributes of a row that filters, here or elsewhere on the page, compare with.
+    filters
+        Choices of its own.
+    search
+        Label of a field that finds text in rows; none when empty.
+    """
+    given = dict(keys or {})
+    chosen = {one.key: one.chosen for one in filters if one.chosen}
+    head = tag("tr", *(_head(column) for column in columns))
+    body = [_row(columns, row, given, chosen) for row in rows]
+    controls: list[Html] = [
+        choice(one.label, one.key, _first(one.options, one.chosen), data_filter=name) for one in filters
+    ]
+    if search:
+        field = tag("input", type="search", data_search=name, autocomplete="off", spellcheck="false")
+        controls.append(tag("label", tag("span", search), field))
+    controls.append(tag("output", _count(len(rows)), class_="count", data_count=name, aria_live="polite"))
+    made = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body), id=f"table-{name}")
+    scroll = tag("div", made, class_="scroll", role="region", aria_label=caption, tabindex="0")
+    said = [joined_help(column) for column in columns if column.help]
+    legend = fold("What the columns mean", tag("dl", *said, class_="legend")) if said else None
+    return tag("div", tag("div", *controls, class_="controls"), scroll, legend, class_="data")
+
+
+def joined_help(column: Column) -> Html:
+    """Return a column's entry in the legend."""
+    return tag("div", tag("dt", column.heading), tag("dd", column.help))
+
+
+def _first(options: Sequence[tuple[str, str]], chosen: str) -> list[tuple[str, str]]:
+    """Put the chosen option first, which is what a choice shows when a page opens."""
+    return sorted(options, key=lambda option: option[0] != chosen)
+
+
+def _count(rows: int) -> str:
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
+def _head(column: Column) -> Html:
+    number = column.value is not None
+    return tag(
+        "th",
+        column.heading,
+        scope="col",
+        class_="number" if number else None,
+        data_first="descending" if column.high_first else None,
+    )
+
+
+def _row(
+    columns: Sequence[Column],
+    row: Row,
+    keys: Mapping[str, Callable[[Row], str]],
+    chosen: Mapping[str, str],
+) -> Html:
+    attributes = {f"data_{key}": read(row) for key, read in keys.items()}
+    hidden = any(attributes.get(f"data_{key}", value) != value for key, value in chosen.items())
+    return tag("tr", *(_cell(column, row) for column in columns), hidden=hidden, **attributes)
+
+
+def _cell(column: Column, row: Row) -> Html:
+    if column.value is None:
+        return tag("td", column.cell(row))
+    number = column.value(row)
+    known = number is not None and number == number
+    return tag("td", column.cell(row) if known else BLANK, data_v=f"{number:.7g}" if known else "")

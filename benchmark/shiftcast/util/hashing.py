@@ -1,0 +1,61 @@
+"""Hashes, and the JSON that is hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """Return `value` as JSON with sorted keys and no white space: equal values, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of `data` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_of(value: Any) -> str:
+    """Return the SHA-256 of a JSON-serialisable value's canonical form."""
+    return sha256(canonical_json(value).encode())
+
+
+def parse_json(data: bytes) -> Any:
+    """Return the value of JSON that anybody may have written; a key twice, NaN and infinity are refused.
+
+    Raises
+    ------
+    ValueError
+        If it is no such JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it holds the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} twice")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"it holds {name}, which is no number of JSON")
+
+
+@cache
+def source_hash() -> str:
+    """Return the SHA-256 over the package's Python files: which code made a result."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
