@@ -172,7 +172,7 @@ def check_resolutions(model: nn.Module, card: ArchitectureCard, recipe: Recipe) 
 
 def _features(model: nn.Module, card: ArchitectureCard, images: Tensor) -> Tensor:
     """Return the trunk's final features of images, enlarged where the card asks for it."""
-    if card.input_size != IMAGE_SIZE:
+    if card.input_size not in (IMAGE_SIZE, images.shape[-1]):
         side = images.shape[-1] * card.input_size // IMAGE_SIZE
         size = (side, side)
         images = interpolate(images, size=size, mode="bilinear", align_corners=False)
