@@ -22,7 +22,6 @@ import pytest
 import torch
 
 import shiftcast.training
-from made_up import make_workspace
 from shiftcast.board.assemble import score_suite
 from shiftcast.data.label_views import LabelView
 from shiftcast.engines import local
@@ -34,6 +33,7 @@ from shiftcast.estimators import official_estimators
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.record import LabelViewAccuracy
 from shiftcast.util.locks import Holder
+from support.workspaces import make_workspace
 
 COMMAND = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 

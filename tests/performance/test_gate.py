@@ -6,7 +6,6 @@ Sessions are planted, with times that a test gives them; SHIFTCAST_GATE_REPEATS 
 import json
 import os
 import random
-import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from performance import processor
 from shiftcast.cli.app import app
 from shiftcast.speed import best_of, compare, read_benchmarks
 
@@ -126,7 +126,7 @@ def test_what_is_stored_names_no_machine_and_can_be_compared(timing):
     assert "node" not in content["machine_info"]
     assert "data" not in content["benchmarks"][0]["stats"]
     assert set(read_benchmarks(path).readings) == {"test_sorting", "test_counting"}
-    assert runpy.run_path(str(HERE / "processor.py"))["main"](path) == 0
+    assert processor.main(path) == 0
 
 
 def gate(baseline):

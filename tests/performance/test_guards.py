@@ -1,10 +1,8 @@
 """Counts, not seconds: what grows with what, which no machine's mood can move."""
 
-import runpy
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +13,8 @@ from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import FiledOutputs
 from shiftcast.runs.reading import read_pool
 from shiftcast.scoring.rows import score_pool
+from support.large import make_large
 
-make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]
 OFTEN = 9
 """Readings of one set's outputs: to check them, for classes, labels, each part that is scored, and tables."""
 QUICK = ("NoShift", "AC", "ATC-MC", "ConfusionPartition", "AgreementShift", "ALine-S", "Entropy", "MeanShift")

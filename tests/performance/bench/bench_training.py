@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from made_up import SPEED_RECIPE
 from shiftcast.data import corrupt
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.resident import ResidentImages
 from shiftcast.workspace import find_workspace
+from support.workspaces import SPEED_RECIPE
 
 BATCH, STEPS = 128, 3
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from shiftcast.board.tables import SuiteScores
 from shiftcast.cards.suite import Suite
@@ -137,13 +136,3 @@ def build(
         ),
         dataset_notes={},
     )
-
-
-@pytest.fixture(scope="session")
-def make_scores():
-    return build
-
-
-@pytest.fixture(scope="session")
-def scores():
-    return build()

@@ -1,8 +1,8 @@
 """What is committed under results/ stays small."""
 
-from pathlib import Path
+from support import REPOSITORY
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = REPOSITORY / "results"
 MEGABYTES = 240
 
 

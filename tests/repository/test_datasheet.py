@@ -1,9 +1,8 @@
 """The datasheet's figures are those of the stored runs."""
 
 import json
-from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[1]
+from support import REPOSITORY
 
 
 def compute_table():

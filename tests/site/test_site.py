@@ -20,8 +20,8 @@ from shiftcast.site.html import script_text
 from shiftcast.site.images import may_be_shown
 from shiftcast.site.suite import Section
 from shiftcast.workspace import Workspace
+from support import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 CSS = REPOSITORY / "benchmark/shiftcast/site/assets/page.css"
 OUTSIDE = re.compile(r"""(?:src|href)=["']?(?:https?:)?//|@import|url\(""")
 

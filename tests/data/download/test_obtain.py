@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from made_up import ARRAYS_CARD
 from shiftcast.cards.dataset import Download
 from shiftcast.data.download.inventory import check, inspect
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.partial import Partial
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
+from support.workspaces import ARRAYS_CARD
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from PIL import Image
 from shiftcast.data.download import placing
 from shiftcast.data.download.inventory import State, check, inspect
 from shiftcast.errors import CardError, DataError
+from support import REPOSITORY
 
 
 def fill(folder, tiny):
@@ -65,7 +66,7 @@ def repository_cards():
     from shiftcast.cards.base import read_card
     from shiftcast.cards.dataset import DatasetCard
 
-    folder = Path(__file__).parents[2] / "datasets"
+    folder = REPOSITORY / "datasets"
     return {
         name: read_card(DatasetCard, folder / f"{name}.toml") for name in ("cifar10-test", "cifar10-train")
     }

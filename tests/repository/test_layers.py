@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "benchmark" / "shiftcast"
+from support import REPOSITORY
+
+PACKAGE = REPOSITORY / "benchmark" / "shiftcast"
 LAYERS = (
     {"errors"},
     {"util"},

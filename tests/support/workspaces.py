@@ -17,8 +17,8 @@ from shiftcast.runs.outputs import StoredSet, encode_predictions
 from shiftcast.runs.record import Epoch, Measured, RunRecord, Seeds, TargetResult
 from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
+from support import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 ARRAYS_CARD = """
 title = "t"
 description = "d"

@@ -2,7 +2,6 @@
 
 import json
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,9 @@ from shiftcast.estimators import Calibrated, NoShift, registry
 from shiftcast.predictions import Predictions
 from shiftcast.synthetic import make_predictions
 from shiftcast.util.text import count
+from support import REPOSITORY
 
-RESULTS = Path(__file__).parents[1] / "results" / "cifar10-cpu"
+RESULTS = REPOSITORY / "results" / "cifar10-cpu"
 
 SOURCE = make_predictions(300, 10, seed=1, name="val")
 TARGET = make_predictions(200, 10, seed=2, shift=1.0, name="prod").without_labels()
@@ -229,7 +229,7 @@ def test_broken_plugins_are_skipped_by_name_and_stop_nobody(tmp_path):
     said = " ".join(run(files(tmp_path)).output.split())
     assert "skipped Number of package an unknown package: ReturnsFloat: _predict must return an Est" in said
     assert "skipped Crash of package an unknown package: its code failed: KeyError" in said
-    assert "(test_own_answers.py, line" in said
+    assert "(test_answers.py, line" in said
     assert "skipped Wrapped of package an unknown package: its code failed: KeyError" in said
     assert "skipped Gone of package an unknown package (" in said
     rows = json.loads(run([*files(tmp_path), "--json"]).stdout)["estimates"]

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import runpy
 import shutil
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from made_up import make_workspace
 from shiftcast.cli.page import write_page
 from shiftcast.data.loading import load_suite
 from shiftcast.site.build import site, vega_bundle, write_site
 from shiftcast.site.outputs import NotableImage, Outputs, SetImages, answers
 from shiftcast.site.suite import Section
+from support.scores import build
+from support.tiny import write_run
+from support.workspaces import make_workspace
 
-TESTS = Path(__file__).parents[1]
 CHROMIUM = os.environ.get("SHIFTCAST_CHROMIUM") or shutil.which("chromium")
 HOSTILE = '"><img src=x onerror="window.hacked=1">&</script><script>window.hacked=1</script>'
-
-build_scores = runpy.run_path(str(TESTS / "leaderboard" / "conftest.py"))["build"]
-shared = SimpleNamespace(**runpy.run_path(str(TESTS / "conftest.py")))
 
 
 def make_outputs(scores, classes=("cat", "dog", "ship"), seed=0):
@@ -79,7 +74,7 @@ def bundle():
 @pytest.fixture(scope="session")
 def section():
     """A suite of made-up scores with natural, synthetic and withheld shifts."""
-    scores = build_scores()
+    scores = build()
     return Section(scores, "sample", outputs=make_outputs(scores))
 
 
@@ -94,7 +89,7 @@ def board(section, bundle, tmp_path_factory):
 @pytest.fixture(scope="session")
 def hostile(bundle, tmp_path_factory):
     """The folder of a site in which everything that people name tries to run a script."""
-    scores = with_names(build_scores())
+    scores = with_names(build())
     section = Section(scores, "sample", outputs=make_outputs(scores, (HOSTILE, "dog", "ship")))
     folder = tmp_path_factory.mktemp("hostile")
     write_site(site([section], bundle), folder)
@@ -110,7 +105,7 @@ def invented(root, keep=lambda role, number: True):
     runs += [("reference", key) for key in suite.reference_runs()]
     for number, (role, key) in enumerate(runs):
         if keep(role, number):
-            shared.write_run(workspace, data, workspace.results(suite), key, role, number)
+            write_run(workspace, data, workspace.results(suite), key, role, number)
     return workspace
 
 

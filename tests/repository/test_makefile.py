@@ -1,11 +1,10 @@
 """What `make` says on a machine that lacks something."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from support import REPOSITORY
 
 
 def make(tmp_path, script):

@@ -4,7 +4,6 @@ They are looked for in SHIFTCAST_DATA. With SHIFTCAST_REQUIRE_REAL_DATA set, abs
 """
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +13,10 @@ from shiftcast.data.label_views import read_label_views
 from shiftcast.data.loading import load_dataset, load_suite
 from shiftcast.errors import MissingDataError
 from shiftcast.workspace import Workspace, data_folder
+from support import REPOSITORY
 
 pytestmark = pytest.mark.real_data
 
-REPOSITORY = Path(__file__).parents[1]
 WORKSPACE = Workspace(REPOSITORY, REPOSITORY)
 STORED = sorted(
     name

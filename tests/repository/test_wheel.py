@@ -5,12 +5,11 @@ import os
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+from support import REPOSITORY
 
 
 @pytest.fixture(scope="module")

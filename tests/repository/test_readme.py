@@ -1,7 +1,6 @@
 """What the README tells Python users to write runs, in the order in which it stands there."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 
@@ -9,13 +8,12 @@ from shiftcast.estimators import Estimator
 from shiftcast.synthetic import make_predictions
 from shiftcast.testing import check_estimator
 from shiftcast.util.arrays import softmax
-
-ROOT = Path(__file__).parents[1]
+from support import REPOSITORY
 
 
 def examples():
     """Return the README's Python: its indented blocks that import from us, without shell lines."""
-    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", (REPOSITORY / "README.md").read_text(), flags=re.MULTILINE)
     code = [re.sub(r"^ {4}", "", block, flags=re.MULTILINE) for block in blocks if "from shiftcast" in block]
     return [re.sub(r"^\.venv.*$", "", block, flags=re.MULTILINE) for block in code]
 

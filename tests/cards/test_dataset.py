@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from shiftcast.cards.dataset import DatasetCard
 from shiftcast.errors import CardError
 from shiftcast.util.hashing import hash_of
 from shiftcast.workspace import Workspace
+from support import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 CARDS = Workspace(REPOSITORY, REPOSITORY).datasets
 WITH_FILES = {name: card for name, card in CARDS.items() if card.layout not in ("derived", "digits")}
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from made_up import write_made_up
 from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.data.sampling import base_index
 from shiftcast.runs.outputs import store_logits
 from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
+from support import REPOSITORY
+from support.workspaces import write_made_up
 
-REPOSITORY = Path(__file__).parents[2]
 CLASSES, MEMBERS, RESERVES, RECIPE = 10, 8, 2, "plain-8"
 TRANSFORMS = [
     "brightness",
