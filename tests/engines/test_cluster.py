@@ -246,10 +246,10 @@ def test_a_time_budget_stops_runs_between_epochs(run, workspace, caches, tmp_pat
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(run, workspace, tiny_data, tmp_path):
-    from shiftcast.training import run as work
+    from shiftcast.training.job import plan_job
 
     suite = workspace.suite("tiny")
-    lock = work.plan_job(workspace, suite, suite.scored_runs()[2], "scored", tiny_data, "cpu", 1).lock
+    lock = plan_job(workspace, suite, suite.scored_runs()[2], "scored", tiny_data, "cpu", 1).lock
     lock.parent.mkdir(parents=True)
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     lock.write_text(Holder(pid=other.pid, host=os.uname().nodename).model_dump_json())

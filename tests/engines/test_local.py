@@ -487,11 +487,11 @@ def test_notes_of_other_processes_are_passed_on(workspace, tmp_path):
 
 
 def lock_of(workspace, data, number):
-    from shiftcast.training import run as work
+    from shiftcast.training.job import plan_job
 
     suite = workspace.suite("tiny")
     key = suite.scored_runs()[number]
-    return work.plan_job(workspace, suite, key, "scored", data, "cpu", 1).lock
+    return plan_job(workspace, suite, key, "scored", data, "cpu", 1).lock
 
 
 def test_a_run_that_another_process_is_at_comes_last(workspace, tiny_data, tmp_path):

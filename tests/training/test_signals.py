@@ -12,9 +12,10 @@ from shiftcast.errors import TrainingError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.signals import WITHOUT_VIEWS, decode_signals
 from shiftcast.training import probes
-from shiftcast.training import run as work
+from shiftcast.training import run as run_module
 from shiftcast.training import signals as taking
 from shiftcast.training.evaluate import evaluate
+from shiftcast.training.job import plan_job
 from shiftcast.training.loop import seeded_model
 from shiftcast.training.network import build_model, logits_of
 from shiftcast.training.probes import Probes, depths, pooled, probed_blocks
@@ -283,12 +284,12 @@ KEY = RunKey(architecture="test_resnet", recipe="tiny", seed=0)
 
 
 def job_of(workspace, data):
-    return work.plan_job(workspace, workspace.suite("tiny"), KEY, "scored", data, "cpu", 1)
+    return plan_job(workspace, workspace.suite("tiny"), KEY, "scored", data, "cpu", 1)
 
 
 def perform(workspace, data, folder):
     job = job_of(workspace, data)
-    return job, work.perform(job, RunFolder(folder))
+    return job, run_module.perform(job, RunFolder(folder))
 
 
 def test_a_run_holds_signals_of_every_set(recording, tiny_data, tmp_path):
@@ -370,10 +371,10 @@ def test_killed_anywhere_it_ends_in_the_same_bytes(recording, tiny_data, tmp_pat
                     raise Killed
 
             patch.setattr(Snapshots, "keep", keep)
-            train = work.train
-            patch.setattr(work, "train", lambda *a, **o: train(*a, **o, checkpoint_seconds=0.0))
+            train = run_module.train
+            patch.setattr(run_module, "train", lambda *a, **o: train(*a, **o, checkpoint_seconds=0.0))
         elif when == "before signals":
-            patch.setattr(work, "_with_signals", die)
+            patch.setattr(run_module, "_with_signals", die)
         elif when == "before run.json":
             patch.setattr(RunFolder, "write_record", die)
         else:
@@ -395,7 +396,7 @@ def test_a_checkpoint_without_its_snapshots_is_discarded(
     _, undisturbed = perform(recording, tiny_data, tmp_path / "undisturbed")
     monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "two"))
     with monkeypatch.context() as patch:
-        patch.setattr(work, "_with_signals", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(run_module, "_with_signals", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             perform(recording, tiny_data, tmp_path / "run")
     path = Snapshots(job_of(recording, tiny_data).checkpoint, 3).path(1)

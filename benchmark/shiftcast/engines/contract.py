@@ -7,23 +7,18 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from shiftcast.cards.base import lookup
 from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.engines.one_run import Again
-from shiftcast.errors import (
-    InvalidInputError,
-    MissingExtraError,
-    ShiftcastError,
-)
+from shiftcast.errors import InvalidInputError, ShiftcastError
 from shiftcast.runs.record import RunRecord
 from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
+    from shiftcast.training.job import Job
     from shiftcast.training.loop import Progress
-    from shiftcast.training.run import Job
 
 
 Setting = tuple[Workspace, Path, Again]
@@ -110,21 +105,6 @@ class Attempts(Protocol):
 
         What another process is at is yielded with `HeldError`, or waited for where `patient`.
         """
-
-
-def training_code() -> ModuleType:
-    """Return the module that trains.
-
-    Raises
-    ------
-    MissingExtraError
-        If torch or timm is not installed.
-    """
-    try:
-        from shiftcast.training import run as work
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-    return work
 
 
 def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) -> list[tuple[str, RunKey]]:

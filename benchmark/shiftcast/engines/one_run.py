@@ -18,8 +18,8 @@ from shiftcast.util.locks import locked
 from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
+    from shiftcast.training.job import Job
     from shiftcast.training.loop import Progress
-    from shiftcast.training.run import Job
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ def carry_out(
     may_begin: MayBegin | None = None,
 ) -> RunRecord:
     """Do what there is to do for a run in the folder `place` and return its record; raises as `finish`."""
-    from shiftcast.training import run as work
+    from shiftcast.training.run import perform, train_network
 
     if need == "network":
-        work.train_network(job, on_progress, may_begin)
+        train_network(job, on_progress, may_begin)
         return place.read_record()
-    record = work.perform(job, place, on_progress, may_begin)
+    record = perform(job, place, on_progress, may_begin)
     return record if not add_label_views(place, job.data) else place.read_record()
 
 

@@ -26,7 +26,7 @@ from shiftcast.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from shiftcast.engines.contract import Reporter
-    from shiftcast.training.run import Job
+    from shiftcast.training.job import Job
 
 Attempt = Callable[..., RunRecord | None]
 PATIENCE = 5.0
@@ -150,12 +150,12 @@ class _Worker:
 
 def _work(pipe: Connection, attempt: Attempt, data: SuiteData, threads: int) -> None:
     """Do runs as they come, until nobody is at the other end."""
-    from shiftcast.training import run as work
+    from shiftcast.training.job import set_threads
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, who says what is to be done
     signal.signal(signal.SIGTERM, lambda *_: _leave())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    work.set_threads(threads)
+    set_threads(threads)
     notes = _Notes(pipe)
     logging.getLogger("shiftcast").addHandler(notes)
     logging.getLogger("shiftcast").propagate = False

@@ -35,17 +35,16 @@ from shiftcast.engines.contract import (
     Setting,
     Summary,
     choose_runs,
-    training_code,
 )
 from shiftcast.engines.local import complete
 from shiftcast.engines.one_run import FAILURES, carry_out, claimed
 from shiftcast.errors import (
     HeldError,
     InvalidInputError,
-    MissingExtraError,
     OutOfTimeError,
     ShiftcastError,
     TrainingError,
+    needs_extra,
 )
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.record import RunRecord
@@ -53,7 +52,7 @@ from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import source_hash
 from shiftcast.workspace import Workspace
 
-try:
+with needs_extra("ray"):
     import ray
     from ray.exceptions import (
         LocalRayletDiedError,
@@ -64,12 +63,10 @@ try:
         WorkerCrashedError,
     )
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ModuleNotFoundError as missing:
-    raise MissingExtraError("ray", str(missing.name)) from missing
 
 if TYPE_CHECKING:
+    from shiftcast.training.job import Job
     from shiftcast.training.loop import Progress
-    from shiftcast.training.run import Job
 
 LOST = (LocalRayletDiedError, NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError)
 """What ends a task through no fault of its own."""
@@ -120,9 +117,10 @@ def run_suite(
         If the cluster has no GPU and one was asked for, or a node has another Shiftcast than this process.
     """
     budget = Budget.of(options.time_budget)
-    work = training_code()
+    with needs_extra("train"):
+        from shiftcast.training.job import set_threads
     choose_runs(suite, options.only, options.seeds)  # a mistake is found before anything is started
-    threads = work.set_threads(options.threads)
+    threads = set_threads(options.threads)
     with _joined(address, threads):
         machine = (_device(options.device), threads)
         if options.jobs > 1 and machine[0] == "cpu":
@@ -139,12 +137,10 @@ def _joined(address: str | None, threads: int) -> Iterator[None]:
     if address is None:
         cpus = max(os.cpu_count() or 1, threads)
         quiet |= {"include_dashboard": False, "num_cpus": cpus}
-    with _own_signals():
+    with _own_signals(), needs_extra("ray"):
         try:
             _knock(address)
             ray.init(address=address or "local", **quiet)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("ray", str(error.name)) from error
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InvalidInputError(
                 f"--address {address or 'local'}: no Ray cluster can be joined there ({_reason(error)}); "
@@ -536,7 +532,7 @@ def _done_or_failed(
     if not may_begin(0.0):
         return "failed", OutOfTimeError(NOT_BEGUN)
     tell("started", host)
-    from shiftcast.training import run as work
+    from shiftcast.training.job import choose_device, set_threads
 
     job = replace(order.job, data=images)
     with tempfile.TemporaryDirectory(prefix="shiftcast-") as folder, _passed_on(tell):
@@ -544,8 +540,8 @@ def _done_or_failed(
         for name, content in order.files.items():
             (place.path / name).write_bytes(content)
         try:
-            work.choose_device(job.device)
-            work.set_threads(job.threads)
+            choose_device(job.device)
+            set_threads(job.threads)
             _place_network(order, job)
             record = carry_out(order.need, job, place, _seldom(tell), may_begin)
         except FAILURES as error:

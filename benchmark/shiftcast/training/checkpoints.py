@@ -28,7 +28,7 @@ from shiftcast.util.git import Git
 from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
-    from shiftcast.training.run import Job
+    from shiftcast.training.job import Job
 
 SCHEMA = 1
 SHOWN = 12

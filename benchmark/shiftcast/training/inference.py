@@ -16,9 +16,10 @@ from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.errors import TrainingError
 from shiftcast.training.augment import training_set
 from shiftcast.training.evaluate import evaluate
+from shiftcast.training.job import Job, classes_of
 from shiftcast.training.network import build_model
 from shiftcast.training.resident import ResidentImages
-from shiftcast.training.run import Job, classes_of, final_checkpoint
+from shiftcast.training.run import final_checkpoint
 from shiftcast.training.saved import load_checkpoint
 from shiftcast.util.types import Integers
 
