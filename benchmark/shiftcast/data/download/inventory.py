@@ -17,8 +17,8 @@ from rich.filesize import decimal
 from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.download.fetch import file_sha256, wrong_bytes
 from shiftcast.data.download.records import Entry, Record, Store, contents
+from shiftcast.data.download.transfer import Partial
 from shiftcast.data.loading import fingerprint_of
-from shiftcast.data.partial import Partial
 from shiftcast.errors import DataError, MissingDataError
 from shiftcast.util.hashing import hash_of, sha256
 from shiftcast.util.text import now

@@ -9,8 +9,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from urllib3.util import Retry
 
 from shiftcast.cards.dataset import DatasetCard, Download
 from shiftcast.data.download.fetch import Fetched, fetch
@@ -18,7 +20,7 @@ from shiftcast.data.download.inventory import State, advice, entries_of, inspect
 from shiftcast.data.download.local_files import find_contents, find_download, place
 from shiftcast.data.download.placing import check_links, check_strangers, put
 from shiftcast.data.download.records import Received, Record, Store, contents, key_of
-from shiftcast.data.download.transfer import Patience, Reporter
+from shiftcast.data.download.transfer import RETRY, Reporter
 from shiftcast.data.download.unpack import unpack
 from shiftcast.data.loading import fingerprint_of
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
@@ -39,14 +41,14 @@ class Options:
         Get them even if they are here.
     trust
         Datasets whose files without a published hash are accepted as they now are.
-    patience
-        How long servers are waited for.
+    retry
+        How often a source may fail in a row, and how long to wait between.
     """
 
     source: Path | None = None
     force: bool = False
     trust: frozenset[str] = frozenset()
-    patience: Patience = field(default_factory=Patience)
+    retry: Retry = RETRY
 
 
 @dataclass(frozen=True)
@@ -213,9 +215,10 @@ def fetched(job: Job, download: Download) -> Fetched:
     if job.options.force and not download.digest:
         (folder / download.file).unlink(missing_ok=True)  # verified by nobody, so not to be kept
     try:
-        return fetch(download, folder, expected, job.options.patience, job.reporter)
+        return fetch(download, folder, expected, job.reporter, job.options.retry)
     except DataError as error:
-        advice = _how_to_trust(job, download) if "does not match" in str(error) else ""
+        other = expected is not None and f"expected {expected}, got" in str(error)
+        advice = _how_to_trust(job, download) if other else ""
         if not advice:
             raise
         raise DataError(f"{error}\n{advice}") from error
