@@ -539,7 +539,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(workspace, tiny_data, tmp_path
     lock = lock_of(workspace, tiny_data, 2)
     dead = hold_elsewhere(lock)
     dead.kill()
-    dead.wait()
+    dead.communicate()
     assert lock.exists()
     summary, recorder = run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,))
     assert len(summary.done) == 1

@@ -273,19 +273,6 @@ def _square(image: Bytes, filter_: str, side: int) -> Bytes:
     return np.asarray(square.resize((side, side), FILTERS[filter_]))
 
 
-def _check_own(card: DatasetCard, path: Path) -> None:
-    """Refuse to replace what this command did not make, or what others rely on."""
-    if not card.own:
-        raise InvalidInputError(
-            f"{path}: is not a set that shiftcast data add made, so it is not replaced; choose another name"
-        )
-    if card.seal:
-        raise InvalidInputError(
-            f"{path}: is sealed ({card.seal.sealed}); another set under its name would undo the seal. Choose "
-            "another name"
-        )
-
-
 def write_dataset(
     name: str,
     fitted: Fitted,
@@ -322,13 +309,43 @@ def write_dataset(
         If one is there already, or is one that this function did not write, or is sealed.
     """
     path, place = cards / f"{name}.toml", folder / name
+    _check_free(path, place, replace)
+    card = _card_text(name, fitted, classes, texts)
+    arrays = {"images.npy": fitted.images}
+    if fitted.labels is not None:
+        arrays["labels.npy"] = fitted.labels
+    Store(folder).forget(name)
+    for file, array in arrays.items():
+        stream = io.BytesIO()
+        np.save(stream, np.asarray(array), allow_pickle=False)
+        write_atomic(place / file, stream.getvalue())
+    write_atomic(path, card)
+    return path, place
+
+
+def _check_free(path: Path, place: Path, replace: bool) -> None:
+    """Refuse names that are taken: always by what this command did not make, or by what others rely on."""
     for there in (path, place):
         if there.exists() and not replace:
             raise InvalidInputError(f"{there}: is there already; choose another name, or --replace it")
-    if path.exists():
-        _check_own(read_card(DatasetCard, path), path)
-    elif place.exists():
-        raise InvalidInputError(f"{place}: is there without a card of that name; choose another name")
+    if not path.exists():
+        if place.exists():
+            raise InvalidInputError(f"{place}: is there without a card of that name; choose another name")
+        return
+    card = read_card(DatasetCard, path)
+    if not card.own:
+        raise InvalidInputError(
+            f"{path}: is not a set that shiftcast data add made, so it is not replaced; choose another name"
+        )
+    if card.seal:
+        raise InvalidInputError(
+            f"{path}: is sealed ({card.seal.sealed}); another set under its name would undo the seal. Choose "
+            "another name"
+        )
+
+
+def _card_text(name: str, fitted: Fitted, classes: Sequence[str], texts: Mapping[str, str]) -> str:
+    """Return a valid card's TOML."""
     labelled = fitted.labels is not None
     values: dict[str, Any] = {
         "title": texts["title"],
@@ -349,14 +366,7 @@ def write_dataset(
     }
     text = "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
     DatasetCard.model_validate({"name": name, **tomllib.loads(text)})
-    arrays = {"images.npy": fitted.images} | ({"labels.npy": fitted.labels} if labelled else {})
-    Store(folder).forget(name)
-    for file, array in arrays.items():
-        stream = io.BytesIO()
-        np.save(stream, np.asarray(array), allow_pickle=False)
-        write_atomic(place / file, stream.getvalue())
-    write_atomic(path, text)
-    return path, place
+    return text
 
 
 def _toml(value: Any) -> str:

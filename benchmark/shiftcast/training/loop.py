@@ -32,7 +32,7 @@ from shiftcast.runs.record import Epoch, Seeds
 from shiftcast.training.augment import Mixing, RandAugment, training_set
 from shiftcast.training.network import build_model, logits_of, out_of_memory
 from shiftcast.training.pace import Pace
-from shiftcast.training.resident import ResidentImages, epoch_seed
+from shiftcast.training.resident import Augmentation, ResidentImages, epoch_seed
 from shiftcast.training.saved import load_checkpoint
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import hash_of
@@ -173,26 +173,18 @@ def train(
 
     Parameters
     ----------
-    model
-        The card's network; moved to `device`.
-    card
-        The architecture card.
+    model, card
+        The card's network, moved to `device`, and the architecture card.
     data
         Training images and labels on `device`, of which the recipe may choose a part or change labels
         (see `augment.training_set`, which says what images must be normalised with afterwards).
-    recipe
-        The recipe with the card's overrides.
-    seeds
-        The run's seeds.
-    device
-        Where to train.
-    checkpoint
-        File to resume from and save to; None to keep none.
+    recipe, seeds, device
+        The recipe with the card's overrides, the run's seeds, and where to train.
+    checkpoint, checkpoint_seconds
+        File to resume from and save to, None to keep none; it is saved at the end of an epoch if the last
+        save is at least so long ago, and at the end of the last.
     on_progress
         Called about twice a second and at the end of each epoch.
-    checkpoint_seconds
-        Save at an epoch's end if the last save is at least this many seconds ago. The last epoch
-        is always saved.
     may_begin
         Asked before each epoch, with the seconds that the one before it took (0 for the first epoch of
         this call); where it says no, the training is saved and ends. Always yes when None.
@@ -220,26 +212,7 @@ def train(
     data = training_set(data, recipe, seeds)
     with deterministic(device):
         training = Trainer(model, card, data, recipe, seeds, on_progress)
-        if checkpoint is not None:
-            training.resume(checkpoint)
-        saved, kept, begun = time.monotonic(), training.epoch, training.epoch
-        while training.epoch < recipe.epochs_run:
-            # A first epoch is begun whatever it takes: else a call with little time would never get on.
-            expected = training.pace.expected if training.epoch > begun else 0.0
-            if may_begin is not None and not may_begin(expected):
-                if checkpoint is not None and kept < training.epoch:
-                    training.save(checkpoint)
-                raise OutOfTimeError(training.stands)
-            training.run_epoch()
-            training.check_weights()
-            if on_epoch is not None:
-                on_epoch(training.epoch, model if training.average is None else training.average.module)
-            last = training.epoch == recipe.epochs_run
-            if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
-                training.save(checkpoint)
-                saved, kept = time.monotonic(), training.epoch
-        if training.average is not None:
-            model.load_state_dict(training.average.module.state_dict())
+        training.run(checkpoint, checkpoint_seconds, may_begin, on_epoch)
     return training.log
 
 
@@ -301,6 +274,35 @@ class Trainer:
         """Optimiser steps of the whole training; fewer where the recipe stops early."""
         return len(self.sizes) * self.recipe.epochs_run
 
+    def run(
+        self,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
+        may_begin: Callable[[float], bool] | None,
+        on_epoch: Callable[[int, nn.Module], None] | None,
+    ) -> None:
+        """Train from the checkpoint on, if there is a matching one; arguments and errors are `train`'s."""
+        if checkpoint is not None:
+            self.resume(checkpoint)
+        saved, kept, begun = time.monotonic(), self.epoch, self.epoch
+        while self.epoch < self.recipe.epochs_run:
+            # A first epoch is begun whatever it takes: else a call with little time would never get on.
+            expected = self.pace.expected if self.epoch > begun else 0.0
+            if may_begin is not None and not may_begin(expected):
+                if checkpoint is not None and kept < self.epoch:
+                    self.save(checkpoint)
+                raise OutOfTimeError(self.stands)
+            self.run_epoch()
+            self.check_weights()
+            if on_epoch is not None:
+                on_epoch(self.epoch, self.model if self.average is None else self.average.module)
+            last = self.epoch == self.recipe.epochs_run
+            if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
+                self.save(checkpoint)
+                saved, kept = time.monotonic(), self.epoch
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+
     def run_epoch(self) -> None:
         """Train for one epoch and log it."""
         device = self.data.device
@@ -337,22 +339,19 @@ class Trainer:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the next epoch's batches: images float32 (b, 3, H, W), augmented, and labels (b,)."""
-        mean, std = self.data.statistics
-        spec, seed = self.recipe.rand_augment, self.seeds.augmentation
-        return self.data.batches(
-            self.recipe.batch_size,
-            order_seed=self.seeds.order,
-            augmentation_seed=seed,
-            epoch=self.epoch,
-            crop_padding=self.recipe.crop_padding,
-            crop_fill=self.recipe.crop_fill,
-            resolution=self.recipe.resolution(self.epoch),
-            flip=self.recipe.flip,
-            cutout=self.recipe.cutout,
-            mean=mean,
-            std=std,
+        recipe, seed = self.recipe, self.seeds.augmentation
+        spec = recipe.rand_augment
+        augmentation = Augmentation(
+            *self.data.statistics,
+            crop_padding=recipe.crop_padding,
+            crop_fill=recipe.crop_fill,
+            flip=recipe.flip,
             change=None if spec is None else RandAugment(len(self.data), spec, seed, self.epoch),
+            cutout=recipe.cutout,
+            resolution=recipe.resolution(self.epoch),
         )
+        seeds = {"order_seed": self.seeds.order, "augmentation_seed": seed}
+        return self.data.batches(recipe.batch_size, augmentation, **seeds, epoch=self.epoch)
 
     def _rate(self, index: int) -> float:
         return learning_rate(self.recipe, self.epoch * len(self.sizes) + index, self.steps)

@@ -9,7 +9,7 @@ from made_up import SPEED_RECIPE
 from shiftcast.data import corrupt
 from shiftcast.training.evaluate import evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
-from shiftcast.training.resident import ResidentImages
+from shiftcast.training.resident import Augmentation, ResidentImages
 from shiftcast.workspace import find_workspace
 
 BATCH, STEPS = 128, 3
@@ -28,8 +28,9 @@ def resident(n):
 
 def test_resident_epoch(timed):
     data = resident(5000)
-    options = {"order_seed": 0, "augmentation_seed": 0, "crop_padding": 4, "flip": True, "cutout": 0}
-    work = lambda: sum(len(y) for _, y in data.batches(256, epoch=0, mean=MEAN, std=STD, **options))  # noqa: E731
+    augmentation = Augmentation(MEAN, STD, crop_padding=4, flip=True)
+    seeds = {"order_seed": 0, "augmentation_seed": 0, "epoch": 0}
+    work = lambda: sum(len(y) for _, y in data.batches(256, augmentation, **seeds))  # noqa: E731
     assert timed(work) > 0
 
 
