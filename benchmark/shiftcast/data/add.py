@@ -311,7 +311,7 @@ def write_dataset(
     path, place = cards / f"{name}.toml", folder / name
     _check_free(path, place, replace)
     card = _card_text(name, fitted, classes, texts)
-    arrays = {"images.npy": fitted.images}
+    arrays: dict[str, NDArray[Any]] = {"images.npy": fitted.images}
     if fitted.labels is not None:
         arrays["labels.npy"] = fitted.labels
     Store(folder).forget(name)

@@ -143,9 +143,7 @@ def _read(card: DatasetCard, folder: Path) -> Images:
     return read_arrays(base / card.files[0], labels, base / card.clusters if card.clusters else None)
 
 
-def load_suite(
-    workspace: Workspace, suite: Suite, folder: Path, only: Collection[str] | None = None
-) -> SuiteData:
+def load_suite(workspace: Workspace, suite: Suite, folder: Path) -> SuiteData:
     """Load a suite's training images, test images and targets from the data folder.
 
     Parameters
@@ -154,8 +152,6 @@ def load_suite(
         Where the cards are, and the suite.
     folder
         The data folder.
-    only
-        Ids of the targets to load; all when None.
 
     Raises
     ------
@@ -165,7 +161,7 @@ def load_suite(
     """
     card = workspace.dataset(suite.training_set)
     train, used = _source(suite, card, load_dataset(card, folder), "train")
-    rest = load_sets(workspace, suite, folder, only)
+    rest = load_sets(workspace, suite, folder)
     everything = {card.name: used, **rest.used}
     test = rest.sets[suite.source.test]
     views = read_label_views(workspace.dataset(suite.source.test), folder, cast("Integers", test.labels))
@@ -185,7 +181,7 @@ class SuiteSets:
 def load_sets(
     workspace: Workspace, suite: Suite, folder: Path, only: Collection[str] | None = None
 ) -> SuiteSets:
-    """Load a suite's test images and targets; arguments and errors are those of `load_suite`."""
+    """Load a suite's test images and targets, of these only those in `only`; otherwise as `load_suite`."""
     test_card = workspace.dataset(suite.source.test)
     plain = load_dataset(test_card, folder)
     test, source = _source(suite, test_card, plain, "test")

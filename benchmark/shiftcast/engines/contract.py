@@ -18,7 +18,7 @@ from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
     from shiftcast.training.job import Job
-    from shiftcast.training.loop import Progress
+    from shiftcast.training.pace import Progress
 
 
 Setting = tuple[Workspace, Path, Again]

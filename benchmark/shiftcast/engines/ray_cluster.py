@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -66,7 +66,7 @@ with needs_extra("ray"):
 
 if TYPE_CHECKING:
     from shiftcast.training.job import Job
-    from shiftcast.training.loop import Progress
+    from shiftcast.training.pace import Progress
 
 LOST = (LocalRayletDiedError, NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError)
 """What ends a task through no fault of its own."""
@@ -400,7 +400,7 @@ class _Tasks:
                 self.places[number] = what
                 self.reporter.started(task.job.key, task.job.recipe.epochs_run)
             elif kind == "progress":
-                self.reporter.progress(task.job.key, _progress(what))
+                self.reporter.progress(task.job.key, what)
             else:
                 self.reporter.note(f"{task.job.key}: {what}")
 
@@ -568,16 +568,10 @@ def _seldom(tell: Callable[[str, Any], None]) -> Callable[[Progress], None]:
     def on_progress(progress: Progress) -> None:
         nonlocal last
         if time.monotonic() - last >= PROGRESS_SECONDS:
-            tell("progress", astuple(progress))
+            tell("progress", progress)
             last = time.monotonic()
 
     return on_progress
-
-
-def _progress(values: tuple[Any, ...]) -> Progress:
-    from shiftcast.training.loop import Progress
-
-    return Progress(*values)
 
 
 @contextmanager

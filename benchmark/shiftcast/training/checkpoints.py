@@ -2,12 +2,11 @@
 
 Beside each finished `IDENTITY.pt` stands an `IDENTITY.json` that says what was trained, how, and what
 images must be normalised with, so that the network can be used without its training data. Nothing
-here loads weights or needs torch (see `classify`).
+here loads weights or needs torch (see `inference`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
 from shiftcast.runs.record import Seeds
 from shiftcast.util.files import write_atomic
 from shiftcast.util.git import Git
+from shiftcast.util.hashing import file_hash
 from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def write_manifest(
         mean=cast("Levels", tuple(mean)),
         std=cast("Levels", tuple(std)),
         train_fingerprint=job.data.used[job.suite.training_set].fingerprint,
-        sha256=_sha256_of(job.checkpoint),
+        sha256=file_hash(job.checkpoint),
         size=job.checkpoint.stat().st_size,
         packages=dict(packages),
         git=git,
@@ -293,7 +293,7 @@ def verify(chosen: Checkpoint, workspace: Workspace, wanted: Wanted) -> None:
     RunError
         If they differ.
     """
-    if (came := _sha256_of(chosen.path)) != chosen.manifest.sha256:
+    if (came := file_hash(chosen.path)) != chosen.manifest.sha256:
         raise RunError(
             f"{chosen.path}: is damaged, or a training is writing it: expected SHA-256 "
             f"{chosen.manifest.sha256[:16]}…, as its manifest says, got {came[:16]}…; if no training is at "
@@ -375,8 +375,3 @@ def _written(one: Checkpoint) -> float:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -126,3 +126,10 @@ def _batches(sets: list[Images], batch_size: int) -> Iterator[Images]:
                 waiting, room = [], batch_size
     if waiting:
         yield np.concatenate(waiting)
+
+
+def stored_classes(logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the predicted classes (n,) of logits (n, K) rounded as they are stored, to float16."""
+    with np.errstate(over="ignore"):  # what diverges is refused when it is stored
+        classes: NDArray[np.int64] = logits.astype(np.float16).astype(np.float32).argmax(axis=1)
+    return classes

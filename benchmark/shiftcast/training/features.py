@@ -12,6 +12,7 @@ from shiftcast.cards.suite import Suite
 from shiftcast.data.sampling import base_index, stratified_halves
 from shiftcast.errors import RequirementError
 from shiftcast.estimators.features import FrechetSample, dispersion
+from shiftcast.training.evaluate import stored_classes
 from shiftcast.util.types import Integers
 
 DIGITS = 6
@@ -41,8 +42,7 @@ class FeatureScores:
 
     def add(self, name: str, logits: NDArray[Any], features: NDArray[Any]) -> None:
         """Score one set from its logits (n, K) and features (n, d)."""
-        with np.errstate(over="ignore"):  # what diverges is refused when it is stored
-            predicted = logits.astype(np.float16).astype(np.float32).argmax(axis=1)  # as they will be stored
+        predicted = stored_classes(logits)
         classes, found = logits.shape[1], self.found.setdefault(name, {})
         parts = dict(self._parts(name, len(logits)))
         samples = {part: _sample(features[rows]) for part, rows in parts.items()}

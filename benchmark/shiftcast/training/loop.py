@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +30,7 @@ from shiftcast.errors import OutOfTimeError, TrainingError
 from shiftcast.runs.record import Epoch, Seeds
 from shiftcast.training.augment import Mixing, RandAugment, training_set
 from shiftcast.training.network import build_model, logits_of, out_of_memory
-from shiftcast.training.pace import Pace
+from shiftcast.training.pace import Pace, Progress
 from shiftcast.training.resident import Augmentation, ResidentImages, epoch_seed
 from shiftcast.training.saved import load_checkpoint
 from shiftcast.util.files import write_atomic
@@ -43,33 +42,6 @@ REPORT_SECONDS = 0.5
 """How often the loss is read from the device, which stalls it."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands.
-
-    Parameters
-    ----------
-    epoch, epochs
-        Epochs begun, from 1, and in all.
-    step, steps
-        Optimiser steps taken and in all.
-    loss
-        Mean training loss of this epoch so far.
-    images_per_second
-        Speed since the training began or was resumed, without pauses and what is done between epochs.
-    eta
-        Seconds left at that speed.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    images_per_second: float
-    eta: float
 
 
 def derive_seeds(architecture: str, recipe: str, seed: int) -> Seeds:

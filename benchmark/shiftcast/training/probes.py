@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 
 from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.runs.signals import MOST_PROBES
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import evaluate, stored_classes
 from shiftcast.training.network import IMAGE_SIZE, outputs_of
 from shiftcast.training.resident import Channels, Images
 
@@ -292,10 +292,3 @@ def depths(votes: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np
     agrees = votes[::-1] == predicted
     found: NDArray[np.uint8] = (len(votes) - np.logical_and.accumulate(agrees).sum(axis=0)).astype(np.uint8)
     return found
-
-
-def stored_classes(logits: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the predicted classes (n,) of logits (n, K) rounded as they are stored, to float16."""
-    with np.errstate(over="ignore"):  # what diverges is refused when it is stored
-        classes: NDArray[np.int64] = logits.astype(np.float16).astype(np.float32).argmax(axis=1)
-    return classes

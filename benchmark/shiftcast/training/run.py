@@ -30,9 +30,9 @@ from shiftcast.training.checkpoints import write_manifest
 from shiftcast.training.evaluate import Outputs
 from shiftcast.training.features import FeatureScores
 from shiftcast.training.job import Job, classes_of
-from shiftcast.training.loop import Progress, seeded_model, train
+from shiftcast.training.loop import seeded_model, train
 from shiftcast.training.network import count_parameters, memory_named
-from shiftcast.training.pace import forget_seconds, seconds_of
+from shiftcast.training.pace import Progress, forget_seconds, seconds_of
 from shiftcast.training.probes import BATCH
 from shiftcast.training.resident import Channels, ResidentImages
 from shiftcast.training.saved import load_checkpoint

@@ -28,9 +28,9 @@ from shiftcast.runs.signals import (
     classes_digest,
     decode_signals,
 )
-from shiftcast.training.evaluate import Outputs, evaluate
+from shiftcast.training.evaluate import Outputs, evaluate, stored_classes
 from shiftcast.training.network import logits_of
-from shiftcast.training.probes import BATCH, Probes, stored_classes
+from shiftcast.training.probes import BATCH, Probes
 from shiftcast.training.resident import Channels, Images, ResidentImages, normalise
 from shiftcast.training.snapshots import Snapshots, learned_epochs
 from shiftcast.training.views import views_of

@@ -25,9 +25,9 @@ from torch import nn
 from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.errors import TrainingError
 from shiftcast.runs.signals import MOST_EPOCHS
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import evaluate, stored_classes
 from shiftcast.training.network import out_of_memory
-from shiftcast.training.probes import BATCH, stored_classes
+from shiftcast.training.probes import BATCH
 from shiftcast.training.resident import Channels, Images
 from shiftcast.training.saved import load_checkpoint, refuse_changed
 from shiftcast.util.files import write_atomic

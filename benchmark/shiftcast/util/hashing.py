@@ -19,6 +19,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
 def hash_of(value: Any) -> str:
     """Return the SHA-256 of a JSON-serialisable value's canonical form."""
     return sha256(canonical_json(value).encode())

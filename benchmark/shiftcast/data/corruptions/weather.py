@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from shiftcast.data.corruptions.blur import SIDE, smeared, stored, zoomed
 from shiftcast.data.corruptions.geometric import Bytes
 from shiftcast.data.corruptions.streams import Floats, Words, normal, uniform
+from shiftcast.errors import needs_extra
 
 GREY = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
@@ -169,12 +170,11 @@ def spatter(images: Bytes, strength: tuple[float, float, float, float, float, in
 
 def _drops(liquid: Bytes) -> Floats:
     """Return how much water each pixel shows (32, 32), in [0, 1]: most where a drop's edge is near."""
-    from shiftcast.data.corruptions.opencv import opencv
+    with needs_extra("train"):
+        import cv2
 
-    cv2 = opencv()
     distance = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5)
-    distance = np.minimum(distance, 20)
-    edges = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(np.uint8))
+    edges = cv2.equalizeHist(cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8))
     relief = cv2.filter2D(edges, cv2.CV_8U, RELIEF)
     water: Floats = liquid * cv2.blur(relief, (3, 3)).astype(np.float64)
     highest = float(water.max())

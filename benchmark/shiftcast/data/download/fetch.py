@@ -6,7 +6,6 @@ or, where nobody states a hash, that which was recorded when it was first seen.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from shiftcast.data.download.transfer import (
     transfer,
 )
 from shiftcast.errors import DataError
+from shiftcast.util.hashing import file_hash
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,6 @@ class Fetched:
         return self.path.stat().st_size
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    return _digest(path, "sha256")
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
-
-
 def wrong_bytes(path: Path, download: Download, expected: str | None) -> str:
     """Return what is wrong with a file that should be `download`: empty if nothing is.
 
@@ -77,7 +67,7 @@ def wrong_bytes(path: Path, download: Download, expected: str | None) -> str:
     if expected is None:
         return ""
     algorithm, _, digits = expected.partition(":")
-    came = _digest(path, algorithm)
+    came = file_hash(path, algorithm)
     return "" if came == digits.lower() else f"{path}: expected {expected}, got {algorithm}:{came}"
 
 
@@ -107,7 +97,7 @@ def fetch(
     """
     target = folder / download.file
     if target.is_file() and not wrong_bytes(target, download, expected):
-        return Fetched(target, "", file_sha256(target))
+        return Fetched(target, "", file_hash(target))
     problems: list[SourceError] = []
     for url, alternative in zip(download.urls, [*download.urls[1:], ""], strict=True):
         job = Transfer(url, download.file, download.size, expected is not None, alternative, retry, reporter)
@@ -118,7 +108,7 @@ def fetch(
             if alternative:
                 reporter.note(f"{error}. Going on with {alternative}")
         else:
-            return Fetched(target, url, file_sha256(target))
+            return Fetched(target, url, file_hash(target))
     unreached = all(isinstance(problem, UnreachedError) for problem in problems)
     raise (UnreachedError if unreached else DataError)(
         f"{download.file}: no source gave it:\n  " + "\n  ".join(map(str, problems)) + "\n"

@@ -15,12 +15,12 @@ from typing import Literal
 from rich.filesize import decimal
 
 from shiftcast.cards.dataset import DatasetCard
-from shiftcast.data.download.fetch import file_sha256, wrong_bytes
+from shiftcast.data.download.fetch import wrong_bytes
 from shiftcast.data.download.records import Entry, Record, Store, contents
 from shiftcast.data.download.transfer import Partial
 from shiftcast.data.loading import fingerprint_of
 from shiftcast.errors import DataError, MissingDataError
-from shiftcast.util.hashing import hash_of, sha256
+from shiftcast.util.hashing import file_hash, hash_of, sha256
 from shiftcast.util.text import now
 
 Status = Literal["here", "missing", "damaged", "changed", "built in"]
@@ -197,8 +197,8 @@ def entries_of(card: DatasetCard, folder: Path) -> dict[str, Entry]:
 def _entry(path: Path) -> Entry:
     size, stamp = extent(path)
     if path.is_file():
-        return Entry(size=size, stamp=stamp, sha256=file_sha256(path))
-    lines = [f"{name}\0{file_sha256(path / name)}\n" for name, _, _ in sorted(scan(path))]
+        return Entry(size=size, stamp=stamp, sha256=file_hash(path))
+    lines = [f"{name}\0{file_hash(path / name)}\n" for name, _, _ in sorted(scan(path))]
     return Entry(size=size, stamp=stamp, sha256=sha256("".join(lines).encode()))
 
 

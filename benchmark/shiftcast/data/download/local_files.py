@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from shiftcast.cards.dataset import DatasetCard, Download
-from shiftcast.data.download.fetch import Fetched, file_sha256, wrong_bytes
+from shiftcast.data.download.fetch import Fetched, wrong_bytes
 from shiftcast.data.download.records import contents
 from shiftcast.errors import MissingDataError
+from shiftcast.util.hashing import file_hash
 
 DEPTH = 2
 """Folders below the one that is named that are searched too."""
@@ -32,7 +33,7 @@ def find_download(download: Download, source: Path, expected: str | None) -> tup
         path = folder / download.file
         if _exists(path) and path.is_file():
             if not (problem := wrong_bytes(path, download, expected)):
-                return Fetched(path, path.resolve().as_uri(), file_sha256(path)), []
+                return Fetched(path, path.resolve().as_uri(), file_hash(path)), []
             problems.append(problem)
     return None, problems
 
@@ -59,12 +60,11 @@ def find_contents(card: DatasetCard, source: Path) -> Iterator[tuple[bool, dict[
 
 def place(source: Path, target: Path) -> None:
     """Copy a file or folder to `target`: through a hard link, a person's own file could be changed."""
-    if source.is_dir():
-        for file in source.iterdir():
-            place(file, target / file.name)
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, target)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copy2(source, target)
 
 
 def require_folder(source: Path) -> None:

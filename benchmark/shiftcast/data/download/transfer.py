@@ -25,6 +25,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, Ma
 from urllib3.util import Retry
 
 from shiftcast import __version__
+from shiftcast.data.readers.layouts import is_html
 from shiftcast.errors import DataError
 from shiftcast.util.files import write_atomic
 
@@ -38,7 +39,6 @@ SLOW, STALLED = 200_000.0, 1_000.0
 """Bytes a second below which a warning is given, or the connection is dropped and tried anew."""
 CHUNK = 1 << 14
 """Bytes read at once: what a kill can lose."""
-HTML = (b"<!doctype html", b"<html")
 BUSY = frozenset({408, 425, 429})
 """Answers below 500 that say to come again later."""
 
@@ -296,7 +296,7 @@ def _begun(job: Transfer, response: Response, partial: Partial) -> int | None:
     total = int(told) if told.isdecimal() else None
     # Looked at before the bytes at hand are given up: a hotel's log-in page must not cost them.
     first = response.raw.read(CHUNK, decode_content=False)
-    if first[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(HTML):
+    if is_html(first):
         raise SourceError(f"{job.url}: answered with an HTML page instead of {job.file}")
     _check_size(job, total)
     _check_room(partial.folder, total or 0, job.file)

@@ -226,10 +226,14 @@ def read_bytes(path: Path, count: int = -1) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def is_html(start: bytes) -> bool:
+    """Whether a file that begins so is a web page."""
+    return start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
+
 def refuse_html(path: Path | str, start: bytes) -> None:
     """Name a web page for what it is: a failed download often leaves one under the data's name."""
-    head = start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head.startswith((b"<!doctype html", b"<html")):
+    if is_html(start):
         raise DataError(
             f"{path}: is an HTML page, not data; the download was answered with a web page. "
             "Delete the file and download it again"
