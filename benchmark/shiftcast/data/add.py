@@ -170,6 +170,7 @@ def _pixels(path: Path) -> Bytes:
     data = read_bytes(path)
     try:
         with warnings.catch_warnings():
+            # Pillow warns of odd metadata, on which nothing here depends.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check(image, path)
@@ -314,6 +315,7 @@ def write_dataset(
     arrays: dict[str, NDArray[Any]] = {"images.npy": fitted.images}
     if fitted.labels is not None:
         arrays["labels.npy"] = fitted.labels
+    # Before the arrays: a kill must not leave old records beside new files.
     Store(folder).forget(name)
     for file, array in arrays.items():
         stream = io.BytesIO()

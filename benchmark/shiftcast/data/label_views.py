@@ -82,6 +82,7 @@ def _view(view: LabelViewCard, path: Path, labels: Integers, classes: int) -> La
     differs = int((shares.argmax(axis=1) != labels).sum())
     if view.format == "shares":
         return LabelView(shares, everyone, differs)
+    # Where people are divided evenly, each of the labels counts in part.
     highest = shares == shares.max(axis=1, keepdims=True)
     return LabelView(highest / highest.sum(axis=1, keepdims=True), everyone, differs)
 

@@ -194,6 +194,7 @@ def load_sets(
         try:
             images = load_target(workspace, suite, target, folder, test, plain)
         except MissingDataError as error:
+            # The others may be missing: a board is worth having without them.
             if target.level == "required":
                 raise
             absent[target.id] = str(error)
@@ -211,6 +212,7 @@ def _source(
         raise DataError(f"suite {suite.name!r}: its source {card.name!r} must have labels")
     used = _used(card, images)
     if suite.source.planted is not None:
+        # Other pixels: runs on them must not pass for runs on the plain images.
         images = with_shortcut(suite, images, split)
         used = used.model_copy(update={"fingerprint": fingerprint(images.images, images.labels)})
     return images, used

@@ -80,6 +80,7 @@ def stratified_subset(labels: NDArray[Any], count: int, seed: int) -> Index:
     InvalidInputError
         If the labels are not integers (n,), n >= 1, or count or seed is outside its range.
     """
+    # See SUBSET: equal streams would choose the members of one half.
     random = np.random.RandomState([SUBSET, _checked_seed(seed)])
     members = _members(labels)
     n = len(labels)

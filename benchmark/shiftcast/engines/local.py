@@ -65,6 +65,7 @@ def run_suite(
 
     def attempts(todo: Sequence[Job], setting: Setting, patient: bool) -> Generator[Outcome]:
         attempt = partial(finish, *setting, say=reporter.note if patient else None, may_begin=may_begin)
+        # Two commands that each held a run and waited for one of the other would wait for ever.
         if options.jobs == 1 or len(todo) < 2 or patient:
             return _one_by_one(todo, attempt, reporter, may_begin)
         from shiftcast.engines.processes import side_by_side
@@ -118,6 +119,7 @@ def complete(
             pass  # a folder that cannot be written is found before the first training, not after
     todo = _trainable(todo, summary, reporter)
     setting = (workspace, folder, again)
+    # Closed whatever happens: processes and locks must end with this one.
     with closing(attempts(todo, setting, patient=False)) as outcomes:
         held = _collect(outcomes, summary, reporter)
     if options.time_budget is not None:  # nobody knows how long another process would be waited for
@@ -128,6 +130,7 @@ def complete(
         _collect(outcomes, summary, reporter)
     for job in jobs:
         if data.label_views and job.key in summary.kept:
+            # Whoever holds it is at the run, and adds the views itself.
             with suppress(HeldError), locked(job.lock, None):
                 add_label_views(RunFolder(folder / job.key.path), data)
     return summary

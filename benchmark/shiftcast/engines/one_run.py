@@ -99,6 +99,7 @@ def claimed(
         If another process is at the run and there is no `say`.
     """
     with locked(job.lock, say):
+        # Asked under the lock: whoever held it may have done the run.
         yield what_is_needed(workspace, folder, again, job)
 
 
@@ -142,6 +143,7 @@ def what_is_needed(
         if not again.stale:
             say(f"{job.key} is stale ({reason}) and is kept, unranked; train it again with --retrain")
         return "run" if again.stale else "nothing"
+    # A set that was added later is evaluated from the checkpoint, without a training.
     if lacking := lacking_sets(record, job.data):
         if again.stale or final_checkpoint(job):
             return "run"

@@ -104,6 +104,7 @@ class _Worker:
         self.process = context.Process(target=_work, args=arguments, daemon=True)
         self.lost = ""
         try:
+            # The images go along here, once for all runs of this process.
             self.process.start()
         except OSError as error:  # it died while the images were sent
             self.lost = str(error)
@@ -140,6 +141,7 @@ class _Worker:
         self.pipe.close()  # it leaves when it finds nobody there
         if self.process.pid is None:
             return
+        # It answers this by clearing away what it holds; only then is it killed.
         if at_once:
             self.process.terminate()
         self.process.join(PATIENCE)
@@ -158,6 +160,7 @@ def _work(pipe: Connection, attempt: Attempt, data: SuiteData, threads: int) -> 
     set_threads(threads)
     notes = _Notes(pipe)
     logging.getLogger("shiftcast").addHandler(notes)
+    # The parent shows them, in its own lines.
     logging.getLogger("shiftcast").propagate = False
     try:
         while True:
@@ -171,6 +174,7 @@ def _outcome(attempt: Attempt, job: Job, pipe: Connection) -> RunRecord | Shiftc
     try:
         return attempt(job, on_progress=lambda progress: pipe.send(("progress", progress)))
     except FAILURES as error:
+        # Made anew: the cause of the first may hold what cannot be sent.
         return type(error)(str(error))
 
 

@@ -132,6 +132,7 @@ def run_suite(
 @contextmanager
 def _joined(address: str | None, threads: int) -> Iterator[None]:
     """Be the driver of a cluster."""
+    # Nothing about a person's work is reported to anybody.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
@@ -304,6 +305,7 @@ class _Tasks:
     def __init__(self, share: int, reporter: Reporter, budget: Budget) -> None:
         self.share, self.reporter, self.budget = share, reporter, budget
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # Beside the driver and without a CPU: it lives as long, and takes none from a run.
         self.box: Any = ray.remote(_Box).options(num_cpus=0, scheduling_strategy=here).remote(budget.left)
         self.work: Any = ray.remote(_carried_out)
         self.images: ray.ObjectRef[SuiteData] | None = None
@@ -360,15 +362,18 @@ class _Tasks:
                 return
             if need != "nothing":
                 order = _order(job, need, setting[1])
+                # The lock leaves this block with the task, and is released when that has ended.
                 self._submit(job, order, held.pop_all())
                 return
         yield job, None
 
     def _submit(self, job: Job, order: _Order, held: ExitStack, tries: int = 1) -> None:
         if self.images is None:
+            # Once for all runs: nodes fetch the images, and keep them.
             self.images = ray.put(job.data)
         number = next(self.numbers)
         cpus, gpus = needs(job, self.share)
+        # Ray does not begin lost tasks again: here it can be counted, and said.
         with_needs = self.work.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=str(job.key))
         answer = with_needs.remote(order, self.images, self.box, number)
         self.under_way[number] = _Task(job, order, held, answer, number, tries)
@@ -394,6 +399,7 @@ class _Tasks:
     def _listen(self) -> None:
         """Pass on what tasks have said."""
         for number, kind, what in ray.get(self.box.emptied.remote()):
+            # It was lost, and its last words come late.
             if (task := self.under_way.get(number)) is None:
                 continue
             if kind == "started":
@@ -545,6 +551,7 @@ def _done_or_failed(
             _place_network(order, job)
             record = carry_out(order.need, job, place, _seldom(tell), may_begin)
         except FAILURES as error:
+            # Made anew: the cause of the first may hold what cannot be sent.
             return "failed", type(error)(str(error))
         paths = (job.checkpoint, job.manifest) if job.is_network else ()
         network = {path.suffix: path.read_bytes() for path in paths}

@@ -146,6 +146,7 @@ def write_manifest(
         git=git,
     )
     path = job.manifest
+    # The same weights were trained once, by the packages that trained them.
     with suppress(RunError):
         earlier = read_manifest(path)
         if earlier.sha256 == manifest.sha256:

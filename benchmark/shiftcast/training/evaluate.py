@@ -34,10 +34,8 @@ def evaluate(
 
     Parameters
     ----------
-    model
-        The card's network, on `device`; left in evaluation mode.
-    card
-        The architecture card.
+    model, card
+        The network, on `device` and left in evaluation mode, and its card.
     sets
         uint8 images (n, H, W, 3) by name, all of one size.
     mean, std
@@ -67,6 +65,7 @@ def evaluate(
         for images in _batches(list(sets.values()), batch_size):
             pixels = torch.from_numpy(images).to(device)
             logits, features = _outputs(model, card, normalise(pixels, mean, std))
+            # Left on the device: to read each batch would make it wait for us.
             parts.append(logits)
             if waiting is not None:
                 waiting.add(logits.cpu().numpy(), features.cpu().numpy())
@@ -85,6 +84,7 @@ def _outputs(model: nn.Module, card: ArchitectureCard, images: Tensor) -> tuple[
     except RuntimeError as error:
         if len(images) == 1 or not out_of_memory(error):
             raise
+    # Outside of `except`, whose error would keep the failed batch alive.
     halves = [_outputs(model, card, half) for half in images.tensor_split(2)]
     return torch.cat([logits for logits, _ in halves]), torch.cat([features for _, features in halves])
 

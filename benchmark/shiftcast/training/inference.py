@@ -84,6 +84,7 @@ def classifier(job: Job) -> Callable[[NDArray[np.uint8]], Integers]:
 
     def predict(images: NDArray[np.uint8]) -> Integers:
         logits = evaluate(model, job.fitted, {"images": images}, mean, std, job.device)["images"]
+        # Rounded as a run stores them, so that both name the same class.
         predicted: Integers = np.argmax(logits.astype(np.float16), axis=1)
         return predicted
 

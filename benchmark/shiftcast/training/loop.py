@@ -51,6 +51,7 @@ def derive_seeds(architecture: str, recipe: str, seed: int) -> Seeds:
     "shiftcast/1|AXIS|ARCHITECTURE|RECIPE|SEED", with AXIS one of weights, order, augmentation.
     """
 
+    # One stream an axis: another order of the images leaves the weights as they were.
     def derived(axis: str) -> int:
         text = f"shiftcast/1|{axis}|{architecture}|{recipe}|{seed}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 2**63
@@ -65,6 +66,7 @@ def derive_seeds(architecture: str, recipe: str, seed: int) -> Seeds:
 
 def seeded_model(card: ArchitectureCard, classes: int, seed: int) -> nn.Module:
     """Build a card's network on the CPU with weights drawn from `seed`; the caller's stream stays."""
+    # On the CPU whatever the device is: a GPU draws other numbers from the same seed.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_model(card, classes)
@@ -97,6 +99,7 @@ def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimiser; weight decay spares norms, biases and what the model exempts."""
     exempt: set[str] = getattr(model, "no_weight_decay", set)()
     groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=exempt)
+    # Fused: small networks wait for the start of kernels more than for arithmetic.
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     if recipe.optimiser == "muon":
@@ -266,6 +269,7 @@ class Trainer:
                 raise OutOfTimeError(self.stands)
             self.run_epoch()
             self.check_weights()
+            # Before the save: no checkpoint may know of an epoch whose weights were not kept.
             if on_epoch is not None:
                 on_epoch(self.epoch, self.model if self.average is None else self.average.module)
             last = self.epoch == self.recipe.epochs_run
@@ -278,6 +282,7 @@ class Trainer:
     def run_epoch(self) -> None:
         """Train for one epoch and log it."""
         device = self.data.device
+        # Dropout draws from the global stream, which must not remember the epochs before.
         torch.manual_seed(epoch_seed(self.seeds.augmentation, self.epoch, "dropout"))
         self.model.train()
         self.pace.begin()
@@ -381,6 +386,7 @@ class Trainer:
             for some, own in zip(images.tensor_split(pieces), targets.tensor_split(pieces), strict=True):
                 found = logits_of(self.model, self.card, some)
                 loss = cross_entropy(found, own, label_smoothing=smoothing)
+                # So that the parts add up to the mean over the whole batch.
                 loss = loss * (len(own) / len(targets)) if pieces > 1 else loss
                 loss.backward()  # type: ignore[no-untyped-call]
                 logits.append(found.detach())
@@ -465,6 +471,7 @@ class Trainer:
         if self.average is not None:
             state["ema"] = self.average.module.state_dict()
         self.pace.save(path)
+        # By way of memory: a kill while PyTorch writes must not cost the file that stands.
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomic(path, buffer.getvalue())
@@ -478,6 +485,7 @@ class Trainer:
                 logger.warning("%s: is discarded, training starts from the beginning", path)
                 path.unlink()
             return
+        # Not an error: the recipe or the machine has changed, and this training is a new one.
         if state["identity"] != self.identity:
             logger.warning("%s: is the checkpoint of another training; starting from the beginning", path)
             return
@@ -486,6 +494,7 @@ class Trainer:
         if self.average is not None:
             self.average.module.load_state_dict(state["ema"])
         self.log = [Epoch.model_validate(epoch) for epoch in state["epochs"]]
+        # Memory is as short as it was: the batch that did not fit is not tried again.
         self.parts = self.log[-1].parts if self.log else 1
         self.taken = self.epoch * len(self.sizes)
         self.pace.resume(path, self.epoch)

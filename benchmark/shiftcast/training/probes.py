@@ -196,6 +196,7 @@ class Probes:
             kept.append([self.now[name] for name in self.blocks])
             features.append(normalize(read))
 
+        # In the same batches as evaluated images, so that rounding is the same.
         with self._watched(keep):
             evaluate(model, card, {"training": images}, mean, std, device, batch_size=BATCH)
         self.references = [_Sample(torch.cat(parts)) for parts in zip(*kept, strict=True)]

@@ -84,6 +84,7 @@ def _cleared(device: str) -> Iterator[None]:
     if device != "cuda":
         yield
         return
+    # Else the record would state the peak of a run before.
     torch.cuda.reset_peak_memory_stats()
     try:
         yield
@@ -143,6 +144,7 @@ def _perform(
     on_progress: Callable[[Progress], None] | None,
     may_begin: Callable[[float], bool] | None,
 ) -> RunRecord:
+    # Read before this run takes its place.
     earlier = _earlier(folder)
     snapshots = Snapshots(job.checkpoint, job.recipe.epochs_run) if job.training.signals else None
     model, epochs, mean, std, seen, seconds, chosen = _trained(job, on_progress, may_begin, snapshots)
@@ -163,6 +165,7 @@ def _perform(
         stored, signals, more = _stored(job, network.logits(sets, add)), None, None
     else:
         stored, signals, more = _with_signals(job, network, chosen, sets, snapshots, folder, add)
+    # Before the record, so that whatever is complete has its manifest.
     write_manifest(job, mean, std, package_versions(), git_state())
     took = (round(sum(seconds), 3), round(seen * len(seconds) / max(sum(seconds), 1e-9), 1))
     if not seconds:  # it was done before, or for another suite
@@ -177,6 +180,7 @@ def _perform(
     )
     parameters = count_parameters(model)
     record = _write(job, folder, stored, epochs, parameters, scores.found, measured, signals)
+    # Last: a run that is killed before is written from them once more.
     if snapshots is not None:
         snapshots.forget()
     return record
@@ -217,6 +221,7 @@ def _known_seconds(job: Job, earlier: RunRecord | None) -> tuple[float, float]:
 
 def _fit(job: Job, folder: RunFolder) -> RunRecord:
     """Fit a model that is no network, on the CPU; nothing of it is kept but its predictions."""
+    # Here, since scikit-learn takes a second to import and few runs need it.
     from shiftcast.training.classical import Classical
 
     images = job.data.train
@@ -256,6 +261,7 @@ def _peak_memory(device: str) -> int:
     """Return the most bytes held at once: on the GPU, or by this process."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
+    # Linux counts in KiB.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -334,6 +340,7 @@ def final_checkpoint(job: Job) -> Path | None:
     """
     if not job.is_network:
         return None
+    # The name is the identity: one that is the same in another suite is this training.
     elsewhere = f"*/{job.key.path.as_posix()}/{job.checkpoint.name}"
     for path in (job.checkpoint, *sorted((cache_folder() / "checkpoints").glob(elsewhere))):
         with suppress(OSError):  # gone meanwhile, or unreadable

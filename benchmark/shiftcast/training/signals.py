@@ -168,6 +168,7 @@ class Recording:
     ) -> Mapping[str, NDArray[np.uint8]]:
         """Return the learned epochs of the sets that have any."""
         own = {name: classes for name, classes in predicted.items() if name not in self.derived}
+        # Of a run that is only evaluated again, the networks of earlier epochs are gone.
         if snapshots.complete:
             model, card, mean, std, device = self.network
             return learned_epochs(snapshots, model, card, images, own, LEARNED_EVERY, mean, std, device)

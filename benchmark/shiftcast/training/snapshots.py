@@ -132,6 +132,7 @@ class Snapshots:
         """Delete all: the run is written. Killed meanwhile, none of them is taken for what it was."""
         gone = self.folder.with_name(f"{self.folder.name}.gone")
         shutil.rmtree(gone, ignore_errors=True)
+        # Renamed first: half a folder of snapshots would be taken for a damaged one.
         with suppress(OSError):
             self.folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -166,10 +167,8 @@ def learned_epochs(
         The trained network's classes (n,) by set, of logits as they are stored.
     every
         Only each `every`-th image of a set is asked about, from the first on.
-    mean, std
-        The training images' channel statistics, in grey levels.
-    device
-        Where to evaluate.
+    mean, std, device
+        The training images' channel statistics, in grey levels, and where to evaluate.
 
     Returns
     -------
@@ -184,6 +183,7 @@ def learned_epochs(
     found = {name: np.zeros(len(classes), np.uint8) for name, classes in final.items()}
     left = {name: np.arange(0, len(classes), every) for name, classes in final.items()}
     earlier = copy.deepcopy(model)
+    # Backwards: an image that the last epochs disagree on is settled at once.
     for epoch in range(snapshots.epochs - 1, 0, -1):
         earlier.load_state_dict(snapshots.load(epoch))
         for name, rows in left.items():

@@ -97,6 +97,7 @@ def hold_out(train_set: Images, held_out: int, fitting: int | None, seed: int) -
             f"held-out: expected 1 to {len(labels) - 1} of the {len(labels)} training images, got {held_out}"
         )
     judged = stratified_subset(labels, held_out, seed)
+    # No trial sees what it is judged on, and no test image is looked at.
     rest = np.setdiff1d(np.arange(len(labels)), judged)
     if fitting is not None:
         if not 1 <= fitting <= len(rest):
@@ -142,6 +143,7 @@ def try_rates(
             epochs = train(
                 model, card, resident, recipe.model_copy(update={"learning_rate": rate}), seeds, device
             )
+        # A rate at which the training diverges is a result like any other.
         except TrainingError:
             accuracy = loss = math.nan
         else:

@@ -56,6 +56,7 @@ def unstride_first(model: nn.Module, trace: Callable[[], object]) -> list[str]:
     stage = [item for item, size in zip(found, sizes, strict=True) if size == sizes[0]]
     for item in stage:
         _keep_size(model, item)
+    # Weights may fit at stride 1 and shapes further on may not.
     if stage:
         trace()
     return [item.name for item in stage]

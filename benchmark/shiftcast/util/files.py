@@ -39,6 +39,7 @@ def _write(path: Path, payload: bytes) -> None:
         try:
             stream.write(payload)
             stream.flush()
+            # Else a power cut could leave the new name with none of the bytes.
             os.fsync(stream.fileno())
             temporary.chmod(0o644)
             if fcntl is None:

@@ -69,6 +69,7 @@ def git_state() -> Git | None:
         if Path(top) / "benchmark" / "shiftcast" not in here.parents:
             return None  # installed into somebody else's checkout
         commit = ask("rev-parse", "HEAD")
+        # Runs write to results/ themselves: what they leave changes no code.
         changes = ask("-C", top, "status", "--porcelain", "--", ".", ":!results", ":!leaderboard.md")
     except (OSError, subprocess.SubprocessError):
         return None

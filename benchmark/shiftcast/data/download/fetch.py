@@ -123,6 +123,7 @@ def _fetch_from(job: Transfer, download: Download, target: Path, expected: str |
         pieces = transfer(job, partial)
         problem = wrong_bytes(partial.path, download, expected).removeprefix(f"{partial.path}: ")
         if not problem:
+            # Only now: what has a file's name has been verified.
             partial.path.replace(target)
         partial.discard()
         if not problem:

@@ -331,6 +331,7 @@ def _take(job: Transfer, response: Response, partial: Partial, total: int | None
             done += len(chunk)
             job.reporter.transferred(job.file, done, total)
             meter.count(len(chunk), done)
+            # A server that never ends would fill the disk.
             if job.size is not None and done > job.size:
                 break
     if total is not None and done < total:

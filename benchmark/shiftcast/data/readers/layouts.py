@@ -302,6 +302,7 @@ def open_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
             "Save it with numpy.savez(path, images=..., labels=...)"
         )
     try:
+        # What numpy only warns of is no file that a publisher meant.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             # Opened here: numpy leaves the file open when it turns out to be damaged.
@@ -326,6 +327,7 @@ def checked_images(where: Path | str, array: NDArray[Any]) -> NDArray[np.uint8]:
         raise DataError(f"{where}: expected images of dtype uint8 (0 to 255), got {_described(array)}")
     if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
         raise DataError(f"{where}: expected images of shape (n, H, W, 3), n >= 1, got {array.shape}")
+    # Of its own: through a map, whoever writes to the file would change the images.
     return np.array(array, dtype=np.uint8, order="C")
 
 
