@@ -65,12 +65,12 @@ def read_label_views(card: DatasetCard, folder: Path, labels: Integers) -> dict[
     DataError
         If a file is there but not what the card says.
     """
-    found = {}
+    views = {}
     for name, view in card.label_views.items():
         path = folder / view.file
         if path.is_file():
-            found[name] = _view(view, path, labels, len(card.classes))
-    return found
+            views[name] = _view(view, path, labels, len(card.classes))
+    return views
 
 
 def _view(view: LabelViewCard, path: Path, labels: Integers, classes: int) -> LabelView:

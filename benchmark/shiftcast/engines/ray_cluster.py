@@ -168,13 +168,13 @@ def _token_hint() -> str:
 
 def _knock(address: str | None) -> None:
     """Raise ConnectionError where nobody listens at a host and port: Ray itself would wait for minutes."""
-    place = urlsplit(address if address and "://" in address else f"//{address or ''}")
-    if place.scheme not in ("", "ray"):
-        raise ValueError(f"unknown scheme {place.scheme}://")
-    if not place.hostname or place.port is None:
+    parts = urlsplit(address if address and "://" in address else f"//{address or ''}")
+    if parts.scheme not in ("", "ray"):
+        raise ValueError(f"unknown scheme {parts.scheme}://")
+    if not parts.hostname or parts.port is None:
         return
     try:
-        socket.create_connection((str(place.hostname), place.port), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((str(parts.hostname), parts.port), timeout=KNOCK_SECONDS).close()
     except OSError as error:
         raise ConnectionError(error.strerror or str(error)) from error
 
@@ -194,10 +194,10 @@ def _own_signals() -> Iterator[None]:
 
 def _device(name: str) -> Literal["cpu", "cuda"]:
     """Return "cpu" or "cuda" for `--device cpu|cuda|auto`, by what the nodes of the cluster have."""
-    there = ray.cluster_resources().get("GPU", 0) > 0
-    if name == "cuda" and not there:
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    if name == "cuda" and not has_gpu:
         raise TrainingError("--device cuda: no node of the Ray cluster has a GPU; use --device cpu or auto")
-    return "cuda" if there and name != "cpu" else "cpu"
+    return "cuda" if has_gpu and name != "cpu" else "cpu"
 
 
 def needs(job: Job, share: int) -> tuple[int, float]:
@@ -284,9 +284,9 @@ class _Box:
 
     def emptied(self) -> list[tuple[int, str, Any]]:
         """Return all that was said since the last call."""
-        found = [*self.said, *((number, "progress", what) for number, what in self.progress.items())]
+        said = [*self.said, *((number, "progress", what) for number, what in self.progress.items())]
         self.said, self.progress = [], {}
-        return found
+        return said
 
 
 class _Tasks:
@@ -340,8 +340,8 @@ class _Tasks:
         cpus, gpus = needs(job, self.share)
         has = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         return sum(
-            int(min(one.get("CPU", 0) // cpus, one.get("GPU", 0) // gpus if gpus else math.inf))
-            for one in has
+            int(min(resources.get("CPU", 0) // cpus, resources.get("GPU", 0) // gpus if gpus else math.inf))
+            for resources in has
         )
 
     def _room(self, job: Job) -> int:
@@ -431,13 +431,13 @@ class _Tasks:
     def _again(self, task: _Task, error: Exception) -> TrainingError | None:
         """Begin a lost run again, if it was not lost too often."""
         node = self.places.get(task.number)
-        place = f"its node {node}" if node else "a node that it had not named yet"
+        where = f"its node {node}" if node else "a node that it had not named yet"
         if isinstance(error, OutOfMemoryError):
-            lost = f"was ended because memory ran out on {place}"
+            lost = f"was ended because memory ran out on {where}"
         elif isinstance(error, WorkerCrashedError):
-            lost = f"was lost with its process on {place}"
+            lost = f"was lost with its process on {where}"
         else:
-            lost = f"was lost with {place}"
+            lost = f"was lost with {where}"
         if task.tries == TRIES:
             return TrainingError(
                 f"it {lost}, and {TRIES - 1} times before; the same command tries it again. More --threads "
@@ -469,9 +469,9 @@ def _order(job: Job, need: Literal["run", "network"], folder: Path) -> _Order:
     """Return what a task has to know, with what the driver has of the run already."""
     from shiftcast.training.run import final_checkpoint
 
-    place = RunFolder(folder / job.key.path)
+    run_folder = RunFolder(folder / job.key.path)
     files = {}
-    for path in (place.record_path, place.predictions_path, place.signals_path):
+    for path in (run_folder.record_path, run_folder.predictions_path, run_folder.signals_path):
         with suppress(FileNotFoundError):
             files[path.name] = path.read_bytes()
     network = {}
@@ -542,21 +542,21 @@ def _done_or_failed(
 
     job = replace(order.job, data=images)
     with tempfile.TemporaryDirectory(prefix="shiftcast-") as folder, _passed_on(tell):
-        place = RunFolder(Path(folder))
+        run_folder = RunFolder(Path(folder))
         for name, content in order.files.items():
-            (place.path / name).write_bytes(content)
+            (run_folder.path / name).write_bytes(content)
         try:
             choose_device(job.device)
             set_threads(job.threads)
             _place_network(order, job)
-            record = carry_out(order.need, job, place, _seldom(tell), may_begin)
+            record = carry_out(order.need, job, run_folder, _seldom(tell), may_begin)
         except FAILURES as error:
             # Made anew: the cause of the first may hold what cannot be sent.
             return "failed", type(error)(str(error))
         paths = (job.checkpoint, job.manifest) if job.is_network else ()
         network = {path.suffix: path.read_bytes() for path in paths}
-        signals = None if record.signals_sha256 is None else place.signals_path.read_bytes()
-        return "done", _Answer(record, place.predictions_path.read_bytes(), signals, network)
+        signals = None if record.signals_sha256 is None else run_folder.signals_path.read_bytes()
+        return "done", _Answer(record, run_folder.predictions_path.read_bytes(), signals, network)
 
 
 def _place_network(order: _Order, job: Job) -> None:

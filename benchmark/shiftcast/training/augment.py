@@ -63,12 +63,12 @@ class RandAugment:
         self.negative = torch.randint(2, shape, generator=generator)
         """Whether each is turned round, where it has a sign (operations, n)."""
 
-    def __call__(self, pixels: Tensor, place: slice) -> Tensor:
-        """Return images uint8 (b, H, W, 3), changed; `place` is where they stand in the epoch."""
+    def __call__(self, pixels: Tensor, rows: slice) -> Tensor:
+        """Return images uint8 (b, H, W, 3), changed; `rows` is where they stand in the epoch."""
         _, height, width, _ = pixels.shape
         signed = [operations(self.magnitude, sign, height, width) for sign in (1, -1)]
         images = pixels.permute(0, 3, 1, 2)
-        for kinds, negative in zip(self.kinds[:, place], self.negative[:, place], strict=True):
+        for kinds, negative in zip(self.kinds[:, rows], self.negative[:, rows], strict=True):
             codes = 2 * kinds + negative
             order = codes.argsort(stable=True)
             drawn, counts = codes[order].unique_consecutive(return_counts=True)
@@ -258,6 +258,6 @@ def noisy(labels: NDArray[np.int64], classes: int, share: float, seed: int) -> N
     """
     random = np.random.RandomState(divmod(seed, 2**32))
     index = random.permutation(len(labels))[: round(share * len(labels))]
-    found = labels.copy()
-    found[index] = random.randint(classes, size=len(index))
-    return found
+    changed = labels.copy()
+    changed[index] = random.randint(classes, size=len(index))
+    return changed

@@ -102,7 +102,7 @@ class _Waiting:
         self.held.append((logits, features))
         while self.sizes:
             name, size = next(iter(self.sizes.items()))
-            if sum(len(one) for one, _ in self.held) < size:
+            if sum(len(batch) for batch, _ in self.held) < size:
                 return
             both = [np.concatenate(parts) for parts in zip(*self.held, strict=True)]
             self.pass_on(name, both[0][:size], both[1][:size])

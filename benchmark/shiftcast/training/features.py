@@ -43,19 +43,19 @@ class FeatureScores:
     def add(self, name: str, logits: NDArray[Any], features: NDArray[Any]) -> None:
         """Score one set from its logits (n, K) and features (n, d)."""
         predicted = stored_classes(logits)
-        classes, found = logits.shape[1], self.found.setdefault(name, {})
+        classes, by_part = logits.shape[1], self.found.setdefault(name, {})
         parts = dict(self._parts(name, len(logits)))
         samples = {part: _sample(features[rows]) for part, rows in parts.items()}
         if name == self.suite.source.test:
             self.source = samples
         for part, rows in parts.items():
-            sample, own = samples[part], _dispersion(features[rows], predicted[rows], classes)
+            sample, alone = samples[part], _dispersion(features[rows], predicted[rows], classes)
             for fitted in ("all",) if part == "all" else ("A", "B"):
                 source = self.source.get(fitted)
-                scores = dict(own)
+                scores = dict(alone)
                 if sample is not None and source is not None:
                     scores["FrechetDistance"] = round(source.distance(sample), DIGITS)
-                found[f"{fitted}/{part}"] = scores
+                by_part[f"{fitted}/{part}"] = scores
 
     def _parts(self, name: str, count: int) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield the parts of a set, by name, with the positions of their images."""

@@ -102,13 +102,13 @@ def plan_job(
 
 def broken_cards(jobs: Iterable[Job]) -> dict[tuple[str, str], CardError]:
     """Return why cards cannot be trained, by architecture and recipe; found in moments, before a training."""
-    found: dict[tuple[str, str], CardError] = {}
+    broken: dict[tuple[str, str], CardError] = {}
     for name, job in {(job.key.architecture, job.key.recipe): job for job in jobs if job.is_network}.items():
         try:
             check_card(job.fitted, classes_of(job), job.training)
         except CardError as error:
-            found[name] = error
-    return found
+            broken[name] = error
+    return broken
 
 
 def check_card(card: ArchitectureCard, classes: int, recipe: Recipe | None = None) -> None:

@@ -355,7 +355,7 @@ class Trainer:
         targets = labels
         if self.mixing is not None:
             images, targets = self.mixing(images, labels, self.taken)
-        found = self._summed(images, targets)
+        outputs = self._summed(images, targets)
         if self.recipe.sam is not None:
             if not self.taken:
                 self.proven = 0  # the second pass of the first step may want for memory as well
@@ -367,13 +367,13 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.model, step=self.taken)
         self.taken += 1
-        return found
+        return outputs
 
     def _summed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Leave the gradients of a batch in the network, in as many parts as memory asks for."""
-        while (found := self._gradients(images, targets)) is None:
+        while (outputs := self._gradients(images, targets)) is None:
             self._halve(len(images))
-        return found
+        return outputs
 
     def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor] | None:
         """Sum the gradients of a batch's parts; None where memory does not suffice."""
@@ -383,13 +383,13 @@ class Trainer:
         smoothing = 0.0 if self.mixing is not None else self.recipe.label_smoothing  # mixed targets have it
         logits, losses = [], []
         try:
-            for some, own in zip(images.tensor_split(pieces), targets.tensor_split(pieces), strict=True):
-                found = logits_of(self.model, self.card, some)
-                loss = cross_entropy(found, own, label_smoothing=smoothing)
+            for some, expected in zip(images.tensor_split(pieces), targets.tensor_split(pieces), strict=True):
+                output = logits_of(self.model, self.card, some)
+                loss = cross_entropy(output, expected, label_smoothing=smoothing)
                 # So that the parts add up to the mean over the whole batch.
-                loss = loss * (len(own) / len(targets)) if pieces > 1 else loss
+                loss = loss * (len(expected) / len(targets)) if pieces > 1 else loss
                 loss.backward()  # type: ignore[no-untyped-call]
-                logits.append(found.detach())
+                logits.append(output.detach())
                 losses.append(loss.detach())
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -542,8 +542,8 @@ def uphill(model: nn.Module, rho: float) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for value, own in zip(held, before, strict=True):
-                value.copy_(own)
+            for value, original in zip(held, before, strict=True):
+                value.copy_(original)
 
 
 @contextmanager

@@ -206,13 +206,13 @@ def _create(card: ArchitectureCard, classes: int) -> nn.Module:
 def _unstride(model: nn.Module, card: ArchitectureCard, removed: int) -> None:
     where = f"architectures/{card.name}.toml: unstride = {card.unstride}"
     try:
-        found = unstride_first(model, lambda: _run(model, card))
+        changed = unstride_first(model, lambda: _run(model, card))
     except REFUSALS as error:
         raise CardError(
             f"{where}: {card.timm!r} fails with downsampling stage {removed + 1} at stride 1: {error}; "
             "use input_size, or kwargs such as patch_size, instead"
         ) from error
-    if not found:
+    if not changed:
         raise CardError(
             f"{where}: {card.timm!r} has only {removed} downsampling stages that a stride makes; "
             "expected unstride to be at most that"

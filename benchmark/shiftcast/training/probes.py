@@ -50,7 +50,7 @@ def probed_blocks(model: nn.Module, card: ArchitectureCard) -> list[str]:
     """
     known = dict(model.named_modules())
     listed: Any = getattr(model, "feature_info", None) or []
-    stages = [str(one.get("module", "")) for one in listed if isinstance(one, dict)]
+    stages = [str(stage.get("module", "")) for stage in listed if isinstance(stage, dict)]
     outer = _items(model, [])
     levels = [stages, outer, _items(model, outer)]
     ended = _in_order(model, card, {name for level in levels for name in level if name in known})
@@ -62,7 +62,7 @@ def probed_blocks(model: nn.Module, card: ArchitectureCard) -> list[str]:
         if len(best) >= FEWEST_BLOCKS:
             break
     if len(best) > MOST_PROBES:
-        best = [best[place] for place in np.linspace(0, len(best) - 1, MOST_PROBES).round().astype(int)]
+        best = [best[position] for position in np.linspace(0, len(best) - 1, MOST_PROBES).round().astype(int)]
     return best or [LAST]
 
 
@@ -71,15 +71,15 @@ def _items(model: nn.Module, above: Sequence[str]) -> list[str]:
 
     A list within a list is no item, since nothing calls it: its own items are.
     """
-    modules, found = dict(model.named_modules()), dict[str, None]()
+    modules, items = dict(model.named_modules()), dict[str, None]()
     for name in modules:
         parent = modules.get(name.rpartition(".")[0])
         inside = any(name.startswith(f"{other}.") for other in above) or not above
         listed = isinstance(parent, nn.Sequential | nn.ModuleList) and any(modules[name].children())
         listed = listed and not isinstance(modules[name], nn.ModuleList)
-        if listed and inside and not any(name.startswith(f"{other}.") for other in found):
-            found[name] = None
-    return list(found)
+        if listed and inside and not any(name.startswith(f"{other}.") for other in items):
+            items[name] = None
+    return list(items)
 
 
 def _in_order(model: nn.Module, card: ArchitectureCard, names: set[str]) -> list[str]:
@@ -120,9 +120,9 @@ def _tensors(output: Any) -> list[Tensor]:
 
 def _of_images(output: Any) -> list[Tensor]:
     """Return those tensors of a module's output that have a row an image; others have one a part of it."""
-    found = _tensors(output)
-    images = min(map(len, found), default=0)
-    return [tensor for tensor in found if len(tensor) == images]
+    tensors = _tensors(output)
+    images = min(map(len, tensors), default=0)
+    return [tensor for tensor in tensors if len(tensor) == images]
 
 
 def pooled(output: Any, channels_last: bool = False) -> Tensor:
@@ -291,5 +291,5 @@ def depths(votes: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np
         0 to B; B where even the last probe disagrees.
     """
     agrees = votes[::-1] == predicted
-    found: NDArray[np.uint8] = (len(votes) - np.logical_and.accumulate(agrees).sum(axis=0)).astype(np.uint8)
-    return found
+    first: NDArray[np.uint8] = (len(votes) - np.logical_and.accumulate(agrees).sum(axis=0)).astype(np.uint8)
+    return first

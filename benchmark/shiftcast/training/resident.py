@@ -135,14 +135,14 @@ class Augmentation:
     cutout: int = 0
     resolution: int | None = None
 
-    def __call__(self, pixels: Tensor, drawn: Draws, place: slice) -> Tensor:
+    def __call__(self, pixels: Tensor, drawn: Draws, rows: slice) -> Tensor:
         """Return uint8 images (b, H, W, 3) as float32 (b, 3, H, W), by what was drawn for them."""
         if self.crop_padding:
             pixels = crop(pixels, drawn.top, drawn.left, self.crop_padding, self.crop_fill)
         if self.flip:
             pixels = mirror(pixels, drawn.flip)
         if self.change is not None:
-            pixels = self.change(pixels, place)
+            pixels = self.change(pixels, rows)
         images = normalise(pixels, self.mean, self.std)
         if self.cutout:
             images = blank(images, drawn.centre, self.cutout)
@@ -259,10 +259,10 @@ class ResidentImages:
         draws = [values.to(self.device) for values in drawn]
         start = 0
         for size in self.batch_sizes(batch_size):
-            place = slice(start, start := start + size)
-            pixels = self.images.index_select(0, order[place])
-            images = augmentation(pixels, Draws(*(values[place] for values in draws)), place)
-            yield images, self.labels[order[place]]
+            rows = slice(start, start := start + size)
+            pixels = self.images.index_select(0, order[rows])
+            images = augmentation(pixels, Draws(*(values[rows] for values in draws)), rows)
+            yield images, self.labels[order[rows]]
 
 
 def alternating(n: int, seed: int, epoch: int) -> Tensor:

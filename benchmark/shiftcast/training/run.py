@@ -199,7 +199,7 @@ def _with_signals(
     recording = Recording(job.suite, network, chosen)
     with recording.watching():
         stored = _stored(job, network.logits(sets, add, BATCH))
-    predicted = {name: one.logits.argmax(axis=1) for name, one in stored.items()}
+    predicted = {name: outputs.logits.argmax(axis=1) for name, outputs in stored.items()}
     taken = recording.finish(sets, predicted, snapshots, earlier_signals(folder.signals_path))
     signals = encode_signals(taken)
     if len(signals) > SIGNALS_LIMIT and not job.suite.scratch:
@@ -351,10 +351,10 @@ def final_checkpoint(job: Job) -> Path | None:
 
 def _take_over(job: Job) -> None:
     """Copy what the same training left in another suite; without space for it, it is trained again."""
-    found = final_checkpoint(job)
-    if found is not None and found != job.checkpoint:
+    path = final_checkpoint(job)
+    if path is not None and path != job.checkpoint:
         with suppress(OSError):
-            write_atomic(job.checkpoint, found.read_bytes())
+            write_atomic(job.checkpoint, path.read_bytes())
 
 
 def _is_final(job: Job, path: Path) -> bool:
@@ -364,5 +364,5 @@ def _is_final(job: Job, path: Path) -> bool:
 
 def package_versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Return the versions of what a run's numbers depend on, and of `more` packages."""
-    found = {name: importlib.metadata.version(name) for name in (*PACKAGES, *more)}
-    return dict(sorted(found.items())) | {"python": platform.python_version()}
+    versions = {name: importlib.metadata.version(name) for name in (*PACKAGES, *more)}
+    return dict(sorted(versions.items())) | {"python": platform.python_version()}

@@ -148,10 +148,10 @@ class Recording:
         start = time.perf_counter()
         learned = self._learned(images, predicted, snapshots, earlier)
         depth, distance = self.probes.result()
-        sets, place = {}, 0
+        sets, start_row = {}, 0
         for name, classes in predicted.items():
             views = self._views(name, images[name], classes)
-            rows = slice(place, place := place + len(classes))
+            rows = slice(start_row, start_row := start_row + len(classes))
             sets[name] = ImageSignals(
                 depth[rows], views.agreeing, views.probability, distance[rows], learned.get(name)
             )
@@ -167,17 +167,17 @@ class Recording:
         earlier: Signals | None,
     ) -> Mapping[str, NDArray[np.uint8]]:
         """Return the learned epochs of the sets that have any."""
-        own = {name: classes for name, classes in predicted.items() if name not in self.derived}
+        asked = {name: classes for name, classes in predicted.items() if name not in self.derived}
         # Of a run that is only evaluated again, the networks of earlier epochs are gone.
         if snapshots.complete:
             model, card, mean, std, device = self.network
-            return learned_epochs(snapshots, model, card, images, own, LEARNED_EVERY, mean, std, device)
+            return learned_epochs(snapshots, model, card, images, asked, LEARNED_EVERY, mean, std, device)
         kept = {}
-        for name, classes in own.items():
+        for name, classes in asked.items():
             before = None if earlier is None else earlier.learned(name, classes)
             if before is not None:
                 kept[name] = before
-        if lost := sorted(set(own) - set(kept)):
+        if lost := sorted(set(asked) - set(kept)):
             logger.warning(
                 "%s: learned epochs of %s are not recorded, because the networks of earlier epochs are gone; "
                 "to have them, delete %s and the run's folder, and run it again",
@@ -195,8 +195,8 @@ class Recording:
         probability = np.full(len(images), np.nan, np.float32)
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            found = self._views_of_batch(name, images[batch], predicted[batch])
-            agreeing[batch], probability[batch] = found.agreeing, found.probability
+            views = self._views_of_batch(name, images[batch], predicted[batch])
+            agreeing[batch], probability[batch] = views.agreeing, views.probability
         return _Views(agreeing, probability)
 
     def _views_of_batch(self, name: str, images: Images, predicted: NDArray[np.int64]) -> _Views:

@@ -180,7 +180,7 @@ def learned_epochs(
     TrainingError
         If a snapshot is missing or damaged.
     """
-    found = {name: np.zeros(len(classes), np.uint8) for name, classes in final.items()}
+    learned = {name: np.zeros(len(classes), np.uint8) for name, classes in final.items()}
     left = {name: np.arange(0, len(classes), every) for name, classes in final.items()}
     earlier = copy.deepcopy(model)
     # Backwards: an image that the last epochs disagree on is settled at once.
@@ -192,8 +192,8 @@ def learned_epochs(
             part = {name: images[name][rows]}
             logits = evaluate(earlier, card, part, mean, std, device, batch_size=BATCH)[name]
             same = stored_classes(logits) == final[name][rows]
-            found[name][rows[~same]] = epoch + 1
+            learned[name][rows[~same]] = epoch + 1
             left[name] = rows[same]
     for name, rows in left.items():
-        found[name][rows] = 1
-    return found
+        learned[name][rows] = 1
+    return learned

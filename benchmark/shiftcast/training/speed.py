@@ -412,12 +412,12 @@ def _arms(trainer: Trainer, loader: _Loader, fixed: Batch, place: torch.device) 
 
 def _bare(trainer: Trainer, fixed: Batch, place: torch.device) -> dict[str, _Arm]:
     """Return the limit in each precision; the weights are float32 in both."""
-    found = {}
+    arms = {}
     for precision in get_args(Precision):
         card = trainer.card.model_copy(update={"precision": precision})
         other = Trainer(trainer.model, card, trainer.data, trainer.recipe, trainer.seeds, None)
-        found[precision] = _limit(other, fixed, place)
-    return found
+        arms[precision] = _limit(other, fixed, place)
+    return arms
 
 
 def _limit(trainer: Trainer, fixed: Batch, place: torch.device) -> _Arm:
@@ -542,10 +542,10 @@ class _Counting:
         self.made = made
 
     def __call__(self, batch: list[tuple[Tensor, int]]) -> Any:
-        found = default_collate(batch)
+        collated = default_collate(batch)
         with self.made.get_lock():
             self.made.value += 1
-        return found
+        return collated
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):

@@ -45,11 +45,11 @@ def parse_json(data: bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"it holds the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} twice")
-    return found
+    return values
 
 
 def _no_number(name: str) -> Any:

@@ -124,14 +124,14 @@ def _drawn(images: Bytes, shown: Whole, kind: Shortcut, split: Split, words: NDA
             f"shortcuts are planted in uint8 images (n, 32, 32, 3) of {CLASSES} classes, got {images.shape}"
         )
     if kind == "coloured-line":
-        found = images.copy()
-        found[:, ROWS] = COLOURS[shown][:, None, None]
-        return found
+        marked = images.copy()
+        marked[:, ROWS] = COLOURS[shown][:, None, None]
+        return marked
     digits, places = _digits(split)
     chosen = np.empty(len(shown), dtype=np.int64)
-    for label, own in enumerate(places):
+    for label, positions in enumerate(places):
         mine = shown == label
-        chosen[mine] = own[(words[mine] % np.uint64(len(own))).astype(np.int64)]
+        chosen[mine] = positions[(words[mine] % np.uint64(len(positions))).astype(np.int64)]
     return _stacked(digits[chosen], images)
 
 

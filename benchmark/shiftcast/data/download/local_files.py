@@ -47,15 +47,15 @@ def find_contents(card: DatasetCard, source: Path) -> Iterator[tuple[bool, dict[
     the files or folders at hand, by their places below the data folder.
     """
     parts, places = Path(card.path).parts, contents(card)
-    found = []
+    candidates = []
     for folder in _folders(source):
         for start in range(len(parts) + 1):
             base = folder.joinpath(*parts[start:])
-            paths = {place: base / Path(place).relative_to(card.path) for place in places}
+            paths = {name: base / Path(name).relative_to(card.path) for name in places}
             named = base.resolve().name == Path(card.path).name or (bool(card.files) and base == source)
             if (named or card.files) and all(map(_exists, paths.values())):
-                found.append((named, paths))
-    yield from sorted(found, key=lambda one: not one[0])
+                candidates.append((named, paths))
+    yield from sorted(candidates, key=lambda candidate: not candidate[0])
 
 
 def place(source: Path, target: Path) -> None:
@@ -88,13 +88,13 @@ def _folders(source: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> list[Path]:
-    found = []
+    folders = []
     with suppress(OSError), os.scandir(folder) as entries:
-        for one in entries:
+        for entry in entries:
             with suppress(OSError):  # a link into a folder that is closed to us
-                if one.is_dir() and not one.name.startswith("."):
-                    found.append(Path(one.path))
-    return sorted(found)
+                if entry.is_dir() and not entry.name.startswith("."):
+                    folders.append(Path(entry.path))
+    return sorted(folders)
 
 
 def _exists(path: Path) -> bool:

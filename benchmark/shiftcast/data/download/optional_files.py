@@ -50,7 +50,7 @@ def obtain_extras(job: Job) -> None:
 
 
 def _optional(downloads: list[Download]) -> str:
-    names = " and ".join(one.file for one in downloads)
+    names = " and ".join(download.file for download in downloads)
     return f"{names}, which {'is' if len(downloads) == 1 else 'are'} optional"
 
 

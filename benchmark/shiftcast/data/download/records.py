@@ -166,13 +166,13 @@ class Store:
     def trusted(self, name: str, download: Download) -> Trusted | None:
         """Return what a file without a published hash was when it was first seen, or None."""
         known = (_read(self._trusted_path, TrustedFiles) or TrustedFiles()).files
-        return next((one for one in known if _same(one, name, download)), None)
+        return next((entry for entry in known if _same(entry, name, download)), None)
 
     def trust(self, name: str, download: Download, received: Received) -> None:
         """Record what a file without a published hash is, in place of what it was."""
         with locked(self._memory / "locks" / "trusted.lock", lambda _: None):
             known = (_read(self._trusted_path, TrustedFiles) or TrustedFiles()).files
-            kept = [one for one in known if not _same(one, name, download)]
+            kept = [entry for entry in known if not _same(entry, name, download)]
             facts = received.model_dump(include={"file", "url", "size", "sha256"})
             files = TrustedFiles(files=[*kept, Trusted(dataset=name, time=now(), **facts)])
             write_atomic(self._trusted_path, files.model_dump_json(indent=1))
@@ -189,8 +189,8 @@ def _reading(card: DatasetCard) -> str:
     return hash_of(card.model_dump(include=set(READ_BY), mode="json"))
 
 
-def _same(one: Trusted, name: str, download: Download) -> bool:
-    return one.file == download.file and (one.dataset == name or one.url in download.urls)
+def _same(trusted: Trusted, name: str, download: Download) -> bool:
+    return trusted.file == download.file and (trusted.dataset == name or trusted.url in download.urls)
 
 
 def _read(path: Path, model: type[Model]) -> Model | None:

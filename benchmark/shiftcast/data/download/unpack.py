@@ -166,7 +166,7 @@ def _members(archive: Path) -> Iterator[Member]:
         start = stream.read(512)
     if start.startswith(b"PK"):
         return _zip_members(archive)
-    opener = next((one for magic, one in COMPRESSED.items() if start.startswith(magic)), None)
+    opener = next((opens for magic, opens in COMPRESSED.items() if start.startswith(magic)), None)
     return _tar_members(archive, opener or partial(Path.open, mode="rb"))
 
 
