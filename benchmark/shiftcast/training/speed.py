@@ -421,7 +421,11 @@ def _bare(trainer: Trainer, fixed: Batch, place: torch.device) -> dict[str, _Arm
 
 
 def _limit(trainer: Trainer, fixed: Batch, place: torch.device) -> _Arm:
-    step = partial(trainer.step, rate=_rate(trainer.recipe))
+    rate = _rate(trainer.recipe)
+
+    def step(images: Tensor, labels: Tensor) -> object:
+        return trainer.step(images, labels, rate)
+
     return _Arm(repeat(fixed), step, place, partial(deterministic, place))
 
 
