@@ -94,6 +94,7 @@ def _select(card: DatasetCard, build: Build, archive: Path, hashes: Path) -> Ima
         row = left.pop((sha256(pixels.tobytes())[:16], label), None)
         if row is not None:
             images[row] = pixels
+        # The rest of the archive may be gigabytes.
         if not left:
             break
     if left:
@@ -125,6 +126,7 @@ def _gather(card: DatasetCard, build: Build, archive: Path, report: Report) -> I
             f"{left_out}. It is another or a damaged archive; obtain it again"
         )
     report(left_out)
+    # By path: archives of the same files come in any order.
     kept.sort(key=lambda entry: entry[0])
     numbers: dict[tuple[int, str], int] = {}
     clusters = [numbers.setdefault(shown, len(numbers)) for _, _, shown, _ in kept]

@@ -259,6 +259,7 @@ def load_target(
     card = workspace.dataset(target.dataset)
     if not target.derived:
         return load_dataset(card, folder)
+    # What moves a shortcut starts from images without one.
     moved = card.derived is not None and card.derived.generator == "planted"
     return _derive(card, folder, target, plain if moved else test, suite)
 

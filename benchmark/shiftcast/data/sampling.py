@@ -99,6 +99,7 @@ def _largest_remainder(sizes: list[int], count: int) -> list[int]:
     """Share `count` out in proportion to `sizes`, in exact integers."""
     n = sum(sizes)
     quotas = [count * size // n for size in sizes]
+    # Exact: with floats, equal remainders would be settled by rounding.
     by_remainder = sorted(range(len(sizes)), key=lambda i: (-(count * sizes[i] % n), i))
     for i in by_remainder[: count - sum(quotas)]:
         quotas[i] += 1

@@ -124,6 +124,7 @@ def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) ->
     runs = [("reference", key) for key in suite.reference_runs()]
     runs += [("scored", key) for key in _in_rounds(suite.scored_runs())]
     used = {key.architecture: key for _, key in runs}
+    # An unknown name is a mistake, one without such a seed as well: neither may pass for "nothing to do".
     for name in only:
         lookup(f"architecture of suite {suite.name},", name, used)
     runs = [(role, key) for role, key in runs if not only or key.architecture in only]

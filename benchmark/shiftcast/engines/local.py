@@ -117,6 +117,7 @@ def complete(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass  # a folder that cannot be written is found before the first training, not after
+    # A mistake in a card is told in seconds, not after the trainings before it.
     todo = _trainable(todo, summary, reporter)
     setting = (workspace, folder, again)
     # Closed whatever happens: processes and locks must end with this one.

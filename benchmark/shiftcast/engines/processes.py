@@ -155,6 +155,7 @@ def _work(pipe: Connection, attempt: Attempt, data: SuiteData, threads: int) -> 
     from shiftcast.training.job import set_threads
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, who says what is to be done
+    # So that `finally` runs: the default would leave locks and temporary files.
     signal.signal(signal.SIGTERM, lambda *_: _leave())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     set_threads(threads)

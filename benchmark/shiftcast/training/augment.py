@@ -70,6 +70,7 @@ class RandAugment:
         images = pixels.permute(0, 3, 1, 2)
         for kinds, negative in zip(self.kinds[:, rows], self.negative[:, rows], strict=True):
             codes = 2 * kinds + negative
+            # Images that drew the same lie side by side, are changed at once, and go back to their places.
             order = codes.argsort(stable=True)
             drawn, counts = codes[order].unique_consecutive(return_counts=True)
             pieces = images.index_select(0, order.to(images.device)).split(counts.tolist())  # type: ignore[no-untyped-call]
@@ -98,6 +99,7 @@ def operations(magnitude: int, sign: int, height: int, width: int) -> list[Opera
         return float(torch.linspace(least, most, BINS)[magnitude])
 
     slant = sign * math.degrees(math.atan(level(0.3)))
+    # Shifts are those of ImageNet, 150 of 331 pixels at most, in proportion to the image.
     right, down = (sign * int(level(150 / 331 * side)) for side in (width, height))
     factor = 1 + sign * level(0.9)
     affine = partial(functional.affine, angle=0.0, scale=1.0)
@@ -169,6 +171,7 @@ class Mixing:
             Images (b, 3, H, W) and targets, float32 (b, K): each row a distribution over the classes,
             smoothed already.
         """
+        # timm refuses odd numbers.
         even = len(images) // 2 * 2
         targets: Tensor = mixup_target(  # type: ignore[no-untyped-call]
             labels, self.classes, smoothing=self.smoothing
@@ -216,6 +219,7 @@ def training_set(data: ResidentImages, recipe: AnyRecipe, seeds: Seeds) -> Resid
     """
     if recipe.train_half is None and recipe.train_share is None and recipe.label_noise is None:
         return data
+    # Before any choice: a part may lack the highest class.
     labels = data.labels.cpu().numpy()
     classes = int(labels.max()) + 1
     if recipe.train_half is not None:

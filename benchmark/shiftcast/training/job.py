@@ -61,6 +61,7 @@ class Job:
         """Hash of what a checkpoint must agree with to be resumed."""
         train = self.data.used[self.suite.training_set].fingerprint
         subset = [self.suite.source.train_images, self.suite.source.seed]
+        # Not the suite: the same training may serve several. The machine, since floats differ between two.
         parts = [card_hash(self.card), recipe_hash(self.recipe), self.seeds.model_dump(), train, subset]
         return hash_of([*parts, self.device, self.threads])
 
@@ -78,6 +79,7 @@ class Job:
     @property
     def lock(self) -> Path:
         """The file that says which process is at the run."""
+        # One for the run, not for the checkpoint: cards may change while another process trains.
         return self.checkpoint.with_name("run.lock")
 
 
@@ -120,6 +122,7 @@ def check_card(card: ArchitectureCard, classes: int, recipe: Recipe | None = Non
         If it does not build, does not run on 32 x 32 images or those of the recipe's resolutions, or has
         another number of parameters.
     """
+    # On "meta" a network of any size costs neither memory nor time.
     model = build_model(card, classes, "meta")
     came = count_parameters(model)
     if classes == CARD_CLASSES and came != card.parameters:
@@ -150,6 +153,7 @@ def choose_device(name: str) -> str:
 def set_threads(threads: int | None) -> int:
     """Set the threads of PyTorch, linear algebra and OpenMP (unchanged when None); return PyTorch's count."""
     if threads is not None:
+        # Both, since NumPy and scikit-learn bring threads of their own.
         torch.set_num_threads(threads)
         threadpool_limits(threads)
     return torch.get_num_threads()

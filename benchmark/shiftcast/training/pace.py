@@ -77,6 +77,7 @@ class Pace:
         """Count the time since the last step."""
         now = self._clock()
         took, self._last = now - self._last, now
+        # A laptop that was closed overnight must not make an epoch look eight hours long.
         usual = self.total / max(self._steps, 1)
         if self._steps and took > max(PAUSE_SECONDS, PAUSE_FACTOR * usual):
             took = usual

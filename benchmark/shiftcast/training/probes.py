@@ -51,6 +51,7 @@ def probed_blocks(model: nn.Module, card: ArchitectureCard) -> list[str]:
     known = dict(model.named_modules())
     listed: Any = getattr(model, "feature_info", None) or []
     stages = [str(stage.get("module", "")) for stage in listed if isinstance(stage, dict)]
+    # Three views of where the blocks are: what timm says, the outermost lists, and the lists in those.
     outer = _items(model, [])
     levels = [stages, outer, _items(model, outer)]
     ended = _in_order(model, card, {name for level in levels for name in level if name in known})
@@ -88,6 +89,7 @@ def _in_order(model: nn.Module, card: ArchitectureCard, names: set[str]) -> list
 
     def note(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
         if any(len(tensor) == len(images) for tensor in _of_images(output)):
+            # A module that is called twice ends when it ends last.
             ended.pop(name, None)
             ended[name] = None
 
@@ -143,6 +145,7 @@ def pooled(output: Any, channels_last: bool = False) -> Tensor:
             axes = (1,)
         elif tensor.ndim == 4:
             _, first, second, third = tensor.shape
+            # Maps are square: two equal sizes are height and width, wherever they stand.
             last = first == second and (channels_last or second != third)
             axes = (1, 2) if last else (2, 3)
         parts.append(tensor.mean(dim=tuple(axes), dtype=torch.float32) if axes else tensor.float())

@@ -96,6 +96,7 @@ class Draws(NamedTuple):
         def whole(below: int) -> Tensor:
             return torch.randint(below, (n,), generator=generator)
 
+        # In this order for ever: a new kind of draw goes last, so that the others stay.
         top, left = whole(2 * padding + 1), whole(2 * padding + 1)
         flip = whole(2).bool()
         return cls(top, left, flip, torch.stack([whole(height), whole(width)], dim=1))
@@ -257,6 +258,7 @@ class ResidentImages:
         if augmentation.flip == "alternating":
             drawn = drawn._replace(flip=alternating(len(self), augmentation_seed, epoch)[order.cpu()])
         draws = [values.to(self.device) for values in drawn]
+        # Drawn on the CPU at once and moved once: a draw a batch would wait for the device each time.
         start = 0
         for size in self.batch_sizes(batch_size):
             rows = slice(start, start := start + size)

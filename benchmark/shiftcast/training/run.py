@@ -134,6 +134,7 @@ def _trained(
         may_begin=may_begin,
         on_epoch=None if snapshots is None else snapshots.keep,
     )
+    # Epochs of an earlier process whose note was lost count neither as time nor as images.
     known = [seconds for seconds in seconds_of(job.checkpoint) if math.isfinite(seconds)]
     return _Trained(model, epochs, *chosen.statistics, len(chosen), known, chosen)
 
@@ -212,6 +213,7 @@ def _with_signals(
 
 def _known_seconds(job: Job, earlier: RunRecord | None) -> tuple[float, float]:
     """Return seconds and images a second of the training of an earlier record; zeros if it had another."""
+    # Only the same training took that long.
     if earlier is None or earlier.seeds != job.seeds:
         return 0.0, 0.0
     if (earlier.card_hash, earlier.recipe_hash) != (card_hash(job.card), recipe_hash(job.recipe)):
@@ -327,6 +329,7 @@ def _write(
         feature_scores=scores,
         label_views=_earlier_views(job, folder, stored[job.suite.source.test]),
         signals_sha256=None if signals is None else sha256(signals),
+        # Written at once: a folder holds a whole run or none.
         measured=measured,
     )
     folder.write(record, predictions, signals)

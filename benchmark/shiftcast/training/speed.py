@@ -266,6 +266,7 @@ def _measure(
     card: ArchitectureCard, recipe: Recipe, plan: Plan, device: str, on_round: Callable[[int], None] | None
 ) -> Measurement:
     place = torch.device(device)
+    # The same for all arms, and the same each time: only the machine may differ.
     images, labels = random_images(plan.images)
     data = ResidentImages(images, labels, place)
     # The plain arm must not call cuBLAS first: it reads our context's setting at its first use.
@@ -279,6 +280,7 @@ def _measure(
         arms = _arms(trainer, loader, fixed, place)
         for arm in (*arms.values(), *bare.values()):
             arm.warm_up(WARM_UP)
+        # In turn, so that a machine that slows down slows all arms.
         for number in range(plan.rounds):
             if on_round is not None:
                 on_round(number + 1)
@@ -457,6 +459,7 @@ def _plain_step(trainer: Trainer, place: torch.device) -> Callable[[Tensor, Tens
         if average is not None:
             average.update(model, step=taken)
         taken += 1
+        # As a tutorial prints it: the device is waited for at every step.
         loss.item()
 
     return step
@@ -535,6 +538,7 @@ class _Loader(Iterator[Batch]):
         epoch_end = -(-self.taken // len(self.loader)) * len(self.loader)
         full = min(self.taken + self.ahead, epoch_end)
         give_up = time.monotonic() + REST_SECONDS
+        # A loader that was killed never comes to rest: not waited for longer than this.
         while self.made.get_obj().value < full and time.monotonic() < give_up:
             time.sleep(0.001)
 

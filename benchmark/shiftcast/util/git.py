@@ -34,6 +34,7 @@ def unpack(top: Path, commit: str, paths: Sequence[str], folder: Path) -> list[s
     folder
         The empty folder.
     """
+    # Asked first: `git archive` fails on a folder that this commit has not.
     listed = _git(top, "ls-tree", "-d", "-z", "--name-only", commit, "--", *paths) or ""
     present = [name for name in listed.split("\0") if name]
     archive = folder / "revision.tar"

@@ -75,6 +75,7 @@ def _fixed(array: NDArray[Any]) -> bool:
 def give_back() -> None:
     """Give memory that is free back to the system, where the C library can (glibc's keeps a lot of it)."""
     if sys.platform == "linux":
+        # Not every C library has it (musl).
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)

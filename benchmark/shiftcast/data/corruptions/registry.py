@@ -230,6 +230,7 @@ def corrupt(images: Bytes, name: str, severity: int, index: NDArray[Any]) -> Byt
     positions = _checked_index(index, len(images))
     strength = transform.strengths[severity - 1]
     result = np.empty_like(images, order="C")
+    # Any size of chunk gives the same bytes: an image depends on its own words alone.
     for start in range(0, len(images), CHUNK):
         part = slice(start, start + CHUNK)
         words = streams(name, severity, positions[part], transform.words)

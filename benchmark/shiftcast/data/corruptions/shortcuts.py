@@ -76,6 +76,7 @@ def plant(images: Bytes, labels: Whole, kind: Shortcut, agreement: float, split:
     uint8 (n, 32, 32, 3).
     """
     words = _words(f"{kind}|{split}", len(images))
+    # All three draws are made whatever comes of them: none moves another.
     agrees = uniform(words[:, 0]) < agreement
     other = (labels + 1 + (words[:, 1] % np.uint64(CLASSES - 1)).astype(np.int64)) % CLASSES
     return _drawn(images, np.where(agrees, labels, other), kind, split, words[:, 2])

@@ -120,6 +120,7 @@ def swap(source: Path, target: Path) -> None:
     old = target.with_name(f".{target.name}.old")
     _remove(old)  # what a killed run left
     replaced = target.is_symlink() or target.exists()
+    # Moved aside and not deleted: it comes back if the new one cannot be put there.
     if replaced:
         _move(target, old)
     try:

@@ -120,6 +120,7 @@ class Store:
     def locks(self, card: DatasetCard) -> list[Path]:
         """Return the locks of a dataset and its downloads, in the order in which all take them."""
         names = {card.name, *(key_of(download) for download in card.downloads)}
+        # Sorted: two processes that took them in different orders could wait for each other.
         return [self._memory / "locks" / f"{name}.lock" for name in sorted(names)]
 
     def record_path(self, name: str) -> Path:

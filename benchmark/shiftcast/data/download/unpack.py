@@ -111,6 +111,7 @@ def members(archive: Path, limits: Limits | None = None) -> Iterator[Member]:
     limits, size = limits or Limits(), 0
     for count, member in enumerate(_members(archive), 1):
         name = _safe_name(archive, member.name)
+        # By what headers state, before anything is unpacked: `_write` holds members to it.
         size += member.size
         if count > limits.members or size > limits.size:
             raise DataError(

@@ -97,6 +97,7 @@ def decode_png(data: bytes, where: Path | str) -> Image.Image:
         with warnings.catch_warnings():
             # What Pillow says about a palette's transparency is nothing that a reader can act upon.
             warnings.simplefilter("ignore")
+            # One format alone: Pillow would start Ghostscript for a file that says it is PostScript.
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
                 _check(image, where)
                 return image.convert("RGB")
