@@ -579,14 +579,14 @@ def test_seeds_are_those_of_the_suite(workspace):
 
 def test_a_network_that_gives_no_numbers_ends_one_run(workspace, tmp_path, monkeypatch):
     """What is found only after the last step: weights are finite, outputs are not."""
-    from shiftcast.training import signals as work
+    from shiftcast.training import run as work
 
     real = work.evaluate
 
-    def spoilt(model, card, *rest, **options):
-        if card.name == "test_vit":
-            model.get_classifier().bias.data.fill_(float("inf"))
-        return real(model, card, *rest, **options)
+    def spoilt(network, *rest, **options):
+        if network.card.name == "test_vit":
+            network.model.get_classifier().bias.data.fill_(float("inf"))
+        return real(network, *rest, **options)
 
     monkeypatch.setattr(work, "evaluate", spoilt)
     summary, _ = run(workspace, tmp_path / "results", only=("test_vit", "test_convnext"), seeds=(0,))

@@ -28,7 +28,7 @@ from shiftcast.training.checkpoints import (
     read_manifest,
     verify,
 )
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
 from shiftcast.training.inference import classifier, load_network
 from shiftcast.training.job import plan_job, set_threads
 from shiftcast.training.network import build_model
@@ -151,7 +151,7 @@ def test_a_loaded_network_gives_the_logits_of_the_run(job, place, tiny_data):
     manifest = read_manifest(job.checkpoint.with_suffix(".json"))
     network = load_network(job.fitted, len(manifest.classes), job.checkpoint, "cpu")
     images = tiny_data.sets["digits-test"].images
-    found = evaluate(network, job.fitted, {"own": images}, manifest.mean, manifest.std, "cpu")["own"]
+    found = evaluate(Network(network, job.fitted, manifest.mean, manifest.std, "cpu"), {"own": images})["own"]
     stored = place.read()[1]["digits-test"].logits
     np.testing.assert_allclose(found, stored, rtol=2e-3, atol=1e-4)
     predicted = classifier(job)(images)

@@ -14,7 +14,7 @@ from shiftcast.runs.signals import WITHOUT_VIEWS, decode_signals
 from shiftcast.training import probes
 from shiftcast.training import run as run_module
 from shiftcast.training import signals as taking
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
 from shiftcast.training.job import plan_job
 from shiftcast.training.loop import seeded_model
 from shiftcast.training.network import build_model, logits_of
@@ -179,11 +179,11 @@ def test_depth_and_distance_equal_slow_references(card, monkeypatch):
     model = balanced(card, 0)
     known, labels = images_of(90, 1), np.arange(90) % 4
     asked = {"a": images_of(13, 2), "b": images_of(150, 3)}
-    taken = Probes(model, card, known, labels, MEAN, STD, "cpu")
+    taken = Probes(Network(model, card, MEAN, STD, "cpu"), known, labels)
     with taken.watching():
-        logits = evaluate(model, card, asked, MEAN, STD, "cpu", batch_size=32)
+        logits = evaluate(Network(model, card, MEAN, STD, "cpu"), asked, batch_size=32)
     depth, distance = taken.result()
-    evaluate(model, card, asked, MEAN, STD, "cpu")
+    evaluate(Network(model, card, MEAN, STD, "cpu"), asked)
     assert len(taken.result()[0]) == 163  # nothing is recorded afterwards
 
     def embedded(images):
@@ -241,11 +241,13 @@ def test_learned_epochs_equal_a_slow_forward_reference(tmp_path, every):
     classes = [
         {
             name: logits.astype(np.float16).argmax(axis=1)
-            for name, logits in evaluate(model, RESNET, images, MEAN, STD, "cpu").items()
+            for name, logits in evaluate(Network(model, RESNET, MEAN, STD, "cpu"), images).items()
         }
         for model in models
     ]
-    found = learned_epochs(snapshots, models[-1], RESNET, images, classes[-1], every, MEAN, STD, "cpu")
+    found = learned_epochs(
+        snapshots, Network(models[-1], RESNET, MEAN, STD, "cpu"), images, classes[-1], every
+    )
     for name in images:
         expected = np.zeros(len(images[name]), int)
         for n in range(0, len(expected), every):

@@ -92,7 +92,7 @@ def predict_images(
         If the network gives no finite logits, or memory does not suffice.
     """
     with needs_extra("train"):
-        from shiftcast.training.evaluate import evaluate
+        from shiftcast.training.evaluate import Network, evaluate
         from shiftcast.training.inference import load_network
         from shiftcast.training.job import choose_device, set_threads
         from shiftcast.training.network import memory_named
@@ -109,10 +109,9 @@ def predict_images(
     card = chosen.card(workspace)
     place = _place(out, data, labels)
     with memory_named(str(facts.key), device), _Bar(str(facts.key)) as bar:
-        network = load_network(card, len(facts.classes), chosen.path, device)
-        logits = evaluate(
-            network, card, {"": images}, facts.mean, facts.std, device, settings.batch_size, bar.show
-        )[""]
+        model = load_network(card, len(facts.classes), chosen.path, device)
+        network = Network(model, card, facts.mean, facts.std, device)
+        logits = evaluate(network, {"": images}, settings.batch_size, bar.show)[""]
     bad = ~np.isfinite(logits).all(axis=1)
     if bad.any():
         raise TrainingError(

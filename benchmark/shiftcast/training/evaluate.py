@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +17,33 @@ from shiftcast.training.resident import Channels, Images, normalise
 Outputs = NDArray[np.float32]
 
 
+class Network(NamedTuple):
+    """A trained network, and all it takes to use it.
+
+    Parameters
+    ----------
+    model, card
+        The network, on `device`, and its card.
+    mean, std
+        The training images' channel statistics, in grey levels.
+    device
+        Where to evaluate.
+    """
+
+    model: nn.Module
+    card: ArchitectureCard
+    mean: Channels
+    std: Channels
+    device: str | torch.device
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """Return uint8 pixels or views of them (b, H, W, 3) as the network takes them."""
+        return normalise(pixels, self.mean, self.std)
+
+
 def evaluate(
-    model: nn.Module,
-    card: ArchitectureCard,
+    network: Network,
     sets: Mapping[str, Images],
-    mean: Channels,
-    std: Channels,
-    device: str | torch.device,
     batch_size: int = 512,
     on_progress: Callable[[int, int], None] | None = None,
     on_features: Callable[[str, Outputs, Outputs], None] | None = None,
@@ -34,14 +55,10 @@ def evaluate(
 
     Parameters
     ----------
-    model, card
-        The network, on `device` and left in evaluation mode, and its card.
+    network
+        The network, which is left in evaluation mode.
     sets
         uint8 images (n, H, W, 3) by name, all of one size.
-    mean, std
-        The training images' channel statistics, in grey levels.
-    device
-        Where to evaluate.
     batch_size
         Images a batch; batches run across the borders between sets. One that memory does not
         suffice for is computed in halves.
@@ -60,11 +77,11 @@ def evaluate(
     parts = []
     waiting = _Waiting(sets, on_features) if on_features is not None else None
     done = 0
-    model.eval()
+    network.model.eval()
     with torch.inference_mode():
         for images in _batches(list(sets.values()), batch_size):
-            pixels = torch.from_numpy(images).to(device)
-            logits, features = _outputs(model, card, normalise(pixels, mean, std))
+            pixels = torch.from_numpy(images).to(network.device)
+            logits, features = _outputs(network.model, network.card, network.images(pixels))
             # Left on the device: to read each batch would make it wait for us.
             parts.append(logits)
             if waiting is not None:

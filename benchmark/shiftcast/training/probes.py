@@ -21,9 +21,9 @@ from torch.nn.functional import normalize
 
 from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.runs.signals import MOST_PROBES
-from shiftcast.training.evaluate import evaluate, stored_classes
+from shiftcast.training.evaluate import Network, evaluate, stored_classes
 from shiftcast.training.network import IMAGE_SIZE, outputs_of
-from shiftcast.training.resident import Channels, Images
+from shiftcast.training.resident import Images
 
 NEIGHBOURS = 30
 """Training images that vote in a probe."""
@@ -157,14 +157,10 @@ class Probes:
 
     Parameters
     ----------
-    model, card
-        The card's network; left in evaluation mode.
+    network
+        The network; left in evaluation mode.
     images, labels
         The sample of training images, uint8 (m, H, W, 3), and their labels (m,). Neither augmented.
-    mean, std
-        The training images' channel statistics, in grey levels.
-    device
-        Where to compute.
 
     Attributes
     ----------
@@ -174,21 +170,12 @@ class Probes:
         How long the probes took so far, without the network's own passes over evaluated images.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        card: ArchitectureCard,
-        images: Images,
-        labels: NDArray[np.int64],
-        mean: Channels,
-        std: Channels,
-        device: str | torch.device,
-    ) -> None:
+    def __init__(self, network: Network, images: Images, labels: NDArray[np.int64]) -> None:
         start = time.perf_counter()
-        self.model, self.blocks = model, probed_blocks(model, card)
-        self.labels = torch.from_numpy(labels).to(device)
+        self.model, self.blocks = network.model, probed_blocks(network.model, network.card)
+        self.labels = torch.from_numpy(labels).to(network.device)
         self.classes = int(labels.max()) + 1
-        self.channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        self.channels_last = getattr(network.model, "output_fmt", "NCHW") == "NHWC"
         self.now: dict[str, Tensor] = {}
         self.depths: list[NDArray[np.uint8]] = []
         self.distances: list[NDArray[np.float32]] = []
@@ -201,7 +188,7 @@ class Probes:
 
         # In the same batches as evaluated images, so that rounding is the same.
         with self._watched(keep):
-            evaluate(model, card, {"training": images}, mean, std, device, batch_size=BATCH)
+            evaluate(network, {"training": images}, BATCH)
         self.references = [_Sample(torch.cat(parts)) for parts in zip(*kept, strict=True)]
         self.features = torch.cat(features)
         self.seconds = time.perf_counter() - start

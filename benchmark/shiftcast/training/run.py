@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from shiftcast.cards.architecture import ClassicalCard, card_hash
 from shiftcast.cards.recipe import FitRecipe, Recipe, recipe_hash
@@ -27,16 +26,16 @@ from shiftcast.runs.record import Epoch, LabelViewAccuracy, Measured, RunRecord,
 from shiftcast.runs.signals import SIGNALS_LIMIT, encode_signals
 from shiftcast.training.augment import training_set
 from shiftcast.training.checkpoints import write_manifest
-from shiftcast.training.evaluate import Outputs
+from shiftcast.training.evaluate import Network, Outputs, evaluate
 from shiftcast.training.features import FeatureScores
 from shiftcast.training.job import Job, classes_of
 from shiftcast.training.loop import seeded_model, train
 from shiftcast.training.network import count_parameters, memory_named
 from shiftcast.training.pace import Progress, forget_seconds, seconds_of
 from shiftcast.training.probes import BATCH
-from shiftcast.training.resident import Channels, ResidentImages
+from shiftcast.training.resident import ResidentImages
 from shiftcast.training.saved import load_checkpoint
-from shiftcast.training.signals import Network, Recording, earlier_signals
+from shiftcast.training.signals import Recording, earlier_signals
 from shiftcast.training.snapshots import Snapshots
 from shiftcast.util.files import write_atomic
 from shiftcast.util.git import git_state
@@ -75,7 +74,7 @@ def train_network(
     with memory_named(str(job.key), job.device), _cleared(job.device):
         trained = _trained(job, on_progress, may_begin)
         forget_seconds(job.checkpoint)
-        write_manifest(job, trained.mean, trained.std, package_versions(), git_state())
+        write_manifest(job, trained.network.mean, trained.network.std, package_versions(), git_state())
 
 
 @contextmanager
@@ -93,16 +92,14 @@ def _cleared(device: str) -> Iterator[None]:
 
 
 class _Trained(NamedTuple):
-    """A trained network, its log, and the channel statistics of its images.
+    """A trained network and its log.
 
     `seen` is how many images an epoch sees, `seconds` what each epoch took, as far as that is known, `chosen`
     the images and labels that it was trained on.
     """
 
-    model: nn.Module
+    network: Network
     epochs: list[Epoch]
-    mean: Channels
-    std: Channels
     seen: int
     seconds: list[float]
     chosen: ResidentImages
@@ -136,7 +133,8 @@ def _trained(
     )
     # Epochs of an earlier process whose note was lost count neither as time nor as images.
     known = [seconds for seconds in seconds_of(job.checkpoint) if math.isfinite(seconds)]
-    return _Trained(model, epochs, *chosen.statistics, len(chosen), known, chosen)
+    network = Network(model, job.fitted, *chosen.statistics, job.device)
+    return _Trained(network, epochs, len(chosen), known, chosen)
 
 
 def _perform(
@@ -148,7 +146,7 @@ def _perform(
     # Read before this run takes its place.
     earlier = _earlier(folder)
     snapshots = Snapshots(job.checkpoint, job.recipe.epochs_run) if job.training.signals else None
-    model, epochs, mean, std, seen, seconds, chosen = _trained(job, on_progress, may_begin, snapshots)
+    network, epochs, seen, seconds, chosen = _trained(job, on_progress, may_begin, snapshots)
     trained = time.perf_counter()
     sets = {name: entry.images for name, entry in job.data.sets.items()}
     scores = FeatureScores(job.suite, cast("Integers", job.data.sets[job.suite.source.test].labels))
@@ -161,13 +159,12 @@ def _perform(
             )
         scores.add(name, logits, features)
 
-    network = Network(model, job.fitted, mean, std, job.device)
     if snapshots is None:
-        stored, signals, more = _stored(job, network.logits(sets, add)), None, None
+        stored, signals, more = _stored(job, evaluate(network, sets, on_features=add)), None, None
     else:
         stored, signals, more = _with_signals(job, network, chosen, sets, snapshots, folder, add)
     # Before the record, so that whatever is complete has its manifest.
-    write_manifest(job, mean, std, package_versions(), git_state())
+    write_manifest(job, network.mean, network.std, package_versions(), git_state())
     took = (round(sum(seconds), 3), round(seen * len(seconds) / max(sum(seconds), 1e-9), 1))
     if not seconds:  # it was done before, or for another suite
         took = _known_seconds(job, earlier)
@@ -179,7 +176,7 @@ def _perform(
         peak_memory_mib=round(_peak_memory(job.device) / 2**20, 1),
         signals_seconds=None if more is None else round(more, 3),
     )
-    parameters = count_parameters(model)
+    parameters = count_parameters(network.model)
     record = _write(job, folder, stored, epochs, parameters, scores.found, measured, signals)
     # Last: a run that is killed before is written from them once more.
     if snapshots is not None:
@@ -199,7 +196,7 @@ def _with_signals(
     """Evaluate a network on every set; return the outputs, the signals, and the seconds that these took."""
     recording = Recording(job.suite, network, chosen)
     with recording.watching():
-        stored = _stored(job, network.logits(sets, add, BATCH))
+        stored = _stored(job, evaluate(network, sets, BATCH, on_features=add))
     predicted = {name: outputs.logits.argmax(axis=1) for name, outputs in stored.items()}
     taken = recording.finish(sets, predicted, snapshots, earlier_signals(folder.signals_path))
     signals = encode_signals(taken)

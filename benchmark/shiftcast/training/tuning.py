@@ -21,7 +21,7 @@ from shiftcast.data.readers.layouts import Images
 from shiftcast.data.sampling import stratified_subset
 from shiftcast.errors import InvalidInputError, TrainingError
 from shiftcast.training.augment import training_set
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.resident import ResidentImages
 from shiftcast.util.types import Integers
@@ -147,7 +147,7 @@ def try_rates(
         except TrainingError:
             accuracy = loss = math.nan
         else:
-            logits = evaluate(model, card, {HELD_OUT: judged.images}, mean, std, device)[HELD_OUT]
+            logits = evaluate(Network(model, card, mean, std, device), {HELD_OUT: judged.images})[HELD_OUT]
             accuracy = float((logits.argmax(axis=1) == judged.labels).mean())
             loss = epochs[-1].loss
         yield Trial(card.name, recipe.name, rate, accuracy, loss, time.perf_counter() - start)

@@ -7,7 +7,7 @@ import pytest
 
 from made_up import SPEED_RECIPE
 from shiftcast.data import corrupt
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.resident import Augmentation, ResidentImages
 from shiftcast.workspace import find_workspace
@@ -45,7 +45,7 @@ def test_training_steps(timed, name):
 def test_evaluation(timed):
     card = find_workspace().architecture("test_resnet")
     model, sets = seeded_model(card, 10, 0), {"a": images(700), "b": images(300)}
-    found = timed(lambda: evaluate(model, card, sets, MEAN, STD, "cpu", batch_size=500))
+    found = timed(lambda: evaluate(Network(model, card, MEAN, STD, "cpu"), sets, batch_size=500))
     assert [len(one) for one in found.values()] == [700, 300]
 
 
