@@ -25,7 +25,8 @@ from __future__ import annotations
 import difflib
 import errno
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -116,6 +117,21 @@ class MissingExtraError(ShiftcastError):
             f"{package} is not installed, and this command needs it. "
             f"Install the extra: pip install 'shiftcast[{extra}]'"
         )
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Say which extra to install where an import inside the block fails for a package that is not there.
+
+    Raises
+    ------
+    MissingExtraError
+        If a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(extra, str(error.name)) from error
 
 
 class CheckFailedError(ShiftcastError):

@@ -17,7 +17,7 @@ from shiftcast.data.loading import load_dataset
 from shiftcast.engines.budget import Budget
 from shiftcast.errors import ShiftcastError
 from shiftcast.runs.folder import RunFolder
-from shiftcast.training.loop import Progress
+from shiftcast.training.pace import Progress
 from support.command_line import typed
 
 

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from shiftcast.cli import datasets
 from shiftcast.cli.app import app
 from shiftcast.cli.datasets import Terminal, get_datasets
-from shiftcast.data.download.transfer import Patience
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.errors import (
     CheckFailedError,
@@ -149,7 +148,7 @@ def test_mistakes_are_named(root, folder, arguments, error, message):
 def test_all_skips_what_is_not_public_goes_on_and_lists_failures(root, folder, monkeypatch):
     said = io.StringIO()
     with redirect_stderr(said), pytest.raises(DataError) as caught:
-        get_datasets(root, ["all"], None, False, [], Patience(pause=0))
+        get_datasets(root, ["all"], None, False, [])
     assert "secret: skipped, not public" in said.getvalue()
     assert "digits" not in said.getvalue()
     assert set(str(caught.value).removeprefix("2 of 2 datasets could not be got: ").split(", ")) == {

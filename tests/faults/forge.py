@@ -27,20 +27,8 @@ REQUESTS = frozenset({"socket.connect", "http.client.send"})
 
 def main() -> None:
     """Load what the commands need, then do what each line says."""
-    import shiftcast.cli.app
-    import shiftcast.cli.board
-    import shiftcast.cli.datasets
-    import shiftcast.cli.page
-    import shiftcast.cli.report
-    import shiftcast.cli.submit
-    import shiftcast.engines.local
-    import shiftcast.training.run
-    import shiftcast.util.locks
     from shiftcast.util.hashing import source_hash
 
-    shiftcast.util.locks.TAKEOVER_SECONDS = (
-        0.5  # what a kill between a lock and its name would cost: ten seconds
-    )
     source_hash()  # the same in every child, whoever edits the package meanwhile
     print(json.dumps("ready"), flush=True)  # noqa: T201
     for line in sys.stdin:

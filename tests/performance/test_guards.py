@@ -91,7 +91,7 @@ def test_outputs_are_read_as_often_however_many_runs_there_are(tmp_path, monkeyp
 
 @pytest.mark.parametrize(("batch_size", "passes"), [(100, 3), (250, 1), (60, 5)])
 def test_sets_are_evaluated_in_as_few_passes_as_there_are_batches(batch_size, passes):
-    from shiftcast.training.evaluate import evaluate
+    from shiftcast.training.evaluate import Network, evaluate
     from shiftcast.training.loop import seeded_model
     from shiftcast.workspace import find_workspace
 
@@ -101,7 +101,7 @@ def test_sets_are_evaluated_in_as_few_passes_as_there_are_batches(batch_size, pa
     body = model.forward_features
     model.forward_features = lambda *given: seen.append(1) or body(*given)
     sets = {name: np.zeros((n, 32, 32, 3), np.uint8) for name, n in (("a", 120), ("b", 1), ("c", 129))}
-    evaluate(model, card, sets, (0.0,) * 3, (1.0,) * 3, "cpu", batch_size=batch_size)
+    evaluate(Network(model, card, (0.0,) * 3, (1.0,) * 3, "cpu"), sets, batch_size=batch_size)
     assert len(seen) == passes
 
 

@@ -62,21 +62,19 @@ def train(
     loader before our step, ours (images resident on the device), and the limit (our step on one batch
     that is there already).
     """
-    from shiftcast.errors import MissingExtraError, StoppedError
+    from shiftcast.errors import StoppedError, needs_extra
     from shiftcast.util.files import write_atomic
     from shiftcast.workspace import find_workspace
 
     workspace = find_workspace(context.obj)
     names = list(dict.fromkeys(architectures))
     pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in names]
-    try:
-        from shiftcast.training import run as work
+    with needs_extra("train"):
         from shiftcast.training import speed as bench
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
+        from shiftcast.training.job import choose_device, set_threads
 
-    place = work.choose_device(device.value)
-    work.set_threads(threads)
+    place = choose_device(device.value)
+    set_threads(threads)
     machine = bench.describe_machine(place)
     if workers is None:
         workers = min(machine.cores, MOST_WORKERS)

@@ -27,7 +27,6 @@ from shiftcast.data.download.local_files import require_folder
 from shiftcast.data.download.obtain import Job, Options, obtain
 from shiftcast.data.download.optional_files import obtain_extras
 from shiftcast.data.download.records import Store
-from shiftcast.data.download.transfer import Patience
 from shiftcast.errors import (
     CheckFailedError,
     DataError,
@@ -48,7 +47,6 @@ def get_datasets(
     source: Path | None,
     force: bool,
     trust: Sequence[str],
-    patience: Patience | None = None,
 ) -> None:
     """Get datasets one after the other; go on after failures and list them at the end.
 
@@ -65,7 +63,7 @@ def get_datasets(
         raise InvalidInputError(f"--trust {strange[0]}: it is not among the datasets that are to be got")
     if source is not None:
         require_folder(source)
-    options = Options(source, force, frozenset(trust), patience or Patience())
+    options = Options(source, force, frozenset(trust))
     failed: dict[str, str] = {}
     with Terminal() as terminal:
         if "all" in names:

@@ -20,7 +20,7 @@ from shiftcast.data.corruptions.registry import CORRUPTIONS, SEVERITIES
 from shiftcast.data.corruptions.streams import GENERATOR_VERSION
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.loading import load_dataset
-from shiftcast.errors import DataError, InvalidInputError, MissingExtraError
+from shiftcast.errors import DataError, InvalidInputError, needs_extra
 from shiftcast.leaderboard.markup import table
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, percent, points
@@ -144,16 +144,14 @@ def _predictor(workspace: Workspace, model: str) -> Predict:
     roles |= dict.fromkeys(suite.reference_runs(), "reference")
     if key not in roles:
         lookup(f"run of suite {suite.name}", str(key), {str(run): run for run in roles})
-    try:
+    with needs_extra("train"):
         from shiftcast.data.loading import load_suite
-        from shiftcast.training import run as work
         from shiftcast.training.inference import classifier
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-    device, threads = work.choose_device("auto"), work.set_threads(None)
+        from shiftcast.training.job import choose_device, plan_job, set_threads
+    device, threads = choose_device("auto"), set_threads(None)
     alone = suite.model_copy(update={"targets": []})
     data = load_suite(workspace, alone, data_folder())
-    return classifier(work.plan_job(workspace, alone, key, roles[key], data, device, threads))
+    return classifier(plan_job(workspace, alone, key, roles[key], data, device, threads))
 
 
 def _write_report(

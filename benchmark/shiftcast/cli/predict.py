@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from shiftcast.cli.bars import Bars
 from shiftcast.data.readers.layouts import load_npy
-from shiftcast.errors import InvalidInputError, MissingExtraError, TrainingError
+from shiftcast.errors import InvalidInputError, TrainingError, needs_extra
 from shiftcast.statistics import wilson
 from shiftcast.training.checkpoints import Wanted, choose_checkpoint, find_checkpoints, verify
 from shiftcast.util.arrays import class_indices, softmax
@@ -91,13 +91,11 @@ def predict_images(
     TrainingError
         If the network gives no finite logits, or memory does not suffice.
     """
-    try:
-        from shiftcast.training import run as work
-        from shiftcast.training.evaluate import evaluate
+    with needs_extra("train"):
+        from shiftcast.training.evaluate import Network, evaluate
         from shiftcast.training.inference import load_network
+        from shiftcast.training.job import choose_device, set_threads
         from shiftcast.training.network import memory_named
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
     cache = cache_folder()
     found, complaints = find_checkpoints(cache)
     chosen, notes = choose_checkpoint(found, workspace, wanted, cache)
@@ -107,14 +105,13 @@ def predict_images(
     images = read_images(data)
     known = None if labels is None else read_labels(labels, len(images), len(facts.classes))
     verify(chosen, workspace, wanted)
-    device, _ = work.choose_device(settings.device), work.set_threads(settings.threads)
+    device, _ = choose_device(settings.device), set_threads(settings.threads)
     card = chosen.card(workspace)
     place = _place(out, data, labels)
     with memory_named(str(facts.key), device), _Bar(str(facts.key)) as bar:
-        network = load_network(card, len(facts.classes), chosen.path, device)
-        logits = evaluate(
-            network, card, {"": images}, facts.mean, facts.std, device, settings.batch_size, bar.show
-        )[""]
+        model = load_network(card, len(facts.classes), chosen.path, device)
+        network = Network(model, card, facts.mean, facts.std, device)
+        logits = evaluate(network, {"": images}, settings.batch_size, bar.show)[""]
     bad = ~np.isfinite(logits).all(axis=1)
     if bad.any():
         raise TrainingError(

@@ -13,7 +13,7 @@ from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.cards.suite import Suite
 from shiftcast.data.loading import load_dataset, with_shortcut
 from shiftcast.engines.contract import choose_runs
-from shiftcast.errors import InvalidInputError, MissingExtraError
+from shiftcast.errors import InvalidInputError, needs_extra
 from shiftcast.util.files import write_atomic
 from shiftcast.workspace import Workspace, data_folder
 
@@ -43,11 +43,9 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
     MissingExtraError
         If torch or timm is not installed.
     """
-    try:
-        from shiftcast.training import run as work
+    with needs_extra("train"):
         from shiftcast.training import tuning
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
+        from shiftcast.training.job import choose_device, set_threads
     training_set = workspace.dataset(suite.training_set)
     for rate in plan.rates:
         if not 0 < rate < math.inf:
@@ -59,7 +57,7 @@ def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, thre
     }
     images = with_shortcut(suite, load_dataset(training_set, data_folder()), "train")
     data = tuning.hold_out(images, plan.held_out, plan.images, plan.seed)
-    place, _ = work.choose_device(device), work.set_threads(threads)
+    place, _ = choose_device(device), set_threads(threads)
     path = workspace.outputs(suite) / "tuning.csv"
     table = _earlier(path)
     settings = {"epochs": plan.epochs, "images": plan.images, "held_out": plan.held_out, "seed": plan.seed}

@@ -44,6 +44,7 @@ def fingerprint(images: NDArray[np.uint8], labels: NDArray[Any] | None = None) -
                 f"labels: expected integers of shape ({len(images)},), "
                 f"got {labels.dtype} of shape {labels.shape}"
             )
+        # One width and byte order, so that a file saved as int32 is the same dataset.
         digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
 
