@@ -14,7 +14,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shiftcast.cards.base import SELF_REPORTED as SELF_REPORTED
 from shiftcast.cards.base import explain
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.runs.outputs import LARGEST_PREDICTIONS, FileState, StoredSet, decode_predictions, left_in_file

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from shiftcast.cards.base import SELF_REPORTED as SELF_REPORTED
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.runs.record import SCHEMA
 from shiftcast.util.arrays import one_hot

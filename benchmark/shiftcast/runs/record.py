@@ -6,12 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from shiftcast.cards.base import SELF_REPORTED as SELF_REPORTED
-from shiftcast.cards.base import StrictModel
+from shiftcast.cards.base import SELF_REPORTED
 from shiftcast.cards.recipe import LATER_FIELDS, FitRecipe, Recipe
 from shiftcast.cards.suite import RunKey
 from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.util.git import Git
+from shiftcast.util.strict import StrictModel
 
 SCHEMA = 1
 
