@@ -43,11 +43,6 @@ def results_folder(results: Path, suite: Suite, edition: str) -> Path:
     return results / label_of(suite.name, edition)
 
 
-def figures_folder(folder: Path) -> Path:
-    """Return where the figures of a suite are, below the folder of its runs."""
-    return folder / FIGURES
-
-
 def register_path(results: Path, name: str) -> Path:
     """Return the log of what was predicted about a blind set."""
     return results / BLIND / f"{name}.jsonl"
