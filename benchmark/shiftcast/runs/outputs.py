@@ -283,22 +283,21 @@ def decode(data: bytes, sizes: Mapping[str, int | None] | None = None, classes: 
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as error:
         return Decoded({}, [Misfit("", "a safetensors file that can be read", str(error))])
-    count = class_count(claims.metadata)
+    count = class_count(claims.metadata) or 0
     sets: dict[str, StoredSet] = {}
     for key, outputs in tensors.items():
         part, _, name = key.partition("/")
-        if part in OUTPUTS:
-            hard = part == OUTPUTS[1]
-            of = count if hard and count is not None else outputs.shape[-1]
-            ranks, clusters = tensors.get(f"true_rank/{name}"), tensors.get(f"cluster/{name}")
-            if wrong := list(_wrong_values(key, outputs, ranks, of)):
-                misfits += wrong
-                continue
-            logits = one_hot(outputs, of, np.float16) if hard else outputs
-            # ranks stay as narrow as they are stored: a board holds every run's
-            sets[name] = StoredSet(
-                logits, ranks, None if clusters is None else clusters.astype(np.int64), hard
-            )
+        if part not in OUTPUTS:
+            continue
+        hard = part == OUTPUTS[1]
+        of = count if hard else outputs.shape[1]
+        ranks, clusters = tensors.get(f"true_rank/{name}"), tensors.get(f"cluster/{name}")
+        if wrong := list(_wrong_values(key, outputs, ranks, of)):
+            misfits += wrong
+            continue
+        logits = one_hot(outputs, of, np.float16) if hard else outputs
+        # ranks stay as narrow as they are stored: a board holds every run's
+        sets[name] = StoredSet(logits, ranks, None if clusters is None else clusters.astype(np.int64), hard)
     return Decoded({} if misfits else sets, misfits)
 
 
@@ -319,44 +318,41 @@ def _misfits(
 ) -> Iterator[Misfit]:
     """Give what is wrong with the names, types and shapes that a file's header states."""
     hard = any(name.startswith(CLASSES) for name in tensors)
-    kind = OUTPUTS[hard]
+    kind, parts = OUTPUTS[hard], (OUTPUTS[hard], "true_rank", "cluster")
     stated = class_count(metadata) if hard else classes
+    if not tensors:
+        yield Misfit("", "outputs on a set", "no tensor")
     if hard and (stated is None or classes not in (None, stated)):
         yield Misfit("__metadata__", f"{classes or 'the number of'} classes", str(stated))
         return
+    images = 0
     for key, claim in tensors.items():
         part, _, name = key.partition("/")
-        if (
-            part not in (kind, "true_rank", "cluster")
-            or not name
-            or (sizes is not None and name not in sizes)
-        ):
+        outputs = tensors.get(f"{kind}/{name}")
+        if part not in parts or not name or (sizes is not None and name not in sizes):
             known = "" if sizes is None else " of sets of the suite"
             yield Misfit(repr(key), f"{kind}/SET, true_rank/SET or cluster/SET{known}", "another name")
-            continue
-        outputs = tensors.get(f"{kind}/{name}")
-        if outputs is None:
+        elif outputs is None:
             yield Misfit(key, f"{kind}/{name} beside it", "none")
-            continue
-        n = sizes.get(name) if sizes is not None else None
-        images = n or (outputs.shape[0] if outputs.shape else 0)
-        of = stated or (outputs.shape[-1] if len(outputs.shape) == 2 else 0)
-        narrow = "U8" if of <= 256 else "U16"
-        types = {"logits": ("F16",), "cluster": ("U8", "U16", "U32")}.get(part, (narrow,))
-        shape = (images, of) if part == "logits" else (images,)
-        if claim.dtype not in types or claim.shape != shape or not images or of < 2:
-            wanted = (
-                f"({images or 'n'}, {of if of > 1 else 'K >= 2'})"
-                if part == "logits"
-                else f"({images or 'n'},)"
-            )
-            yield Misfit(key, f"{' or '.join(types)} {wanted}", f"{claim.dtype} {claim.shape}")
-    if hard and stated is not None:
-        images = sum(
-            claim.shape[0] for key, claim in tensors.items() if key.startswith(CLASSES) and claim.shape
-        )
-        if images * stated > MOST_OUTPUTS:
-            yield Misfit("", f"at most {MOST_OUTPUTS:,} images x classes", f"{images * stated:,}")
+        else:
+            images += outputs.shape[0] if part == kind and outputs.shape else 0
+            yield from _misshapen(key, claim, outputs.shape, None if sizes is None else sizes[name], stated)
+    if hard and stated is not None and images * stated > MOST_OUTPUTS:
+        yield Misfit("", f"at most {MOST_OUTPUTS:,} images x classes", f"{images * stated:,}")
+
+
+def _misshapen(
+    key: str, claim: Claim, outputs: tuple[int, ...], images: int | None, classes: int | None
+) -> Iterator[Misfit]:
+    """Give what is wrong with a tensor beside outputs of a shape; what is not known is as they have it."""
+    n = images or (outputs[0] if outputs else 0)
+    k = classes or (outputs[1] if len(outputs) == 2 else 0)
+    part = key.partition("/")[0]
+    narrow = "U8" if k <= 256 else "U16"
+    types = {"logits": ("F16",), "cluster": ("U8", "U16", "U32")}.get(part, (narrow,))
+    if claim.dtype not in types or claim.shape != ((n, k) if part == "logits" else (n,)) or not n or k < 2:
+        wanted = f"({n or 'n'}, {k if k > 1 else 'K >= 2'})" if part == "logits" else f"({n or 'n'},)"
+        yield Misfit(key, f"{' or '.join(types)} {wanted}", f"{claim.dtype} {claim.shape}")
 
 
 def _wrong_values(
