@@ -10,6 +10,7 @@ ShiftcastError                exit code 2
 ├── DataError                 a dataset that is there but not as its card says
 │   └── MissingDataError      a dataset that is not there
 ├── RunError                  a results folder that is incomplete, damaged or of another schema
+│   └── NewerSchemaError      a run that a newer version of Shiftcast wrote
 ├── TrainingError             a training that cannot go on
 ├── HeldError                 another process is at the same work
 ├── OutOfTimeError            a time budget is over; what is unfinished goes on later
@@ -95,6 +96,10 @@ class MissingDataError(DataError):
 
 class RunError(ShiftcastError):
     """A run folder that is incomplete, damaged or of another schema."""
+
+
+class NewerSchemaError(RunError):
+    """A run that a newer version of Shiftcast wrote: it is sound, and only that version can read it."""
 
 
 class TrainingError(ShiftcastError):

@@ -8,7 +8,7 @@ from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.cards.suite import RunKey
 from shiftcast.engines.contract import Options
 from shiftcast.engines.local import run_suite
-from shiftcast.errors import TrainingError
+from shiftcast.errors import RunError, TrainingError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.signals import WITHOUT_VIEWS, decode_signals
 from shiftcast.training import probes
@@ -384,7 +384,8 @@ def test_killed_anywhere_it_ends_in_the_same_bytes(recording, tiny_data, tmp_pat
         with pytest.raises(Killed):
             perform(recording, tiny_data, tmp_path / "run")
     if when != "before forgetting":
-        assert not RunFolder(tmp_path / "run").complete()
+        with pytest.raises(RunError):
+            RunFolder(tmp_path / "run").read()
     _, record = perform(recording, tiny_data, tmp_path / "run")
     assert record.equal(undisturbed)
     assert files_of(tmp_path / "run") == files_of(tmp_path / "undisturbed")
@@ -437,7 +438,7 @@ def test_learned_epochs_outlast_an_evaluation_of_other_sets(recording, tiny_data
     signals = decode_signals(files_of(tmp_path / "run")[1], "file")
     assert signals.sets["digits-test"].learned_epoch is None
     assert "test_resnet: learned epochs of digits-test are not recorded, because the networks" in caplog.text
-    assert RunFolder(tmp_path / "run").complete()
+    assert RunFolder(tmp_path / "run").read()
 
 
 def test_damaged_signals_are_made_again(recording, tmp_path):
@@ -458,7 +459,7 @@ def test_damaged_signals_are_made_again(recording, tmp_path):
     assert run().done == []
     place.signals_path.write_bytes(before[:-1])
     assert [str(key) for key in run().done] == ["test_resnet/tiny/seed-0"]
-    assert place.complete()
+    assert place.read()
 
 
 class Quiet:

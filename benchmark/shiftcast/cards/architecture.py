@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from shiftcast.cards.base import Card
 from shiftcast.util.hashing import hash_of
+from shiftcast.util.strict import StrictModel
 
 Precision = Literal["float32", "bfloat16"]
 
 
-class TrainingOverride(BaseModel):
+class TrainingOverride(StrictModel):
     """What an architecture card may change in a recipe, under `[train.RECIPE]`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from shiftcast.errors import CardError, UnknownNameError
+from shiftcast.util.strict import StrictModel
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Shortcut = Literal["coloured-line", "dominoes"]
@@ -21,10 +22,8 @@ LARGEST_CARD = 1_000_000
 """Bytes of a card: those of a thousand classes take a few ten thousand."""
 
 
-class Card(BaseModel):
+class Card(StrictModel):
     """Base of every card: frozen, unknown keys refused, named after its file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
 
@@ -80,12 +79,6 @@ def _shown(value: object) -> str:
         return repr(value)
     except ValueError:  # Python writes out no whole number of more than 4,300 digits
         return "a whole number of thousands of digits"
-
-
-class StrictModel(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 AnyValue = TypeVar("AnyValue")

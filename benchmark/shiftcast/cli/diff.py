@@ -21,7 +21,7 @@ from shiftcast.board.tables import SuiteScores
 from shiftcast.cards.suite import Suite
 from shiftcast.errors import InvalidInputError
 from shiftcast.leaderboard.cache import content_key
-from shiftcast.runs.layout import stored_suites
+from shiftcast.runs.layout import label_of, stored_suites
 from shiftcast.util.git import find_commit, unpack
 from shiftcast.util.text import count, points, signed
 from shiftcast.workspace import Workspace, find_workspace
@@ -147,7 +147,7 @@ def _add(found: Found, name: str, old: SuiteScores | None, new: SuiteScores | No
 
 
 def _name(suite: Suite, edition: str) -> str:
-    return f"{suite.name}{edition and '@'}{edition}"
+    return label_of(suite.name, edition)
 
 
 def _print(found: Found) -> None:

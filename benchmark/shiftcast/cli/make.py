@@ -14,7 +14,6 @@ import typer
 
 from shiftcast.cards.base import lookup
 from shiftcast.cards.dataset import DatasetCard
-from shiftcast.cards.suite import RunKey
 from shiftcast.data.corruptions.measure import Predict, Regenerated, regenerate, selected
 from shiftcast.data.corruptions.registry import CORRUPTIONS, SEVERITIES
 from shiftcast.data.corruptions.streams import GENERATOR_VERSION
@@ -22,6 +21,7 @@ from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.loading import load_dataset
 from shiftcast.errors import DataError, InvalidInputError, needs_extra
 from shiftcast.leaderboard.markup import table
+from shiftcast.runs.layout import SHAPE, key_of
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, percent, points
 from shiftcast.workspace import Workspace, data_folder
@@ -135,11 +135,12 @@ def _line(row: Regenerated) -> str:
 
 
 def _predictor(workspace: Workspace, model: str) -> Predict:
-    parts = model.split("/")
-    if len(parts) != 4 or not parts[3].removeprefix("seed-").isdigit():
-        raise InvalidInputError(f"--model {model}: expected SUITE/ARCHITECTURE/RECIPE/seed-N")
-    suite = workspace.suite(parts[0])
-    key = RunKey(architecture=parts[1], recipe=parts[2], seed=int(parts[3].removeprefix("seed-")))
+    name, _, run = model.partition("/")
+    try:
+        key = key_of(Path(run))
+    except ValueError as error:
+        raise InvalidInputError(f"--model {model}: expected {SHAPE}") from error
+    suite = workspace.suite(name)
     roles = dict.fromkeys(suite.scored_runs(), "scored")
     roles |= dict.fromkeys(suite.reference_runs(), "reference")
     if key not in roles:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcast.cards.base import SELF_REPORTED as SELF_REPORTED
-from shiftcast.cards.base import StrictModel
 from shiftcast.errors import InvalidInputError
+from shiftcast.util.strict import StrictModel
 
 
 def fingerprint(images: NDArray[np.uint8], labels: NDArray[Any] | None = None) -> str:

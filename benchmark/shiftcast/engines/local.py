@@ -102,11 +102,9 @@ def complete(
     data = load_suite(workspace, suite, data_folder())
     for name, reason in data.absent.items():
         reporter.note(f"target {name} is left out: {reason}")
-    if data.edition:
-        reporter.note(
-            f"these arrays are another edition ({data.edition}); results go to {suite.name}@{data.edition}"
-        )
     folder = results_folder(results, suite, data.edition)
+    if data.edition:
+        reporter.note(f"these arrays are another edition ({data.edition}); results go to {folder.name}")
     jobs = [plan_job(workspace, suite, key, role, data, device, threads) for role, key in jobs_of]
     summary = Summary(data.edition)
     again = Again(options.retrain, options.checkpoints)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from shiftcast.data.loading import SuiteData
 from shiftcast.engines.budget import MayBegin
-from shiftcast.errors import CardError, HeldError, OutOfTimeError, RunError, TrainingError
+from shiftcast.errors import CardError, HeldError, NewerSchemaError, OutOfTimeError, RunError, TrainingError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.reading import staleness
 from shiftcast.runs.record import LabelViewAccuracy, RunRecord
@@ -135,8 +135,10 @@ def what_is_needed(
         return "run"
     try:
         record, _ = run_folder.read()
+    except NewerSchemaError:
+        raise  # nothing is wrong with it
     except RunError as error:
-        reason = str(error).removesuffix(f"; {RunRecord.remedy}")
+        reason = str(error).splitlines()[0].removesuffix(f"; {RunRecord.remedy}")
         say(f"{job.key} is damaged and is made again: {reason}")
         return "run"
     if reason := staleness(record, workspace, job.suite, job.key, job.role):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 from pydantic import Field, ValidationError
 
 from shiftcast.cards.architecture import ArchitectureCard, ClassicalCard, Precision, card_hash
-from shiftcast.cards.base import StrictModel, explain, lookup
+from shiftcast.cards.base import explain, lookup
 from shiftcast.cards.recipe import recipe_hash
 from shiftcast.cards.suite import RunKey
 from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
@@ -25,6 +25,7 @@ from shiftcast.runs.record import Seeds
 from shiftcast.util.files import write_atomic
 from shiftcast.util.git import Git
 from shiftcast.util.hashing import file_hash
+from shiftcast.util.strict import StrictModel
 from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:

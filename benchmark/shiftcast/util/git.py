@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from shiftcast.util.strict import StrictModel
 
 SECONDS = 300
 
@@ -77,10 +77,8 @@ def git_state() -> Git | None:
     return Git(commit=commit, dirty=bool(changes))
 
 
-class Git(BaseModel):
+class Git(StrictModel):
     """The checkout that a run was made from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     commit: str
     dirty: bool
