@@ -10,11 +10,11 @@ PACKAGE = Path(__file__).parents[1] / "benchmark" / "shiftcast"
 LAYERS = (
     {"errors"},
     {"util"},
-    {"statistics", "speed"},
+    {"statistics"},
     {"predictions"},
     {"calibration", "difficulty", "intake"},
     {"cards", "estimators"},
-    {"workspace", "synthetic", "testing"},
+    {"workspace", "testing"},
     {"data"},
     {"estimate", "runs"},
     {"training", "scoring", "analysis"},

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from shiftcast.estimators import Estimator
-from shiftcast.synthetic import make_predictions
-from shiftcast.testing import check_estimator
+from shiftcast.testing import check_estimator, make_predictions
 from shiftcast.util.arrays import softmax
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""`shiftcast bench`: how fast this machine trains, and how two stored sessions of benchmarks compare."""
+"""`shiftcast bench`: how fast this machine trains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import typer
 from shiftcast.cli.device import Device
 
 if TYPE_CHECKING:
-    from shiftcast.speed import Comparison
     from shiftcast.training.speed import Machine, Measurement, Plan, Spread
 
 MOST_WORKERS = 8
@@ -99,66 +98,6 @@ def train(
         raise StoppedError(f"stopped; the tables above stand{kept}") from error
     if json_file is not None:
         typer.echo(f"\nwrote {json_file}")
-
-
-@app.command(name="compare")
-def compare_files(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A file that make bench wrote.")],
-    new: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="NEW...", help="A later one; of several the best time of each benchmark counts."
-        ),
-    ],
-    factor: Annotated[float, typer.Option(help="Growth from which a benchmark counts as slower.")] = 1.5,
-    floor: Annotated[float, typer.Option(help="Seconds by which it must have grown as well.")] = 0.002,
-    check: Annotated[
-        bool, typer.Option("--check", help="Exit 1 if a benchmark has become slower, or is gone.")
-    ] = False,
-) -> None:
-    """Compare two stored sessions of benchmarks, each relative to its calibration kernel.
-
-    Times are minima of several rounds. What is compared is their ratio to a kernel that the same process
-    timed beside them, so that a machine that is slower today does not make every benchmark slower.
-    """
-    from shiftcast.errors import CheckFailedError
-    from shiftcast.speed import best_of, compare, read_benchmarks
-
-    before, after = read_benchmarks(old), best_of([read_benchmarks(path) for path in new])
-    found = compare(before, after, factor, floor)
-    typer.echo(f"old: {before.machine}\nnew: {after.machine}")
-    typer.echo(comparison_table(found))
-    if before.machine != after.machine:
-        typer.echo("Other processors: ratios to the kernel need not carry over, so nothing is judged.")
-    elif check:
-        slower = ", ".join(one.name for one in found if one.verdict == "slower")
-        gone = ", ".join(one.name for one in found if one.verdict == "gone")
-        problems = [f"{slower}: slower than in {old} by more than {factor:g} x"] if slower else []
-        problems += [f"{gone}: in {old} and not in {new[-1]}"] if gone else []
-        if problems:
-            raise CheckFailedError(
-                f"{'; '.join(problems)}. Other work on the machine does that too: try again when it is idle. "
-                f"If it is meant, keep the new times: cp {new[-1]} {old}"
-            )
-
-
-def comparison_table(found: Sequence[Comparison]) -> str:
-    """Return what has become of each benchmark, times in milliseconds, as a table."""
-    from tabulate import tabulate
-
-    rows = [
-        {
-            "benchmark": one.name,
-            "old ms": "" if one.old is None else f"{1000 * one.old.seconds:,.2f}",
-            "new ms": "" if one.new is None else f"{1000 * one.new.seconds:,.2f}",
-            "old ratio": "" if one.old is None else f"{one.old.ratio:,.3f}",
-            "new ratio": "" if one.new is None else f"{one.new.ratio:,.3f}",
-            "growth": "" if one.growth != one.growth else f"{one.growth:.2f} x",
-            "": "" if one.verdict == "alike" else one.verdict,
-        }
-        for one in found
-    ]
-    return str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, stralign="right"))
 
 
 def _announcing(name: str, rounds: int) -> Callable[[int], None]:
