@@ -85,7 +85,8 @@ def _check_name(name: str) -> None:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
         raise InvalidInputError(
-            f"{name!r}: expected a name of small letters, digits, '.', '-' and '_', at most 64"
+            f"{name!r}: expected a name of small letters, digits, '.', '-' and '_', at most 64, that Windows "
+            "can store (not con, aux or nul, and no '.' at the end)"
         ) from error
 
 
