@@ -28,12 +28,15 @@ REQUESTS = frozenset({"socket.connect", "http.client.send"})
 def main() -> None:
     """Load what the commands need, then do what each line says."""
     import shiftcast.cli.app
-    import shiftcast.cli.board
-    import shiftcast.cli.datasets
-    import shiftcast.cli.page
+    import shiftcast.cli.bars
     import shiftcast.cli.report
-    import shiftcast.cli.submit
+    import shiftcast.data.download.inventory
+    import shiftcast.data.download.obtain
     import shiftcast.engines.local
+    import shiftcast.leaderboard.cache
+    import shiftcast.site.build
+    import shiftcast.site.make
+    import shiftcast.submission.create
     import shiftcast.training.run
     import shiftcast.util.locks
     from shiftcast.util.hashing import source_hash
