@@ -22,8 +22,7 @@ from shiftcast.calibration import (
 from shiftcast.errors import InvalidInputError, RequirementError, UnknownNameError
 from shiftcast.estimators import ATC, AverageConfidence, Calibrated, DifferenceOfConfidences, NoShift
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
-from shiftcast.testing import check_estimator
+from shiftcast.testing import check_estimator, make_predictions
 from shiftcast.util.arrays import softmax
 
 CALIBRATORS = {

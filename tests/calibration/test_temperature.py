@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from shiftcast.calibration import fit_temperature, scalable_logits
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import log_softmax, softmax
 
 

@@ -22,7 +22,7 @@ from shiftcast.estimate.inputs import attach, read_set
 from shiftcast.estimate.wording import interval_notes
 from shiftcast.estimators import ConfusionPartition, ImportanceReweighting, official_estimators
 from shiftcast.statistics import conformal_interval
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 
 def arrays(n=400, classes=5, seed=0, signal=2.0):

@@ -19,8 +19,7 @@ from shiftcast.estimators import (
     official_estimators,
 )
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
-from shiftcast.testing import check_estimator
+from shiftcast.testing import check_estimator, make_predictions
 
 OFFICIAL = official_estimators()
 VARIANTS: dict[str, Estimator] = {

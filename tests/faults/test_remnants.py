@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shiftcast.cli import page
+from shiftcast.cli.site import _tidy
 from shiftcast.errors import HeldError
+from shiftcast.site.build import LIST, previous
 from shiftcast.util.files import sweep, write_atomic
 from shiftcast.util.locks import locked
 
@@ -92,10 +93,10 @@ def test_a_lock_that_a_full_disk_does_not_let_say_whose_it_is_holds(tmp_path, mo
 
 @pytest.mark.parametrize("left", [[], [".files.txt.1.part"]])
 def test_a_folder_that_a_site_was_about_to_be_written_to_is_taken(tmp_path, left):
-    place = (tmp_path / page.LIST).parent
+    place = (tmp_path / LIST).parent
     place.mkdir()
     for name in left:
         (place / name).touch()
-    page._tidy(tmp_path)
-    assert page.previous(tmp_path) == set()
+    _tidy(tmp_path / LIST)
+    assert previous(tmp_path) == set()
     assert names(tmp_path) == []

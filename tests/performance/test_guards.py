@@ -107,8 +107,8 @@ def test_sets_are_evaluated_in_as_few_passes_as_there_are_batches(batch_size, pa
 
 def test_nothing_but_training_loads_torch():
     modules = (
-        "shiftcast.cli.board, shiftcast.cli.diff, shiftcast.cli.estimate, shiftcast.cli.validate, "
-        "shiftcast.speed, shiftcast.scoring, shiftcast.leaderboard.generate"
+        "shiftcast.cli.app, shiftcast.estimate.answer, shiftcast.submission, shiftcast.scoring, "
+        "shiftcast.board.changes, shiftcast.leaderboard.cache, shiftcast.leaderboard.generate"
     )
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -117,6 +117,7 @@ def test_nothing_but_training_loads_torch():
 
 def test_an_unchanged_board_loads_neither_pandas_nor_scikit_learn():
     slow = ("pandas", "sklearn", "scipy.stats", "matplotlib")
-    code = f"import sys, shiftcast.cli.board; print([name for name in {slow} if name in sys.modules])"
+    modules = "shiftcast.leaderboard.cache, shiftcast.leaderboard.pages"
+    code = f"import sys, {modules}; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

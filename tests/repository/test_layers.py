@@ -12,11 +12,11 @@ PACKAGE = REPOSITORY / "benchmark" / "shiftcast"
 LAYERS = (
     {"errors"},
     {"util"},
-    {"statistics", "speed"},
+    {"statistics"},
     {"predictions"},
     {"calibration", "difficulty", "intake"},
     {"cards", "estimators"},
-    {"workspace", "synthetic", "testing"},
+    {"workspace", "testing"},
     {"data"},
     {"estimate", "runs"},
     {"training", "scoring", "analysis"},

@@ -5,8 +5,7 @@ import re
 import numpy as np
 
 from shiftcast.estimators import Estimator
-from shiftcast.synthetic import make_predictions
-from shiftcast.testing import check_estimator
+from shiftcast.testing import check_estimator, make_predictions
 from shiftcast.util.arrays import softmax
 from support import REPOSITORY
 

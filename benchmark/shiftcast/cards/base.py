@@ -8,12 +8,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from shiftcast.errors import CardError, UnknownNameError
 from shiftcast.util.strict import StrictModel
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10)}
+"""File names that Windows reserves, with any suffix."""
+
+
+def _checked_out_everywhere(name: str) -> str:
+    # A name becomes the name of a folder in results/, and Windows cannot check out every name.
+    if name.split(".")[0] in DEVICES or name.endswith("."):
+        raise ValueError("expected a name that Windows can store: not con, aux or nul, and no '.' at the end")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64),
+    AfterValidator(_checked_out_everywhere),
+]
 Shortcut = Literal["coloured-line", "dominoes"]
 """What `data.planted` plants in images, so that a network can do without looking at what they show."""
 SELF_REPORTED: Literal["self-reported"] = "self-reported"
