@@ -49,8 +49,8 @@ def register(monkeypatch: pytest.MonkeyPatch, **entries: str) -> None:
 def test_board_order() -> None:
     names = """
         NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE COT COTT GDE ALine-S ALine-D ConfusionPartition
-        AgreementShift OwnLabelPartition OwnLabelPartition-mean NuclearNorm MaNo MDE SoftmaxCorr Entropy
-        MutualInformation Dispersion FrechetDistance
+        AgreementShift OwnLabelPartition OwnLabelPartition-mean BalancedAgreement LargestDrop LargestDrop-T1
+        NuclearNorm MaNo MDE SoftmaxCorr Entropy MutualInformation Dispersion FrechetDistance
     """
     assert list(official_estimators()) == names.split()
 

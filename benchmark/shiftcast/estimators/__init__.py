@@ -12,6 +12,7 @@ from shiftcast.estimators.calibrated import Calibrated
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
+from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
 from shiftcast.estimators.registry import (
@@ -42,6 +43,7 @@ __all__ = [
     "ALineS",
     "AgreementShift",
     "AverageConfidence",
+    "BalancedAgreement",
     "Calibrated",
     "ConfusionPartition",
     "DifferenceOfConfidences",
@@ -51,6 +53,8 @@ __all__ = [
     "Estimator",
     "FrechetDistance",
     "ImportanceReweighting",
+    "LargestDrop",
+    "LargestDropAlone",
     "MaNo",
     "MappedScore",
     "MeanShift",

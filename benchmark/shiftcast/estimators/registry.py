@@ -12,6 +12,7 @@ from shiftcast.estimators.base import Estimator, declaration_problem
 from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
+from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
 from shiftcast.estimators.scores import MDE, Entropy, MaNo, MutualInformation, NuclearNorm, SoftmaxCorr
@@ -39,6 +40,9 @@ def official_estimators() -> dict[str, Estimator]:
         "AgreementShift": AgreementShift(),
         "OwnLabelPartition": OwnLabelPartition(),
         "OwnLabelPartition-mean": OwnLabelPartition(score="mean"),
+        "BalancedAgreement": BalancedAgreement(),
+        "LargestDrop": LargestDrop(),
+        "LargestDrop-T1": LargestDropAlone(),
         "NuclearNorm": NuclearNorm(),
         "MaNo": MaNo(),
         "MDE": MDE(),
