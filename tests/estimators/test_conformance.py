@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from shiftcast.difficulty import KINDS
 from shiftcast.errors import InvalidInputError, RequirementError, UnknownNameError
@@ -61,6 +62,8 @@ CONTRACT = {
     "BalancedAgreement": ("T2", {"reference"}, True, NATURAL),
     "LargestDrop": ("T2", {"reference"}, True, NATURAL),
     "LargestDrop-T1": ("T1", set(), True, NATURAL),
+    "DoC-scaled": ("T4", {"others"}, True, ()),
+    "AgreementShift-scaled": ("T4", {"reference", "others"}, True, ("cifar10.1",)),
     "NuclearNorm": ("T4", {"others"}, False, ()),
     "MaNo": ("T4", {"others"}, False, ()),
     "MDE": ("T4", {"others"}, False, ()),
@@ -75,7 +78,7 @@ CONTRACT = {
 FROM_CLASSES = {
     *("NoShift", "MeanShift", "GDE", "ALine-S", "ALine-D"),
     *("ConfusionPartition", "AgreementShift", "OwnLabelPartition", "OwnLabelPartition-mean"),
-    "BalancedAgreement",
+    *("BalancedAgreement", "AgreementShift-scaled"),
 }
 """Estimators that answer from predicted classes alone (hard labels)."""
 
@@ -113,10 +116,7 @@ def test_declarations(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLED)
 def test_intervals_are_named_sampling_and_widen_with_the_level(name: str) -> None:
     narrow, wide = (
-        OFFICIAL[name]
-        .__class__(**(OFFICIAL[name].get_params() | {"level": level}))
-        .fit(SOURCE, OTHERS)
-        .predict(TARGET)
+        clone(OFFICIAL[name]).set_params(level=level).fit(SOURCE, OTHERS).predict(TARGET)
         for level in (0.5, 0.9)
     )
     assert narrow.diagnostics["interval"] == "sampling"
@@ -129,7 +129,7 @@ def test_intervals_are_named_sampling_and_widen_with_the_level(name: str) -> Non
 
 @pytest.mark.parametrize("name", SAMPLED)
 def test_a_level_that_is_none_is_refused_in_fit(name: str) -> None:
-    estimator = OFFICIAL[name].__class__(**(OFFICIAL[name].get_params() | {"level": 95}))
+    estimator = clone(OFFICIAL[name]).set_params(level=95)
     with pytest.raises(InvalidInputError, match="level: expected a number between 0 and 1"):
         estimator.fit(SOURCE, OTHERS)
 
@@ -217,10 +217,10 @@ def test_classes_alone_give_the_same_answer_or_are_refused_by_name(name: str) ->
         held = {key: getattr(one, key) for key in ("group", "reference", "peers", "siblings", "features")}
         return replace(alone, **held)
 
-    fresh = OFFICIAL[name].__class__(**OFFICIAL[name].get_params())
+    fresh = clone(OFFICIAL[name])
     others = [hard(one) for one in OTHERS]
     if name in FROM_CLASSES:
-        expected = OFFICIAL[name].__class__(**OFFICIAL[name].get_params()).fit(SOURCE, OTHERS).predict(TARGET)
+        expected = clone(OFFICIAL[name]).fit(SOURCE, OTHERS).predict(TARGET)
         assert fresh.fit(hard(SOURCE), others).predict(hard(TARGET)) == expected
         return
     with pytest.raises(RequirementError, match="needs logits, but"):

@@ -50,7 +50,8 @@ def test_board_order() -> None:
     names = """
         NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE COT COTT GDE ALine-S ALine-D ConfusionPartition
         AgreementShift OwnLabelPartition OwnLabelPartition-mean BalancedAgreement LargestDrop LargestDrop-T1
-        NuclearNorm MaNo MDE SoftmaxCorr Entropy MutualInformation Dispersion FrechetDistance
+        DoC-scaled AgreementShift-scaled NuclearNorm MaNo MDE SoftmaxCorr Entropy MutualInformation Dispersion
+        FrechetDistance
     """
     assert list(official_estimators()) == names.split()
 

@@ -22,6 +22,7 @@ from shiftcast.estimators.registry import (
     official_estimators,
     outside_estimators,
 )
+from shiftcast.estimators.scaled import Scaled
 from shiftcast.estimators.scores import (
     MDE,
     Entropy,
@@ -63,6 +64,7 @@ __all__ = [
     "NuclearNorm",
     "Outside",
     "OwnLabelPartition",
+    "Scaled",
     "SoftmaxCorr",
     "Track",
     "Transport",

@@ -15,6 +15,7 @@ from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
+from shiftcast.estimators.scaled import Scaled
 from shiftcast.estimators.scores import MDE, Entropy, MaNo, MutualInformation, NuclearNorm, SoftmaxCorr
 
 ENTRY_POINT_GROUP = "shiftcast.estimators"
@@ -43,6 +44,8 @@ def official_estimators() -> dict[str, Estimator]:
         "BalancedAgreement": BalancedAgreement(),
         "LargestDrop": LargestDrop(),
         "LargestDrop-T1": LargestDropAlone(),
+        "DoC-scaled": Scaled(DifferenceOfConfidences()),
+        "AgreementShift-scaled": Scaled(AgreementShift()),
         "NuclearNorm": NuclearNorm(),
         "MaNo": MaNo(),
         "MDE": MDE(),
