@@ -50,6 +50,7 @@ CONTRACT = {
     "IM": ("T1", set(), True, ()),
     "ATC-MC": ("T1", set(), True, ()),
     "ATC-NE": ("T1", set(), True, ()),
+    "ClassATC": ("T1", set(), False, ()),
     "COT": ("T1", set(), False, ()),
     "COTT": ("T1", set(), True, ()),
     "GDE": ("T3", {"siblings"}, False, ()),

@@ -9,6 +9,7 @@ from shiftcast.estimators.atc import ATC
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.calibrated import Calibrated
+from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
@@ -46,6 +47,7 @@ __all__ = [
     "AverageConfidence",
     "BalancedAgreement",
     "Calibrated",
+    "ClassATC",
     "ConfusionPartition",
     "DifferenceOfConfidences",
     "Dispersion",

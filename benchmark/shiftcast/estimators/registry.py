@@ -10,6 +10,7 @@ from shiftcast.estimators.agreement import GDE, ALineD, ALineS
 from shiftcast.estimators.atc import ATC
 from shiftcast.estimators.base import Estimator, declaration_problem
 from shiftcast.estimators.baselines import MeanShift, NoShift
+from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
@@ -32,6 +33,7 @@ def official_estimators() -> dict[str, Estimator]:
         "IM": ImportanceReweighting(),
         "ATC-MC": ATC(),
         "ATC-NE": ATC(score="negative_entropy"),
+        "ClassATC": ClassATC(),
         "COT": COT(),
         "COTT": COTT(),
         "GDE": GDE(),
