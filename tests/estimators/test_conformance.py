@@ -53,6 +53,8 @@ CONTRACT = {
     "ClassATC": ("T1", set(), False, ()),
     "COT": ("T1", set(), False, ()),
     "COTT": ("T1", set(), True, ()),
+    "DensityRatioAC": ("T1", set(), True, ()),
+    "ImportanceWeighted": ("T1", set(), True, ()),
     "GDE": ("T3", {"siblings"}, False, ()),
     "ALine-S": ("T3", {"peers"}, True, ()),
     "ALine-D": ("T3", {"peers"}, True, ()),

@@ -13,6 +13,7 @@ from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
+from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
@@ -49,6 +50,7 @@ __all__ = [
     "Calibrated",
     "ClassATC",
     "ConfusionPartition",
+    "DensityRatioAC",
     "DifferenceOfConfidences",
     "Dispersion",
     "DropDecomposition",
@@ -56,6 +58,7 @@ __all__ = [
     "Estimator",
     "FrechetDistance",
     "ImportanceReweighting",
+    "ImportanceWeighted",
     "LargestDrop",
     "LargestDropAlone",
     "MaNo",

@@ -13,6 +13,7 @@ from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
+from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
@@ -36,6 +37,8 @@ def official_estimators() -> dict[str, Estimator]:
         "ClassATC": ClassATC(),
         "COT": COT(),
         "COTT": COTT(),
+        "DensityRatioAC": DensityRatioAC(),
+        "ImportanceWeighted": ImportanceWeighted(),
         "GDE": GDE(),
         "ALine-S": ALineS(),
         "ALine-D": ALineD(),
