@@ -11,6 +11,7 @@ from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.calibrated import Calibrated
 from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
+from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorrectness
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
 from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
@@ -50,10 +51,12 @@ __all__ = [
     "Calibrated",
     "ClassATC",
     "ConfusionPartition",
+    "CorrectnessRegression",
     "DensityRatioAC",
     "DifferenceOfConfidences",
     "Dispersion",
     "DropDecomposition",
+    "EnsembleCorrectness",
     "Entropy",
     "Estimator",
     "FrechetDistance",

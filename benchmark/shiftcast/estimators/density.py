@@ -12,10 +12,9 @@ from typing import ClassVar
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
-from shiftcast.calibration import scalable_logits
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
-from shiftcast.estimators.logistic import fit_logistic
+from shiftcast.estimators.logistic import fit_logistic, folds_of, logit_gaps
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.hashing import sha256
 from shiftcast.util.memory import remembered
@@ -24,8 +23,6 @@ from shiftcast.util.types import Floats, Integers
 LARGEST_WEIGHT = 50.0
 SMALLEST = -700.0
 """Log-odds below this leave nothing that floating point can hold."""
-LARGEST_GAP = 27.6
-"""Logits lie at most this far below the top one, as in probabilities of at least 1e-12."""
 MOST_CLASSES = 100
 """Up to so many classes the classifier sees each class's logit, and not only the sorted ones."""
 SORTED = 10
@@ -66,21 +63,10 @@ def output_features(predictions: Predictions) -> Floats:
 
     Sorted ones tell the classifier how sure the model is, whatever the class. (n, K + 10) at most.
     """
-    logits = scalable_logits(predictions)
-    gaps = np.minimum(logits.max(axis=1, keepdims=True) - logits, LARGEST_GAP)
+    gaps = logit_gaps(predictions)
     few = min(SORTED + 1, gaps.shape[1])
     nearest = np.sort(np.partition(gaps, few - 1, axis=1)[:, :few], axis=1)[:, 1:]
     return np.hstack([gaps, nearest]) if gaps.shape[1] <= MOST_CLASSES else nearest
-
-
-def folds_of(features: Floats) -> Integers:
-    """Return 0 or 1 for each image (n,), by turns along the mean feature: equal images stay together.
-
-    Neither the order of images nor copies of them matter.
-    """
-    _, rank = np.unique(np.round(features.mean(axis=1), 9), return_inverse=True)
-    folds: Integers = rank % 2
-    return folds
 
 
 class _Weighted(Estimator):

@@ -1,4 +1,4 @@
-"""Logistic regression to its last digit: the order of rows and columns must not show in an answer."""
+"""Logistic regression on a model's outputs, to its last digit: no order of images or classes shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from shiftcast.util.types import Floats
+from shiftcast.calibration import scalable_logits
+from shiftcast.predictions import Predictions
+from shiftcast.util.types import Floats, Integers
 
 RIDGE = 1e-3
 """Penalty on coefficients of standardised features, beside a mean loss: independent of how many images."""
@@ -15,6 +17,8 @@ INTERCEPT_RIDGE = 1e-9
 """Enough to keep the intercept finite where all answers are alike."""
 STEPS = 100
 ENOUGH = 1e-10
+LARGEST_GAP = 27.6
+"""Logits count as at most this far below the top one, as in probabilities of at least 1e-12."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Logistic:
         """Return the log-odds (n,) of features (n, d)."""
         odds: Floats = features @ self.coefficients + self.intercept
         return odds
+
+    def probability(self, features: Floats) -> Floats:
+        """Return the probability (n,) of features (n, d)."""
+        result: Floats = expit(self.log_odds(features))
+        return result
 
 
 def fit_logistic(features: Floats, positive: Floats, weights: Floats) -> Logistic:
@@ -74,3 +83,19 @@ def fit_logistic(features: Floats, positive: Floats, weights: Floats) -> Logisti
         found, odds, value = found + length * step, odds + length * moved, tried
     coefficients = found[:-1] / scale
     return Logistic(coefficients, float(found[-1] - centre @ coefficients))
+
+
+def folds_of(features: Floats) -> Integers:
+    """Return 0 or 1 for each image (n,), by turns along the mean feature: equal images stay together.
+
+    Neither the order of images nor copies of them matter.
+    """
+    _, rank = np.unique(np.round(features.mean(axis=1), 9), return_inverse=True)
+    folds: Integers = rank % 2
+    return folds
+
+
+def logit_gaps(predictions: Predictions) -> Floats:
+    """Return how far each class's logit lies below the top one (n, K), at most 27.6."""
+    logits = scalable_logits(predictions)
+    return np.minimum(logits.max(axis=1, keepdims=True) - logits, LARGEST_GAP)

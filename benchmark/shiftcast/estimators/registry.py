@@ -12,6 +12,7 @@ from shiftcast.estimators.base import Estimator, declaration_problem
 from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
+from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorrectness
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
@@ -37,6 +38,7 @@ def official_estimators() -> dict[str, Estimator]:
         "ClassATC": ClassATC(),
         "COT": COT(),
         "COTT": COTT(),
+        "CorrectnessRegression": CorrectnessRegression(),
         "DensityRatioAC": DensityRatioAC(),
         "ImportanceWeighted": ImportanceWeighted(),
         "GDE": GDE(),
@@ -49,6 +51,7 @@ def official_estimators() -> dict[str, Estimator]:
         "BalancedAgreement": BalancedAgreement(),
         "LargestDrop": LargestDrop(),
         "LargestDrop-T1": LargestDropAlone(),
+        "CorrectnessRegression-T2": EnsembleCorrectness(),
         "DoC-scaled": Scaled(DifferenceOfConfidences()),
         "AgreementShift-scaled": Scaled(AgreementShift()),
         "NuclearNorm": NuclearNorm(),
