@@ -67,6 +67,7 @@ CONTRACT = {
     "LargestDrop": ("T2", {"reference"}, True, NATURAL),
     "LargestDrop-T1": ("T1", set(), True, NATURAL),
     "CorrectnessRegression-T2": ("T2", {"reference"}, False, ()),
+    "DawidSkene": ("T2", {"reference"}, False, ()),
     "DoC-scaled": ("T4", {"others"}, True, ()),
     "AgreementShift-scaled": ("T4", {"reference", "others"}, True, ("cifar10.1",)),
     "NuclearNorm": ("T4", {"others"}, False, ()),
@@ -83,7 +84,7 @@ CONTRACT = {
 FROM_CLASSES = {
     *("NoShift", "MeanShift", "GDE", "ALine-S", "ALine-D"),
     *("ConfusionPartition", "AgreementShift", "OwnLabelPartition", "OwnLabelPartition-mean"),
-    *("BalancedAgreement", "AgreementShift-scaled"),
+    *("BalancedAgreement", "AgreementShift-scaled", "DawidSkene"),
 }
 """Estimators that answer from predicted classes alone (hard labels)."""
 

@@ -51,8 +51,8 @@ def test_board_order() -> None:
         NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE ClassATC COT COTT CorrectnessRegression
         DensityRatioAC ImportanceWeighted GDE ALine-S ALine-D ConfusionPartition AgreementShift
         OwnLabelPartition OwnLabelPartition-mean BalancedAgreement LargestDrop LargestDrop-T1
-        CorrectnessRegression-T2 DoC-scaled AgreementShift-scaled NuclearNorm MaNo MDE SoftmaxCorr Entropy
-        MutualInformation Dispersion FrechetDistance
+        CorrectnessRegression-T2 DawidSkene DoC-scaled AgreementShift-scaled NuclearNorm MaNo MDE
+        SoftmaxCorr Entropy MutualInformation Dispersion FrechetDistance
     """
     assert list(official_estimators()) == names.split()
 

@@ -13,6 +13,7 @@ from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorrectness
 from shiftcast.estimators.cot import COT, COTT
+from shiftcast.estimators.dawid_skene import DawidSkene
 from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
 from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
@@ -52,6 +53,7 @@ __all__ = [
     "ClassATC",
     "ConfusionPartition",
     "CorrectnessRegression",
+    "DawidSkene",
     "DensityRatioAC",
     "DifferenceOfConfidences",
     "Dispersion",

@@ -98,4 +98,5 @@ def folds_of(features: Floats) -> Integers:
 def logit_gaps(predictions: Predictions) -> Floats:
     """Return how far each class's logit lies below the top one (n, K), at most 27.6."""
     logits = scalable_logits(predictions)
-    return np.minimum(logits.max(axis=1, keepdims=True) - logits, LARGEST_GAP)
+    gaps: Floats = np.minimum(logits.max(axis=1, keepdims=True) - logits, LARGEST_GAP)
+    return gaps

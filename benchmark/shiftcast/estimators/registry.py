@@ -14,6 +14,7 @@ from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorrectness
 from shiftcast.estimators.cot import COT, COTT
+from shiftcast.estimators.dawid_skene import DawidSkene
 from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance
@@ -52,6 +53,7 @@ def official_estimators() -> dict[str, Estimator]:
         "LargestDrop": LargestDrop(),
         "LargestDrop-T1": LargestDropAlone(),
         "CorrectnessRegression-T2": EnsembleCorrectness(),
+        "DawidSkene": DawidSkene(),
         "DoC-scaled": Scaled(DifferenceOfConfidences()),
         "AgreementShift-scaled": Scaled(AgreementShift()),
         "NuclearNorm": NuclearNorm(),
