@@ -4,13 +4,14 @@ import json
 import os
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 from shiftcast.cards.recipe import recipe_hash
-from shiftcast.cli.validate import enter
+from shiftcast.cli.validate import Trust, ledger
 from shiftcast.errors import CheckFailedError, NewerSchemaError, RunError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.reading import inspect, problems_of, read_pool
@@ -228,7 +229,7 @@ def submitted(workspace, run, outputs):
 def entered(workspace, run, capsys):
     """What entering the run in the ledger says."""
     with pytest.raises(CheckFailedError, match="the ledger was not changed"):
-        enter(workspace, run.path, "reproduced")
+        ledger(SimpleNamespace(obj=workspace.root), run.path, Trust.reproduced)
     return capsys.readouterr().out
 
 
@@ -238,7 +239,7 @@ def test_the_run_is_sound_before_it_is_broken(tiny_template, run, outputs, tmp_p
     assert scored(workspace, run) == (["ok"], None)
     assert submitted(workspace, run, outputs) == []
     assert validate(workspace, run.path, tmp_path).problems == []
-    enter(workspace, run.path, "reproduced")
+    ledger(SimpleNamespace(obj=workspace.root), run.path, Trust.reproduced)
 
 
 @pytest.mark.parametrize("name", BROKEN)
