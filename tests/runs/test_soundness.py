@@ -12,6 +12,7 @@ from safetensors.numpy import load, save
 
 from shiftcast.cards.recipe import recipe_hash
 from shiftcast.cli.validate import Trust, ledger
+from shiftcast.engines.one_run import Again, what_is_needed
 from shiftcast.errors import CheckFailedError, NewerSchemaError, RunError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.reading import inspect, problems_of, read_pool
@@ -266,6 +267,17 @@ def test_an_incomplete_run_is_listed_with_the_words_that_refuse_it(
     (problem,) = validate(workspace, run.path, tmp_path).problems
     assert problem.found == words
     assert str(problem) in entered(workspace, run, capsys)
+
+
+def test_a_run_of_a_newer_schema_is_not_made_again(tiny_template, run):
+    workspace, key = tiny_template.workspace, run.key
+    job = SimpleNamespace(key=key, suite=workspace.suite("tiny"), role="scored")
+    folder = run.path.parents[2]
+    run.predictions_path.write_bytes(b"")
+    assert what_is_needed(workspace, folder, Again(), job) == "run"
+    edit(run, schema_version=2)
+    with pytest.raises(NewerSchemaError, match="update shiftcast"):
+        what_is_needed(workspace, folder, Again(), job)
 
 
 def test_a_record_cannot_hide_that_its_recipe_asks_for_signals(workspace, run):
