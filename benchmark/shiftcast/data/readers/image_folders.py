@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,13 +93,13 @@ def decode_png(data: bytes, where: Path | str) -> Image.Image:
         If the bytes are no whole PNG file, its values do not fit a byte, or a side is longer than
         `MAX_SIDE`.
     """
-    with opened_image(data, where, ["PNG"], EIGHT_BITS, MAX_SIDE) as image:
+    with opened_image(data, where, ("PNG",), EIGHT_BITS, MAX_SIDE) as image:
         return image.convert("RGB")
 
 
 @contextmanager
 def opened_image(
-    data: bytes, where: Path | str, formats: Sequence[str], modes: Collection[str], most: int
+    data: bytes, where: Path | str, formats: tuple[str, ...], modes: Collection[str], most: int
 ) -> Iterator[Image.Image]:
     """Open an image file's bytes; whatever is wrong with them is told as a `DataError` that names `where`.
 
@@ -113,7 +113,7 @@ def opened_image(
         Pixels that a side may have.
     """
     refuse_html(where, data)
-    what = "a PNG image" if list(formats) == ["PNG"] else "an image"
+    what = "a PNG image" if formats == ("PNG",) else "an image"
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd metadata and palettes, on which nothing here depends.
