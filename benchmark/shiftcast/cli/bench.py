@@ -71,11 +71,9 @@ def train(
     on one batch that is on the device already).
     """
     workspace = workspace_of(context)
-    pairs = [
-        (workspace.network(name), workspace.training(name, recipe)) for name in dict.fromkeys(architectures)
-    ]
-    if batch_size is not None:
-        pairs = [(card, chosen.model_copy(update={"batch_size": batch_size})) for card, chosen in pairs]
+    names = dict.fromkeys(architectures)
+    update = {} if batch_size is None else {"batch_size": batch_size}
+    pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in names]
     try:
         from shiftcast.training import run as work
         from shiftcast.training import speed
@@ -92,7 +90,11 @@ def train(
         require_writable(json_file.parent)
     try:
         for card, chosen in pairs:
-            readings.append(speed.measure_training(card, chosen, plan, where, _announcing(card.name, rounds)))
+            readings.append(
+                speed.measure_training(
+                    card, chosen.model_copy(update=update), plan, where, _announcing(card.name, rounds)
+                )
+            )
             typer.echo(f"\n{in_words(readings[-1], plan)}")
             if json_file is not None:
                 write_atomic(json_file, json.dumps(as_json(machine, plan, readings), indent=1) + "\n")

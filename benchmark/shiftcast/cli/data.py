@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shiftcast.cards.dataset import DatasetCard
     from shiftcast.cli.bars import TransferBar
     from shiftcast.data.download.inventory import State
+    from shiftcast.data.download.obtain import Job
     from shiftcast.data.download.records import Store
     from shiftcast.workspace import Workspace
 
@@ -69,8 +70,7 @@ def get(
     """
     from shiftcast.cli.bars import TransferBar
     from shiftcast.data.download.local_files import require_folder
-    from shiftcast.data.download.obtain import Job, Options, obtain
-    from shiftcast.data.download.optional_files import obtain_extras
+    from shiftcast.data.download.obtain import Job, Options
     from shiftcast.data.download.records import Store
     from shiftcast.workspace import data_folder
 
@@ -86,21 +86,30 @@ def get(
         if "all" in names:
             cards = [card for card in cards if _offered(card, bar)]
         for card in cards:
-            try:
-                job = Job(workspace, card, store, options, bar)
-                state = obtain(job)
-                obtain_extras(job)
-                bar.line(f"{card.name}: {state}")
-            except KeyboardInterrupt as error:
-                raise StoppedError(
-                    f"stopped at {card.name}; what came is kept in {store.folder / '.partial'}, and the same "
-                    "command goes on from there"
-                ) from error
-            except (ShiftcastError, OSError) as error:
-                failed[card.name] = in_words(error) if isinstance(error, OSError) else str(error)
+            if problem := _get(Job(workspace, card, store, options, bar), bar):
+                failed[card.name] = problem
                 if len(cards) > 1:  # a single failure is the command's error
-                    bar.line(f"{card.name}: failed: {failed[card.name]}")
+                    bar.line(f"{card.name}: failed: {problem}")
     _raise_failures(failed, len(cards))
+
+
+def _get(job: Job, bar: TransferBar) -> str:
+    """Get one dataset; return why it could not be got, or nothing."""
+    from shiftcast.data.download.obtain import obtain
+    from shiftcast.data.download.optional_files import obtain_extras
+
+    try:
+        state = obtain(job)
+        obtain_extras(job)
+    except KeyboardInterrupt as error:
+        raise StoppedError(
+            f"stopped at {job.card.name}; what came is kept in {job.store.folder / '.partial'}, and the same "
+            "command goes on from there"
+        ) from error
+    except (ShiftcastError, OSError) as error:
+        return in_words(error) if isinstance(error, OSError) else str(error)
+    bar.line(f"{job.card.name}: {state}")
+    return ""
 
 
 def _cards(workspace: Workspace, names: Sequence[str]) -> list[DatasetCard]:
