@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from command_line import typed
 from shiftcast.cards.suite import RunKey
 from shiftcast.cli import watch
 from shiftcast.cli.app import app
@@ -18,7 +17,8 @@ from shiftcast.data.loading import load_dataset
 from shiftcast.engines.budget import Budget
 from shiftcast.errors import ShiftcastError
 from shiftcast.runs.folder import RunFolder
-from shiftcast.training.loop import Progress
+from shiftcast.training.pace import Progress
+from support.command_line import typed
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import sys
 import pytest
 from typer.main import get_command
 
-from command_line import typed
 from shiftcast.cli.app import app
 from shiftcast.cli.options import PANELS
+from support.command_line import typed
 
 PRIVATE = re.compile(r"\b(odd|mend|had|nobody|anybody|twins?|outside|own|is no|came of)\b", re.IGNORECASE)
 """Words that the project's English leaves out."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from command_line import typed
+from support.command_line import typed
 
 FILES = ("--source", "val.npz", "--target", "prod.npz")
 COMMANDS = (

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from command_line import typed
 from shiftcast.cli.app import app
 from shiftcast.runs.folder import RunFolder
+from support.command_line import typed
 
 WITHOUT_TORCH = (
     "import sys\nfrom shiftcast.cli import main\n"

@@ -16,34 +16,36 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 CHANGES = frozenset(
     {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.truncate", "os.utime"}
 )
 """What Python announces of changes to files, besides those that are opened to be written to."""
+LOADED = (
+    "cli.app",
+    "cli.bars",
+    "cli.report",
+    "data.download.inventory",
+    "data.download.obtain",
+    "engines.local",
+    "leaderboard.cache",
+    "site.build",
+    "site.make",
+    "submission.create",
+    "training.run",
+)
+"""What children find loaded: commands import it where they run."""
 REQUESTS = frozenset({"socket.connect", "http.client.send"})
 
 
 def main() -> None:
     """Load what the commands need, then do what each line says."""
-    import shiftcast.cli.app
-    import shiftcast.cli.bars
-    import shiftcast.cli.report
-    import shiftcast.data.download.inventory
-    import shiftcast.data.download.obtain
-    import shiftcast.engines.local
-    import shiftcast.leaderboard.cache
-    import shiftcast.site.build
-    import shiftcast.site.make
-    import shiftcast.submission.create
-    import shiftcast.training.run
-    import shiftcast.util.locks
+    for name in LOADED:
+        import_module(f"shiftcast.{name}")
     from shiftcast.util.hashing import source_hash
 
-    shiftcast.util.locks.TAKEOVER_SECONDS = (
-        0.5  # what a kill between a lock and its name would cost: ten seconds
-    )
     source_hash()  # the same in every child, whoever edits the package meanwhile
     print(json.dumps("ready"), flush=True)  # noqa: T201
     for line in sys.stdin:

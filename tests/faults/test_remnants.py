@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from shiftcast.cli.site import _tidy
+from shiftcast.errors import HeldError
 from shiftcast.site.build import LIST, previous
 from shiftcast.util.files import sweep, write_atomic
 from shiftcast.util.locks import locked
@@ -79,13 +81,13 @@ def test_a_failure_names_the_file_and_not_the_temporary_one(tmp_path, monkeypatc
     assert names(tmp_path) == []
 
 
-def test_a_lock_that_a_full_disk_does_not_let_say_whose_it_is_is_given_back(tmp_path, monkeypatch):
+def test_a_lock_that_a_full_disk_does_not_let_say_whose_it_is_holds(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("shiftcast.util.locks.os.fdopen", full)
-    with pytest.raises(OSError, match="No space"), locked(tmp_path / "run.lock", print):
-        pass
+    monkeypatch.setattr(Path, "write_text", full)
+    with locked(tmp_path / "run.lock", print), pytest.raises(HeldError, match="held by another process"):
+        locked(tmp_path / "run.lock", None).__enter__()
     assert names(tmp_path) == []
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shiftcast.cards.base import Card
 from shiftcast.util.hashing import hash_of
+from shiftcast.util.strict import StrictModel
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -23,10 +24,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class TrainingOverride(BaseModel):
+class TrainingOverride(StrictModel):
     """What an architecture card may change in a recipe, under `[train.RECIPE]`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: Positive | None = None
     weight_decay: NotNegative | None = None

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from shiftcast.errors import CardError, UnknownNameError
+from shiftcast.util.strict import StrictModel
 
 DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10)}
 """File names that Windows reserves, with any suffix."""
@@ -36,10 +37,8 @@ LARGEST_CARD = 1_000_000
 """Bytes of a card: those of a thousand classes take a few ten thousand."""
 
 
-class Card(BaseModel):
+class Card(StrictModel):
     """Base of every card: frozen, unknown keys refused, named after its file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
 
@@ -95,12 +94,6 @@ def _shown(value: object) -> str:
         return repr(value)
     except ValueError:  # Python writes out no whole number of more than 4,300 digits
         return "a whole number of thousands of digits"
-
-
-class StrictModel(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 AnyValue = TypeVar("AnyValue")

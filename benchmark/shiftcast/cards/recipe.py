@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from shiftcast.cards.architecture import (
     ArchitectureCard,
@@ -19,6 +19,7 @@ from shiftcast.cards.architecture import (
 from shiftcast.cards.base import Card, Name
 from shiftcast.errors import CardError
 from shiftcast.util.hashing import hash_of
+from shiftcast.util.strict import StrictModel
 
 LATER_FIELDS = (
     "ema",
@@ -41,10 +42,8 @@ LATER_FIELDS = (
 """Fields of a recipe that are younger than the first published runs."""
 
 
-class RandAugmentSpec(BaseModel):
+class RandAugmentSpec(StrictModel):
     """RandAugment: how many operations an image, and how strong they are."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     operations: int = Field(ge=1)
     magnitude: int = Field(ge=0, le=30)

@@ -20,7 +20,7 @@ from shiftcast.cli.options import (
     require_writable,
     workspace_of,
 )
-from shiftcast.errors import MissingExtraError, StoppedError
+from shiftcast.errors import StoppedError, needs_extra
 from shiftcast.util.files import write_atomic
 
 if TYPE_CHECKING:
@@ -74,14 +74,12 @@ def train(
     names = dict.fromkeys(architectures)
     update = {} if batch_size is None else {"batch_size": batch_size}
     pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in names]
-    try:
-        from shiftcast.training import run as work
+    with needs_extra("train"):
         from shiftcast.training import speed
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
+        from shiftcast.training.job import choose_device, set_threads
 
-    where = work.choose_device(device.value)
-    work.set_threads(threads)
+    where = choose_device(device.value)
+    set_threads(threads)
     machine = speed.describe_machine(where)
     plan = speed.Plan(_workers(workers, machine), seconds, rounds, images)
     typer.echo("\n".join([_machine_line(machine), *(f"{arm}: {what}" for arm, what in speed.ARMS.items())]))

@@ -159,7 +159,9 @@ def _add(found: Found, name: str, old: SuiteScores | None, new: SuiteScores | No
 
 
 def _name(suite: Suite, edition: str) -> str:
-    return f"{suite.name}{edition and '@'}{edition}"
+    from shiftcast.runs.layout import label_of
+
+    return label_of(suite.name, edition)
 
 
 def _print(found: Found) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shiftcast.cli.options import example, workspace_of
-from shiftcast.errors import DataError, InvalidInputError, MissingExtraError
+from shiftcast.errors import DataError, InvalidInputError, needs_extra
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import BLANK, count, percent, points
 
@@ -165,28 +165,27 @@ def _line(row: Regenerated) -> str:
 def _predictor(workspace: Workspace, model: str) -> Predict:
     """Return the function with which a trained run classifies images."""
     from shiftcast.cards.base import lookup
-    from shiftcast.cards.suite import RunKey
     from shiftcast.data.loading import load_suite
+    from shiftcast.runs.layout import SHAPE, key_of
     from shiftcast.workspace import data_folder
 
-    parts = model.split("/")
-    if len(parts) != 4 or not parts[3].removeprefix("seed-").isdigit():
-        raise InvalidInputError(f"--model {model}: expected SUITE/ARCHITECTURE/RECIPE/seed-N")
-    suite = workspace.suite(parts[0])
-    key = RunKey(architecture=parts[1], recipe=parts[2], seed=int(parts[3].removeprefix("seed-")))
+    name, _, run = model.partition("/")
+    try:
+        key = key_of(Path(run))
+    except ValueError as error:
+        raise InvalidInputError(f"--model {model}: expected {SHAPE}") from error
+    suite = workspace.suite(name)
     roles = dict.fromkeys(suite.scored_runs(), "scored")
     roles |= dict.fromkeys(suite.reference_runs(), "reference")
     if key not in roles:
         lookup(f"run of suite {suite.name}", str(key), {str(run): run for run in roles})
-    try:
-        from shiftcast.training import run as work
+    with needs_extra("train"):
         from shiftcast.training.inference import classifier
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-    device, threads = work.choose_device("auto"), work.set_threads(None)
+        from shiftcast.training.job import choose_device, plan_job, set_threads
+    device, threads = choose_device("auto"), set_threads(None)
     alone = suite.model_copy(update={"targets": []})
     data = load_suite(workspace, alone, data_folder())
-    return classifier(work.plan_job(workspace, alone, key, roles[key], data, device, threads))
+    return classifier(plan_job(workspace, alone, key, roles[key], data, device, threads))
 
 
 def _write_report(

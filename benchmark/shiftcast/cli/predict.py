@@ -21,7 +21,7 @@ from shiftcast.cli.options import (
     require_writable,
     workspace_of,
 )
-from shiftcast.errors import InvalidInputError, MissingExtraError, StoppedError, TrainingError
+from shiftcast.errors import InvalidInputError, StoppedError, TrainingError, needs_extra
 from shiftcast.util.arrays import class_indices, softmax
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import BLANK, count, percent
@@ -80,11 +80,9 @@ def predict(
     The file of predictions holds logits (n, K), predicted classes (n,) and the labels, if given, as
     `shiftcast estimate` reads them. Images are mapped, so there may be more than the memory holds.
     """
-    try:
+    with needs_extra("train"):
         from shiftcast.training.checkpoints import Wanted, choose_checkpoint, find_checkpoints, verify
-        from shiftcast.training.run import choose_device, set_threads
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
+        from shiftcast.training.job import choose_device, set_threads
     from shiftcast.workspace import cache_folder
 
     workspace, wanted = workspace_of(context), Wanted(architecture, seed, suite, recipe)
@@ -115,15 +113,15 @@ def _logits(
 ) -> Outputs:
     """Return the network's logits float32 (n, K)."""
     from shiftcast.cli.bars import ImageBar
-    from shiftcast.training.evaluate import evaluate
+    from shiftcast.training.evaluate import Network, evaluate
     from shiftcast.training.inference import load_network
     from shiftcast.training.network import memory_named
 
     facts, name, card = chosen.manifest, str(chosen.manifest.key), chosen.card(workspace)
     with memory_named(name, device), ImageBar(name) as bar:
-        network = load_network(card, len(facts.classes), chosen.path, device)
-        sets = {"": images}
-        return evaluate(network, card, sets, facts.mean, facts.std, device, batch_size, bar.show)[""]
+        model = load_network(card, len(facts.classes), chosen.path, device)
+        network = Network(model, card, facts.mean, facts.std, device)
+        return evaluate(network, {"": images}, batch_size, bar.show)[""]
 
 
 def _require_finite(logits: Outputs, path: Path, wanted: Wanted, workspace: Workspace) -> None:

@@ -20,7 +20,7 @@ from shiftcast.cli.options import (
     example,
     workspace_of,
 )
-from shiftcast.errors import InvalidInputError, MissingExtraError, StoppedError
+from shiftcast.errors import InvalidInputError, StoppedError, needs_extra
 from shiftcast.util.files import write_atomic
 
 if TYPE_CHECKING:
@@ -60,11 +60,9 @@ def tune(
     from shiftcast.data.loading import load_dataset, with_shortcut
     from shiftcast.workspace import data_folder
 
-    try:
-        from shiftcast.training import run as work
+    with needs_extra("train"):
         from shiftcast.training import tuning
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
+        from shiftcast.training.job import choose_device, set_threads
     workspace = workspace_of(context)
     chosen = workspace.suite(suite)
     rates, pairs = _checked(rate or RATES), _pairs(workspace, chosen, only or ())
@@ -73,7 +71,7 @@ def tune(
     try:
         stored = load_dataset(workspace.dataset(chosen.training_set), data_folder())
         data = tuning.hold_out(with_shortcut(chosen, stored, "train"), held_out, images, seed)
-        where, _ = work.choose_device(device.value), work.set_threads(threads)
+        where, _ = choose_device(device.value), set_threads(threads)
         for architecture, recipe in pairs:
             card = workspace.network(architecture)
             resolved = workspace.training(architecture, recipe).model_copy(update={"epochs": epochs})

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,7 +79,8 @@ def timed(benchmark) -> Timed:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     """A workspace of eight scored runs on twenty-two shifts, with made-up predictions."""
-    make_large = runpy.run_path(str(Path(__file__).parents[1] / "large.py"))["make_large"]
+    from support.large import make_large  # planted sessions, which have this file alone, do without
+
     return make_large(tmp_path_factory.mktemp("bench") / "large", 4, 2, natural=3, images=1000)
 
 
