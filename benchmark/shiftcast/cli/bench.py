@@ -32,6 +32,9 @@ SLOWER = 0.9
 """A precision below this share of the other's speed is worth a hint."""
 
 app = typer.Typer(name="bench", no_args_is_help=True)
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Start this many DataLoader processes [default: cores, at most 8].")
+]
 
 
 @app.callback(rich_help_panel=BENCHMARK)
@@ -53,10 +56,7 @@ def train(
     ] = None,
     device: OnDevice = Device.auto,
     threads: Threads = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Start this many DataLoader processes [default: cores, at most 8]."),
-    ] = None,
+    workers: Workers = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Take this long for a reading.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="Take this many readings of each arm.")] = 3,
     images: Annotated[int, typer.Option(min=2, help="Train on this many random images.")] = 50_000,
