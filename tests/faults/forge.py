@@ -24,26 +24,27 @@ CHANGES = frozenset(
 )
 """What Python announces of changes to files, besides those that are opened to be written to."""
 LOADED = (
-    "cli.app",
-    "cli.bars",
-    "cli.report",
-    "data.download.inventory",
-    "data.download.obtain",
-    "engines.local",
-    "leaderboard.cache",
-    "site.build",
-    "site.make",
-    "submission.create",
-    "training.run",
+    "shiftcast.cli.app",
+    "shiftcast.cli.bars",
+    "shiftcast.cli.report",
+    "shiftcast.data.download.inventory",
+    "shiftcast.data.download.obtain",
+    "shiftcast.engines.local",
+    "shiftcast.leaderboard.cache",
+    "shiftcast.site.build",
+    "shiftcast.site.make",
+    "shiftcast.submission.create",
+    "shiftcast.training.run",
+    "shiftcast.util.locks",
 )
-"""What children find loaded: commands import it where they run."""
+"""What the commands need: loaded once, before any is run."""
 REQUESTS = frozenset({"socket.connect", "http.client.send"})
 
 
 def main() -> None:
     """Load what the commands need, then do what each line says."""
-    for name in LOADED:
-        import_module(f"shiftcast.{name}")
+    for module in LOADED:
+        import_module(module)
     from shiftcast.util.hashing import source_hash
 
     source_hash()  # the same in every child, whoever edits the package meanwhile

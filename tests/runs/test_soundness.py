@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 import pytest
-from command_line import typed
 from safetensors.numpy import load, save
 
 from shiftcast.cards.recipe import recipe_hash
@@ -21,6 +20,7 @@ from shiftcast.submission import validate
 from shiftcast.submission.create import import_run, make_claim
 from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
+from support.command_line import typed
 
 SET = "digits-shifted/contrast-5"
 LOGITS, RANKS = f"logits/{SET}", f"true_rank/{SET}"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from shiftcast.board.tables import SuiteScores
-    from shiftcast.cards.suite import Suite
     from shiftcast.workspace import Workspace
 
 KEPT = ("architectures", "datasets", "benchmark/recipes", "benchmark/suites", "results")
@@ -123,10 +122,10 @@ def _difference(before: tuple[Workspace, Path], after: tuple[Workspace, Path], s
 
     from shiftcast.board.assemble import score_suite
     from shiftcast.leaderboard.cache import content_key
-    from shiftcast.runs.layout import stored_suites
+    from shiftcast.runs.layout import label_of, stored_suites
 
     states = (before, after)
-    stored = [{_name(*one): one for one in stored_suites(*state)} for state in states]
+    stored = [{label_of(one[0].name, one[1]): one for one in stored_suites(*state)} for state in states]
     names = sorted(name for name in stored[0].keys() | stored[1].keys() if suite in (None, name))
     if suite is not None and not names:
         raise InvalidInputError(f"--suite {suite}: neither state holds results of it")
@@ -156,12 +155,6 @@ def _add(found: Found, name: str, old: SuiteScores | None, new: SuiteScores | No
     table = moved_rows(old, new).assign(suite=name)
     found.rows += [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
     return len(table) > 0
-
-
-def _name(suite: Suite, edition: str) -> str:
-    from shiftcast.runs.layout import label_of
-
-    return label_of(suite.name, edition)
 
 
 def _print(found: Found) -> None:
