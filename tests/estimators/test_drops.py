@@ -15,7 +15,7 @@ from shiftcast.estimators import BalancedAgreement, LargestDrop, LargestDropAlon
 from shiftcast.estimators.balance import balance
 from shiftcast.estimators.drops import INTERVAL
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 ESTIMATORS = (BalancedAgreement, LargestDrop, LargestDropAlone)
 

@@ -6,9 +6,9 @@ Errors are in accuracy, on 20,000 images.
 from __future__ import annotations
 
 import pytest
-from worlds import drawn_to_a_class, world
 
 from shiftcast.estimators import official_estimators
+from worlds import drawn_to_a_class, world
 
 NAMES = ("NoShift", "AC", "AC-TS", "DoC", "IM", "ATC-MC", "ATC-NE", "COT", "COTT")
 REFERENCE = ("ConfusionPartition", "AgreementShift", "OwnLabelPartition", "OwnLabelPartition-mean")
