@@ -18,6 +18,7 @@ from shiftcast.cli.options import (
     Threads,
     example,
     require_writable,
+    text_table,
     workspace_of,
 )
 from shiftcast.errors import StoppedError, needs_extra
@@ -121,8 +122,6 @@ def _machine_line(machine: Machine) -> str:
 
 def in_words(measurement: Measurement, plan: Plan) -> str:
     """Return an architecture's table, with what was measured above and what follows below it."""
-    from tabulate import tabulate
-
     rows = [
         {
             "arm": arm,
@@ -136,7 +135,7 @@ def in_words(measurement: Measurement, plan: Plan) -> str:
         f"{measurement.architecture}: {measurement.parameters:,} parameters, {measurement.precision}, "
         f"recipe {measurement.recipe}, batches of {measurement.batch_size}, "
         f"{plan.workers} DataLoader processes",
-        str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)),
+        text_table(rows),
         f"Medians of {plan.rounds} rounds of {plan.seconds:g} s an arm.",
     ]
     if measurement.parts > 1:

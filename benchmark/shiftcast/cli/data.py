@@ -12,7 +12,7 @@ import typer
 
 from shiftcast.cli.add import app as add
 from shiftcast.cli.make import app as make
-from shiftcast.cli.options import BENCHMARK, AsJson, example, workspace_of
+from shiftcast.cli.options import BENCHMARK, AsJson, example, text_table, workspace_of
 from shiftcast.errors import (
     CheckFailedError,
     DataError,
@@ -71,10 +71,8 @@ def get(
     from shiftcast.cli.bars import TransferBar
     from shiftcast.data.download.local_files import require_folder
     from shiftcast.data.download.obtain import Job, Options
-    from shiftcast.data.download.records import Store
-    from shiftcast.workspace import data_folder
 
-    workspace, store = workspace_of(context), Store(data_folder())
+    workspace, store = workspace_of(context), _store()
     cards = _cards(workspace, names)
     if strange := sorted(set(trust or ()) - {card.name for card in cards}):
         raise InvalidInputError(f"--trust {strange[0]}: it is not among the datasets to get")
@@ -112,6 +110,13 @@ def _get(job: Job, bar: TransferBar) -> str:
     return ""
 
 
+def _store() -> Store:
+    from shiftcast.data.download.records import Store
+    from shiftcast.workspace import data_folder
+
+    return Store(data_folder())
+
+
 def _cards(workspace: Workspace, names: Sequence[str]) -> list[DatasetCard]:
     if "all" in names:
         return list(workspace.datasets.values())
@@ -135,19 +140,15 @@ def _raise_failures(failed: dict[str, str], asked: int) -> None:
 @app.command(name="list", epilog=example("data list", "data list --json"))
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """Show which datasets are present, verified, and where they are."""
-    from tabulate import tabulate
-
     from shiftcast.data.download.inventory import inspect
-    from shiftcast.data.download.records import Store
-    from shiftcast.workspace import data_folder
 
-    workspace, store = workspace_of(context), Store(data_folder())
+    workspace, store = workspace_of(context), _store()
     states = [inspect(card, store) for card in workspace.datasets.values()]
     if as_json:
         typer.echo(json.dumps([{**asdict(state), "where": str(state.where)} for state in states], indent=2))
         return
     rows = [_row(state, store) for state in states]
-    typer.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
+    typer.echo(text_table(rows))
     typer.echo(f"\ndata folder: {store.folder}")
 
 
@@ -175,10 +176,8 @@ def check(
 ) -> None:
     """Read and hash datasets again; exit 1 if one is damaged or changed."""
     from shiftcast.data.download import inventory
-    from shiftcast.data.download.records import Store
-    from shiftcast.workspace import data_folder
 
-    workspace, store = workspace_of(context), Store(data_folder())
+    workspace, store = workspace_of(context), _store()
     wrong: list[DatasetCard] = []
     for card in _cards(workspace, names or ["all"]):
         if not names and not inventory.present(card, store) and store.record(card.name) is None:
