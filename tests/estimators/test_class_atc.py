@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from shiftcast.synthetic import make_predictions
 
 from shiftcast.estimators import ATC, ClassATC
 from shiftcast.predictions import Predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 

@@ -6,10 +6,10 @@ from math import exp, log
 
 import numpy as np
 import pytest
-from shiftcast.synthetic import make_predictions
 
 from shiftcast.estimators import DawidSkene
 from shiftcast.predictions import Predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 from worlds import drawn_to_a_class, world
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from shiftcast.synthetic import make_predictions
 
 from shiftcast.estimators import DensityRatioAC, ImportanceWeighted
 from shiftcast.estimators.logistic import fit_logistic
 from shiftcast.predictions import Predictions
+from shiftcast.testing import make_predictions
 from worlds import drawn_to_a_class, world
 
 SOURCE, TARGET = (make_predictions(160 - 40 * s, 3, seed=s, shift=s / 2, name=str(s)) for s in (0, 1))

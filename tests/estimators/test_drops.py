@@ -9,13 +9,13 @@ import pytest
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import logsumexp
 from scipy.stats import norm
-from shiftcast.synthetic import make_predictions
 
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.estimators import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.balance import balance
 from shiftcast.estimators.drops import INTERVAL
 from shiftcast.predictions import Predictions
+from shiftcast.testing import make_predictions
 
 ESTIMATORS = (BalancedAgreement, LargestDrop, LargestDropAlone)
 
