@@ -11,7 +11,6 @@ from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.calibrated import Calibrated
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
 from shiftcast.estimators.cot import COT, COTT
-from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
 from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
 from shiftcast.estimators.registry import (
@@ -46,7 +45,6 @@ __all__ = [
     "ConfusionPartition",
     "DifferenceOfConfidences",
     "Dispersion",
-    "DropDecomposition",
     "Entropy",
     "Estimator",
     "FrechetDistance",
@@ -62,7 +60,6 @@ __all__ = [
     "SoftmaxCorr",
     "Track",
     "Transport",
-    "decompose_drop",
     "dispersion",
     "frechet_distance",
     "get_estimator",

@@ -91,8 +91,8 @@ class ConfusionPartition(PartitionEstimator):
     """Source accuracy in bins of confusion, weighted by the target's mass in each bin.
 
     Confusion is a difficulty score of the reference ensemble. It assumes that within a bin the
-    model is as accurate on the target as on the source; what that misses is the within-bin shift
-    of `decompose_drop`.
+    model is as accurate on the target as on the source; what that misses is the part within bins of
+    `shiftcast.statistics.decomposition.decompose`.
 
     Parameters
     ----------
