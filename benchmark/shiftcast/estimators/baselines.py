@@ -82,9 +82,8 @@ class MeanShift(Estimator):
                 f"MeanShift.predict: target {target.name!r} belongs to group {target.group!r}, whose labels "
                 "were used in fit; fit on other groups only"
             )
-        estimate = min(max(self.source_accuracy_ - self.mean_drop_, 0.0), 1.0)
-        m = len(target)
-        spread = smoothed_share(estimate * m, m)
+        estimate, m = self.source_accuracy_ - self.mean_drop_, len(target)
+        spread = smoothed_share(min(max(estimate, 0.0), 1.0) * m, m)
         variance = self.mean_drop_variance_ + spread * (1 - spread) / m
         return sampling_estimate(
             estimate, variance, self.level, mean_drop=self.mean_drop_, groups=len(self.groups_)

@@ -36,9 +36,9 @@ class MappedScore(Estimator):
     of pairwise slopes, the intercept the median of what is left; the answer is clipped to [0, 1].
     Estimate minus actual has the binomial variance of the m target images plus the mean squared
     standard error of the accuracies that the line was learned from; how far sets lie from the line
-    is model error and in the diagnostic `scatter` (median absolute residual) only. Diagnostics:
-    `score`, `slope`, `intercept`, `sets`, and `outside` (whether the score lies outside the range
-    of those that the line was learned from).
+    is model error and in the diagnostic `scatter` (median absolute residual) only. An estimate is flagged
+    where its score lies outside the range of those that the line was learned from. Diagnostics: `score`,
+    `slope`, `intercept`, `sets`.
 
     Subclasses give `_score`.
 
@@ -82,17 +82,18 @@ class MappedScore(Estimator):
                 "whose labels were used in fit; fit on other groups only"
             )
         score = self.score(target)
-        estimate = min(max(self.intercept_ + self.slope_ * score, 0.0), 1.0)
+        estimate = self.intercept_ + self.slope_ * score
+        low, high = self.range_
         return sampling_estimate(
             estimate,
-            self.variance_ + float(_variance(estimate, len(target))),
+            self.variance_ + float(_variance(min(max(estimate, 0.0), 1.0), len(target))),
             self.level,
+            flagged="" if low <= score <= high else _beyond(score, low, high),
             score=score,
             slope=self.slope_,
             intercept=self.intercept_,
             scatter=self.scatter_,
             sets=self.sets_,
-            outside=not self.range_[0] <= score <= self.range_[1],
         )
 
     def score(self, predictions: Predictions) -> float:
@@ -109,6 +110,10 @@ class MappedScore(Estimator):
 
     def _score(self, predictions: Predictions) -> float:
         raise NotImplementedError
+
+
+def _beyond(score: float, low: float, high: float) -> str:
+    return f"its score {score:.4g} lies outside those that its line was learned from, {low:.4g} to {high:.4g}"
 
 
 def _variance(accuracy: ArrayLike, n: ArrayLike) -> Floats:
