@@ -15,12 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Estimate
-from shiftcast.statistics.intervals import normal_quantile
+from shiftcast.statistics.intervals import NARROWEST, normal_quantile
 from shiftcast.util.types import Floats
 
 Diagnostic = float | int | str | bool | None
-NARROWEST = 1e-4
-"""Half the narrowest interval, 0.01 pp: what accuracies are printed to."""
 ROUNDING = 1e-9
 Count = TypeVar("Count", float, NDArray[np.float64])
 

@@ -309,6 +309,7 @@ def _estimate_columns(estimate: Estimate) -> dict[str, Any]:
         "low": estimate.low,
         "high": estimate.high,
         "nominal": estimate.level,
+        "flagged": bool(estimate.flagged),
         "abstains": bool(estimate.abstains),
     }
 
