@@ -12,7 +12,7 @@ from scipy.stats import chi2_contingency
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import COT, COTT, AverageConfidence, transport
-from shiftcast.estimators.cot import share_beyond_chance
+from shiftcast.estimators.cot import share_beyond_chance, steadied
 from shiftcast.predictions import Predictions
 from shiftcast.statistics.transport import sent_probabilities
 from shiftcast.synthetic import make_predictions
@@ -234,6 +234,30 @@ def test_a_shift_of_shares_that_no_chance_explains_stays():
     target = Predictions("swallowed", swallowed, labels=target.labels)
     counted = transport(target.probabilities, np.bincount(source.labels, minlength=10) / 20_000).value
     assert COT().fit(source).predict(target).accuracy == pytest.approx(counted, abs=5e-4)
+
+
+def test_a_class_that_differs_for_sure_keeps_its_share():
+    """Class 0 has 0.5 against 0.2. The others, 44 and 36 of 80 against 25 and 25 of 50, do so by chance."""
+    shares, predicted = np.array([0.2, 0.44, 0.36]), np.array([0.5, 0.25, 0.25])
+    assert steadied(shares, predicted, 100, 100) == pytest.approx([0.2, 0.4, 0.4])
+    assert steadied(shares, predicted, 1e7, 10**7) == pytest.approx(shares)
+    assert steadied(predicted + np.array([0.01, -0.01, 0]), predicted, 50, 50) == pytest.approx(predicted)
+
+
+def test_noise_is_taken_off_a_swallowed_class_and_the_swallowing_is_not():
+    """A hundred classes, one of which takes 15 % of all images: COT is right there but for noise."""
+    random, plain, errors = np.random.default_rng(4), [], []
+    for _ in range(3):
+        source, target = (calibrated_draw(random, 500, 100, 3.0) for _ in range(2))
+        logits = target.logits.copy()
+        logits[:75, 0] += 40
+        target = Predictions("swallowed", logits, labels=target.labels)
+        counted = np.bincount(source.labels, minlength=100) / 500
+        plain.append(transport(target.probabilities, counted).value - target.accuracy)
+        errors.append(COT().fit(source).predict(target).accuracy - target.accuracy)
+        assert AverageConfidence().fit(source).predict(target).accuracy > target.accuracy + 0.1
+    assert np.mean(plain) < -0.03
+    assert abs(np.mean(errors)) < min(0.03, abs(np.mean(plain)))
 
 
 def test_copies_of_a_set_are_no_further_images():

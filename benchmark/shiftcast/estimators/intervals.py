@@ -114,3 +114,11 @@ def residual_variance(what: str, residuals: ArrayLike) -> float:
 def smoothed_share(right: Count, n: Count) -> Count:
     """Return (right + 1/2) / (n + 1), a share that is never 0 or 1; for variances only."""
     return (right + 0.5) / (n + 1)
+
+
+def binomial_variance(accuracy: ArrayLike, n: ArrayLike) -> Floats:
+    """Return the variance of accuracies on n images each, smoothed, in their shape."""
+    images = np.asarray(n, dtype=np.float64)
+    share = smoothed_share(np.asarray(accuracy, dtype=np.float64) * images, images)
+    variance: Floats = share * (1 - share) / images
+    return variance

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
+from shiftcast.estimators.intervals import binomial_variance, sampling_estimate
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.statistics.lines import pairs
 from shiftcast.util.arrays import entropy_terms, log_softmax
@@ -73,7 +72,7 @@ class MappedScore(Estimator):
         self.range_ = (float(scores.min()), float(scores.max()))
         self.sets_ = len(scores)
         self.scatter_ = float(np.median(np.abs(accuracies - self.slope_ * scores - self.intercept_)))
-        self.variance_ = float(_variance(accuracies, np.array([len(other) for other in others])).mean())
+        self.variance_ = float(binomial_variance(accuracies, [len(other) for other in others]).mean())
 
     def _predict(self, target: Predictions) -> Estimate:
         if target.group in self.groups_:
@@ -86,7 +85,7 @@ class MappedScore(Estimator):
         low, high = self.range_
         return sampling_estimate(
             estimate,
-            self.variance_ + float(_variance(min(max(estimate, 0.0), 1.0), len(target))),
+            self.variance_ + float(binomial_variance(min(max(estimate, 0.0), 1.0), len(target))),
             self.level,
             flagged="" if low <= score <= high else _beyond(score, low, high),
             score=score,
@@ -114,14 +113,6 @@ class MappedScore(Estimator):
 
 def _beyond(score: float, low: float, high: float) -> str:
     return f"its score {score:.4g} lies outside those that its line was learned from, {low:.4g} to {high:.4g}"
-
-
-def _variance(accuracy: ArrayLike, n: ArrayLike) -> Floats:
-    """Return the variance of accuracies found on n images each, in their shape."""
-    images = np.asarray(n, dtype=np.float64)
-    share = smoothed_share(np.asarray(accuracy) * images, images)
-    variance: Floats = share * (1 - share) / images
-    return variance
 
 
 class NuclearNorm(MappedScore):
