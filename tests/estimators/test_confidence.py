@@ -19,7 +19,7 @@ from shiftcast.estimators import (
     official_estimators,
 )
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 Z95 = 1.959964

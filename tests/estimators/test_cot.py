@@ -15,7 +15,7 @@ from shiftcast.estimators import COT, COTT, AverageConfidence, transport
 from shiftcast.estimators.cot import share_beyond_chance, steadied
 from shiftcast.predictions import Predictions
 from shiftcast.statistics.transport import sent_probabilities
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 
