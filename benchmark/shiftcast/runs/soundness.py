@@ -233,8 +233,7 @@ class Inspection:
             return None
         if held is not None:
             self._needs(held, sets)
-            sets = {name: sets[name] for name in held.sizes if name in sets}
-        return sets
+        return {name: sets[name] for name in (sorted(sets) if held is None else held.sizes) if name in sets}
 
     def _needs(self, expected: Expected, sets: Mapping[str, StoredSet]) -> None:
         """Ask for outputs on the labelled test set, and for none that nobody can know to be right."""
