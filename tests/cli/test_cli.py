@@ -165,7 +165,7 @@ def test_difficulty_writes_the_score_of_every_image(workspace, make_results, tmp
     (results / "tiny" / "test_byobnet" / "tiny" / "seed-100" / "run.json").unlink()
     lacking = typed(*base)
     assert lacking.returncode == 2
-    assert "test_byobnet (missing)" in lacking.stderr
+    assert "test_byobnet (incomplete: run.json is missing)" in lacking.stderr
     assert "finish it with: shiftcast run tiny" in lacking.stderr
 
 
