@@ -144,7 +144,7 @@ def _as_cards_spell_it(workspace: Workspace, suite: Suite, family: str | None) -
 
 def _say_where_labels_are_from(found: Imported, folder: Path) -> None:
     sets = found.record.targets
-    asked = [name for name in sets if not found.known[name].from_runs]
+    asked = [name for name in sets if not found.known[name].from_run]
     if len(asked) < len(sets):
         typer.echo(f"images and labels: as the complete runs in {folder} have them", nl=False)
         typer.echo(f" ({count(len(sets) - len(asked), 'set')})")
