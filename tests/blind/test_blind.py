@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from shiftcast.blind.register import read_register, register_all
+from shiftcast.blind.register import register, register_all
 from shiftcast.blind.seal import open_set, salt_path, seal
 from shiftcast.board.assemble import score_suite
 from shiftcast.errors import DataError, InvalidInputError, RunError, WorkspaceError
@@ -14,6 +14,7 @@ from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.layout import register_path
 from shiftcast.runs.outputs import encode_predictions
 from shiftcast.runs.reading import read_pool
+from shiftcast.runs.registers import read_register
 from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
@@ -125,6 +126,38 @@ def test_what_was_registered_before_is_counted_and_accuracies_are_filled_in_once
     assert scored[scored["target"] == NAME]["actual"].notna().all()
 
 
+def test_a_set_without_a_seal_is_opened_where_that_is_asked_for(hidden):
+    workspace, results, labels = hidden
+    register_all(workspace, results, [NAME])
+    with pytest.raises(
+        InvalidInputError, match=r"is not sealed; seal it first .* or open it with --unsealed"
+    ):
+        open_set(workspace, results, NAME, labels)
+    assert again(workspace).dataset(NAME).opening is None
+    opening = open_set(workspace, results, NAME, labels, allow_unsealed=True)
+    assert opening.runs
+    assert not opening.unregistered
+    card = again(workspace).dataset(NAME)
+    assert card.opening == card.opened
+    assert card.opened
+    with pytest.raises(InvalidInputError, match="was opened on"):
+        register_all(again(workspace), results, [NAME])
+    assert not open_set(again(workspace), results, NAME, labels, allow_unsealed=True).runs
+
+
+def test_estimators_that_come_after_the_opening_count_as_selected_on_the_set(hidden):
+    workspace, results, labels = hidden
+    suite = workspace.suite("tiny")
+    table = score_suite(workspace, suite, results).table
+    before = table[(table["target"] == NAME) & (table["estimator"] != "ATC-MC")].assign(suite="tiny")
+    register(workspace, results, NAME, before)
+    open_set(workspace, results, NAME, labels, allow_unsealed=True)
+    rows = score_suite(again(workspace), suite, results).table
+    marked = rows[rows["selected_on"].str.split(";").map(lambda names: NAME in names)]
+    assert set(marked["estimator"]) == {"ATC-MC"}
+    assert set(marked["target"]) == {NAME}
+
+
 def test_other_labels_open_nothing(hidden):
     workspace, results, labels = hidden
     seal(workspace, NAME, labels)
@@ -176,7 +209,7 @@ def test_labels_that_do_not_fit_are_not_sealed(hidden, labels, message):
 
 def test_what_cannot_be_sealed_or_opened_says_why(hidden):
     workspace, results, labels = hidden
-    with pytest.raises(InvalidInputError, match="is not sealed; shiftcast blind seal hidden"):
+    with pytest.raises(InvalidInputError, match="is not sealed; seal it first .shiftcast blind seal hidden"):
         open_set(workspace, results, NAME, labels)
     with pytest.raises(InvalidInputError, match="its labels are given"):
         seal(workspace, "digits-test", labels)

@@ -6,7 +6,6 @@ can be slipped in later. What stands at the end is guarded by whoever keeps copi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -16,11 +15,12 @@ import pandas as pd
 
 from shiftcast.cards.base import SELF_REPORTED
 from shiftcast.cards.dataset import DatasetCard
-from shiftcast.errors import InvalidInputError, RunError
+from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.layout import label_of, recorded_folders, register_path
 from shiftcast.runs.outputs import StoredSet
+from shiftcast.runs.registers import read_register
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import canonical_json, hash_of, sha256, source_hash
 from shiftcast.util.locks import locked
@@ -38,37 +38,10 @@ def withheld_card(workspace: Workspace, name: str) -> DatasetCard:
     return card
 
 
-def read_register(results: Path, name: str) -> list[dict[str, Any]]:
-    """Return the lines of a set's register, oldest first.
-
-    Raises
-    ------
-    RunError
-        If a line is no JSON object, or does not carry the hash of the line before it.
-    """
-    path = register_path(results, name)
-    if not path.exists():
-        return []
-    entries, before = [], ""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            entry = json.loads(line)
-            chained = entry["before"] == sha256(before.encode())
-            entries.append({key: entry[key] for key in entry if key != "before"} | {"time": entry["time"]})
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path}: line {number} is no entry of a register: {error!r}") from error
-        if not chained:
-            raise RunError(f"{path}: line {number} does not follow from the one before: the file was edited")
-        before = line
-    return entries
-
-
 def open_names(workspace: Workspace) -> list[str]:
     """Return the names of the sets that are still blind."""
     return [
-        name
-        for name, card in workspace.datasets.items()
-        if card.labels == "withheld" and not (card.seal and card.seal.opened)
+        name for name, card in workspace.datasets.items() if card.labels == "withheld" and not card.opening
     ]
 
 
@@ -104,8 +77,8 @@ def register(workspace: Workspace, results: Path, name: str, estimates: pd.DataF
         If the set was opened: what is registered now was not made blind.
     """
     card = withheld_card(workspace, name)
-    if card.seal is not None and card.seal.opened:
-        raise InvalidInputError(f"{name}: was opened on {card.seal.opened}; nothing more can be registered")
+    if card.opening:
+        raise InvalidInputError(f"{name}: was opened on {card.opening}; nothing more can be registered")
     path = register_path(results, name)
     with locked(path.with_suffix(".lock"), lambda _: None):
         known = {hash_of(_identity(entry)) for entry in read_register(results, name)}

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from shiftcast.blind.register import logits_hash, read_register, runs_with, withheld_card
+from shiftcast.blind.register import logits_hash, runs_with, withheld_card
 from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.readers.layouts import checked_labels, load_npy
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import StoredSet, decode_predictions, encode_predictions, true_ranks
 from shiftcast.runs.record import RunRecord, TargetResult
+from shiftcast.runs.registers import read_register
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import sha256
 from shiftcast.util.text import now
@@ -118,7 +119,13 @@ class Opening:
 
 
 def open_set(
-    workspace: Workspace, results: Path, name: str, labels: Path, allow_unregistered: bool = False
+    workspace: Workspace,
+    results: Path,
+    name: str,
+    labels: Path,
+    *,
+    allow_unregistered: bool = False,
+    allow_unsealed: bool = False,
 ) -> Opening:
     """Check revealed labels against the seal and fill in the actual accuracies.
 
@@ -130,11 +137,13 @@ def open_set(
     workspace, results
         Where the card and the runs are.
     name
-        A sealed set.
+        A sealed set, or with `allow_unsealed` any whose labels are withheld.
     labels
-        The file that was sealed, with its salt beside it.
+        The file that was sealed, with its salt beside it; of an unsealed set, the labels alone.
     allow_unregistered
         Open for the first time even if there are runs whose predictions were not registered.
+    allow_unsealed
+        Open a set without a seal: then the project itself does not show that its labels were settled before.
 
     Raises
     ------
@@ -145,19 +154,10 @@ def open_set(
         If a run is damaged.
     """
     card = withheld_card(workspace, name)
-    if card.seal is None:
-        raise InvalidInputError(
-            f"{name}: is not sealed; shiftcast blind seal {name} --labels FILE comes first"
-        )
-    values = _checked_labels(card, labels)
-    if commitment(_salt(labels), values) != card.seal.commitment:
-        raise InvalidInputError(
-            f"{labels}: with its salt gives another commitment than the card of {name!r} "
-            f"({card.seal.commitment[:12]}…): these are not the labels that were sealed; nothing was changed"
-        )
-    if card.seal.opened is None and not allow_unregistered:
+    values = _revealed(card, labels, allow_unsealed)
+    if card.opening is None and not allow_unregistered:
         _require_registered(results, name)
-    opened = card.seal.opened or _mark_opened(workspace, name)
+    opened = card.opening or _mark_opened(workspace, card)
     entries = [entry for entry in read_register(results, name) if entry["time"] <= opened]
     registered = {entry["sha256"] for entry in entries if entry["kind"] == "predictions"}
     filled, already, unregistered = [], [], []
@@ -175,6 +175,23 @@ def open_set(
     return Opening(filled, already, kinds.count("predictions"), kinds.count("estimates"), unregistered)
 
 
+def _revealed(card: DatasetCard, labels: Path, allow_unsealed: bool) -> Integers:
+    """Return the labels (n,) of a file, held against the card's seal where it has one."""
+    name = card.name
+    if card.seal is None and not allow_unsealed:
+        raise InvalidInputError(
+            f"{name}: is not sealed; seal it first (shiftcast blind seal {name} --labels FILE), or open it "
+            "with --unsealed: then nothing here shows that its labels were settled before the predictions"
+        )
+    values = _checked_labels(card, labels)
+    if card.seal is not None and commitment(_salt(labels), values) != card.seal.commitment:
+        raise InvalidInputError(
+            f"{labels}: with its salt gives another commitment than the card of {name!r} "
+            f"({card.seal.commitment[:12]}…): these are not the labels that were sealed; nothing was changed"
+        )
+    return values
+
+
 def _require_registered(results: Path, name: str) -> None:
     entries = read_register(results, name)
     known = {entry["sha256"] for entry in entries if entry["kind"] == "predictions"}
@@ -189,14 +206,18 @@ def _require_registered(results: Path, name: str) -> None:
         )
 
 
-def _mark_opened(workspace: Workspace, name: str) -> str:
+def _mark_opened(workspace: Workspace, card: DatasetCard) -> str:
     """Write the time of opening into the card, before any run holds an answer; return it."""
-    path, opened = card_path(workspace, name), now()
-    text = path.read_text(encoding="utf-8")
-    marked, count = re.subn(r"(?m)^\[seal\].*$", rf'\g<0>\nopened = "{opened}"', text, count=1)
-    if count != 1:
+    path, opened = card_path(workspace, card.name), now()
+    text, line = path.read_text(encoding="utf-8"), f'opened = "{opened}"\n'
+    if card.seal is None:
+        tables = re.search(r"(?m)^\[", text)
+        place = tables.start() if tables else len(text)
+    elif header := re.search(r"(?m)^\[seal\].*\n", text):
+        place = header.end()
+    else:
         raise InvalidInputError(f"{path}: has no line [seal] to write the time of opening under")
-    write_atomic(path, marked)
+    write_atomic(path, text[:place] + line + text[place:])
     return opened
 
 

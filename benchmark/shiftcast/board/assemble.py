@@ -21,10 +21,11 @@ from shiftcast.board.tables import (
 )
 from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.estimators import Estimator, official_estimators
-from shiftcast.runs.layout import results_folder, stored_suites
+from shiftcast.runs.layout import label_of, results_folder, stored_suites
 from shiftcast.runs.ledger import read_ledger
 from shiftcast.runs.reading import read_pool, read_reported
 from shiftcast.runs.record import RunRecord
+from shiftcast.runs.registers import registered_estimators
 from shiftcast.runs.suite_runs import Pool, ReportedRun, StoredRun
 from shiftcast.scoring.conformal import with_conformal
 from shiftcast.scoring.controls import CONTROL_COLUMNS, controls
@@ -75,7 +76,7 @@ def score_suite(
     signals = signal_means(pool, folder)
     pool.forget()
     give_back()
-    table = with_conformal(table)
+    table = with_conformal(_seen(workspace, suite, edition, results, table))
     present = pool.targets if pool.scored else []
     return SuiteScores(
         suite=suite,
@@ -96,6 +97,23 @@ def score_suite(
         seeds=_seeds(workspace, pool),
         controls=found,
     )
+
+
+def _seen(
+    workspace: Workspace, suite: Suite, edition: str, results: Path, table: pd.DataFrame
+) -> pd.DataFrame:
+    """Count estimators that came after a blind set was opened as selected on it.
+
+    Whoever defined them could have known its labels. What was registered before is the proof of the contrary.
+    """
+    marked = table["selected_on"].astype(str)
+    for name in {target.dataset for target in suite.targets}:
+        card = workspace.dataset(name)
+        if card.opening:
+            blind = registered_estimators(results, label_of(suite.name, edition), card)
+            later = (table["target"] == name) & ~table["estimator"].isin(blind)
+            marked[later] = [";".join(filter(None, (known, name))) for known in marked[later]]
+    return table.assign(selected_on=marked)
 
 
 def score_models(

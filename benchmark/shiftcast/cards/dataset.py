@@ -182,8 +182,16 @@ class DatasetCard(Card):
     label_views: dict[Name, LabelViewCard] = {}
     derived: Derivation | None = None
     seal: Seal | None = None
+    opened: str | None = Field(
+        default=None, description="of a withheld set without [seal]: time of the first opening, UTC"
+    )
     downloads: list[Download] = []
     build: Build | None = None
+
+    @property
+    def opening(self) -> str | None:
+        """When withheld labels were first opened (UTC), sealed or not; None while they are closed."""
+        return self.seal.opened if self.seal else self.opened
 
     @property
     def required_downloads(self) -> list[Download]:
@@ -202,6 +210,8 @@ class DatasetCard(Card):
             raise ValueError(f"class_map: {strange[0]!r} is no class of the dataset")
         if self.seal and self.labels != "withheld":
             raise ValueError("[seal] belongs to sets whose labels are withheld")
+        if self.opened and (self.seal or self.labels != "withheld"):
+            raise ValueError("opened belongs to sets whose labels are withheld and that have no [seal]")
         if self.clusters and self.layout != "arrays":
             raise ValueError("clusters belongs to layout 'arrays'")
         if self.publisher_classes and (strange := sorted(set(self.label_of) - set(self.publisher_classes))):

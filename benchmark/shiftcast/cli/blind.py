@@ -74,14 +74,21 @@ def open_(
     unregistered: Annotated[
         bool, typer.Option("--unregistered", help="Open even if predictions are not registered.")
     ] = False,
+    unsealed: Annotated[bool, typer.Option("--unsealed", help="Open a set that has no seal.")] = False,
     results: Results = None,
 ) -> None:
     """Check revealed labels, and fill in the actual accuracies."""
     from shiftcast.blind.seal import open_set
 
     workspace = workspace_of(context)
-    opening = open_set(workspace, results or workspace.results(), name, labels, unregistered)
-    typer.echo(f"{name}: the labels are those that were sealed")
+    folder = results or workspace.results()
+    opening = open_set(
+        workspace, folder, name, labels, allow_unregistered=unregistered, allow_unsealed=unsealed
+    )
+    if workspace.dataset(name).seal is None:
+        typer.echo(f"{name}: is not sealed: nothing here shows that its labels were settled before")
+    else:
+        typer.echo(f"{name}: the labels are those that were sealed")
     typer.echo(
         f"registered before: {opening.predictions:,} predictions of models, "
         f"{opening.estimates:,} sets of estimates"

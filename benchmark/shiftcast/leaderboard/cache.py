@@ -19,7 +19,7 @@ from typing import Any
 from shiftcast.cards.suite import Suite
 from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.pages import SuitePages
-from shiftcast.runs.layout import LEDGER, is_made, results_folder, stored_suites
+from shiftcast.runs.layout import LEDGER, is_made, register_path, results_folder, stored_suites
 from shiftcast.runs.soundness import is_being_written
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import canonical_json, hash_of, sha256, source_hash
@@ -107,6 +107,7 @@ def content_key(workspace: Workspace, results: Path, suite: Suite, edition: str)
     ]
     cards = [path for name in CARDS for path in (workspace.root / name).glob("*.toml")]
     ledger = results / LEDGER
+    registers = [register_path(results, target.dataset) for target in suite.targets]
     cards.append(workspace.root / "benchmark" / "suites" / f"{suite.name}.toml")
     parts = {
         "source": source_hash(),
@@ -114,6 +115,7 @@ def content_key(workspace: Workspace, results: Path, suite: Suite, edition: str)
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "results": {path.relative_to(folder).as_posix(): _hash(path) for path in files},
         "ledger": _hash(ledger) if ledger.is_file() else "",
+        "registers": {path.name: _hash(path) for path in registers if path.is_file()},
         "cards": {path.relative_to(workspace.root).as_posix(): _hash(path) for path in cards},
         "suite": [suite.name, edition],
     }

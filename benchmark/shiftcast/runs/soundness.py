@@ -96,7 +96,7 @@ def expected_of(workspace: Workspace, suite: Suite, edition: str = "") -> Expect
         other = workspace.dataset(target.dataset)
         n = (target.images or card.n) if target.derived else other.n
         sizes[target.id] = None if edition else n
-        if other.labels == "withheld" and not (other.seal and other.seal.opened):
+        if other.labels == "withheld" and not other.opening:
             closed.add(target.id)
     roles = dict.fromkeys(suite.scored_runs(), "scored") | dict.fromkeys(suite.reference_runs(), "reference")
     return Expected(workspace, suite, sizes, len(card.classes), frozenset(closed), roles)
