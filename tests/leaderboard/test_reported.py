@@ -8,6 +8,7 @@ import pytest
 
 from shiftcast.board.assemble import score_suite
 from shiftcast.board.tables import REPORTED_COLUMNS
+from shiftcast.errors import RunError
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.self_reported import self_reported
 from shiftcast.leaderboard.suite_section import render_section
@@ -192,14 +193,16 @@ def test_the_board_gains_a_section_and_changes_nowhere_else(workspace, board, tm
     assert frame["predicted"].dropna().to_dict() == rows.to_dict()  # no peers in it: the same prediction
 
 
-def test_accuracies_are_those_of_the_logits_not_of_the_record(workspace, board, tmp_path):
+def test_accuracies_are_those_of_the_logits_and_a_record_that_boasts_is_refused(workspace, board, tmp_path):
     made, results = board
     _, sets = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read()
     np.savez(tmp_path / "logits.npz", **{name: one.logits for name, one in sets.items()})
     claim = make_claim(workspace, "theirs", 0, None, None, "")
     found = import_run(workspace, workspace.suite("tiny"), tmp_path / "logits.npz", claim, results)
-    boasting = {name: one.model_copy(update={"accuracy": 1.0}) for name, one in found.record.targets.items()}
-    found.place.write_record(found.record.model_copy(update={"targets": boasting}))
     _, scores = made()
     right = scores.reported.set_index("set")["right"].to_dict()
     assert right == {name: (one.true_rank == 0).sum() for name, one in sets.items()}
+    boasting = {name: one.model_copy(update={"accuracy": 1.0}) for name, one in found.record.targets.items()}
+    found.place.write_record(found.record.model_copy(update={"targets": boasting}))
+    with pytest.raises(RunError, match=r"as recomputed from the outputs, found 1\.000000"):
+        made()
