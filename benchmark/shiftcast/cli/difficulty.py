@@ -17,7 +17,7 @@ from shiftcast.cards.suite import Suite
 from shiftcast.difficulty import KINDS, MORE_KINDS, half_splits, split_half_reliability
 from shiftcast.difficulty import difficulty as scores
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimate.ensemble_file import read_ensemble
+from shiftcast.estimate.inputs import read_ensemble
 from shiftcast.runs.layout import results_folder
 from shiftcast.runs.reading import read_pool
 from shiftcast.util.files import write_atomic

@@ -232,7 +232,7 @@ def by_slice(
         known = ", ".join(map(str, target.columns.columns)) or "none (slices need a .csv or .parquet target)"
         raise InvalidInputError(f"{target.predictions.name}: has no column {column!r}; it has {known}")
     cells = target.columns[column]
-    values = np.where(cells.isna(), "(empty)", cells.astype(str)).astype(str)
+    values = cells.astype(object).where(cells.notna() & (cells != ""), "(empty)").map(str).to_numpy(dtype=str)
     names, counts = np.unique(values, return_counts=True)
     if len(names) > MOST_SLICES:
         raise InvalidInputError(

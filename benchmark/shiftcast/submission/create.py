@@ -22,7 +22,7 @@ from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.cards.base import SELF_REPORTED, explain
 from shiftcast.cards.suite import Suite
 from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
-from shiftcast.intake.archives import ONE_SET, OUTPUTS, Outputs, opened
+from shiftcast.intake.outputs import ONE_SET, OUTPUTS, Outputs, open_outputs
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.layout import results_folder
 from shiftcast.runs.outputs import (
@@ -153,7 +153,7 @@ def import_run(
     names = workspace.dataset(suite.source.test).classes
     given = [("", files)] if isinstance(files, Path) else list(files)
     with ExitStack() as stack:
-        sources = [stack.enter_context(opened(file, names)) for _, file in given]
+        sources = [stack.enter_context(open_outputs(file, names)) for _, file in given]
         places = _named(suite, given, [source.names() for source in sources])
         known = known_sets(workspace, suite, folder, list(places), replaced)
         stored = {}
