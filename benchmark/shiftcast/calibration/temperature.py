@@ -14,8 +14,11 @@ from shiftcast.util.types import Floats, Integers
 
 LOWEST_TEMPERATURE = 0.01
 HIGHEST_TEMPERATURE = 100.0
-"""The search stays within these bounds: a source without errors would drive T to 0, random labels
-to infinity; the bound is then the answer."""
+"""A source without errors drives T to 0, labels that have nothing to do with the outputs to infinity; the
+bound is then the answer."""
+
+WIDEST_FACTOR = 1e12
+"""How far beyond the bounds a temperature is searched for that is right for logits of another scale."""
 
 PROBABILITY_FLOOR = 1e-12
 """Probabilities below this count as this when their logarithm stands in for logits."""
@@ -48,7 +51,8 @@ def fit_temperature(logits: Floats, labels: Integers) -> float:
     Returns
     -------
     float
-        Temperature in [0.01, 100], rounded to 1e-6.
+        Temperature, rounded to 1e-6, beyond [0.01, 100] to seven digits; 0.01 or 100 where no temperature
+        is best, as the loss falls without end.
 
     Raises
     ------
@@ -70,9 +74,13 @@ def fit_temperature(logits: Floats, labels: Integers) -> float:
         means = np.einsum("kn,kn->n", weights, shifted) / weights.sum(axis=0)
         return float(means.mean()) - true_mean
 
-    low, high = log(LOWEST_TEMPERATURE), log(HIGHEST_TEMPERATURE)
-    if slope(low) <= 0:  # even the coldest is not cold enough
-        return LOWEST_TEMPERATURE
-    if slope(high) >= 0:
-        return HIGHEST_TEMPERATURE
-    return round(exp(brentq(slope, low, high, xtol=1e-10)), 6)
+    low, high, widest = log(LOWEST_TEMPERATURE), log(HIGHEST_TEMPERATURE), log(WIDEST_FACTOR)
+    if slope(low) <= 0:  # logits of another scale, unless the loss falls without end
+        low, high, bound = low - widest, low, LOWEST_TEMPERATURE
+    elif slope(high) >= 0:
+        low, high, bound = high, high + widest, HIGHEST_TEMPERATURE
+    else:
+        return round(exp(brentq(slope, low, high, xtol=1e-10)), 6)
+    if slope(low) <= 0 or slope(high) >= 0:
+        return bound
+    return float(f"{exp(brentq(slope, low, high, xtol=1e-10)):.7g}")
