@@ -122,8 +122,9 @@ class Predictions:
         for key in ("peers", "siblings"):
             value = getattr(self, key)
             if value is not None:
-                shape = (np.shape(value)[0] if np.ndim(value) == 2 else -1, n)
-                self._set(key, narrow_class_indices(f"{self.name}: {key}", value, shape, classes))
+                array = as_array(f"{self.name}: {key}", value)
+                shape = (len(array) if array.ndim == 2 else -1, n)
+                self._set(key, narrow_class_indices(f"{self.name}: {key}", array, shape, classes))
         if self.features is not None:
             features = finite(f"{self.name}: features", self.features, "(n, d)", 2)
             if len(features) != n:

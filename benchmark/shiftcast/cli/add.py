@@ -10,7 +10,7 @@ import typer
 from shiftcast.cards.base import Name, lookup
 from shiftcast.data.add import FILTERS, Fitted, fit, read_own, write_dataset
 from shiftcast.errors import InvalidInputError
-from shiftcast.util.text import count
+from shiftcast.util.text import count, printable
 from shiftcast.workspace import Workspace, data_folder
 
 
@@ -115,12 +115,12 @@ def _report(name: str, fitted: Fitted, filter_: str) -> None:
     typer.echo(f"{name}: {len(fitted.images):,} images")
     for theirs, ours in sorted(fitted.mapped.items()):
         if theirs != ours:
-            typer.echo(f"  {theirs} -> {ours}")
+            typer.echo(f"  {printable(theirs)} -> {ours}")
     for theirs, number in fitted.left_out.items():
         images = count(number, "image")
         typer.echo(
-            f"  left out, no class of ours: {theirs} ({images}); to keep it, again with --replace "
-            f"--map {theirs}=OURS"
+            f"  left out, no class of ours: {printable(theirs)} ({images}); to keep it, again with --replace "
+            f"--map {printable(theirs)}=OURS"
         )
     if fitted.labels is None:
         typer.echo("  no labels: estimators predict accuracy on it, and nothing says how right they are")

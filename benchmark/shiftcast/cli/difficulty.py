@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import typer
 from tabulate import tabulate
@@ -18,9 +19,12 @@ from shiftcast.difficulty import KINDS, MORE_KINDS, half_splits, split_half_reli
 from shiftcast.difficulty import difficulty as scores
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.inputs import read_ensemble
+from shiftcast.estimate.warnings import agrees_by_chance
 from shiftcast.runs.layout import results_folder
 from shiftcast.runs.reading import read_pool
 from shiftcast.util.files import write_atomic
+from shiftcast.util.text import count, printable
+from shiftcast.util.types import Floats
 from shiftcast.workspace import Workspace
 
 
@@ -104,11 +108,41 @@ def write_own_difficulty(path: Path, kind: str, out: Path) -> None:
         f"{len(members)} members, {len(table):,} images, {members.shape[2]} classes; {kind}: mean "
         f"{table[kind].mean():.3f}, 10 % {low:.3f}, median {middle:.3f}, 90 % {high:.3f}"
     )
-    if half_splits(len(members)) and len(table) > 1:
-        typer.echo(f"split-half reliability (Spearman): {split_half_reliability(members, kind):.3f}")
-    else:
-        typer.echo("split-half reliability: needs at least six members and two images")
-    typer.echo(f"wrote {out} ({len(table):,} images, {len(kinds)} scores)")
+    typer.echo(f"split-half reliability{_reliability(members, kind)}")
+    for text in _odd(members, table[kind]):
+        typer.echo(f"warning: {text}", err=True)
+    typer.echo(f"wrote {printable(str(out))} ({len(table):,} images, {len(kinds)} scores)")
+
+
+def _reliability(members: Floats, kind: str) -> str:
+    """Return the reliability of half an ensemble's scores, or why there is none."""
+    if not half_splits(len(members)) or members.shape[1] < 2:
+        return ": needs at least six members and two images"
+    reliability = split_half_reliability(members, kind)
+    if np.isnan(reliability):
+        return ": none, as half of the members give every image the same score"
+    return f" (Spearman): {reliability:.3f}"
+
+
+def _odd(members: Floats, scores: pd.Series[float]) -> list[str]:
+    """Return a sentence on everything odd about an ensemble: no reason to refuse it."""
+    found = []
+    if len(members) > members.shape[1]:
+        found.append(
+            f"{len(members):,} members on {count(members.shape[1], 'image')}: are the first two axes "
+            "swapped? Expected (members, images, classes)"
+        )
+    if len(scores) > 1 and scores.nunique() == 1:
+        found.append("every image has the same score, so that these scores tell nothing")
+        return found
+    mean, classes = members.mean(axis=0).argmax(axis=1), members.shape[2]
+    alone = [m for m, one in enumerate(members) if agrees_by_chance(one.argmax(axis=1), mean, classes)]
+    if alone:
+        found.append(
+            f"members {', '.join(map(str, alone[:10]))} (from 0) agree with the ensemble's mean no more than "
+            "by chance: are their classes and images in the order of the others'?"
+        )
+    return found
 
 
 def _summary(table: pd.DataFrame, kind: str, confusion: Confusion) -> str:

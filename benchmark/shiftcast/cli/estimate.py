@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
 from shiftcast.estimate.answer import (
     EVERY,
+    actual_so_far,
     by_predicted_class,
     by_slice,
     choose_estimators,
@@ -24,18 +26,22 @@ from shiftcast.estimate.answer import (
 )
 from shiftcast.estimate.board_errors import board_errors
 from shiftcast.estimate.drop import explained, predicted_drop
-from shiftcast.estimate.inputs import OwnSet, attach, in_order, read_set
+from shiftcast.estimate.inputs import attach, in_order, read_set
 from shiftcast.estimate.warnings import warnings_about
-from shiftcast.estimate.wording import board_error, interval_notes, order_note
+from shiftcast.estimate.wording import actual_note, board_error, interval_notes, order_note
 from shiftcast.estimators import Estimator, Outside, load_outside
 from shiftcast.predictions import Predictions
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import count
+from shiftcast.util.text import count, printable
 
 SHOWN = 4
 """Estimators that tables of classes and slices have room for; JSON holds all."""
 MANY_CLASSES = 100
 """From this many classes on, estimating each takes long enough to be announced."""
+WIDEST = 10_000
+"""Columns of a terminal that no table fills."""
+LONGEST_NAME = 24
+"""Columns that names of classes and slices take; longer ones are folded."""
 PREFERRED = ("NoShift", "ATC-NE", "COTT", "AgreementShift")
 
 
@@ -59,8 +65,9 @@ def estimate_own(
     first, second = known.predictions, unknown.predictions
     for key, path in others.items():
         if path is not None:
-            first, second = attach(first, second, key, path)
+            first, second = attach(first, second, key, path, known.classes)
     answer = _answer(first, second, known.classes, chosen)
+    answer["target"] |= actual_so_far(unknown)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     # parts of the target are shown in the order of the table
     chosen = {row["estimator"]: chosen[row["estimator"]] for row in answer["estimates"]}
@@ -68,8 +75,7 @@ def estimate_own(
         _announce(first.classes, len(chosen))
         answer["by_class"] = by_predicted_class(first, second, known.classes, chosen)
     if column is not None:
-        whole = OwnSet(second, unknown.classes, unknown.columns)
-        answer["by_slice"] = by_slice(first, whole, column, chosen)
+        answer["by_slice"] = by_slice(first, replace(unknown, predictions=second), column, chosen)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
     if out is not None:
         write_atomic(out, text + "\n")
@@ -82,7 +88,7 @@ def estimate_own(
         return
     print_estimates(answer)
     for written in filter(None, (out, html)):
-        typer.echo(f"wrote {written}")
+        typer.echo(f"wrote {printable(str(written))}")
 
 
 def _answer(
@@ -140,7 +146,7 @@ def _announce(classes: int, estimators: int) -> None:
 def print_estimates(answer: Mapping[str, Any]) -> None:
     """Print the estimates for a person's own predictions as a table."""
     source, target = answer["source"], answer["target"]
-    title = f"Estimated accuracy on {target['name']} ({count(target['images'], 'image')})"
+    title = escape(f"Estimated accuracy on {target['name']} ({count(target['images'], 'image')})")
     table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
     rows = [row for row in answer["estimates"] if "accuracy" in row]
     levels = sorted({row["conformal"]["level"] for row in rows if row.get("conformal")})
@@ -164,17 +170,14 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     console = Console()
     _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
     _print_lines(console, [order] if order else [])
-    console.print(table)
+    _print_whole(console, table)
     _print_lines(console, [f"skipped {reason}" for reason in answer["skipped_plugins"]])
     for reason, names in skipped.items():
-        console.print(f"skipped {', '.join(names)}: {escape(reason)}", highlight=False)
+        _print_lines(console, [f"skipped {', '.join(names)}: {reason}"])
     for key, title, head in (("by_class", "By predicted class", "class"), ("by_slice", "By slice", "slice")):
         if key in answer:
-            console.print(_parts(answer[key], title, head))
-    if "accuracy" in target:
-        console.print(
-            f"Actual accuracy, from the labels in {target['name']}: {100 * target['accuracy']:.2f} %"
-        )
+            _print_whole(console, _parts(answer[key], title, head))
+    _print_lines(console, actual_note(target))
     known = f"{100 * source['accuracy']:.2f} % right on {count(source['images'], 'image')}"
     _print_lines(console, [f"Source {source['name']}: {known}.", *interval_notes(rows)])
 
@@ -184,23 +187,35 @@ def _print_lines(console: Console, lines: list[str]) -> None:
         console.print(line, highlight=False, markup=False)
 
 
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table as wide as its numbers are: a narrow terminal wraps lines, and cuts none away."""
+    unbounded = console.options.update(width=WIDEST)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
+    console.width = Console().width
+
+
 def _ends(row: Mapping[str, Any]) -> str:
+    if row["low"] == row["high"]:  # every image says the same, which is no certainty
+        return "–"
     return f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"
 
 
 def _parts(rows: list[dict[str, Any]], title: str, head: str) -> Table:
     """Return a table of parts of the target, with as many estimators as there is room for."""
     answered = [one["estimator"] for row in rows for one in row.get("estimates", []) if "accuracy" in one]
-    actual = any("actual" in row for row in rows)
+    actual = next((key for key in ("actual", "actual_so_far") if any(key in row for row in rows)), "")
     order = list(dict.fromkeys([*(name for name in PREFERRED if name in answered), *answered]))[:SHOWN]
     table = Table(title=f"{title} (accuracy %)")
-    table.add_column(head)
-    for heading in ("images", *(["actual"] if actual else []), *order):
-        table.add_column(heading, justify="right")
+    table.add_column(head, max_width=LONGEST_NAME)
+    heads = {"": [], "actual": ["actual"], "actual_so_far": ["labelled", "actual so far"]}[actual]
+    for heading in ("images", *heads, *order):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         found = {one["estimator"]: one.get("accuracy") for one in row.get("estimates", [])}
-        known = [f"{100 * row['actual']:.2f}"] if actual else []
+        known = [f"{row['labelled']:,}"] if actual == "actual_so_far" else []
+        known += [f"{100 * row[actual]:.2f}" if actual in row else "–"] if actual else []
         cells = ["–" if found.get(name) is None else f"{100 * found[name]:.2f}" for name in order]
-        table.add_row(escape(str(row[head])), f"{row['images']:,}", *known, *cells)
+        table.add_row(escape(printable(str(row[head]))), f"{row['images']:,}", *known, *cells)
     table.caption = "Without intervals: few images say little; --json and --html hold them."
     return table

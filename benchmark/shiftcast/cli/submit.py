@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -16,7 +17,7 @@ from shiftcast.cards.suite import Suite
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import official_estimators
 from shiftcast.submission.create import UNKNOWN_FAMILY, File, Imported, import_run, make_claim
-from shiftcast.util.text import count, percent
+from shiftcast.util.text import count, percent, printable
 from shiftcast.workspace import Workspace
 
 ABOVE_CHANCE = 6.0
@@ -68,13 +69,13 @@ def submit_predictions(
     claim = make_claim(workspace, architecture, seed, family, parameters, note)
     folder = results or workspace.results(suite)
     fresh = not folder.exists()
-    names = ", ".join(file.name for _, file in files)
+    names = printable(", ".join(file.name for _, file in files))
     with Console(stderr=True).status(escape(f"Checking {names} against suite {suite.name} …")):
         found = import_run(workspace, suite, files, claim, folder, force)
     if fresh:
         typer.echo(f"made a new results folder, as there was none: {folder}")
     if found.changed:
-        typer.echo(f"wrote {found.place.path}")
+        typer.echo(f"wrote {printable(str(found.place.path))}")
     else:
         typer.echo(f"{found.place.path} is there already, with the same content; nothing was written")
     _say_where_labels_are_from(found, folder / suite.name)
@@ -135,12 +136,20 @@ def _say_what_is_odd(workspace: Workspace, suite: Suite, found: Imported) -> Non
     if lacking:
         typer.echo(f"not in the file, though the suite requires them: {', '.join(lacking)}")
     source, chance = sets[suite.source.test], 1 / len(classes)
+    labels = found.known[suite.source.test].labels
     spread = sqrt(chance * (1 - chance) / source.n)
     if source.accuracy is not None and source.accuracy < min(chance + ABOVE_CHANCE * spread, 2 * chance):
         typer.echo(
             "no better than chance in distribution: are the columns in the order of the suite's classes "
             f"({', '.join(classes)}), the rows in the order of the images?"
         )
+    elif source.accuracy is not None and labels is not None:
+        commonest = np.bincount(labels).max() / source.n
+        if source.accuracy <= commonest:
+            typer.echo(
+                f"in distribution no better than naming the commonest class of every image "
+                f"({percent(commonest)} %): do the outputs differ from image to image?"
+            )
     name = found.record.key.architecture
     if not suite.contributed and name in {
         key.architecture for key in [*suite.scored_runs(), *suite.reference_runs()]

@@ -37,8 +37,10 @@ from shiftcast.runs.outputs import (
 from shiftcast.runs.record import LONGEST_LINE, Claim, ReportedRecord, TargetResult
 from shiftcast.submission.known_sets import KnownSet, known_sets
 from shiftcast.util.arrays import (
+    LOGITS_REMEDY,
     are_percentages,
     class_indices,
+    doubt_about_kind,
     looks_like_probabilities,
     looks_one_hot,
     whole_floats,
@@ -384,4 +386,9 @@ def _refuse_probabilities(what: str, array: NDArray[Any]) -> None:
             f"{what}: these are probabilities (no row has a value below 0, and each sums to "
             f"{1 if shares else 100}); save the logits, or the probabilities' logarithm: "
             f"{FROM_PROBABILITIES if shares else FROM_PROBABILITIES.replace('probs', 'probs / 100')}"
+        )
+    if doubt := doubt_about_kind(array):
+        raise InvalidInputError(
+            f"{what}: logits or probabilities? {doubt}. Of probabilities save the logarithm: "
+            f"{FROM_PROBABILITIES}; {LOGITS_REMEDY}"
         )

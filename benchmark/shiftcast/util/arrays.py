@@ -26,8 +26,8 @@ FEWEST_DECIMALS, MOST_DECIMALS, MOST_ROUNDED_OFF = 2, 6, 0.05
 LARGEST = 1e100
 """Beyond this a number is no output of a network, and sums and squares of it are infinite."""
 
-FEW_ROWS, FEW_OF_THEM = 20, 0.05
-"""This many rows, and this share, that sum to one by chance are still no sign of probabilities."""
+FEW_ROWS, FEW_OF_THEM = 20, 0.2
+"""Fewer rows than this, or a smaller share, that sum to one by chance are no sign of probabilities."""
 
 
 def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: int) -> NDArray[np.int64]:
@@ -197,7 +197,8 @@ def doubt_about_kind(array: NDArray[Any]) -> str:
             f"all values lie in [0, 1], as probabilities do, but {len(array) - count:,} of {len(array):,} "
             f"rows do not sum to one within {SUM_TOLERANCE:g}: {row}. {cause}"
         )
-    if count >= FEW_ROWS and count > FEW_OF_THEM * len(array):
+    fractions = shares & (array.max(axis=1) < 1 - SUM_TOLERANCE)  # whole numbers are rounded logits as well
+    if fractions.sum() >= FEW_ROWS and count > FEW_OF_THEM * len(array):
         return (
             f"{count:,} of {len(array):,} rows are probabilities, in [0, 1] and summing to one, but not the "
             f"others: {row}, its values span {array[first].min():.4g} to {array[first].max():.4g}"
