@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 from shiftcast.calibration import fit_temperature
 from shiftcast.cli import main
+from shiftcast.cli.add import _class_names, _pairs
 from shiftcast.cli.app import app
+from shiftcast.difficulty import difficulty, split_half_reliability, vote_shares
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.answer import actual_so_far, by_slice, choose_estimators, estimate_accuracy
 from shiftcast.estimate.inputs import attach, in_order, read_ensemble, read_set
@@ -312,6 +314,9 @@ def test_masked_values_are_refused(key):
     masked = np.ma.masked_equal(values.get(key, np.ones((400, 2))), values.get(key, np.ones((1, 1))).flat[0])
     with pytest.raises(InvalidInputError, match=r"values are masked.* array.filled"):
         Predictions("x", **(values | {key: masked}))
+    for function in (difficulty, vote_shares, split_half_reliability):
+        with pytest.raises(InvalidInputError, match=r"reference ensemble: 1 of .* values are masked"):
+            function(np.ma.masked_equal(OWN.reference, OWN.reference[0, 0, 0]))
     with pytest.raises(InvalidInputError, match="1 of 2 values are masked"):
         Predictions.from_classes("x", np.ma.MaskedArray([0, 1], [True, False]), 2)
     assert Predictions("x", np.ma.MaskedArray(OWN.logits)).kind == "logits"
@@ -546,3 +551,19 @@ def test_images_and_models_that_are_swapped_are_told_of(tmp_path):
     result = run("difficulty", "--ensemble", tmp_path / "e.npy", "--out", tmp_path / "o.csv")
     assert "30 members on" in result.stderr
     assert "are the first two axes swapped?" in result.stderr
+
+
+def test_names_of_classes_are_given_once():
+    assert _class_names("cat, dog") == ["cat", "dog"]
+    for given in ("cat,dog,cat", "cat,,dog"):
+        with pytest.raises(InvalidInputError, match="--names: expected different names"):
+            _class_names(given)
+    with pytest.raises(InvalidInputError, match="'car' is mapped twice"):
+        _pairs(["car=automobile", "car=truck"])
+
+
+def test_bfloat16_is_refused_with_what_to_write(tmp_path):
+    content = b'{"logits":{"dtype":"BF16","shape":[2,2],"data_offsets":[0,8]}}'
+    (tmp_path / "a.safetensors").write_bytes(len(content).to_bytes(8, "little") + content + bytes(8))
+    with pytest.raises(InvalidInputError, match=r"logits cannot be read .*as plain numbers .float32."):
+        read_set(tmp_path / "a.safetensors", labelled=False)

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Predictions
-from shiftcast.util.arrays import class_indices
+from shiftcast.util.arrays import as_array, class_indices
 from shiftcast.util.types import Floats, Integers
 
 LOWEST_TEMPERATURE = 0.01
@@ -59,7 +59,7 @@ def fit_temperature(logits: Floats, labels: Integers) -> float:
     InvalidInputError
         If shapes do not match, labels are out of range or logits are not finite.
     """
-    outputs = np.asarray(logits, dtype=np.float64)
+    outputs = np.asarray(as_array("fit_temperature: logits", logits), dtype=np.float64)
     if outputs.ndim != 2 or not outputs.size or not np.isfinite(outputs).all():
         raise InvalidInputError(
             f"fit_temperature: expected finite logits (n, K), n >= 1, got shape {outputs.shape}"

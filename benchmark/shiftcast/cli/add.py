@@ -60,7 +60,7 @@ def add_dataset(
     lookup("filter", filter_, FILTERS)
     _check_name(name)
     card = workspace.dataset(like)
-    own = read_own(path, names.split(",") if names else card.classes, filter_)
+    own = read_own(path, _class_names(names) or card.classes, filter_)
     fitted = fit(own, card.classes, _pairs(renamed))
     texts = {
         "title": title or name,
@@ -89,10 +89,22 @@ def _check_name(name: str) -> None:
         ) from error
 
 
+def _class_names(given: str) -> list[str]:
+    """Return the names of an option, without the spaces around them."""
+    names = [name.strip() for name in given.split(",")] if given else []
+    if twice := [name for name in names if not name or names.count(name) > 1]:
+        raise InvalidInputError(
+            f"--names: expected different names with commas, got {twice[0]!r} twice or empty"
+        )
+    return names
+
+
 def _pairs(renamed: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for pair in renamed:
         theirs, equals, ours = pair.partition("=")
+        if theirs in pairs:
+            raise InvalidInputError(f"--map {pair}: {theirs!r} is mapped twice; keep one")
         if not (theirs and equals and ours):
             raise InvalidInputError(f"--map {pair}: expected THEIRS=OURS, as in --map car=automobile")
         pairs[theirs] = ours

@@ -255,8 +255,8 @@ def submit(
         list[str],
         typer.Option(
             metavar="[SET=]FILE",
-            help="Logits (n, K) or class indices (n,): .npz, .safetensors or .csv of every set by its id, or "
-            "SET=FILE for a file of one set, .npy too (repeatable).",
+            help="Logits (n, K) or class indices (n,): .npz, .safetensors, .csv or .parquet of every set by "
+            "its id, or SET=FILE for a file of one set, .npy too (repeatable).",
         ),
     ],
     architecture: Annotated[str, typer.Option(help="What to call the model.")],
@@ -448,7 +448,10 @@ def difficulty(
 @app.command()
 def estimate(
     source: Annotated[
-        Path, typer.Option(help="Labelled predictions: .npz, .npy (with --labels), .csv or .parquet.")
+        Path,
+        typer.Option(
+            help="Labelled predictions: .npz, .npy (with --labels), .safetensors, .csv or .parquet."
+        ),
     ],
     target: Annotated[Path, typer.Option(help="Predictions without labels, in the same form.")],
     labels: Annotated[
@@ -456,7 +459,10 @@ def estimate(
     ] = None,
     estimators: Annotated[str, typer.Option(help="'all', or names with commas.")] = "all",
     ensemble: Annotated[
-        Path | None, typer.Option(help=".npz: probabilities of other models, source (M, n, K) and target.")
+        Path | None,
+        typer.Option(
+            help=".npz: probabilities of other models, source (M, n, K) and target, classes as in source."
+        ),
     ] = None,
     peers: Annotated[
         Path | None, typer.Option(help=".npz: predicted classes of other models, source (Z, n) and target.")

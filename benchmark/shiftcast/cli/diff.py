@@ -19,6 +19,7 @@ from shiftcast.board.assemble import score_suite
 from shiftcast.board.changes import FEW, FEWEST_ARCHITECTURES, changed_runs, moved_rows
 from shiftcast.board.tables import SuiteScores
 from shiftcast.cards.suite import Suite
+from shiftcast.cli.terminal import print_whole
 from shiftcast.errors import InvalidInputError
 from shiftcast.leaderboard.cache import content_key
 from shiftcast.runs.layout import stored_suites
@@ -159,7 +160,7 @@ def _print(found: Found) -> None:
     if found.rows:
         rows = pd.DataFrame(found.rows)
         for (name, board), own in rows[rows["verdict"] != FEW].groupby(["suite", "board"], sort=False):
-            console.print(_table(str(name), str(board), own), soft_wrap=False)
+            print_whole(console, _table(str(name), str(board), own))
         for name, own in rows[rows["verdict"] == FEW].groupby("suite", sort=False):
             console.print(_folded(str(name), own))
         verdicts = rows["verdict"].value_counts()

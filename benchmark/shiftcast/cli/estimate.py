@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from shiftcast.cli.terminal import print_whole
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
 from shiftcast.estimate.answer import (
     EVERY,
@@ -38,8 +39,6 @@ SHOWN = 4
 """Estimators that tables of classes and slices have room for; JSON holds all."""
 MANY_CLASSES = 100
 """From this many classes on, estimating each takes long enough to be announced."""
-WIDEST = 10_000
-"""Columns of a terminal that no table fills."""
 LONGEST_NAME = 24
 """Columns that names of classes and slices take; longer ones are folded."""
 PREFERRED = ("NoShift", "ATC-NE", "COTT", "AgreementShift")
@@ -170,13 +169,13 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     console = Console()
     _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
     _print_lines(console, [order] if order else [])
-    _print_whole(console, table)
+    print_whole(console, table)
     _print_lines(console, [f"skipped {reason}" for reason in answer["skipped_plugins"]])
     for reason, names in skipped.items():
         _print_lines(console, [f"skipped {', '.join(names)}: {reason}"])
     for key, title, head in (("by_class", "By predicted class", "class"), ("by_slice", "By slice", "slice")):
         if key in answer:
-            _print_whole(console, _parts(answer[key], title, head))
+            print_whole(console, _parts(answer[key], title, head))
     _print_lines(console, actual_note(target))
     known = f"{100 * source['accuracy']:.2f} % right on {count(source['images'], 'image')}"
     _print_lines(console, [f"Source {source['name']}: {known}.", *interval_notes(rows)])
@@ -185,14 +184,6 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
 def _print_lines(console: Console, lines: list[str]) -> None:
     for line in lines:
         console.print(line, highlight=False, markup=False)
-
-
-def _print_whole(console: Console, table: Table) -> None:
-    """Print a table as wide as its numbers are: a narrow terminal wraps lines, and cuts none away."""
-    unbounded = console.options.update(width=WIDEST)
-    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
-    console.print(table)
-    console.width = Console().width
 
 
 def _ends(row: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from shiftcast.board.candidate import (
     load_estimator,
     score_candidate,
 )
+from shiftcast.cli.terminal import print_whole
 from shiftcast.errors import InvalidInputError
 from shiftcast.testing import check_estimator
 from shiftcast.util.text import points, signed
@@ -114,7 +115,7 @@ def _print(found: Candidate, breach: str, contract: bool) -> None:
         console.print("It keeps the contract of estimators (shiftcast.testing.check_estimator).")
     for kind, row in _own(found).items():
         console.print(f"\n{kind.capitalize()} shifts ({row['shifts']}): {_in_words(row)}", soft_wrap=True)
-        console.print(_pair_table(found, kind, track))
+        print_whole(console, _pair_table(found, kind, track))
     for reason, count in found.skipped.items():
         console.print(f"skipped {count} rows: {escape(reason)}")
     console.print(LEGEND, style="dim")

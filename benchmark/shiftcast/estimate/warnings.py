@@ -61,7 +61,7 @@ def tells_nothing(own: Predictions) -> list[str]:
         return []
     return [
         f"{own.name}: {100 * own.accuracy:.2f} % right is no better than naming the commonest class of every "
-        f"image ({100 * commonest:.2f} %)"
+        f"image ({100 * commonest:.2f} %): are outputs and labels in the same order of images and classes?"
     ]
 
 

@@ -43,6 +43,7 @@ from shiftcast.util.arrays import (
     doubt_about_kind,
     looks_like_probabilities,
     looks_one_hot,
+    one_column_hint,
     whole_floats,
 )
 from shiftcast.util.hashing import sha256
@@ -374,7 +375,7 @@ def _shape_hint(array: NDArray[Any], n: int, classes: int) -> str:
         return "; transpose it"
     if array.ndim == 2 and array.shape[1] == classes:
         return "; rows are the images in the order of the dataset (of a derived set, the suite's subset)"
-    return ""
+    return one_column_hint(array)
 
 
 def _refuse_probabilities(what: str, array: NDArray[Any]) -> None:
