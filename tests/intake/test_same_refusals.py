@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shiftcast.data.add import read_own
-from shiftcast.errors import ShiftcastError
+from shiftcast.errors import InvalidInputError, ShiftcastError
 from shiftcast.estimate.inputs import attach, read_ensemble, read_set
 from shiftcast.submission.create import import_run, make_claim
 from shiftcast.synthetic import make_predictions
@@ -192,3 +192,15 @@ def test_columns_without_names_are_left_out(tmp_path):
     read = read_set(tmp_path / "a.csv", labelled=False)
     assert np.allclose(read.predictions.logits, OWN.logits)
     assert list(read.columns) == []
+
+
+def test_every_row_below_the_head_is_read(tmp_path):
+    """Whatever lines the head takes, blank ones before it and quoted ones in it."""
+    for head in (f"\n\n{HEAD}", f'"logit_cat\nx",{HEAD[10:]}', "\ufeff" + HEAD, HEAD.replace(",", " , ")):
+        (tmp_path / "a.csv").write_text(f"{head}1,2,3,4,dog\n\n4,3,2,1,emu\n", encoding="utf-8")
+        read = read_set(tmp_path / "a.csv", labelled=True)
+        assert read.predictions.logits.tolist() == [[1, 2, 3, 4], [4, 3, 2, 1]]
+        assert read.predictions.labels.tolist() == [1, 2]
+    (tmp_path / "a.csv").write_text(f"{HEAD}True,2,3,4,dog\nTrue,3,2,1,emu\n")
+    with pytest.raises(InvalidInputError, match=r"column logit_cat: row 0 .* a number, got 'True'"):
+        read_set(tmp_path / "a.csv", labelled=True)

@@ -39,7 +39,7 @@ KEYS: dict[str, Kind] = {"logits": "logits", "probs": "probabilities"}
 PREFIXES: dict[str, Kind] = {"logit_": "logits", "prob_": "probabilities"}
 CLASS_NAMES = "class_names"
 """An array of texts (K,) beside others: what the classes are called, in the order of the columns."""
-LABEL_LIKE = ("labels", "y", "y_true", "target", "class", "truth", "ground_truth")
+LABEL_LIKE = ("label", "labels", "y", "y_true", "target", "class", "truth", "ground_truth")
 SWAPPED = 10
 """This many times more members than images are taken for swapped axes."""
 
@@ -158,7 +158,7 @@ def _read_archive(path: Path, labelled: bool) -> OwnSet:
 
 def _kind_of(path: Path, array: NDArray[Any]) -> Kind:
     """Return what a nameless array holds, if its values leave no doubt."""
-    if looks_like_probabilities(array):
+    if looks_like_probabilities(array.astype(np.float64) if array.dtype.kind in "iu" else array):
         return "probabilities"
     if doubt := doubt_about_kind(array):
         raise InvalidInputError(

@@ -197,7 +197,7 @@ def read_table(path: Path, kinds: Sequence[str] = TABLES) -> Table:
 
 def _read_csv(path: Path, numbers: tuple[str, ...]) -> pd.DataFrame:
     """Return the table, columns that begin as in `numbers` as floats if all of their cells are."""
-    names, head = _structure(path)
+    names, head, rows = _structure(path)
     floats = [place for place, name in enumerate(names) if name.startswith(numbers)] if numbers else []
     dtype = dict.fromkeys(range(len(names)), str) | dict.fromkeys(floats, float)
     options: dict[str, Any] = {
@@ -209,23 +209,29 @@ def _read_csv(path: Path, numbers: tuple[str, ...]) -> pd.DataFrame:
     }
     try:
         frame: pd.DataFrame = pd.read_csv(path, dtype=dtype, **options)
+        if any(frame[place].isin([0, 1]).all() for place in floats):
+            raise ValueError("True and False are read as 1 and 0")
     except (ValueError, OverflowError):
         frame = pd.read_csv(path, dtype=str, **options)
+    if len(frame) != rows:
+        raise ValueError(f"{rows:,} rows by its commas and quotes, {len(frame):,} as pandas reads it")
     frame.columns = pd.Index(names, dtype=object)
     return frame[[name for name in names if name]] if "" in names else frame
 
 
-def _structure(path: Path) -> tuple[list[str], int]:
-    """Return the names in a table's head, and how many lines that takes; refuse what is no table."""
+def _structure(path: Path) -> tuple[list[str], int, int]:
+    """Return the names in a table's head, with how many records that ends, and the rows after it.
+
+    Refuses what is no table: names that stand twice, rows of more or fewer cells.
+    """
     names: list[str] = []
     head = row = 0
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        for cells in reader:
+        for record, cells in enumerate(csv.reader(stream, strict=True), start=1):
             if not cells:
                 continue
             if not names:
-                names, head = [cell.strip() for cell in cells], reader.line_num
+                names, head = [cell.strip() for cell in cells], record
                 _check_names(path, names)
                 continue
             if len(cells) > len(names):
@@ -241,7 +247,7 @@ def _structure(path: Path) -> tuple[list[str], int]:
             row += 1
     if not names:
         raise ValueError("it is empty")
-    return names, head
+    return names, head, row
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:

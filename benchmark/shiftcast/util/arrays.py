@@ -60,6 +60,7 @@ def narrow_class_indices(
         )
     if array.shape != shape:
         expected = "(…, n)" if -1 in shape else str(shape)
+        one_hot = one_hot or ("; give array[:, 0]" if array.shape == (*shape, 1) else "")
         raise InvalidInputError(f"{what}: expected shape {expected}, got {array.shape}{one_hot}")
     if array.size and (array.min() < 0 or array.max() >= classes):
         where = int(np.flatnonzero((array < 0) | (array >= classes))[0])
@@ -73,6 +74,8 @@ def narrow_class_indices(
 def _integer_hint(array: NDArray[Any]) -> str:
     if whole_floats(array):
         return "; class indices must be integers: convert them with .astype(int)"
+    if array.dtype.kind == "b":
+        return "; convert them with .astype(int)"
     if array.dtype.kind in "OSU":
         return "; give positions in a stated order of the classes, not their names"
     return ""
