@@ -35,7 +35,7 @@ bench: $(STAMP)  ## time everything, and compare it with the stored times of the
 	@mkdir -p outputs
 	$(SESSION) outputs/bench.json
 	@test -f $(BASELINE) || { mkdir -p $(dir $(BASELINE)) && cp outputs/bench.json $(BASELINE) && echo "no baseline before: $(BASELINE) is this session"; }
-	$(BIN)/shiftcast bench compare $(BASELINE) outputs/bench.json $(ARGS)
+	$(BIN)/python tests/performance/compare.py $(BASELINE) outputs/bench.json $(ARGS)
 
 gate: $(STAMP)  ## fail if something is slower than this processor's stored times, in each of three sessions
 	@$(BIN)/python tests/performance/processor.py $(BASELINE); \
@@ -43,7 +43,7 @@ gate: $(STAMP)  ## fail if something is slower than this processor's stored time
 	rm -rf outputs/gate; mkdir -p outputs/gate; \
 	for session in 1 2 3; do \
 	  $(SESSION) outputs/gate/$$session.json || exit 1; \
-	  $(BIN)/shiftcast bench compare $(BASELINE) outputs/gate/*.json --check && exit 0; \
+	  $(BIN)/python tests/performance/compare.py $(BASELINE) outputs/gate/*.json --check && exit 0; \
 	  echo "gate: that was session $$session of 3, of which the best times count"; \
 	done; exit 1
 

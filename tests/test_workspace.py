@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pytest
 
 from shiftcast.data import GENERATOR_VERSION, TRANSFORMS
 from shiftcast.errors import CardError, ShiftcastError, UnknownNameError, WorkspaceError
 from shiftcast.workspace import Workspace, cache_folder, data_folder, find_workspace
-
-REPOSITORY = Path(__file__).parents[1]
+from support import REPOSITORY
 
 
 def edit_suite(workspace, old, new):

@@ -1,6 +1,5 @@
 """A made-up zoo with natural sets, clusters and corruptions; no image and no file stands behind it."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +13,7 @@ from shiftcast.runs.outputs import StoredSet, store_logits
 from shiftcast.runs.suite_runs import Pool, StoredRun
 from shiftcast.scoring.rows import score_pool
 from shiftcast.workspace import Workspace
+from support import REPOSITORY
 
 SIZES = {"cifar10-test": 1000, "cinic10-imagenet": 600, "emoji": 300, "blind-a": 200}
 SHIFTS = {"cifar10-test": 0.0, "cinic10-imagenet": 0.35, "emoji": 0.8, "blind-a": 0.3}
@@ -94,7 +94,7 @@ class World:
 @pytest.fixture(scope="session")
 def registry():
     """The repository's own cards."""
-    root = Path(__file__).parents[2]
+    root = REPOSITORY
     return Workspace(root, root)
 
 

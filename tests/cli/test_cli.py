@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from command_line import typed
 from shiftcast.cards.suite import RunKey
 from shiftcast.cli import watch
 from shiftcast.cli.app import app
@@ -18,7 +17,8 @@ from shiftcast.data.loading import load_dataset
 from shiftcast.engines.budget import Budget
 from shiftcast.errors import ShiftcastError
 from shiftcast.runs.folder import RunFolder
-from shiftcast.training.loop import Progress
+from shiftcast.training.pace import Progress
+from support.command_line import typed
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_an_unwritable_results_folder_is_refused_before_any_training(tmp_path):
 
 
 def test_help_shows_defaults():
-    assert "[default: the workspace's]" in typed("run", "--help").stdout
+    assert "[default: the workspace's]" in " ".join(typed("run", "--help").stdout.split())
 
 
 def test_leaderboard_is_written_checked_and_found_to_drift(workspace, make_results):
@@ -187,7 +187,7 @@ def test_tune_tries_rates_on_training_images_alone(workspace, monkeypatch):
         read.append(card.name)
         return load_dataset(card, folder)
 
-    monkeypatch.setattr("shiftcast.cli.tune.load_dataset", load)
+    monkeypatch.setattr("shiftcast.data.loading.load_dataset", load)
     arguments = [
         "tune",
         "tiny",

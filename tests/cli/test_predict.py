@@ -340,4 +340,4 @@ def test_checkpoints_are_listed_with_their_state(call, trained, workspace):
     path.with_suffix(".json").write_text("{")
     said = call("list", "checkpoints")
     assert "is not a readable manifest" in said
-    assert "no trained network with a manifest is in the cache" in said
+    assert "holds no trained network with a manifest" in said

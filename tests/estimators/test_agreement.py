@@ -13,7 +13,7 @@ from shiftcast.errors import RequirementError
 from shiftcast.estimators import GDE, ALineD, ALineS
 from shiftcast.predictions import Predictions
 from shiftcast.statistics.agreement import pairwise_agreement
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 
 def two_class(predicted: list[int], labels: list[int] | None = None, **models: object) -> Predictions:

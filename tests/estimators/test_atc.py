@@ -17,7 +17,7 @@ from shiftcast.estimators.atc import (
     passing_share,
 )
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 
 def brute_force(source: list[int], right: int, target: list[int]) -> Fraction:

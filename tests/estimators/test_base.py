@@ -9,7 +9,7 @@ import pytest
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.estimators import Estimator
 from shiftcast.predictions import Estimate, Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 
 class Onlooker(Estimator):

@@ -10,7 +10,7 @@ import pytest
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting, NoShift
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 Z95 = 1.959964

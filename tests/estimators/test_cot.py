@@ -13,7 +13,7 @@ from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import COT, COTT, AverageConfidence, transport
 from shiftcast.predictions import Predictions
 from shiftcast.statistics.transport import sent_probabilities
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 

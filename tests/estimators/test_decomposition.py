@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import ConfusionPartition, decompose_drop
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 
 def images(right: list[int], wrong: list[int]) -> tuple[np.ndarray, np.ndarray]:

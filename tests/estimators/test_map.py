@@ -17,7 +17,7 @@ from shiftcast.estimators import (
     SoftmaxCorr,
 )
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 SOURCE = make_predictions(300, seed=1, name="source")
 TARGET = make_predictions(240, seed=2, shift=0.8, name="target")

@@ -9,7 +9,7 @@ from shiftcast.difficulty import KINDS, difficulty
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import AgreementShift, ConfusionPartition, NoShift, OwnLabelPartition
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 SOURCE = make_predictions(2000, seed=1, name="source")
 TARGET = make_predictions(1500, seed=2, shift=0.8, name="target")

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-
-def loaded(name: str) -> ModuleType:
-    """Return a module beside this file."""
-    spec = spec_from_file_location(f"faults_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+import faults.harness
+import faults.states
 
 
 @pytest.fixture(scope="session")
 def harness() -> ModuleType:
     """How commands are killed and what they leave is compared."""
-    return loaded("harness")
+    return faults.harness
 
 
 @pytest.fixture(scope="session")
 def states() -> ModuleType:
     """What commands start from."""
-    return loaded("states")
+    return faults.states
 
 
 @pytest.fixture(scope="session")

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import http.server
 import io
-import runpy
 import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
-from made_up import ARRAYS_CARD, make_workspace
-
-TESTS = Path(__file__).parents[1]
-shared = SimpleNamespace(**runpy.run_path(str(TESTS / "conftest.py")))
+from support.workspaces import ARRAYS_CARD, make_workspace
+from support.zoo import Zoo
 
 
 def make_zoo(folder: Path, models: int = 4) -> Any:
     """Return a logits-only suite in a workspace in `folder`, of which so many models were submitted."""
     make_workspace(folder / "workspace")
-    zoo = shared.Zoo(folder / "workspace", folder / "data")
+    zoo = Zoo(folder / "workspace", folder / "data")
     with patch.dict("os.environ", SHIFTCAST_DATA=str(folder / "data")):
         for seed in range(models):
             zoo.submit(f"net-{seed}", zoo.logits(seed, 1 + 0.3 * seed), family=f"family-{seed % 2}")

@@ -21,6 +21,7 @@ import warnings
 from pathlib import Path
 from random import Random
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what tests share
 SHARES = {"run": 2.0, "submission": 1.5, "predictions": 4.0, "suite": 1.0, "dataset": 1.0}
 SHARES |= {"submit-npz": 0.2, "submit-csv": 0.1, "submit-npy": 0.2, "submit-safetensors": 0.2}
 SHARES |= {"estimate-csv": 0.2, "estimate-npz": 0.3, "estimate-others": 0.3, "estimate-parquet": 0.1}

@@ -9,9 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
-import runpy
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,7 +23,6 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save
 
-from made_up import make_workspace
 from shiftcast.cards.architecture import ArchitectureCard, ClassicalCard
 from shiftcast.cards.base import read_card
 from shiftcast.cards.dataset import DatasetCard
@@ -36,18 +33,17 @@ from shiftcast.errors import RunError, ShiftcastError
 from shiftcast.estimate.inputs import attach, in_order, read_set
 from shiftcast.predictions import Predictions
 from shiftcast.runs.folder import RunFolder
-from shiftcast.runs.layout import Place
 from shiftcast.runs.ledger import Ledger, read_ledger
 from shiftcast.runs.outputs import StoredSet, decode_predictions, encode_predictions
+from shiftcast.runs.reading import problems_of
+from shiftcast.runs.soundness import expected_of
 from shiftcast.submission.create import import_run, make_claim
-from shiftcast.submission.inspect_run import Inspection, expected_of
 from shiftcast.util.arrays import looks_like_probabilities
 from shiftcast.util.hashing import sha256
-
-TESTS = Path(__file__).parents[1]
-REPOSITORY = TESTS.parent
-sys.path.insert(0, str(TESTS))  # for a process without pytest
-shared = SimpleNamespace(**runpy.run_path(str(TESTS / "conftest.py")))
+from support import REPOSITORY
+from support.tiny import write_run
+from support.workspaces import make_workspace
+from support.zoo import Zoo
 
 SECONDS, MEBIBYTES = 2.0, 500
 """The most that one input may take."""
@@ -75,10 +71,7 @@ def make_readers(folder: Path) -> Mapping[str, Reader]:
 def _zoo(folder: Path) -> Any:
     root = folder / "workspace"
     make_workspace(root)
-    shared.ZOO_SETS.update(
-        {name: (shift, 12) for name, (shift, _) in shared.ZOO_SETS.items()}
-    )  # short inputs
-    return shared.Zoo(root, folder / "data")
+    return Zoo(root, folder / "data", images=12)  # short inputs
 
 
 # Cards
@@ -148,8 +141,7 @@ def _runs(folder: Path, zoo: Any) -> dict[str, Reader]:
     seeds = tuple(_bundled(place) for place in (reported, hard, trained))
     place = RunFolder(folder / "results" / "zoo" / "net" / "self-reported" / "seed-0")
     place.path.mkdir(parents=True)
-    key = reported.read_reported()[0].key
-    where, expected = Place(place.path, "zoo", key), expected_of(zoo.workspace, zoo.workspace.suite("zoo"))
+    expected = expected_of(zoo.workspace, zoo.workspace.suite("zoo"))
 
     def read_run(data: bytes) -> None:
         _write(place.path, data)
@@ -164,7 +156,7 @@ def _runs(folder: Path, zoo: Any) -> dict[str, Reader]:
 
     def inspect(data: bytes) -> None:
         _write(place.path, data)
-        _ = [str(problem) for problem in Inspection(where, expected).problems]
+        _ = [str(problem) for problem in problems_of(inspect(place, expected))]
 
     return {
         "run": Reader("bundle", seeds, read_run),
@@ -191,7 +183,7 @@ def _trained(folder: Path, workspace: Any) -> RunFolder:
     data = SimpleNamespace(sets={name: _Images(one.labels) for name, one in images.items()}, used={})
     data.used = {name: DatasetUsed(fingerprint="0" * 64, edition="", n=12) for name in images}
     key = suite.scored_runs()[0]
-    shared.write_run(workspace, data, folder / "trained", key, "scored", 0)
+    write_run(workspace, data, folder / "trained", key, "scored", 0)
     return RunFolder(next((folder / "trained").rglob("run.json")).parent)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fuzz.readers import MEBIBYTES, bundle, mutate, parts
 from shiftcast.errors import ShiftcastError
 
 NAMES = (
@@ -33,7 +34,7 @@ def peak():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_odd_inputs_are_read_or_refused_in_little_memory(readers, fuzzing, name):
+def test_odd_inputs_are_read_or_refused_in_little_memory(readers, name):
     reader = readers[name]
 
     def read(data):
@@ -42,12 +43,12 @@ def test_odd_inputs_are_read_or_refused_in_little_memory(readers, fuzzing, name)
             warnings.simplefilter("ignore")  # of libraries, about what they are given
             with suppress(ShiftcastError):
                 reader.read(data)
-        assert peak() - before < fuzzing.MEBIBYTES
+        assert peak() - before < MEBIBYTES
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(seed=st.integers(0, 2**32), place=st.integers(0, len(reader.seeds) - 1))
     def mutated(seed, place):
-        read(fuzzing.mutate(reader.form, reader.seeds[place], Random(seed)))  # noqa: S311
+        read(mutate(reader.form, reader.seeds[place], Random(seed)))  # noqa: S311
 
     @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
     @given(data=st.binary(max_size=300))
@@ -58,14 +59,14 @@ def test_odd_inputs_are_read_or_refused_in_little_memory(readers, fuzzing, name)
     any_bytes()
 
 
-def test_what_raises_anything_else_is_found(fuzzing):
+def test_what_raises_anything_else_is_found():
     """The property can fail: a reader that trusts its input fails within a thousand mutations."""
 
     def trusting(data):
-        return int(fuzzing.parts(data)[0].partition(b": ")[2].partition(b"}")[0])
+        return int(parts(data)[0].partition(b": ")[2].partition(b"}")[0])
 
-    seed = fuzzing.bundle(b'{"n": 1}', b"")
+    seed = bundle(b'{"n": 1}', b"")
     assert trusting(seed) == 1
     with pytest.raises(ValueError, match="invalid literal"):  # noqa: PT012
         for number in range(1000):
-            trusting(fuzzing.mutate("bundle", seed, Random(number)))  # noqa: S311
+            trusting(mutate("bundle", seed, Random(number)))  # noqa: S311

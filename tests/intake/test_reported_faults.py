@@ -22,7 +22,7 @@ from shiftcast.estimate.answer import actual_so_far, by_slice, choose_estimators
 from shiftcast.estimate.inputs import attach, in_order, read_ensemble, read_set
 from shiftcast.estimate.warnings import warnings_about
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")

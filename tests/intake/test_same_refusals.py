@@ -15,7 +15,7 @@ from shiftcast.data.add import read_own
 from shiftcast.errors import InvalidInputError, ShiftcastError
 from shiftcast.estimate.inputs import attach, read_ensemble, read_set
 from shiftcast.submission.create import import_run, make_claim
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 CLASSES = ("cat", "dog", "emu", "fox")
 HEAD = "logit_cat,logit_dog,logit_emu,logit_fox,label\n"

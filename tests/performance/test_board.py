@@ -1,7 +1,6 @@
 """How much memory boards need, the committed one and a large one; without torch."""
 
 import json
-import runpy
 import subprocess
 import sys
 import time
@@ -10,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from support import REPOSITORY
+from support.large import make_large
+
 MEBIBYTES = 500
 PEAK = """
 import json, sys
@@ -38,7 +39,7 @@ from shiftcast.board import assemble as suite
 from shiftcast.cli import main
 
 chosen = official_estimators()
-for slow in ("COT", "COTT"):
+for slow in ("COT", "COTT", "LargestDrop-T1", "DensityRatioAC", "ImportanceWeighted"):
     chosen.pop(slow)
 suite.official_estimators = lambda: dict(list(chosen.items())[:20])
 sys.argv = ["shiftcast", "leaderboard", "--jobs", "2"]
@@ -91,7 +92,6 @@ def proportional(process):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_a_board_of_a_hundred_runs_on_thirty_shifts_takes_little_memory_and_stays_as_it_is(tmp_path):
-    make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]
     workspace = make_large(tmp_path / "large")
     suite = workspace.suite("large")
     assert len(suite.scored_runs()) == 100

@@ -1,10 +1,8 @@
 """Counts, not seconds: what grows with what, which no machine's mood can move."""
 
-import runpy
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +13,8 @@ from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import FiledOutputs
 from shiftcast.runs.reading import read_pool
 from shiftcast.scoring.rows import score_pool
+from support.large import make_large
 
-make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]
 OFTEN = 9
 """Readings of one set's outputs: to check them, for classes, labels, each part that is scored, and tables."""
 QUICK = ("NoShift", "AC", "ATC-MC", "ConfusionPartition", "AgreementShift", "ALine-S", "Entropy", "MeanShift")
@@ -93,7 +91,7 @@ def test_outputs_are_read_as_often_however_many_runs_there_are(tmp_path, monkeyp
 
 @pytest.mark.parametrize(("batch_size", "passes"), [(100, 3), (250, 1), (60, 5)])
 def test_sets_are_evaluated_in_as_few_passes_as_there_are_batches(batch_size, passes):
-    from shiftcast.training.evaluate import evaluate
+    from shiftcast.training.evaluate import Network, evaluate
     from shiftcast.training.loop import seeded_model
     from shiftcast.workspace import find_workspace
 
@@ -103,14 +101,14 @@ def test_sets_are_evaluated_in_as_few_passes_as_there_are_batches(batch_size, pa
     body = model.forward_features
     model.forward_features = lambda *given: seen.append(1) or body(*given)
     sets = {name: np.zeros((n, 32, 32, 3), np.uint8) for name, n in (("a", 120), ("b", 1), ("c", 129))}
-    evaluate(model, card, sets, (0.0,) * 3, (1.0,) * 3, "cpu", batch_size=batch_size)
+    evaluate(Network(model, card, (0.0,) * 3, (1.0,) * 3, "cpu"), sets, batch_size=batch_size)
     assert len(seen) == passes
 
 
 def test_nothing_but_training_loads_torch():
     modules = (
-        "shiftcast.cli.board, shiftcast.cli.diff, shiftcast.cli.estimate, shiftcast.cli.validate, "
-        "shiftcast.speed, shiftcast.scoring, shiftcast.leaderboard.generate"
+        "shiftcast.cli.app, shiftcast.estimate.answer, shiftcast.submission, shiftcast.scoring, "
+        "shiftcast.board.changes, shiftcast.leaderboard.cache, shiftcast.leaderboard.generate"
     )
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -119,6 +117,7 @@ def test_nothing_but_training_loads_torch():
 
 def test_an_unchanged_board_loads_neither_pandas_nor_scikit_learn():
     slow = ("pandas", "sklearn", "scipy.stats", "matplotlib")
-    code = f"import sys, shiftcast.cli.board; print([name for name in {slow} if name in sys.modules])"
+    modules = "shiftcast.leaderboard.cache, shiftcast.leaderboard.pages"
+    code = f"import sys, {modules}; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

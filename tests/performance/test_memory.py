@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support import TESTS
+from support.large import make_large
+
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="peak memory is read from /proc"
 )
 
-TESTS = Path(__file__).parents[1]
 ESTIMATE_MEBIBYTES = 700
 """For a million unlabelled images of ten classes: eight times what their logits take in float64, and the
 program itself."""
@@ -44,7 +45,7 @@ except SystemExit as stop:
 TRAIN = """
 from pathlib import Path
 import numpy as np
-from made_up import SPEED_RECIPE
+from support.workspaces import SPEED_RECIPE
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.resident import ResidentImages
 from shiftcast.workspace import find_workspace
@@ -126,7 +127,6 @@ def test_training_holds_the_images_once():
 
 
 def test_scores_grow_by_little_with_each_run(tmp_path):
-    make_large = runpy.run_path(str(Path(__file__).parent / "large.py"))["make_large"]
     make_large(tmp_path / "large", architectures=10, seeds=3, natural=2, images=5_000)
     few, many = (peak(SCORE, tmp_path / "large", seeds) for seeds in (1, 3))
     images = 115_000  # of two natural sets, nineteen that are made of the source, and the source

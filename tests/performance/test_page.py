@@ -1,8 +1,5 @@
 """A site of a hundred runs, thirty shifts and twenty estimators: how large it gets."""
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
@@ -11,8 +8,7 @@ from shiftcast.site.build import site, vega_bundle, write_site
 from shiftcast.site.images import data_uri
 from shiftcast.site.outputs import SHOWN_IMAGES, NotableImage, Outputs, SetImages, answers
 from shiftcast.site.suite import Section
-
-build = runpy.run_path(str(Path(__file__).parents[1] / "leaderboard" / "conftest.py"))["build"]
+from support.scores import build
 
 MEGABYTES = 15.0
 MODELS, NATURAL, SYNTHETIC, ESTIMATORS, IMAGES, CLASSES = 100, 10, 20, 20, 2000, 10

@@ -1,7 +1,5 @@
 """Every card must be true, and every network must train on 32 x 32 images."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -12,10 +10,11 @@ from shiftcast.cards.recipe import Recipe
 from shiftcast.errors import CardError
 from shiftcast.training.loop import seeded_model
 from shiftcast.training.network import build_model, check_resolutions, count_parameters, logits_of, measure
+from support import REPOSITORY
 
 CARDS = [
     path
-    for path in sorted((Path(__file__).parents[2] / "architectures").glob("*.toml"))
+    for path in sorted((REPOSITORY / "architectures").glob("*.toml"))
     if "\nsklearn = " not in path.read_text()
 ]
 

@@ -94,11 +94,11 @@ def estimate_accuracy(
     Returns
     -------
     list of dict
-        `estimator`, `track`, `accuracy`, `low`, `high`, `level`, `interval` ("sampling"),
-        `diagnostics`; where errors are known, `conformal` (`low`, `high`, `level`, `extended`,
-        `learned_on`; None where too few shifts are known) and `board`: of the benchmark's natural
-        shifts, `mae` (the mean absolute error of the accuracies predicted there, a share), `coverage`
-        (how often such sampling intervals held), `shifts`, `architectures` and `learned_on`; or
+        `estimator`, `track`, `accuracy`, `low`, `high`, `level`, `interval` (what it holds: "sampling",
+        or what the estimator says), `diagnostics`; where errors are known, `conformal` (`low`, `high`,
+        `level`, `extended`, `learned_on`; None where too few shifts are known) and `board`: of the
+        benchmark's natural shifts, `mae` (the mean absolute error of the accuracies predicted there, a
+        share), `coverage` (how often such intervals held), `shifts`, `architectures` and `learned_on`; or
         `estimator`, `track` and `skipped` with the reason, and `broken` true where somebody's code failed.
 
     Raises
@@ -147,7 +147,7 @@ def _row(
         "low": found.low,
         "high": found.high,
         "level": found.level,
-        "interval": "sampling",
+        "interval": found.diagnostics.get("interval", "sampling"),
         "diagnostics": dict(found.diagnostics),
         **({} if errors is None else _from_board(errors, found.accuracy, len(target))),
     }

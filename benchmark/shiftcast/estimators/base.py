@@ -51,6 +51,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         Whether the source predicted from itself gives its accuracy exactly.
     reads_offsets
         Whether adding a constant to all logits of an image may change the answer.
+    reads_counts
+        Whether showing every target image twice may change the answer: it allows for chance in so many.
 
     Parameters
     ----------
@@ -65,6 +67,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     others_from: ClassVar[Literal["alike", "synthetic"]] = "alike"
     exact_on_source: ClassVar[bool] = False
     reads_offsets: ClassVar[bool] = False
+    reads_counts: ClassVar[bool] = False
 
     level: float = 0.95
 

@@ -132,7 +132,7 @@ class ConfusionPartition(PartitionEstimator):
         self.estimand = estimand
 
     def _scores(self, predictions: Predictions) -> Floats:
-        return difficulty(_reference(predictions), self.kind)
+        return difficulty(reference_members(predictions), self.kind)
 
     def _largest_score(self) -> float:
         largest = largest_score(self.kind, self.classes_)
@@ -186,9 +186,9 @@ class OwnLabelPartition(PartitionEstimator):
         else:
             own = predictions.predicted[None, :, None]
             # sorted over members: their order must not change a bit
-            support = np.sort(np.take_along_axis(_reference(predictions), own, axis=2)[..., 0], axis=0).mean(
-                axis=0
-            )
+            support = np.sort(
+                np.take_along_axis(reference_members(predictions), own, axis=2)[..., 0], axis=0
+            ).mean(axis=0)
         return np.round(1 - support, 9)
 
 
@@ -216,10 +216,11 @@ class AgreementShift(SignalDifference):
 
 def own_label_votes(predictions: Predictions) -> Floats:
     """Return v_i[yhat_i], the share of reference members that vote as the model does (n,)."""
-    return predictions.of_predicted(vote_shares(_reference(predictions)))
+    return predictions.of_predicted(vote_shares(reference_members(predictions)))
 
 
-def _reference(predictions: Predictions) -> Floats:
+def reference_members(predictions: Predictions) -> Floats:
+    """Return the probabilities of the reference members (M, n, K); `InvalidInputError` below three."""
     if predictions.reference is None:  # the base class has checked; this tells the type checker
         raise InvalidInputError(f"{predictions.name}: carries no reference ensemble")
     check_members(predictions.reference)

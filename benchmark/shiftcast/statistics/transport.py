@@ -282,10 +282,9 @@ class _Smoothed:
             new_value, masses = self._passes(self.prices + length * step)
             if new_value <= value + 0.25 * length * slope + 1e-15:
                 return length, new_value, masses
-            end = float(
-                (self.shares - masses) @ step
-            )  # where the slope along the step comes to 0, if straight
-            length *= min(max(slope / (slope - end), 0.1), 0.7) if end > 0 else 0.5
+            # A slope that rises evenly comes to 0 there; one that does not fall at first has no such point.
+            end = float((self.shares - masses) @ step)
+            length *= min(max(slope / (slope - end), 0.1), 0.7) if slope < 0 < end else 0.5
         return None
 
     def _soft(self, block: NDArray[np.floating], prices: Floats) -> tuple[NDArray[np.floating], float]:

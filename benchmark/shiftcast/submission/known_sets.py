@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,33 +12,11 @@ from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.data.loading import edition_tag, load_natural, load_sets
 from shiftcast.data.sampling import base_index
-from shiftcast.errors import DataError, InvalidInputError, MissingDataError
+from shiftcast.errors import DataError, InvalidInputError, MissingDataError, RunError
+from shiftcast.runs.agreement import Known
 from shiftcast.runs.reading import read_pool
-from shiftcast.runs.suite_runs import StoredRun
 from shiftcast.util.types import Integers
 from shiftcast.workspace import Workspace, data_folder
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What is known of a set's images.
-
-    Parameters
-    ----------
-    labels
-        True classes (n,); None where they are withheld.
-    clusters
-        Which object each image shows (n,), or None.
-    fingerprint
-        Of the arrays; empty where it was not computed.
-    said_by
-        The dataset, or the run, that says so.
-    """
-
-    labels: Integers | None
-    clusters: Integers | None
-    fingerprint: str
-    said_by: str
 
 
 @dataclass
@@ -58,14 +36,6 @@ class Truth:
     data: dict[str, Known] = field(default_factory=dict)
     runs: dict[str, Known] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
-
-    def learn(self, run: StoredRun) -> None:
-        """Take what a run says of sets that no earlier one holds."""
-        used: Mapping[str, DatasetUsed] = run.record.datasets
-        for name, stored in run.sets.items():
-            if name not in self.runs and name in used:
-                known = Known(stored.labels, stored.clusters, used[name].fingerprint, str(run.key))
-                self.runs[name] = known
 
 
 def read_data(workspace: Workspace, suite: Suite, edition: str, names: Sequence[str], folder: Path) -> Truth:
@@ -100,20 +70,21 @@ def read_data(workspace: Workspace, suite: Suite, edition: str, names: Sequence[
             return str(error)
         if used.edition != suite.editions.get(name, "publisher"):
             return f"dataset {name} is here as another edition, {used.edition}"
-        return Known(images.labels, images.clusters, used.fingerprint, f"dataset {name}")
+        said_by = f"dataset {name}"
+        return Known(len(images), images.labels, images.clusters, used.fingerprint, said_by, from_run=False)
 
     for name in names:
         target = targets.get(name)
         derived = target is not None and target.derived
-        found = load(suite.source.test if derived or target is None else target.dataset)
-        if isinstance(found, str):
-            truth.absent[name] = found
+        known = load(suite.source.test if derived or target is None else target.dataset)
+        if isinstance(known, str):
+            truth.absent[name] = known
         elif target is not None and derived:
-            labels = cast("Integers", found.labels)
+            labels = cast("Integers", known.labels)
             index = base_index(target, labels, suite.source.seed)
-            truth.data[name] = Known(labels[index], None, "", found.said_by)
+            truth.data[name] = Known(len(index), labels[index], None, "", known.said_by, from_run=False)
         else:
-            truth.data[name] = found
+            truth.data[name] = known
     return truth
 
 
@@ -156,18 +127,23 @@ def known_sets(
     names
         Ids of sets of the suite.
     replaced
-        A run that is not asked, as it may be damaged and is to be replaced.
+        A run that is to be replaced, and is not asked if it is damaged.
 
     Raises
     ------
     RunError
-        If a run in `folder` is damaged.
+        If another run in `folder` is damaged.
     MissingDataError
         If no complete run holds a set, and its dataset is not at hand.
     InvalidInputError
         If the dataset at hand is another edition than the one the suite names.
     """
-    pool, _ = read_pool(workspace, suite, folder, without=replaced)
+    try:
+        pool, _ = read_pool(workspace, suite, folder)
+    except RunError:
+        if replaced is None:
+            raise
+        pool, _ = read_pool(workspace, suite, folder, without=replaced)
     found = {}
     for name in names:
         run = next((run for run in pool.runs if name in run.sets and name in run.record.datasets), None)

@@ -222,6 +222,7 @@ def normalised(what: str, array: NDArray[np.float64]) -> NDArray[np.float64]:
     if -NOISE <= low < 0:
         array = np.maximum(array, 0.0)
     sums = array.sum(axis=-1, keepdims=True)
+    # The worst row is named: one of ten thousand is hard to find otherwise.
     worst = int(np.abs(sums - 1).argmax())
     off = abs(sums.flat[worst] - 1)
     if low < -NOISE or array.max() > 1 + SUM_TOLERANCE or (off > SUM_TOLERANCE and off > rounded_off(array)):

@@ -60,14 +60,14 @@ def read_image_folder(folder: Path, label_of: Mapping[str, int], pattern: str = 
         )
     first = _pixels(files[0][1])
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
-    for place, (_, path) in enumerate(files):
+    for row, (_, path) in enumerate(files):
         pixels = _pixels(path)
         if pixels.shape != first.shape:
             raise DataError(
                 f"{path}: expected an image of {_size(first)} pixels like {files[0][1].name}, "
                 f"got {_size(pixels)}. All images of a set have one size"
             )
-        images[place] = pixels
+        images[row] = pixels
     return Images(images, np.array([label for label, _ in files], dtype=np.int64))
 
 
@@ -97,6 +97,7 @@ def decode_png(data: bytes, where: Path | str) -> Image.Image:
         with warnings.catch_warnings():
             # What Pillow says about a palette's transparency is nothing that a reader can act upon.
             warnings.simplefilter("ignore")
+            # One format alone: Pillow would start Ghostscript for a file that says it is PostScript.
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
                 _check(image, where)
                 return image.convert("RGB")
@@ -119,7 +120,7 @@ def _check(image: Image.Image, where: Path | str) -> None:
 
 
 def _image_files(folder: Path, label_of: Mapping[str, int], name: re.Pattern[str]) -> list[tuple[int, Path]]:
-    found = []
+    files = []
     for label, kind in sorted((label, kind) for kind, label in label_of.items()):
         try:
             paths = sorted((folder / kind).iterdir(), key=lambda path: path.name)
@@ -127,8 +128,8 @@ def _image_files(folder: Path, label_of: Mapping[str, int], name: re.Pattern[str
             continue
         except OSError as error:
             raise DataError(f"{folder / kind}: cannot be read ({error.strerror or error})") from error
-        found += [(label, path) for path in paths if path.name[0] != "." and name.fullmatch(path.name)]
-    return found
+        files += [(label, path) for path in paths if path.name[0] != "." and name.fullmatch(path.name)]
+    return files
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:
