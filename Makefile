@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 BASELINE := tests/performance/baselines/cpu.json
 STAMP := $(VENV)/.ready
+PARALLEL := -n logical --dist worksteal -p no:benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types check bench gate lowest newest faults fuzz lock clean
+.PHONY: help setup quickstart test test-fast lint types check bench gate lowest newest faults fuzz lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -15,8 +16,11 @@ help:  ## show this list
 quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (about four minutes, no data to download)
 	$(BIN)/shiftcast run quickstart
 
-test: $(STAMP)  ## run every test
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## run every test, in a process a core
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-fast: $(STAMP)  ## run the tests that take little (two minutes)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 lint: $(STAMP)  ## style and formatting
 	$(BIN)/ruff check .

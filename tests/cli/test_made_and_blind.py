@@ -113,7 +113,7 @@ def test_own_images_become_a_dataset(run, workspace, tmp_path):
     labels = np.load(tmp_path / "data" / "mine" / "labels.npy", allow_pickle=False)
     assert sorted(labels.tolist()) == [1, 1, 2]
     assert "mine" in run("data", "list")
-    with pytest.raises(InvalidInputError, match="exists; name another"):
+    with pytest.raises(InvalidInputError, match="is there already"):
         run("data", "add", "mine", photos)
 
 

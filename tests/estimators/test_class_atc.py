@@ -7,7 +7,7 @@ import pytest
 
 from shiftcast.estimators import ATC, ClassATC
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import CorrectnessRegression, EnsembleCorrectness
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from worlds import drawn_to_a_class, world
 
 SOURCE, TARGET = (make_predictions(300 - 60 * s, 4, seed=s, shift=s / 2, name=str(s)) for s in (0, 1))

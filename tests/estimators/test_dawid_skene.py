@@ -9,7 +9,7 @@ import pytest
 
 from shiftcast.estimators import DawidSkene
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 from worlds import drawn_to_a_class, world
 

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import AgreementShift, DifferenceOfConfidences, NoShift, Scaled
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 SOURCE = make_predictions(900, seed=1, name="source")
 TARGET = make_predictions(700, seed=2, shift=0.8, name="target")

@@ -35,7 +35,7 @@ from shiftcast.predictions import Predictions
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.ledger import Ledger, read_ledger
 from shiftcast.runs.outputs import StoredSet, decode_predictions, encode_predictions
-from shiftcast.runs.reading import problems_of
+from shiftcast.runs.reading import inspect, problems_of
 from shiftcast.runs.soundness import expected_of
 from shiftcast.submission.create import import_run, make_claim
 from shiftcast.util.arrays import looks_like_probabilities
@@ -154,13 +154,13 @@ def _runs(folder: Path, zoo: Any) -> dict[str, Reader]:
         for _, sets in found:
             _use(sets)
 
-    def inspect(data: bytes) -> None:
+    def inspected(data: bytes) -> None:
         _write(place.path, data)
         _ = [str(problem) for problem in problems_of(inspect(place, expected))]
 
     return {
         "run": Reader("bundle", seeds, read_run),
-        "submission": Reader("bundle", seeds[:2], inspect),
+        "submission": Reader("bundle", seeds[:2], inspected),
         "predictions": Reader(
             "tensors",
             tuple(parts(seed)[1] for seed in seeds),

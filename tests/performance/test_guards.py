@@ -9,9 +9,9 @@ import pytest
 
 from shiftcast.board.assemble import score_suite
 from shiftcast.estimators import official_estimators
-from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import FiledOutputs
 from shiftcast.runs.reading import read_pool
+from shiftcast.runs.soundness import Inspection
 from shiftcast.scoring.rows import score_pool
 from support.large import make_large
 
@@ -53,13 +53,13 @@ def test_scoring_grows_with_runs_and_not_with_images(tmp_path):
 
 def test_every_file_is_read_once(tmp_path, monkeypatch):
     workspace = make_large(tmp_path / "large", 2, 1, natural=2, images=100)
-    seen, plain = Counter(), RunFolder._both
+    seen, plain = Counter(), Inspection.__init__
 
-    def counted(self, *arguments):
-        seen[self.path] += 1
-        return plain(self, *arguments)
+    def counted(self, folder, *arguments, **named):
+        seen[folder.path] += 1
+        plain(self, folder, *arguments, **named)
 
-    monkeypatch.setattr(RunFolder, "_both", counted)
+    monkeypatch.setattr(Inspection, "__init__", counted)
     suite = workspace.suite("large")
     score_suite(workspace, suite, workspace.results(), estimators={"AC": official_estimators()["AC"]})
     assert set(seen.values()) == {1}

@@ -4,13 +4,15 @@ import json
 import os
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 from shiftcast.cards.recipe import recipe_hash
-from shiftcast.cli.validate import enter
+from shiftcast.cli.validate import Trust, ledger
+from shiftcast.engines.one_run import Again, what_is_needed
 from shiftcast.errors import CheckFailedError, NewerSchemaError, RunError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.reading import inspect, problems_of, read_pool
@@ -228,7 +230,7 @@ def submitted(workspace, run, outputs):
 def entered(workspace, run, capsys):
     """What entering the run in the ledger says."""
     with pytest.raises(CheckFailedError, match="the ledger was not changed"):
-        enter(workspace, run.path, "reproduced")
+        ledger(SimpleNamespace(obj=workspace.root), run.path, Trust.reproduced)
     return capsys.readouterr().out
 
 
@@ -238,7 +240,7 @@ def test_the_run_is_sound_before_it_is_broken(tiny_template, run, outputs, tmp_p
     assert scored(workspace, run) == (["ok"], None)
     assert submitted(workspace, run, outputs) == []
     assert validate(workspace, run.path, tmp_path).problems == []
-    enter(workspace, run.path, "reproduced")
+    ledger(SimpleNamespace(obj=workspace.root), run.path, Trust.reproduced)
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -265,6 +267,17 @@ def test_an_incomplete_run_is_listed_with_the_words_that_refuse_it(
     (problem,) = validate(workspace, run.path, tmp_path).problems
     assert problem.found == words
     assert str(problem) in entered(workspace, run, capsys)
+
+
+def test_a_run_of_a_newer_schema_is_not_made_again(tiny_template, run):
+    workspace, key = tiny_template.workspace, run.key
+    job = SimpleNamespace(key=key, suite=workspace.suite("tiny"), role="scored")
+    folder = run.path.parents[2]
+    run.predictions_path.write_bytes(b"")
+    assert what_is_needed(workspace, folder, Again(), job) == "run"
+    edit(run, schema_version=2)
+    with pytest.raises(NewerSchemaError, match="update shiftcast"):
+        what_is_needed(workspace, folder, Again(), job)
 
 
 def test_a_record_cannot_hide_that_its_recipe_asks_for_signals(workspace, run):

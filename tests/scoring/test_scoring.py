@@ -232,6 +232,17 @@ def test_two_halves_combine_by_their_images():
     assert both.high == pytest.approx(0.75 + math.hypot(0.075, 0.05), abs=1e-6)
     assert both.extended
     assert combine([one], [5]) is one
+    assert (both.flagged, both.abstains) == ("", "")
+    doubtful = combine([one, Estimate(0.6, 0.5, 0.8, 0.95, flagged="far off", abstains="no line")], [1, 1])
+    assert (doubtful.flagged, doubtful.abstains) == ("far off", "no line")
+
+
+def test_extrapolated_maps_are_told_in_the_table(scores):
+    """Of each mapped score some target lies beyond the others: their flags are not dropped on the way."""
+    rows = scores.table[scores.table["track"] == "T4"]
+    assert rows["flagged"].dtype == bool
+    assert 0 < rows["flagged"].mean() < 1
+    assert not scores.table.loc[scores.table["estimator"] == "NoShift", "flagged"].any()
 
 
 def test_results_of_an_unknown_suite_are_refused(workspace, make_results):

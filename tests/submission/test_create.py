@@ -67,7 +67,7 @@ def test_imported_logits_are_those_of_the_run_they_come_from(bring, results, twi
     assert record.datasets == {name: original.datasets[name] for name in sets}
     assert place_of(results).predictions_path.read_bytes() == theirs.predictions_path.read_bytes()
     assert next(iter(found.record.targets)) == TEST
-    assert all(one.from_runs for one in found.known.values())
+    assert all(one.from_run for one in found.known.values())
 
 
 def test_safetensors_and_prefixed_names_serve_as_well(workspace, bring, results, twin, tmp_path):
@@ -279,7 +279,7 @@ def test_sets_that_no_run_holds_are_read_from_the_datasets(workspace, tiny_data,
     np.savez(file, **{name: random.normal(size=(len(one), 10)) for name, one in tiny_data.sets.items()})
     claim = make_claim(workspace, "theirs", 0, None, None, "")
     found = import_run(workspace, suite, file, claim, workspace.results())
-    assert not any(one.from_runs for one in found.known.values())
+    assert not any(one.from_run for one in found.known.values())
     assert found.record.datasets == {name: tiny_data.used[name] for name in tiny_data.sets}
     _, sets = place_of(workspace.results()).read_reported()
     assert all(np.array_equal(sets[name].labels, one.labels) for name, one in tiny_data.sets.items())

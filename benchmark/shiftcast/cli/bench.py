@@ -18,6 +18,7 @@ from shiftcast.cli.options import (
     Threads,
     example,
     require_writable,
+    text_table,
     workspace_of,
 )
 from shiftcast.errors import StoppedError, needs_extra
@@ -32,6 +33,9 @@ SLOWER = 0.9
 """A precision below this share of the other's speed is worth a hint."""
 
 app = typer.Typer(name="bench", no_args_is_help=True)
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Start this many DataLoader processes [default: cores, at most 8].")
+]
 
 
 @app.callback(rich_help_panel=BENCHMARK)
@@ -53,10 +57,7 @@ def train(
     ] = None,
     device: OnDevice = Device.auto,
     threads: Threads = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Start this many DataLoader processes [default: cores, at most 8]."),
-    ] = None,
+    workers: Workers = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Take this long for a reading.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="Take this many readings of each arm.")] = 3,
     images: Annotated[int, typer.Option(min=2, help="Train on this many random images.")] = 50_000,
@@ -71,11 +72,9 @@ def train(
     on one batch that is on the device already).
     """
     workspace = workspace_of(context)
-    pairs = [
-        (workspace.network(name), workspace.training(name, recipe)) for name in dict.fromkeys(architectures)
-    ]
-    if batch_size is not None:
-        pairs = [(card, chosen.model_copy(update={"batch_size": batch_size})) for card, chosen in pairs]
+    names = dict.fromkeys(architectures)
+    update = {} if batch_size is None else {"batch_size": batch_size}
+    pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in names]
     with needs_extra("train"):
         from shiftcast.training import speed
         from shiftcast.training.job import choose_device, set_threads
@@ -90,7 +89,11 @@ def train(
         require_writable(json_file.parent)
     try:
         for card, chosen in pairs:
-            readings.append(speed.measure_training(card, chosen, plan, where, _announcing(card.name, rounds)))
+            readings.append(
+                speed.measure_training(
+                    card, chosen.model_copy(update=update), plan, where, _announcing(card.name, rounds)
+                )
+            )
             typer.echo(f"\n{in_words(readings[-1], plan)}")
             if json_file is not None:
                 write_atomic(json_file, json.dumps(as_json(machine, plan, readings), indent=1) + "\n")
@@ -119,8 +122,6 @@ def _machine_line(machine: Machine) -> str:
 
 def in_words(measurement: Measurement, plan: Plan) -> str:
     """Return an architecture's table, with what was measured above and what follows below it."""
-    from tabulate import tabulate
-
     rows = [
         {
             "arm": arm,
@@ -134,7 +135,7 @@ def in_words(measurement: Measurement, plan: Plan) -> str:
         f"{measurement.architecture}: {measurement.parameters:,} parameters, {measurement.precision}, "
         f"recipe {measurement.recipe}, batches of {measurement.batch_size}, "
         f"{plan.workers} DataLoader processes",
-        str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)),
+        text_table(rows),
         f"Medians of {plan.rounds} rounds of {plan.seconds:g} s an arm.",
     ]
     if measurement.parts > 1:

@@ -12,7 +12,7 @@ import typer
 
 from shiftcast.cli.add import app as add
 from shiftcast.cli.make import app as make
-from shiftcast.cli.options import BENCHMARK, AsJson, example, workspace_of
+from shiftcast.cli.options import BENCHMARK, AsJson, example, text_table, workspace_of
 from shiftcast.errors import (
     CheckFailedError,
     DataError,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shiftcast.cards.dataset import DatasetCard
     from shiftcast.cli.bars import TransferBar
     from shiftcast.data.download.inventory import State
+    from shiftcast.data.download.obtain import Job
     from shiftcast.data.download.records import Store
     from shiftcast.workspace import Workspace
 
@@ -69,12 +70,9 @@ def get(
     """
     from shiftcast.cli.bars import TransferBar
     from shiftcast.data.download.local_files import require_folder
-    from shiftcast.data.download.obtain import Job, Options, obtain
-    from shiftcast.data.download.optional_files import obtain_extras
-    from shiftcast.data.download.records import Store
-    from shiftcast.workspace import data_folder
+    from shiftcast.data.download.obtain import Job, Options
 
-    workspace, store = workspace_of(context), Store(data_folder())
+    workspace, store = workspace_of(context), _store()
     cards = _cards(workspace, names)
     if strange := sorted(set(trust or ()) - {card.name for card in cards}):
         raise InvalidInputError(f"--trust {strange[0]}: it is not among the datasets to get")
@@ -86,21 +84,37 @@ def get(
         if "all" in names:
             cards = [card for card in cards if _offered(card, bar)]
         for card in cards:
-            try:
-                job = Job(workspace, card, store, options, bar)
-                state = obtain(job)
-                obtain_extras(job)
-                bar.line(f"{card.name}: {state}")
-            except KeyboardInterrupt as error:
-                raise StoppedError(
-                    f"stopped at {card.name}; what came is kept in {store.folder / '.partial'}, and the same "
-                    "command goes on from there"
-                ) from error
-            except (ShiftcastError, OSError) as error:
-                failed[card.name] = in_words(error) if isinstance(error, OSError) else str(error)
+            if problem := _get(Job(workspace, card, store, options, bar), bar):
+                failed[card.name] = problem
                 if len(cards) > 1:  # a single failure is the command's error
-                    bar.line(f"{card.name}: failed: {failed[card.name]}")
+                    bar.line(f"{card.name}: failed: {problem}")
     _raise_failures(failed, len(cards))
+
+
+def _get(job: Job, bar: TransferBar) -> str:
+    """Get one dataset; return why it could not be got, or nothing."""
+    from shiftcast.data.download.obtain import obtain
+    from shiftcast.data.download.optional_files import obtain_extras
+
+    try:
+        state = obtain(job)
+        obtain_extras(job)
+    except KeyboardInterrupt as error:
+        raise StoppedError(
+            f"stopped at {job.card.name}; what came is kept in {job.store.folder / '.partial'}, and the same "
+            "command goes on from there"
+        ) from error
+    except (ShiftcastError, OSError) as error:
+        return in_words(error) if isinstance(error, OSError) else str(error)
+    bar.line(f"{job.card.name}: {state}")
+    return ""
+
+
+def _store() -> Store:
+    from shiftcast.data.download.records import Store
+    from shiftcast.workspace import data_folder
+
+    return Store(data_folder())
 
 
 def _cards(workspace: Workspace, names: Sequence[str]) -> list[DatasetCard]:
@@ -126,19 +140,15 @@ def _raise_failures(failed: dict[str, str], asked: int) -> None:
 @app.command(name="list", epilog=example("data list", "data list --json"))
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """Show which datasets are present, verified, and where they are."""
-    from tabulate import tabulate
-
     from shiftcast.data.download.inventory import inspect
-    from shiftcast.data.download.records import Store
-    from shiftcast.workspace import data_folder
 
-    workspace, store = workspace_of(context), Store(data_folder())
+    workspace, store = workspace_of(context), _store()
     states = [inspect(card, store) for card in workspace.datasets.values()]
     if as_json:
         typer.echo(json.dumps([{**asdict(state), "where": str(state.where)} for state in states], indent=2))
         return
     rows = [_row(state, store) for state in states]
-    typer.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
+    typer.echo(text_table(rows))
     typer.echo(f"\ndata folder: {store.folder}")
 
 
@@ -166,10 +176,8 @@ def check(
 ) -> None:
     """Read and hash datasets again; exit 1 if one is damaged or changed."""
     from shiftcast.data.download import inventory
-    from shiftcast.data.download.records import Store
-    from shiftcast.workspace import data_folder
 
-    workspace, store = workspace_of(context), Store(data_folder())
+    workspace, store = workspace_of(context), _store()
     wrong: list[DatasetCard] = []
     for card in _cards(workspace, names or ["all"]):
         if not names and not inventory.present(card, store) and store.record(card.name) is None:

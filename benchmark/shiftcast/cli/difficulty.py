@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import YOUR_MODEL, Results, example, workspace_of
+from shiftcast.cli.options import YOUR_MODEL, Results, example, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, printable
@@ -182,8 +182,6 @@ def _warnings(members: Floats, scores: pd.Series[float]) -> list[str]:
 
 def _summary(table: pd.DataFrame, kind: str, confusion: Confusion) -> str:
     """Return mean, median and high share of each set as text."""
-    from tabulate import tabulate
-
     rows = [
         {
             "set": f"{name!s} (in distribution)" if name == confusion.source else str(name),
@@ -194,4 +192,4 @@ def _summary(table: pd.DataFrame, kind: str, confusion: Confusion) -> str:
         }
         for name, own in table.groupby("set", sort=False)
     ]
-    return str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
+    return text_table(rows)

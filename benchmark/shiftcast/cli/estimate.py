@@ -208,7 +208,14 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from shiftcast.cli.terminal import print_whole
-    from shiftcast.estimate.wording import actual_note, board_error, interval_notes, order_note
+    from shiftcast.estimate.wording import (
+        actual_note,
+        board_error,
+        flag_notes,
+        interval_notes,
+        marked,
+        order_note,
+    )
 
     source, target = answer["source"], answer["target"]
     title = escape(f"Estimated accuracy on {target['name']} ({count(target['images'], 'image')})")
@@ -231,12 +238,12 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         ends = [_ends(row)] + ([_ends(row["conformal"]) if row.get("conformal") else "–"] if wide else [])
         change = 100 * (row["accuracy"] - source["accuracy"])
         last = [board_error(row)] if order else []
-        table.add_row(row["estimator"], f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
+        table.add_row(marked(row), f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
     console = Console()
     _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
     _print_lines(console, [order] if order else [])
     print_whole(console, table)
-    _print_lines(console, [f"skipped {reason}" for reason in answer["skipped_plugins"]])
+    _print_lines(console, [*flag_notes(rows), *(f"skipped {reason}" for reason in answer["skipped_plugins"])])
     for reason, names in skipped.items():
         _print_lines(console, [f"skipped {', '.join(names)}: {reason}"])
     for key, title, head in (("by_class", "By predicted class", "class"), ("by_slice", "By slice", "slice")):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cli.options import BENCHMARK, example, workspace_of
+from shiftcast.cli.options import BENCHMARK, example, text_table, workspace_of
 
 if TYPE_CHECKING:
     from shiftcast.cards.architecture import ModelCard
@@ -35,8 +35,6 @@ class Kind(StrEnum):
 @app.command(name="list", rich_help_panel=BENCHMARK, epilog=example("list suites", "list recipes"))
 def list_(context: typer.Context, kind: Annotated[Kind, typer.Argument(help="Kind of item.")]) -> None:
     """List suites, models, datasets, estimators and more."""
-    from tabulate import tabulate
-
     without_cards: dict[str, Callable[[], Rows]] = {"estimators": estimators, "difficulty": difficulty}
     of_workspace: dict[str, Callable[[Workspace], Rows]] = {
         "architectures": architectures,
@@ -47,7 +45,7 @@ def list_(context: typer.Context, kind: Annotated[Kind, typer.Argument(help="Kin
     }
     plain = without_cards.get(kind)
     rows = of_workspace[kind](workspace_of(context)) if plain is None else plain()
-    typer.echo(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
+    typer.echo(text_table(rows))
 
 
 def architectures(workspace: Workspace) -> Rows:

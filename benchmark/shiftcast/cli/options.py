@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,6 +53,14 @@ def workspace_of(context: typer.Context) -> Workspace:
     from shiftcast.workspace import find_workspace
 
     return find_workspace(context.obj)
+
+
+def text_table(rows: Sequence[Any], headers: Sequence[str] | str = "keys", align: Sequence[str] = ()) -> str:
+    """Return rows as a plain table; values are shown as they are."""
+    from tabulate import tabulate
+
+    table = tabulate(rows, headers, "simple", colalign=align or None, disable_numparse=True)
+    return str(table)
 
 
 def require_writable(folder: Path) -> None:

@@ -19,6 +19,7 @@ from shiftcast.cli.options import (
     Threads,
     example,
     require_writable,
+    text_table,
     workspace_of,
 )
 from shiftcast.errors import InvalidInputError, StoppedError, TrainingError, needs_extra
@@ -258,8 +259,6 @@ def summary(logits: Outputs, classes: Sequence[str], labels: Integers | None) ->
     labels
         True classes (n,), or None.
     """
-    from tabulate import tabulate
-
     from shiftcast.statistics import wilson
 
     predicted = logits.argmax(axis=1)
@@ -284,7 +283,7 @@ def summary(logits: Outputs, classes: Sequence[str], labels: Integers | None) ->
         }
     )
     align = ("left", "right", "right", "right")
-    lines = [str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, colalign=align))]
+    lines = [text_table(rows, align=align)]
     if labels is not None:
         right, n = int((predicted == labels).sum()), len(labels)
         low, high = wilson(right, n)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import SUBMIT, Results, example, workspace_of
+from shiftcast.cli.options import SUBMIT, Results, example, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.text import count, percent, printable
 
@@ -145,7 +145,7 @@ def _as_cards_spell_it(workspace: Workspace, suite: Suite, family: str | None) -
 
 def _say_where_labels_are_from(found: Imported, folder: Path) -> None:
     sets = found.record.targets
-    asked = [name for name in sets if not found.known[name].from_runs]
+    asked = [name for name in sets if not found.known[name].from_run]
     if len(asked) < len(sets):
         typer.echo(f"images and labels: as the complete runs in {folder} have them", nl=False)
         typer.echo(f" ({count(len(sets) - len(asked), 'set')})")
@@ -156,15 +156,11 @@ def _say_where_labels_are_from(found: Imported, folder: Path) -> None:
 
 
 def _accuracies(found: Imported) -> str:
-    from tabulate import tabulate
-
     rows = [
         [name, f"{one.n:,}", "withheld" if one.accuracy is None else percent(one.accuracy)]
         for name, one in found.record.targets.items()
     ]
-    headings = ("set", "images", "accuracy %")
-    alignment = ("left", "right", "right")
-    return str(tabulate(rows, headings, "simple", colalign=alignment, disable_numparse=True))
+    return text_table(rows, ("set", "images", "accuracy %"), ("left", "right", "right"))
 
 
 def _warn(workspace: Workspace, suite: Suite, found: Imported) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import MAINTAIN, SUBMIT, example, workspace_of
+from shiftcast.cli.options import MAINTAIN, SUBMIT, example, text_table, workspace_of
 from shiftcast.errors import CheckFailedError, InvalidInputError
 from shiftcast.util.text import BLANK, count, printable
 
@@ -147,25 +147,19 @@ def _shortened(names: list[str]) -> str:
 
 def _row(change: Change, compared: bool) -> str:
     """Return a row of the board as a table: a line for each column, old beside new where compared."""
-    from tabulate import tabulate
-
     headings = dict.fromkeys([*change.new, *change.old])
     rows = [[name, change.old.get(name, BLANK), change.new.get(name, BLANK)] for name in headings]
     if not rows:
         return f"{change.name}: no row on the board"
     if not compared:
         now = [[name, change.new.get(name, BLANK)] for name in headings]
-        return f"{change.name}\n" + str(
-            tabulate(now, ("column", "on the board"), "simple", disable_numparse=True)
-        )
-    return f"{change.name}\n" + str(tabulate(rows, ("column", "old", "new"), "simple", disable_numparse=True))
+        return f"{change.name}\n{text_table(now, ('column', 'on the board'))}"
+    return f"{change.name}\n{text_table(rows, ('column', 'old', 'new'))}"
 
 
 def _print_moved(moved: list[Change]) -> None:
     if not moved:
         return
-    from tabulate import tabulate
-
     rows = [
         [change.name, heading, value, change.new.get(heading, BLANK)]
         for change in moved
@@ -173,7 +167,7 @@ def _print_moved(moved: list[Change]) -> None:
         if change.new.get(heading) != value
     ]
     _echo("\nrows of others that change with it")
-    _echo(tabulate(rows[:MOST_LISTED], ("row", "column", "old", "new"), "simple", disable_numparse=True))
+    _echo(text_table(rows[:MOST_LISTED], ("row", "column", "old", "new")))
 
 
 def _print_problems(problems: list[Problem]) -> None:

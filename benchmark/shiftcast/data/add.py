@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import tomllib
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from shiftcast.cards.base import read_card
 from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.download.records import Store
 from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.readers.image_folders import EIGHT_BITS
+from shiftcast.data.readers.image_folders import EIGHT_BITS, opened_image
 from shiftcast.data.readers.layouts import checked_images, checked_labels, read_bytes
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 from shiftcast.intake.archives import read_arrays
@@ -168,30 +167,10 @@ def _image_files(folder: Path) -> list[Path]:
 
 def _pixels(path: Path) -> Bytes:
     """Return an image as it is looked at: turned as its camera says, transparency on white."""
-    data = read_bytes(path)
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of odd metadata, on which nothing here depends.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check(image, path)
-                upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace it or take it out") from error
+    with opened_image(read_bytes(path), path, FORMATS, MODES, MAX_SIDE) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
-
-
-def _check(image: Image.Image, path: Path) -> None:
-    if max(image.size) > MAX_SIDE:
-        raise DataError(f"{path}: {image.width} x {image.height} pixels; at most {MAX_SIDE} a side")
-    if image.mode not in MODES:
-        raise DataError(
-            f"{path}: expected values of 8 bits, got an image of mode {image.mode}; "
-            "save it with 8 bits a channel, or take it out"
-        )
 
 
 def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnImages:

@@ -99,7 +99,9 @@ def estimate_accuracy(
         `level`, `extended`, `learned_on`; None where too few shifts are known) and `board`: of the
         benchmark's natural shifts, `mae` (the mean absolute error of the accuracies predicted there, a
         share), `coverage` (how often such intervals held), `shifts`, `architectures` and `learned_on`; or
-        `estimator`, `track` and `skipped` with the reason, and `broken` true where somebody's code failed.
+        `estimator`, `track` and `skipped` with the reason, and `broken` true where somebody's code failed. A
+        doubtful estimate has `flagged`, the reason; one from which its estimator abstains is skipped, and
+        `abstained` keeps its `accuracy`, `low`, `high` and `level`.
 
     Raises
     ------
@@ -141,6 +143,9 @@ def _row(
         if name in official_estimators():
             raise  # ours: a mistake that must be seen
         return {**head, "skipped": f"its code failed: {with_line(error)}", "broken": True}
+    if found.abstains:
+        told = {"accuracy": found.accuracy, "low": found.low, "high": found.high, "level": found.level}
+        return {**head, "skipped": f"abstains: {found.abstains}", "abstained": told}
     return {
         **head,
         "accuracy": found.accuracy,
@@ -149,6 +154,7 @@ def _row(
         "level": found.level,
         "interval": found.diagnostics.get("interval", "sampling"),
         "diagnostics": dict(found.diagnostics),
+        **({"flagged": found.flagged} if found.flagged else {}),
         **({} if errors is None else _from_board(errors, found.accuracy, len(target))),
     }
 

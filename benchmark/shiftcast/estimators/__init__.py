@@ -14,7 +14,6 @@ from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfi
 from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorrectness
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.dawid_skene import DawidSkene
-from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
 from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
@@ -57,7 +56,6 @@ __all__ = [
     "DensityRatioAC",
     "DifferenceOfConfidences",
     "Dispersion",
-    "DropDecomposition",
     "EnsembleCorrectness",
     "Entropy",
     "Estimator",
@@ -78,7 +76,6 @@ __all__ = [
     "SoftmaxCorr",
     "Track",
     "Transport",
-    "decompose_drop",
     "dispersion",
     "frechet_distance",
     "get_estimator",

@@ -96,8 +96,8 @@ class _Weighted(Estimator):
             estimate,
             learned + float((chances * (1 - chances)).mean()) / len(target),
             self.level,
+            abstains=_too_few(min(effective, len(target))),
             effective_images=effective,
-            abstains=min(effective, len(target)) < FEWEST_IMAGES,
         )
 
     def _weights(self, there: Floats) -> Floats:
@@ -106,6 +106,12 @@ class _Weighted(Estimator):
     def _chances(self, weights: Floats, target: Predictions) -> tuple[Floats, Floats]:
         """Return each source image's (n,) and target image's (m,) chance of being right."""
         raise NotImplementedError
+
+
+def _too_few(effective: float) -> str:
+    if effective >= FEWEST_IMAGES:
+        return ""
+    return f"it rests on {effective:.1f} effective images, fewer than {FEWEST_IMAGES}"
 
 
 class DensityRatioAC(_Weighted):
@@ -117,7 +123,7 @@ class DensityRatioAC(_Weighted):
     has fewer than 50, it abstains.
 
     Its variance is the weighted mean squared residual over the effective number of source images plus the
-    Poisson-binomial variance of the target's. Diagnostics: `effective_images`, `abstains`.
+    Poisson-binomial variance of the target's. Diagnostic: `effective_images`.
 
     Parameters
     ----------

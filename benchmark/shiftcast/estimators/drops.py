@@ -39,6 +39,7 @@ HALF_WIDTH, HALF_WIDTH_ALONE = 1.5, 1.8
 and without (T1)."""
 FLAGGED_ABOVE = 0.15
 """How much of the balanced drop is disbelieved, on the probit scale, before the estimate is flagged."""
+CLASSES_MOVED = "class shares change while agreement stays: label shift, or a class that swallows others"
 UNMOVED = 1e-12
 """Drops smaller than this are rounding."""
 LEVEL = 0.9
@@ -79,7 +80,7 @@ class DropEstimator(Estimator):
         self._prepare(source)
 
     def _predict(self, target: Predictions) -> Estimate:
-        drop, told = self._drop(target)
+        drop, flagged = self._drop(target)
         half = self.half_width * (0.1 + 0.1 * min(abs(drop), 1.0))
         centre = self.probit_ + drop
         accuracy = self.source_accuracy_ if abs(drop) < UNMOVED else float(ndtr(centre))
@@ -88,7 +89,8 @@ class DropEstimator(Estimator):
             float(ndtr(centre - half)),
             float(ndtr(centre + half)),
             self.level,
-            diagnostics={"interval": INTERVAL, "drop": drop, **told},
+            diagnostics={"interval": INTERVAL, "drop": drop},
+            flagged=flagged,
         )
 
     def _scaled(self, factor: float, share: float, n: int) -> float:
@@ -99,8 +101,8 @@ class DropEstimator(Estimator):
         """Learn from the validated source, whose accuracy is known already."""
         raise NotImplementedError
 
-    def _drop(self, target: Predictions) -> tuple[float, dict[str, bool]]:
-        """Return the believed drop and further diagnostics."""
+    def _drop(self, target: Predictions) -> tuple[float, str]:
+        """Return the believed drop, and why it is doubtful, or nothing."""
         raise NotImplementedError
 
 
@@ -126,10 +128,10 @@ class BalancedAgreement(DropEstimator):
         self.sharpness_ = ensemble_sharpness(source)
         self.balanced_, self.votes_ = self._agreements(source)
 
-    def _drop(self, target: Predictions) -> tuple[float, dict[str, bool]]:
+    def _drop(self, target: Predictions) -> tuple[float, str]:
         balanced, plain = self._ensemble_drops(target)
         drop = believed(balanced, plain)
-        return drop, {"flagged": drop - balanced > FLAGGED_ABOVE}
+        return drop, CLASSES_MOVED if drop - balanced > FLAGGED_ABOVE else ""
 
     def _ensemble_drops(self, target: Predictions) -> tuple[float, float]:
         """Return d_S and d_A."""
@@ -159,12 +161,12 @@ class LargestDrop(BalancedAgreement):
         super()._prepare(source)
         self.threshold_ = _threshold(negative_entropy_score(source), source)
 
-    def _drop(self, target: Predictions) -> tuple[float, dict[str, bool]]:
+    def _drop(self, target: Predictions) -> tuple[float, str]:
         balanced, plain = self._ensemble_drops(target)
         confidence = self._scaled(
             ATC_FACTOR, _passing(negative_entropy_score(target), self.threshold_), len(target)
         )
-        return believed(min(balanced, confidence), min(plain, confidence)), {}
+        return believed(min(balanced, confidence), min(plain, confidence)), ""
 
 
 class LargestDropAlone(DropEstimator):
@@ -182,11 +184,11 @@ class LargestDropAlone(DropEstimator):
         self.sent_threshold_ = _threshold(_sent(source, self.shares_), source)
         self.threshold_ = _threshold(negative_entropy_score(source), source)
 
-    def _drop(self, target: Predictions) -> tuple[float, dict[str, bool]]:
+    def _drop(self, target: Predictions) -> tuple[float, str]:
         n = len(target)
         confidence = self._scaled(ATC_FACTOR, _passing(negative_entropy_score(target), self.threshold_), n)
         transport = self._scaled(COTT_FACTOR, _passing(_sent(target, self.shares_), self.sent_threshold_), n)
-        return believed(min(transport, confidence), confidence), {}
+        return believed(min(transport, confidence), confidence), ""
 
 
 def _threshold(scores: Floats, source: Predictions) -> tuple[float, float]:

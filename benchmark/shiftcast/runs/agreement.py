@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import StoredSet, true_ranks
 from shiftcast.runs.problems import Problem
@@ -26,8 +27,8 @@ class Known:
         True classes (n,); None where they are withheld.
     clusters
         Which object each image shows (n,), or None.
-    fingerprint
-        Of the arrays; empty where it was not computed.
+    used
+        The arrays that stand behind the set's name; None where they were not made.
     said_by
         The dataset, or the run, that says so.
     from_run
@@ -37,7 +38,7 @@ class Known:
     n: int
     labels: Integers | None
     clusters: Integers | None
-    fingerprint: str
+    used: DatasetUsed | None
     said_by: str
     from_run: bool = True
 
@@ -47,7 +48,7 @@ def learn(known: dict[str, Known], run: StoredRun) -> None:
     for name, stored in run.sets.items():
         if name not in known:
             used = run.record.datasets[name]
-            known[name] = Known(stored.n, stored.labels, stored.clusters, used.fingerprint, str(run.key))
+            known[name] = Known(stored.n, stored.labels, stored.clusters, used, str(run.key))
 
 
 def contradictions(folder: RunFolder, run: StoredRun, known: Mapping[str, Known]) -> Iterator[Problem]:
@@ -72,8 +73,8 @@ def _differences(
     if stored.n != known.n:
         yield "images", f"{known.n:,}", f"{stored.n:,}"
         return
-    if known.fingerprint and fingerprint != known.fingerprint:
-        yield "fingerprint", f"{known.fingerprint[:12]}…", f"{fingerprint[:12] or 'none'}…"
+    if known.used is not None and fingerprint != known.used.fingerprint:
+        yield "fingerprint", f"{known.used.fingerprint[:12]}…", f"{fingerprint[:12]}…"
     if known.labels is None:
         if known.from_run and stored.true_rank is not None:
             yield "accuracy", "none: the labels are withheld", f"{stored.accuracy:.6f}"
@@ -86,5 +87,5 @@ def _differences(
         yield "accuracy", "ranks of the true classes", "none"
     one, other = stored.clusters, known.clusters
     same = np.array_equal(one, other) if one is not None and other is not None else one is other
-    if not same and (known.fingerprint or (one is not None and other is not None)):
+    if not same and (known.used is not None or (one is not None and other is not None)):
         yield "cluster", "the objects that the images show", "others"

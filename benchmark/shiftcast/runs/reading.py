@@ -92,7 +92,8 @@ def read_pool(
     RunError
         If a run is damaged, of another schema, or contradicts the others.
     """
-    pool, reader = Pool(workspace, suite), _Reader(workspace, suite, folder)
+    pool = Pool(workspace, suite)
+    reader = _Reader(pool, folder)
     reference = suite.reference_runs()
     there = stored_keys(folder, reported=suite.contributed)
     scored = suite.scored_runs() or [key for key in there if key not in set(reference)]
@@ -126,9 +127,7 @@ def read_reported(pool: Pool, folder: Path) -> list[ReportedRun]:
     """
     if pool.suite.contributed:
         return []  # they are the pool
-    reader, reported = _Reader(pool.workspace, pool.suite, folder), []
-    for run in pool.runs:
-        learn(reader.known, run)
+    reader, reported = _Reader(pool, folder), []
     duplicates = Duplicates(pool.suite.source.test)
     for run in pool.runs:
         duplicates.add(run)
@@ -170,10 +169,9 @@ def misplaced(path: Path) -> Problem:
 class _Reader:
     """Reads runs of one suite in turn, each held against those before."""
 
-    def __init__(self, workspace: Workspace, suite: Suite, folder: Path) -> None:
-        self.suite, self.folder = suite, folder
-        self.expected = expected_of(workspace, suite, split_label(folder.name)[1])
-        self.known: dict[str, Known] = {}
+    def __init__(self, pool: Pool, folder: Path) -> None:
+        self.suite, self.folder, self.known = pool.suite, folder, pool.known
+        self.expected = expected_of(pool.workspace, pool.suite, split_label(folder.name)[1])
 
     def sound(self, key: RunKey) -> tuple[Inspection, StoredRun | None]:
         """Return a run, None if it is incomplete, and what reading it came to; `RunError` if it is broken."""

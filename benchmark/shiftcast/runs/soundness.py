@@ -139,11 +139,17 @@ class Inspection:
         self.stale = ""
         strange = set() if expected is None else self._strange_entries()
         self.record = None if RECORD in strange else self._record()
-        self.sets = None if PREDICTIONS in strange else self._predictions(filed)
+        path, data = folder.predictions_path, None
+        state = FileState.of(path.lstat()) if os.path.lexists(path) else None
+        if PREDICTIONS not in strange:
+            data = self._bytes(path, LARGEST_PREDICTIONS if self._roomy else PREDICTIONS_LIMIT)
+        self.sets = None if data is None else self._predictions(data)
         if self.record is not None and self.sets is not None:
             self._agree(self.record, self.sets)
         if SIGNALS not in strange and isinstance(self.record, RunRecord):
             self._signals(self.record)
+        if filed and self.sets is not None and data is not None and state is not None:
+            self.sets = left_in_file(path, state, data, self.sets)
 
     @property
     def incomplete(self) -> str:
@@ -207,14 +213,14 @@ class Inspection:
                 found = f"{len(strange)} others: {strange[:3]}"
                 self._add(f"{path}, {field}", f"sets of suite {suite.name!r}", found)
 
-    def _predictions(self, filed: bool) -> dict[str, StoredSet] | None:
-        path, expected = self.folder.predictions_path, self.expected
-        state = FileState.of(path.lstat()) if os.path.lexists(path) else None
-        small = expected is not None and not expected.suite.scratch
-        data = self._bytes(path, PREDICTIONS_LIMIT if small else LARGEST_PREDICTIONS)
-        if data is None or state is None:
-            return None
-        held = None if self.stale else expected
+    @property
+    def _roomy(self) -> bool:
+        """Whether files may be larger than those in `results/`: those of scratch suites may."""
+        return self.expected is None or self.expected.suite.scratch
+
+    def _predictions(self, data: bytes) -> dict[str, StoredSet] | None:
+        path = self.folder.predictions_path
+        held = None if self.stale else self.expected
         known = (None, None) if held is None else (held.sizes, held.classes)
         sets, misfits, truncated = decode(data, *known)
         if self.record is not None and not truncated and sha256(data) != self.record.predictions_sha256:
@@ -228,7 +234,7 @@ class Inspection:
         if held is not None:
             self._needs(held, sets)
             sets = {name: sets[name] for name in held.sizes if name in sets}
-        return left_in_file(path, state, data, sets) if filed else sets
+        return sets
 
     def _needs(self, expected: Expected, sets: Mapping[str, StoredSet]) -> None:
         """Ask for outputs on the labelled test set, and for none that nobody can know to be right."""
@@ -286,8 +292,7 @@ class Inspection:
             elif expected is not None and os.path.lexists(path):
                 self._add(str(path), f"no file: {RECORD} states none", "one", "take it out")
             return
-        small = expected is not None and not expected.suite.scratch
-        data = self._bytes(path, SIGNALS_LIMIT if small else LARGEST_SIGNALS)
+        data = self._bytes(path, LARGEST_SIGNALS if self._roomy else SIGNALS_LIMIT)
         if data is None or self.sets is None:
             return
         predicted = {name: one.logits.argmax(axis=1) for name, one in self.sets.items()}

@@ -206,7 +206,8 @@ def combine(estimates: Sequence[Estimate], counts: Sequence[int]) -> Estimate:
         high=centre + float(above),
         level=estimates[0].level,
         extended=any(e.extended for e in estimates),
-        diagnostics={"abstains": any(e.diagnostics.get("abstains", False) for e in estimates)},
+        flagged=next((e.flagged for e in estimates if e.flagged), ""),
+        abstains=next((e.abstains for e in estimates if e.abstains), ""),
     )
 
 
@@ -310,7 +311,8 @@ def _estimate_columns(estimate: Estimate) -> dict[str, Any]:
         "low": estimate.low,
         "high": estimate.high,
         "nominal": estimate.level,
-        "abstains": bool(estimate.diagnostics.get("abstains", False)),
+        "flagged": bool(estimate.flagged),
+        "abstains": bool(estimate.abstains),
     }
 
 

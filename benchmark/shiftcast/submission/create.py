@@ -24,6 +24,7 @@ from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.errors import InvalidInputError, UnknownNameError
 from shiftcast.intake.outputs import ONE_SET, OUTPUTS, Outputs, open_outputs
+from shiftcast.runs.agreement import Known
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.layout import results_folder
 from shiftcast.runs.outputs import (
@@ -39,7 +40,7 @@ from shiftcast.runs.problems import refusal
 from shiftcast.runs.reading import inspect
 from shiftcast.runs.record import LONGEST_LINE, Claim, ReportedRecord, TargetResult
 from shiftcast.runs.soundness import Inspection, expected_of
-from shiftcast.submission.known_sets import KnownSet, known_sets
+from shiftcast.submission.known_sets import known_sets
 from shiftcast.util.arrays import (
     LOGITS_REMEDY,
     are_percentages,
@@ -82,7 +83,7 @@ class Imported:
 
     place: RunFolder
     record: ReportedRecord
-    known: Mapping[str, KnownSet]
+    known: Mapping[str, Known]
     changed: bool
 
 
@@ -170,7 +171,7 @@ def import_run(
             f"{PREDICTIONS_LIMIT:,} that one run may take in results/; leave sets away that the suite "
             "does not require"
         )
-    record = _record(suite, claim, stored, {name: known[name].used for name in stored}, predictions)
+    record = _record(suite, claim, stored, known, predictions)
     changed = existing is None or bool(existing.problems) or _differs(existing, record, force)
     if changed:
         place.write(record, predictions)
@@ -179,7 +180,7 @@ def import_run(
 
 def _read_sets(
     workspace: Workspace, suite: Suite, files: Sequence[File], folder: Path, replaced: RunKey | None
-) -> tuple[dict[str, KnownSet], dict[str, StoredSet]]:
+) -> tuple[dict[str, Known], dict[str, StoredSet]]:
     """Return what is known of each set in the files, and the outputs on it as they are stored."""
     names = workspace.dataset(suite.source.test).classes
     with ExitStack() as stack:
@@ -198,7 +199,7 @@ def _record(
     suite: Suite,
     claim: Claim,
     stored: Mapping[str, StoredSet],
-    datasets: dict[str, DatasetUsed],
+    known: Mapping[str, Known],
     predictions: bytes,
 ) -> ReportedRecord:
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
@@ -207,7 +208,7 @@ def _record(
         suite=suite.name,
         suite_version=suite.version,
         source=suite.source.test,
-        datasets=datasets,
+        datasets={name: cast("DatasetUsed", known[name].used) for name in stored},
         targets={name: TargetResult(n=one.n, accuracy=one.accuracy) for name, one in stored.items()},
         packages=versions | {"python": platform.python_version()},
         predictions_sha256=sha256(predictions),
@@ -289,7 +290,7 @@ def _probs_hint(keys: Sequence[str]) -> str:
     return f"; of probabilities save the logarithm, as 'logits': {FROM_PROBABILITIES}" if only else ""
 
 
-def _stored(outputs: Outputs, known: KnownSet, classes: int) -> StoredSet:
+def _stored(outputs: Outputs, known: Known, classes: int) -> StoredSet:
     """Return the outputs on one set as they are stored, held against what is known of it."""
     what, array = outputs.what, outputs.array
     if outputs.labels is not None and known.labels is not None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import cast
 
 from shiftcast.cards.suite import RunKey, Suite
-from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.data.loading import edition_tag, load_natural, load_sets
 from shiftcast.data.sampling import base_index
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError, RunError
@@ -71,7 +70,7 @@ def read_data(workspace: Workspace, suite: Suite, edition: str, names: Sequence[
         if used.edition != suite.editions.get(name, "publisher"):
             return f"dataset {name} is here as another edition, {used.edition}"
         said_by = f"dataset {name}"
-        return Known(len(images), images.labels, images.clusters, used.fingerprint, said_by, from_run=False)
+        return Known(len(images), images.labels, images.clusters, used, said_by, from_run=False)
 
     for name in names:
         target = targets.get(name)
@@ -82,40 +81,15 @@ def read_data(workspace: Workspace, suite: Suite, edition: str, names: Sequence[
         elif target is not None and derived:
             labels = cast("Integers", known.labels)
             index = base_index(target, labels, suite.source.seed)
-            truth.data[name] = Known(len(index), labels[index], None, "", known.said_by, from_run=False)
+            truth.data[name] = Known(len(index), labels[index], None, None, known.said_by, from_run=False)
         else:
             truth.data[name] = known
     return truth
 
 
-@dataclass(frozen=True, eq=False)
-class KnownSet:
-    """What logits on a set must fit.
-
-    Parameters
-    ----------
-    n
-        Number of images.
-    labels
-        True classes (n,); None where they are withheld.
-    clusters
-        Which object each image shows (n,), or None.
-    used
-        The arrays that stand behind the set's name.
-    from_runs
-        Whether complete runs say so, else the dataset.
-    """
-
-    n: int
-    labels: Integers | None
-    clusters: Integers | None
-    used: DatasetUsed
-    from_runs: bool
-
-
 def known_sets(
     workspace: Workspace, suite: Suite, folder: Path, names: list[str], replaced: RunKey | None = None
-) -> dict[str, KnownSet]:
+) -> dict[str, Known]:
     """Return what outputs on each of the sets must fit.
 
     Parameters
@@ -144,18 +118,13 @@ def known_sets(
         if replaced is None:
             raise
         pool, _ = read_pool(workspace, suite, folder, without=replaced)
-    found = {}
-    for name in names:
-        run = next((run for run in pool.runs if name in run.sets and name in run.record.datasets), None)
-        if run is not None:
-            stored, used = run.sets[name], run.record.datasets[name]
-            found[name] = KnownSet(stored.n, pool.labels_of(name), stored.clusters, used, True)
-    if left := [name for name in names if name not in found]:
-        found |= _from_datasets(workspace, suite, folder, left)
-    return found
+    known = {name: pool.known[name] for name in names if name in pool.known}
+    if left := [name for name in names if name not in known]:
+        known |= _from_datasets(workspace, suite, folder, left)
+    return known
 
 
-def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, KnownSet]:
+def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, Known]:
     why = f"no complete run in {folder} holds {', '.join(names)}, so that the datasets must say what it is"
     try:
         data = load_sets(workspace, suite, data_folder(), only=names)
@@ -171,6 +140,6 @@ def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list
         )
     sets = {name: data.sets[name] for name in names}
     return {
-        name: KnownSet(len(one), one.labels, one.clusters, data.used[name], False)
+        name: Known(len(one), one.labels, one.clusters, data.used[name], f"dataset {name}", from_run=False)
         for name, one in sets.items()
     }

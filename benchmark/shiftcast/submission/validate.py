@@ -5,7 +5,7 @@ Reads files and cards; imports, unpickles and runs nothing of a submission.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,13 +125,8 @@ def validate(workspace: Workspace, path: Path, data: Path, against: str | None =
                 report.problems.append(_no_suite(workspace, root / label))
                 continue
             expected = expected_of(workspace, suite, split_label(label)[1])
-            order = {key: place for place, key in enumerate(expected.roles)}
-
-            def rank(run: RunFolder, order: Mapping[RunKey, int] = order) -> tuple[bool, int]:
-                return (run.label, run.key) not in known, order.get(run.key, len(order))
-
-            asked = sorted((run for run in tree.runs if run.label == label), key=rank)
-            _suite(report, expected, label, asked, sorted(beside, key=rank), data)
+            asked = _ordered([run for run in tree.runs if run.label == label], expected, known)
+            _suite(report, expected, label, asked, _ordered(beside, expected, known), data)
         shown = fresh if before is not None else tree.runs if part is not None else []
         _show(workspace, report, shown, old)
     return report
@@ -150,6 +145,14 @@ def _beside(root: Path, part: Path | None, tree: Tree) -> Sequence[RunFolder]:
     looked = {run.path for run in tree.runs}
     suite = root / part.relative_to(root).parts[0]
     return [run for run in walk(root, suite).runs if run.path not in looked]
+
+
+def _ordered(
+    runs: Sequence[RunFolder], expected: Expected, known: Collection[tuple[str, RunKey]]
+) -> list[RunFolder]:
+    """Return runs as scoring reads them, in the suite's order, but what was there before first."""
+    order = {key: place for place, key in enumerate(expected.roles)}
+    return sorted(runs, key=lambda run: ((run.label, run.key) not in known, order.get(run.key, len(order))))
 
 
 def _suite(
@@ -193,7 +196,7 @@ def _suite(
 def _looked(one: Inspection, valid: bool, truth: Truth, ledger: Ledger) -> Looked:
     sets = one.sets or {}
     labelled = [name for name, stored in sets.items() if stored.true_rank is not None]
-    recomputed = tuple(name for name in labelled if valid and name in truth.data)
+    recomputed = tuple(name for name in labelled if valid and not one.stale and name in truth.data)
     unchecked = tuple(name for name in labelled if name not in recomputed)
     hard = any(stored.hard for stored in sets.values())
     return Looked(one.folder, ledger.level(one.folder.path), valid, hard, recomputed, unchecked)
@@ -232,10 +235,9 @@ def _unranked(workspace: Workspace, suite: Suite, report: Report, label: str) ->
         remedy = "restore or solve what is named; the board cannot be made with it"
         report.problems.append(Problem(str(report.root / label), "runs that agree", str(error), remedy))
         return []
-    keys = [RunKey(**{name: row[name] for name in RunKey.model_fields}) for row in rows]
     listed = [
-        (f"{label}/{key}", str(row["status"]))
-        for key, row in zip(keys, rows, strict=True)
+        (f"{label}/{row['architecture']}/{row['recipe']}/seed-{row['seed']}", str(row["status"]))
+        for row in rows
         if row["status"] != "ok"
     ]
     why = "self-reported: listed in a section of its own"

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -56,17 +56,8 @@ class Trial:
     seconds: float
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Training images in two parts without a common image.
-
-    Parameters
-    ----------
-    fitting
-        What trials are trained on.
-    held_out
-        What they are judged on.
-    """
+class HeldOut(NamedTuple):
+    """Training images in two parts without a common image: what trials are trained and judged on."""
 
     fitting: Images
     held_out: Images

@@ -143,7 +143,8 @@ def _wanted(member: Member, patterns: Sequence[str]) -> bool:
 
 def _safe_name(archive: Path, name: str) -> str:
     """Return a member's path without `.` and doubled slashes; refuse one that leads elsewhere."""
-    # Windows' rules contain the others': both slashes, drives and shares.
+    # Not left to `tarfile`'s data filter and `zipfile`, which strip what leads elsewhere and go on: such an
+    # archive is not its publisher's. Windows' rules contain the others': slashes, drives and shares.
     path = PureWindowsPath(name)
     if path.anchor or ".." in path.parts:
         raise DataError(f"{archive}: member {name!r} would be unpacked outside its folder; refused")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -92,31 +93,49 @@ def decode_png(data: bytes, where: Path | str) -> Image.Image:
         If the bytes are no whole PNG file, its values do not fit a byte, or a side is longer than
         `MAX_SIDE`.
     """
+    with opened_image(data, where, ("PNG",), EIGHT_BITS, MAX_SIDE) as image:
+        return image.convert("RGB")
+
+
+@contextmanager
+def opened_image(
+    data: bytes, where: Path | str, formats: tuple[str, ...], modes: Collection[str], most: int
+) -> Iterator[Image.Image]:
+    """Open an image file's bytes; whatever is wrong with them is told as a `DataError` that names `where`.
+
+    Parameters
+    ----------
+    data, where
+        As for `decode_png`.
+    formats, modes
+        Pillow's formats and modes that are read; it would start other programs for some others.
+    most
+        Pixels that a side may have.
+    """
     refuse_html(where, data)
+    what = "a PNG image" if formats == ("PNG",) else "an image"
     try:
         with warnings.catch_warnings():
-            # What Pillow says about a palette's transparency is nothing that a reader can act upon.
+            # Pillow warns of odd metadata and palettes, on which nothing here depends.
             warnings.simplefilter("ignore")
-            # One format alone: Pillow would start Ghostscript for a file that says it is PostScript.
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                _check(image, where)
-                return image.convert("RGB")
+            with Image.open(io.BytesIO(data), formats=formats) as image:
+                if max(image.size) > most:
+                    raise DataError(
+                        f"{where}: expected an image of at most {most} pixels a side, got {image.width} x "
+                        f"{image.height}"
+                    )
+                if image.mode not in modes:
+                    raise DataError(
+                        f"{where}: expected values of 8 bits, got an image of mode {image.mode}; save it "
+                        "with 8 bits a channel"
+                    )
+                yield image
     except DataError:
         raise
     except Exception as error:
         raise DataError(
-            f"{where}: cannot be read as a PNG image ({error}). The file is damaged; obtain it again"
+            f"{where}: cannot be read as {what} ({error}); the file is damaged, replace it"
         ) from error
-
-
-def _check(image: Image.Image, where: Path | str) -> None:
-    if max(image.size) > MAX_SIDE:
-        raise DataError(
-            f"{where}: expected an image of at most {MAX_SIDE} pixels a side, "
-            f"got {image.width} x {image.height}"
-        )
-    if image.mode not in EIGHT_BITS:
-        raise DataError(f"{where}: expected values of 8 bits, got an image of mode {image.mode}")
 
 
 def _image_files(folder: Path, label_of: Mapping[str, int], name: re.Pattern[str]) -> list[tuple[int, Path]]:
