@@ -17,11 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.util.arrays import (
+    as_array,
     class_indices,
+    doubt_about_kind,
     finite,
     looks_like_probabilities,
     narrow_class_indices,
     normalised,
+    one_column_hint,
     one_hot,
     softmax,
 )
@@ -45,10 +48,12 @@ class Predictions:
         What the set is called in messages and tables.
     logits
         Float array (n, K), n >= 1 images, K >= 2 classes: logits, or probabilities when `kind`
-        says so. Probabilities must sum to one within 1e-3 a row; they are then renormalised.
+        says so. Probabilities must sum to one within 1e-3 a row, or as near as rounding to the decimals
+        that they have may bring them; they are then renormalised.
     kind
-        "logits" or "probabilities"; or "classes" where nothing but predicted classes is known (hard
-        labels): `logits` are then 1 for that class and 0 for the others, see `from_classes`.
+        "logits" or "probabilities"; where it is left out, the values must be clearly logits. Or "classes"
+        where nothing but predicted classes is known (hard labels): `logits` are then 1 for that class and 0
+        for the others, see `from_classes`.
     group
         What counts as one shift; the name when empty.
     labels
@@ -81,11 +86,16 @@ class Predictions:
     InvalidInputError
         If an array has the wrong shape, type or range; the message names it. Logits of which every row
         is a probability distribution are refused too: they are most likely probabilities.
+
+    Notes
+    -----
+    Arrays are copied unless nobody can write to them: what is done to the originals afterwards, as in a
+    loop that fills one table again and again, changes no predictions.
     """
 
     name: str
     logits: Floats
-    kind: Kind = "logits"
+    kind: Kind = None  # type: ignore[assignment]  # told from the values, see `_outputs`
     group: str = ""
     labels: Integers | None = None
     reference: Floats | None = field(default=None, repr=False)
@@ -97,13 +107,14 @@ class Predictions:
     def __post_init__(self) -> None:
         """Validate every array and store it in its canonical type."""
         _refuse_misplaced(self.name, self.kind)
-        if self.kind not in ("logits", "probabilities", "classes"):
+        if self.kind not in (None, "logits", "probabilities", "classes"):
             raise InvalidInputError(
                 f"{self.name}: kind must be 'logits', 'probabilities' or 'classes', got {self.kind!r}"
             )
         outputs = _outputs(self.name, self.kind, self.logits)
         n, classes = outputs.shape
         self._set("logits", outputs)
+        self._set("kind", self.kind or "logits")
         self._set("group", self.group or self.name)
         if self.labels is not None:
             self._set("labels", class_indices(f"{self.name}: labels", self.labels, (n,), classes))
@@ -112,13 +123,16 @@ class Predictions:
         for key in ("peers", "siblings"):
             value = getattr(self, key)
             if value is not None:
-                shape = (np.shape(value)[0] if np.ndim(value) == 2 else -1, n)
-                self._set(key, narrow_class_indices(f"{self.name}: {key}", value, shape, classes))
+                array = as_array(f"{self.name}: {key}", value)
+                shape = (len(array) if array.ndim == 2 else -1, n)
+                self._set(key, narrow_class_indices(f"{self.name}: {key}", array, shape, classes))
         if self.features is not None:
             features = finite(f"{self.name}: features", self.features, "(n, d)", 2)
             if len(features) != n:
                 raise _lengths(self.name, "features", len(features), n)
             self._set("features", features)
+        if self.feature_scores is not None:
+            self._set("feature_scores", dict(self.feature_scores))
 
     @classmethod
     def from_classes(
@@ -128,7 +142,7 @@ class Predictions:
 
         Estimators that need no more than these answer; the others refuse by name.
         """
-        array = np.asarray(predicted)
+        array = as_array(f"{name}: predicted", predicted)
         checked = class_indices(f"{name}: predicted", array, array.shape[:1], classes)
         return cls(name, one_hot(checked, classes, np.float64), kind="classes", labels=labels)
 
@@ -271,18 +285,20 @@ def _refuse_misplaced(name: object, kind: object) -> None:
             f"Predictions: the first argument is the set's name (str), got {type(name).__name__}; "
             'write Predictions("validation", logits, labels=labels)'
         )
-    if not isinstance(kind, str):
+    if kind is not None and not isinstance(kind, str):
         raise InvalidInputError(
             f"{name}: the third argument is kind ('logits' or 'probabilities'), got {type(kind).__name__}; "
             "give labels by name: labels=…"
         )
 
 
-def _outputs(name: str, kind: Kind, value: ArrayLike) -> Floats:
-    what = f"{name}: {kind}"
+def _outputs(name: str, kind: Kind | None, value: ArrayLike) -> Floats:
+    what = f"{name}: {kind or 'logits'}"
     array = finite(what, value, "(n, K)", 2)
     if array.shape[1] < 2:
-        raise InvalidInputError(f"{what}: expected at least 2 classes (columns), got {array.shape[1]}")
+        raise InvalidInputError(
+            f"{what}: expected at least 2 classes (columns), got {array.shape[1]}{one_column_hint(array)}"
+        )
     if kind == "probabilities":
         return normalised(what, array)
     if kind == "classes":
@@ -297,6 +313,8 @@ def _outputs(name: str, kind: Kind, value: ArrayLike) -> Floats:
             f"{what}: these look like probabilities (every row lies in [0, 1] and sums to one); "
             "pass kind='probabilities'"
         )
+    if kind is None and len(array) > 1 and (doubt := doubt_about_kind(array)):
+        raise InvalidInputError(f"{what}: {doubt}. Say which they are: kind='probabilities' or kind='logits'")
     return array
 
 

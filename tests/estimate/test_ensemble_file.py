@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from shiftcast.cli.app import app
 from shiftcast.difficulty import KINDS, MORE_KINDS, difficulty, split_half_reliability
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimate.ensemble_file import read_ensemble
+from shiftcast.estimate.inputs import read_ensemble
 from shiftcast.statistics import spearman
 from shiftcast.util.arrays import softmax
 
@@ -32,10 +32,10 @@ def test_probabilities_and_logits_are_read_alike(tmp_path):
         (MEMBERS[0], r"shape \(M, n, K\)"),
         (
             np.where(np.arange(5) == 1, np.nan, MEMBERS),
-            r"NaN or infinite values, the first at index \[0, 0, 1\]",
+            r"values are NaN or infinite, the first at index \[0, 0, 1\]",
         ),
         (np.array([["a"]]), "expected numbers"),
-        (MEMBERS * 1.1, "sums to 1.1"),
+        (MEMBERS * 1.1, "sum to 1.1"),
     ],
 )
 def test_other_arrays_are_refused(tmp_path, array, message):
@@ -49,7 +49,7 @@ def test_other_files_are_refused(tmp_path):
     np.savez(tmp_path / "b.npz", other=MEMBERS)
     np.save(tmp_path / "c.npy", np.array([{}], dtype=object), allow_pickle=True)
     for name, message in (
-        ("a.txt", "expected a .npy or .npz"),
+        ("a.txt", "expected a .npz, .npy or .safetensors file, got .txt"),
         ("b.npz", "it holds other"),
         ("c.npy", "cannot be read"),
         ("d.npy", "no such file"),

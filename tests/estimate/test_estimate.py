@@ -110,7 +110,7 @@ def test_missing_foreign_and_truncated_files_are_refused(tmp_path):
     with pytest.raises(InvalidInputError, match="there is no such file"):
         read_predictions(tmp_path / "none.npz", labelled=True)
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(InvalidInputError, match=r"is not an \.npz file"):
+    with pytest.raises(InvalidInputError, match=r"cannot be read as a \.npz file"):
         read_predictions(tmp_path / "text.npz", labelled=True)
     whole = saved(tmp_path, **arrays()).read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[:2000])
@@ -186,12 +186,12 @@ def test_classes_called_by_numbers_are_names_and_not_positions(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.assign(label="cow"), "row 0 holds 'cow', which is none of the classes.*cat, dog"),
-        (lambda f: f.assign(label=[None, *f["label"][1:]]), "column label: row 0 is empty"),
+        (lambda f: f.assign(label="cow"), "column label: row 0 .*: expected one of cat, dog, .*got 'cow'"),
+        (lambda f: f.assign(label=[None, *f["label"][1:]]), "column label: row 0 .from 0. is blank"),
         (lambda f: f.drop(columns="label"), "a column 'label' in tables"),
         (lambda f: f.rename(columns=lambda c: c.replace("logit_", "")), "a column logit_CLASS or prob_CLASS"),
         (lambda f: f.assign(prob_cat=0.5), "not both kinds"),
-        (lambda f: f.assign(logit_cat="a"), "expected numbers"),
+        (lambda f: f.assign(logit_cat="a"), "column logit_cat: row 0 .*: expected a number, got 'a'"),
         (lambda f: f.rename(columns=lambda c: c.replace("logit_", "prob_")), "expected probabilities"),
     ],
 )
@@ -368,7 +368,7 @@ def test_refusals_of_arrays_say_what_to_do(tmp_path, values, message):
         (
             lambda f: f.assign(logit_cat=[*f["logit_cat"][:7], None, *f["logit_cat"][8:]]),
             {},
-            "row 7 .from 0, below the head., column 'logit_cat' is empty",
+            "column logit_cat: row 7 .from 0. is blank",
         ),
         (lambda f: f[:0], {}, "holds no rows"),
     ],

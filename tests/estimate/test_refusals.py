@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimate.ensemble_file import read_ensemble
-from shiftcast.estimate.inputs import attach, read_set
+from shiftcast.estimate.inputs import attach, read_ensemble, read_set
 from shiftcast.estimators import ATC, AverageConfidence, Calibrated, NoShift
 from shiftcast.predictions import Predictions
 from shiftcast.testing import make_predictions
@@ -29,7 +28,9 @@ def test_probabilities_are_not_taken_for_logits(dtype):
     assert Predictions("v", shares, kind="probabilities", labels=OWN.labels).accuracy == OWN.accuracy
     changed = SHARES.copy()
     changed[-1] *= 2
-    assert Predictions("v", changed).kind == "logits"
+    with pytest.raises(InvalidInputError, match=r"119 of 120 rows are probabilities, .*: row 119 sums to 2"):
+        Predictions("v", changed)
+    assert Predictions("v", changed, kind="logits").kind == "logits"
 
 
 def test_single_logits_that_sum_to_one_are_logits():
@@ -130,7 +131,7 @@ def test_whole_numbers_written_as_decimals_are_no_labels(tmp_path, suffix):
         InvalidInputError, match=r"whole number written as a decimal.*astype\(int\)"
     ) as refusal:
         read_set(path, labelled=True)
-    assert f"row 0 holds {float(OWN.labels[0])}, " in str(refusal.value)
+    assert f"got '{float(OWN.labels[0])}'; " in str(refusal.value)
     assert "np.float64" not in str(refusal.value)
 
 

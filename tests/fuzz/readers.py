@@ -30,7 +30,7 @@ from shiftcast.cards.recipe import FitRecipe, Recipe
 from shiftcast.cards.suite import Suite
 from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.errors import RunError, ShiftcastError
-from shiftcast.estimate.inputs import attach, in_order, read_set
+from shiftcast.estimate.inputs import attach, in_order, read_ensemble, read_set
 from shiftcast.predictions import Predictions
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.ledger import Ledger, read_ledger
@@ -237,6 +237,11 @@ def _estimate(folder: Path, zoo: Any) -> dict[str, Reader]:
         path.write_bytes(data)
         read_set(source, labelled=True, labels=path)
 
+    def read_members(data: bytes) -> None:
+        path = folder / "members.npz"
+        path.write_bytes(data)
+        read_ensemble(path)
+
     both = {"source": np.stack([probs] * 2), "target": np.stack([probs] * 2)}
     voted = {name: one.argmax(axis=2) for name, one in both.items()}
     return {
@@ -245,8 +250,12 @@ def _estimate(folder: Path, zoo: Any) -> dict[str, Reader]:
         ),
         "estimate-npy": Reader("npy", (_npy(logits), _npy(probs)), read(".npy")),
         "estimate-csv": Reader("text", (table.to_csv(index=False).encode(),), read(".csv")),
+        "estimate-safetensors": Reader(
+            "tensors", (save({"logits": logits, "labels": labels}),), read(".safetensors")
+        ),
         "estimate-parquet": Reader("bytes", (table.to_parquet(),), read(".parquet")),
         "estimate-others": Reader("npz", (_npz(**both), _npz(**voted)), read_others),
+        "difficulty-npz": Reader("npz", (_npz(probs=np.stack([probs] * 3)),), read_members),
         "estimate-labels": Reader("npy", (_npy(labels), _npy(labels.astype(np.uint8))), read_labels),
     }
 
@@ -295,6 +304,7 @@ def _submissions(folder: Path, zoo: Any) -> dict[str, Reader]:
         "submit-npz": Reader("npz", (_npz(**logits), _npz(**classes)), read(".npz")),
         "submit-safetensors": Reader("tensors", (save(logits), save(classes)), read(".safetensors")),
         "submit-csv": Reader("text", tuple(table.encode() for table in tables), read(".csv")),
+        "submit-parquet": Reader("bytes", (pd.concat(rows).to_parquet(),), read(".parquet")),
         "submit-npy": Reader("npy", (_npy(logits["zoo-test"]),), read(".npy", "zoo-test")),
     }
 

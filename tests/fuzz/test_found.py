@@ -67,16 +67,11 @@ def test_a_damaged_parquet_file_is_refused(tmp_path):
 @pytest.mark.parametrize("digits", [310, 4000])
 def test_a_whole_number_beyond_floats_is_refused(tmp_path, zoo, digits):
     """Pandas keeps it and fails with OverflowError where floats are wanted; older ones make it infinite."""
-    kept = pd.read_csv(io.StringIO(f"a\n{'9' * digits}\n"))["a"].dtype == object
-    own = "columns logit_…: expected numbers" if kept else "row 0 .* column 'logit_a' is empty or not finite"
-    everyones = "column logit_cat: row 0 .* expected a number, got '9999"
-    if not kept:
-        everyones = r"zoo-test: 1 logits are not finite .* the first at index \[0, 0\] \(inf\)"
-    rows = [f"zoo-test,{'9' * digits},0,0,0", *["zoo-test,1,2,3,4"] * 239]
     (tmp_path / "own.csv").write_text(f"logit_a,logit_b\n{'9' * digits},0\n")
-    with pytest.raises(InvalidInputError, match=rf"own\.csv: {own}"):
+    with pytest.raises(InvalidInputError, match=r"own\.csv: column logit_a: row 0 .* a number, got '9999"):
         read_set(tmp_path / "own.csv", labelled=False)
+    rows = [f"zoo-test,{'9' * digits},0,0,0", *["zoo-test,1,2,3,4"] * 239]
     (tmp_path / "all.csv").write_text("\n".join(["set,logit_cat,logit_dog,logit_emu,logit_fox", *rows]))
     claim = make_claim(zoo.workspace, "net", 0, "net", None, "")
-    with pytest.raises(InvalidInputError, match=everyones):
+    with pytest.raises(InvalidInputError, match=r"column logit_cat: row 0 .* expected a number, got '9999"):
         import_run(zoo.workspace, zoo.workspace.suite("zoo"), tmp_path / "all.csv", claim, zoo.results)

@@ -15,6 +15,7 @@ from shiftcast.errors import ShiftcastError
 NAMES = (
     *("architecture", "dataset", "recipe", "suite", "ledger", "run", "submission", "predictions"),
     *("estimate-npz", "estimate-npy", "estimate-csv", "estimate-parquet", "estimate-others"),
+    *("estimate-safetensors", "difficulty-npz", "submit-parquet"),
     *("estimate-labels", "submit-npz", "submit-safetensors", "submit-csv", "submit-npy"),
 )
 

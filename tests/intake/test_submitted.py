@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from shiftcast.board.assemble import score_suite
 from shiftcast.errors import InvalidInputError, UnknownNameError
+from shiftcast.intake.outputs import open_outputs
 from shiftcast.submission.create import import_run, make_claim
 
 CLASSES = ("cat", "dog", "emu", "fox")
@@ -123,12 +124,13 @@ def test_probabilities_of_one_set_are_told_how_they_become_logits(zoo, bring, tm
             bring(files)
 
 
-def test_names_that_are_numbers_may_still_be_positions(zoo, bring, tmp_path):
-    from shiftcast.intake.archives import opened
-
+def test_numbers_that_could_be_names_or_positions_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("predicted\n0\n1\n2\n")
-    with opened(tmp_path / "t.csv", ("1", "2", "3")) as source:
-        assert source.read("logits", 3, 3).array.tolist() == [0, 1, 2]
+    with (
+        open_outputs(tmp_path / "t.csv", ("1", "2", "3")) as source,
+        pytest.raises(InvalidInputError, match=r"could be class names .1, 2, 3, ….* or positions"),
+    ):
+        source.read("logits", 3, 3)
 
 
 def shuffled(array):
@@ -174,7 +176,7 @@ def test_rows_in_another_order_are_found_by_their_labels(zoo, bring, tmp_path):
         ("predicted\n4\n", "a number from 0 to 3, got '4'"),
         ("predicted\n\n", r"holds no rows|shape|expected one of"),
         ("set,predicted\n,1\n", "column set: row 0 is empty"),
-        ("", "cannot be read from a .csv file"),
+        ("", "cannot be read as a table: it is empty"),
         (f"{LOGITS}1,2,3,4\n1,,3,4\n", r"column logit_dog: row 1 \(from 0\) is blank, .*; expected a number"),
         (f"{LOGITS}1,2,3,4\n1,2,3,nan\n", r"column logit_fox: row 1 \(from 0\) is NaN; expected a finite"),
         (

@@ -126,6 +126,19 @@ def test_heavy_packages_have_one_place(package, allowed):
     assert all(name.startswith(allowed) for name in users)
 
 
+@pytest.mark.parametrize(
+    ("function", "allowed"),
+    [
+        # Datasets, and what corruptions are measured against, are known by their fingerprints.
+        ("np.load(", {"intake.archives", "data.readers.layouts", "data.corruptions.measure"}),
+        ("safe_open(", {"intake.archives"}),
+        ("pd.read_parquet(", {"intake.tables"}),
+    ],
+)
+def test_files_that_people_bring_are_read_in_one_place(function, allowed):
+    assert {name for name, path in MODULES.items() if function in path.read_text()} <= allowed
+
+
 @pytest.mark.parametrize("folder", ["statistics", "difficulty"])
 def test_mathematics_takes_arrays(folder):
     used = {

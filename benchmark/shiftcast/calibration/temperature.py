@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Predictions
-from shiftcast.util.arrays import class_indices
+from shiftcast.util.arrays import as_array, class_indices
 from shiftcast.util.types import Floats, Integers
 
 REACH = 1e4
@@ -78,7 +78,7 @@ def temperature_fit(logits: Floats, labels: Integers) -> FittedTemperature:
     InvalidInputError
         If shapes do not match, labels are out of range or logits are not finite.
     """
-    outputs = np.asarray(logits, dtype=np.float64)
+    outputs = np.asarray(as_array("fit_temperature: logits", logits), dtype=np.float64)
     if outputs.ndim != 2 or not outputs.size or not np.isfinite(outputs).all():
         raise InvalidInputError(
             f"fit_temperature: expected finite logits (n, K), n >= 1, got shape {outputs.shape}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import signal
 import sys
 from typing import NoReturn
@@ -9,6 +11,8 @@ from typing import NoReturn
 from shiftcast.errors import ShiftcastError, StoppedError, in_words
 
 TERMINATED = 128 + signal.SIGTERM
+PLAIN = {"–": "-", "—": "-", "…": "...", "±": "+-", "×": "x", "→": "->", "≥": ">=", "≤": "<="}
+"""What is printed where an output's encoding lacks a character; others are written out, as \\u00e9."""
 
 
 def main() -> NoReturn:
@@ -28,6 +32,7 @@ def main() -> NoReturn:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, terminate)
+    _write_what_cannot_be_encoded()
     try:
         app()
         code: object = 0
@@ -35,9 +40,25 @@ def main() -> NoReturn:
         code = stop.code
     except ShiftcastError as error:
         code = _say(str(error), error.exit_code)
+    except MemoryError as error:
+        code = _say(f"there is not enough memory: {error or 'no more is to be had'}", 2)
     except OSError as error:
         code = _say(f"{in_words(error)}; nothing was left half-written", 2)
     raise SystemExit(TERMINATED if terminated and code == StoppedError.exit_code else code)
+
+
+def _write_what_cannot_be_encoded() -> None:
+    """Let terminals and files of other encodings than UTF-8 show what they can of every text."""
+    codecs.register_error("shiftcast", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="shiftcast")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)  # noqa: S101  output is encoded, never decoded
+    text = error.object[error.start : error.end]
+    return "".join(PLAIN.get(c, ascii(c)[1:-1]) for c in text), error.end
 
 
 def _say(message: str, code: int) -> int:

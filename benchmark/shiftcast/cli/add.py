@@ -10,7 +10,7 @@ import typer
 
 from shiftcast.cli.options import example, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.util.text import count
+from shiftcast.util.text import count, printable
 
 if TYPE_CHECKING:
     from shiftcast.data.add import Fitted
@@ -59,7 +59,7 @@ def add(
     lookup("filter", filter_, FILTERS)
     _check_name(name)
     known = workspace.dataset(like).classes
-    images = read_own(path, names.split(",") if names else known, filter_)
+    images = read_own(path, _class_names(names) or known, filter_)
     fitted = fit(images, known, _pairs(renamed or ()))
     texts = {
         "title": title or name,
@@ -91,10 +91,22 @@ def _check_name(name: str) -> None:
         ) from error
 
 
+def _class_names(given: str) -> list[str]:
+    """Return the names of an option, without the spaces around them."""
+    names = [name.strip() for name in given.split(",")] if given else []
+    if twice := [name for name in names if not name or names.count(name) > 1]:
+        raise InvalidInputError(
+            f"--names: expected different names with commas, got {twice[0]!r} twice or empty"
+        )
+    return names
+
+
 def _pairs(renamed: Sequence[str]) -> dict[str, str]:
     pairs = {}
     for pair in renamed:
         theirs, equals, ours = pair.partition("=")
+        if theirs in pairs:
+            raise InvalidInputError(f"--map {pair}: {theirs!r} is mapped twice; keep one")
         if not (theirs and equals and ours):
             raise InvalidInputError(f"--map {pair}: expected THEIRS=OURS, as in --map car=automobile")
         pairs[theirs] = ours
@@ -117,12 +129,12 @@ def _report(name: str, fitted: Fitted, filter_: str) -> None:
     typer.echo(f"{name}: {len(fitted.images):,} images")
     for theirs, ours in sorted(fitted.mapped.items()):
         if theirs != ours:
-            typer.echo(f"  {theirs} -> {ours}")
+            typer.echo(f"  {printable(theirs)} -> {ours}")
     for theirs, number in fitted.left_out.items():
         images = count(number, "image")
         typer.echo(
-            f"  left out, no class of ours: {theirs} ({images}); to keep it, again with --replace "
-            f"--map {theirs}=OURS"
+            f"  left out, no class of ours: {printable(theirs)} ({images}); to keep it, again with --replace "
+            f"--map {printable(theirs)}=OURS"
         )
     if fitted.labels is None:
         typer.echo("  no labels: estimators predict accuracy on it, and nothing says how right they are")

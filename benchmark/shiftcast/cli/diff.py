@@ -162,6 +162,7 @@ def _print(found: Found) -> None:
     from rich.console import Console
 
     from shiftcast.board.changes import FEW
+    from shiftcast.cli.terminal import print_whole
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for suite, changes in found.runs.items():
@@ -171,7 +172,7 @@ def _print(found: Found) -> None:
     if found.rows:
         rows = pd.DataFrame(found.rows)
         for (name, board), own in rows[rows["verdict"] != FEW].groupby(["suite", "board"], sort=False):
-            console.print(_table(str(name), str(board), own), soft_wrap=False)
+            print_whole(console, _table(str(name), str(board), own))
         for name, own in rows[rows["verdict"] == FEW].groupby("suite", sort=False):
             console.print(_folded(str(name), own))
         verdicts = rows["verdict"].value_counts()

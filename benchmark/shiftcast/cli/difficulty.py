@@ -11,12 +11,14 @@ import typer
 from shiftcast.cli.options import YOUR_MODEL, Results, example, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.files import write_atomic
+from shiftcast.util.text import count, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from shiftcast.analysis.confusion import Confusion
     from shiftcast.cards.suite import Suite
+    from shiftcast.util.types import Floats
     from shiftcast.workspace import Workspace
 
 app = typer.Typer()
@@ -122,9 +124,9 @@ def _of_file(path: Path, kind: str, out: Path) -> None:
     import pandas as pd
 
     from shiftcast.cards.base import lookup
-    from shiftcast.difficulty import KINDS, MORE_KINDS, half_splits, split_half_reliability
+    from shiftcast.difficulty import KINDS, MORE_KINDS
     from shiftcast.difficulty import difficulty as scores
-    from shiftcast.estimate.ensemble_file import read_ensemble
+    from shiftcast.estimate.inputs import read_ensemble
 
     kinds = {**KINDS, **MORE_KINDS}
     lookup("difficulty score", kind, kinds)
@@ -138,11 +140,44 @@ def _of_file(path: Path, kind: str, out: Path) -> None:
         f"{len(members)} members, {len(table):,} images, {members.shape[2]} classes; {kind}: mean "
         f"{table[kind].mean():.3f}, 10 % {low:.3f}, median {middle:.3f}, 90 % {high:.3f}"
     )
-    if half_splits(len(members)) and len(table) > 1:
-        typer.echo(f"split-half reliability (Spearman): {split_half_reliability(members, kind):.3f}")
-    else:
-        typer.echo("split-half reliability: needs at least six members and two images")
-    typer.echo(f"wrote {out} ({len(table):,} images, {len(kinds)} scores)")
+    typer.echo(f"split-half reliability{_reliability(members, kind)}")
+    for text in _warnings(members, table[kind]):
+        typer.echo(f"warning: {text}", err=True)
+    typer.echo(f"wrote {printable(str(out))} ({len(table):,} images, {len(kinds)} scores)")
+
+
+def _reliability(members: Floats, kind: str) -> str:
+    """Return the reliability of half an ensemble's scores, or why there is none."""
+    from shiftcast.difficulty import half_splits, split_half_reliability
+
+    if not half_splits(len(members)) or members.shape[1] < 2:
+        return ": needs at least six members and two images"
+    reliability = split_half_reliability(members, kind)
+    if reliability != reliability:
+        return ": none, as half of the members give every image the same score"
+    return f" (Spearman): {reliability:.3f}"
+
+
+def _warnings(members: Floats, scores: pd.Series[float]) -> list[str]:
+    """Return a sentence on everything odd about an ensemble: no reason to refuse it."""
+    from shiftcast.estimate.warnings import agrees_by_chance
+
+    found = []
+    if len(members) > members.shape[1]:
+        found.append(
+            f"{len(members):,} members on {count(members.shape[1], 'image')}: are the first two axes "
+            "swapped? Expected (members, images, classes)"
+        )
+    if len(scores) > 1 and scores.nunique() == 1:
+        return [*found, "every image has the same score, so that these scores tell nothing"]
+    mean, classes = members.mean(axis=0).argmax(axis=1), members.shape[2]
+    alone = [m for m, one in enumerate(members) if agrees_by_chance(one.argmax(axis=1), mean, classes)]
+    if alone:
+        found.append(
+            f"members {', '.join(map(str, alone[:10]))} (from 0) agree with the ensemble's mean no more than "
+            "by chance: are their classes and images in the order of the others'?"
+        )
+    return found
 
 
 def _summary(table: pd.DataFrame, kind: str, confusion: Confusion) -> str:

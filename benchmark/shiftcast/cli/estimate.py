@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from shiftcast.cli.options import YOUR_MODEL, AsJson, example
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import count
+from shiftcast.util.text import count, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,12 +26,17 @@ SHOWN = 4
 """Estimators that tables of classes and slices have room for; JSON holds all."""
 MANY_CLASSES = 100
 """From this many classes on, estimating each takes long enough to be announced."""
+LONGEST_NAME = 24
+"""Columns that names of classes and slices take; longer ones are folded."""
 PREFERRED = ("NoShift", "ATC-NE", "COTT", "AgreementShift")
 
 app = typer.Typer()
 Ensemble = Annotated[
     Path | None,
-    typer.Option(help="Use the probabilities of other models: .npz with source (M, n, K) and target."),
+    typer.Option(
+        help="Use the probabilities of other models: .npz with source (M, n, K) and target, classes as in "
+        "--source."
+    ),
 ]
 Peers = Annotated[
     Path | None,
@@ -51,7 +57,10 @@ Siblings = Annotated[
 )
 def estimate(
     source: Annotated[
-        Path, typer.Option(help="Read labelled predictions: .npz, .npy (with --labels), .csv or .parquet.")
+        Path,
+        typer.Option(
+            help="Read labelled predictions: .npz, .npy (with --labels), .safetensors, .csv or .parquet."
+        ),
     ],
     target: Annotated[Path, typer.Option(help="Read predictions without labels, in the same form.")],
     labels: Annotated[
@@ -94,7 +103,7 @@ def estimate(
         return
     print_estimates(answer)
     for written in filter(None, (out, html)):
-        typer.echo(f"wrote {written}")
+        typer.echo(f"wrote {printable(str(written))}")
 
 
 def _estimates(
@@ -107,8 +116,8 @@ def _estimates(
     classes: bool,
 ) -> tuple[dict[str, Any], Predictions, Predictions]:
     """Return the answer, and the predictions on source and target that it is about."""
-    from shiftcast.estimate.answer import by_predicted_class, by_slice, choose_estimators
-    from shiftcast.estimate.inputs import OwnSet, attach, in_order, read_set
+    from shiftcast.estimate.answer import actual_so_far, by_predicted_class, by_slice, choose_estimators
+    from shiftcast.estimate.inputs import attach, in_order, read_set
     from shiftcast.estimators import load_outside
 
     outside = load_outside()
@@ -118,8 +127,9 @@ def _estimates(
     first, second = known.predictions, unknown.predictions
     for key, path in others.items():
         if path is not None:
-            first, second = attach(first, second, key, path)
+            first, second = attach(first, second, key, path, known.classes)
     answer = _answer(first, second, known.classes, chosen)
+    answer["target"] |= actual_so_far(unknown)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     # parts of the target are shown in the order of the table
     chosen = {row["estimator"]: chosen[row["estimator"]] for row in answer["estimates"]}
@@ -127,8 +137,7 @@ def _estimates(
         _announce(first.classes, len(chosen))
         answer["by_class"] = by_predicted_class(first, second, known.classes, chosen)
     if column is not None:
-        whole = OwnSet(second, unknown.classes, unknown.columns)
-        answer["by_slice"] = by_slice(first, whole, column, chosen)
+        answer["by_slice"] = by_slice(first, replace(unknown, predictions=second), column, chosen)
     return answer, first, second
 
 
@@ -198,10 +207,18 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from shiftcast.estimate.wording import board_error, flag_notes, interval_notes, marked, order_note
+    from shiftcast.cli.terminal import print_whole
+    from shiftcast.estimate.wording import (
+        actual_note,
+        board_error,
+        flag_notes,
+        interval_notes,
+        marked,
+        order_note,
+    )
 
     source, target = answer["source"], answer["target"]
-    title = f"Estimated accuracy on {target['name']} ({count(target['images'], 'image')})"
+    title = escape(f"Estimated accuracy on {target['name']} ({count(target['images'], 'image')})")
     table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
     rows = [row for row in answer["estimates"] if "accuracy" in row]
     levels = sorted({row["conformal"]["level"] for row in rows if row.get("conformal")})
@@ -225,17 +242,14 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     console = Console()
     _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
     _print_lines(console, [order] if order else [])
-    console.print(table)
+    print_whole(console, table)
     _print_lines(console, [*flag_notes(rows), *(f"skipped {reason}" for reason in answer["skipped_plugins"])])
     for reason, names in skipped.items():
-        console.print(f"skipped {', '.join(names)}: {escape(reason)}", highlight=False)
+        _print_lines(console, [f"skipped {', '.join(names)}: {reason}"])
     for key, title, head in (("by_class", "By predicted class", "class"), ("by_slice", "By slice", "slice")):
         if key in answer:
-            console.print(_parts(answer[key], title, head))
-    if "accuracy" in target:
-        console.print(
-            f"Actual accuracy, from the labels in {target['name']}: {100 * target['accuracy']:.2f} %"
-        )
+            print_whole(console, _parts(answer[key], title, head))
+    _print_lines(console, actual_note(target))
     known = f"{100 * source['accuracy']:.2f} % right on {count(source['images'], 'image')}"
     _print_lines(console, [f"Source {source['name']}: {known}.", *interval_notes(rows)])
 
@@ -246,6 +260,8 @@ def _print_lines(console: Console, lines: list[str]) -> None:
 
 
 def _ends(row: Mapping[str, Any]) -> str:
+    if row["low"] == row["high"]:  # every image says the same, which is no certainty
+        return "–"
     return f"{100 * row['low']:.2f} to {100 * row['high']:.2f}"
 
 
@@ -255,16 +271,18 @@ def _parts(rows: list[dict[str, Any]], title: str, head: str) -> Table:
     from rich.table import Table
 
     answered = [one["estimator"] for row in rows for one in row.get("estimates", []) if "accuracy" in one]
-    actual = any("actual" in row for row in rows)
+    actual = next((key for key in ("actual", "actual_so_far") if any(key in row for row in rows)), "")
     order = list(dict.fromkeys([*(name for name in PREFERRED if name in answered), *answered]))[:SHOWN]
     table = Table(title=f"{title} (accuracy %)")
-    table.add_column(head)
-    for heading in ("images", *(["actual"] if actual else []), *order):
-        table.add_column(heading, justify="right")
+    table.add_column(head, max_width=LONGEST_NAME)
+    heads = {"": [], "actual": ["actual"], "actual_so_far": ["labelled", "actual so far"]}[actual]
+    for heading in ("images", *heads, *order):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         found = {one["estimator"]: one.get("accuracy") for one in row.get("estimates", [])}
-        known = [f"{100 * row['actual']:.2f}"] if actual else []
+        known = [f"{row['labelled']:,}"] if actual == "actual_so_far" else []
+        known += [f"{100 * row[actual]:.2f}" if actual in row else "–"] if actual else []
         cells = ["–" if found.get(name) is None else f"{100 * found[name]:.2f}" for name in order]
-        table.add_row(escape(str(row[head])), f"{row['images']:,}", *known, *cells)
+        table.add_row(escape(printable(str(row[head]))), f"{row['images']:,}", *known, *cells)
     table.caption = "Without intervals: few images say little; --json and --html hold them."
     return table

@@ -124,6 +124,8 @@ def _print(scored: Candidate, breach: str, contract: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
 
+    from shiftcast.cli.terminal import print_whole
+
     console = Console(highlight=False)
     track = scored.table.loc[scored.table["estimator"] == scored.name, "track"].iloc[0]
     console.print(f"{escape(scored.name)} ({track}) on {scored.suite.name}", style="bold")
@@ -133,7 +135,7 @@ def _print(scored: Candidate, breach: str, contract: bool) -> None:
         console.print("It keeps the contract of estimators (shiftcast.testing.check_estimator).")
     for kind, row in _figures(scored).items():
         console.print(f"\n{kind.capitalize()} shifts ({row['shifts']}): {_in_words(row)}", soft_wrap=True)
-        console.print(_pair_table(scored, kind, track))
+        print_whole(console, _pair_table(scored, kind, track))
     for reason, rows in scored.skipped.items():
         console.print(f"skipped {rows} rows: {escape(reason)}")
     console.print(LEGEND, style="dim")

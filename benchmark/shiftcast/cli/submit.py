@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from math import sqrt
@@ -12,7 +13,7 @@ import typer
 
 from shiftcast.cli.options import SUBMIT, Results, example, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.util.text import count, percent
+from shiftcast.util.text import count, percent, printable
 
 if TYPE_CHECKING:
     from shiftcast.cards.suite import Suite
@@ -28,8 +29,8 @@ Predictions = Annotated[
     list[str],
     typer.Option(
         metavar="[SET=]FILE",
-        help="Read logits (n, K) or class indices (n,): .npz, .safetensors or .csv of all sets by their ids, "
-        "or SET=FILE for a file of one set, .npy too (repeatable).",
+        help="Read logits (n, K) or class indices (n,): .npz, .safetensors, .csv or .parquet of all sets by "
+        "their ids, or SET=FILE for a file of one set, .npy too (repeatable).",
     ),
 ]
 
@@ -72,7 +73,7 @@ def submit(
     claim = make_claim(workspace, architecture, seed, family, parameters, note)
     folder = results or workspace.results(chosen)
     fresh = not folder.exists()
-    names = ", ".join(file.name for _, file in files)
+    names = printable(", ".join(file.name for _, file in files))
     with Console(stderr=True).status(escape(f"Checking {names} against suite {chosen.name} …")):
         found = import_run(workspace, chosen, files, claim, folder, force)
     if fresh:
@@ -86,7 +87,7 @@ def _report(workspace: Workspace, suite: Suite, found: Imported, results: Path) 
     from shiftcast.submission import need_logits
 
     if found.changed:
-        typer.echo(f"wrote {found.place.path}")
+        typer.echo(f"wrote {printable(str(found.place.path))}")
     else:
         typer.echo(f"{found.place.path} is there already, with the same content; nothing was written")
     _say_where_labels_are_from(found, results / suite.name)
@@ -173,12 +174,20 @@ def _warn(workspace: Workspace, suite: Suite, found: Imported) -> None:
     if lacking:
         typer.echo(f"not in the file, though the suite requires them: {', '.join(lacking)}")
     source, chance = sets[suite.source.test], 1 / len(classes)
+    labels = found.known[suite.source.test].labels
     spread = sqrt(chance * (1 - chance) / source.n)
     if source.accuracy is not None and source.accuracy < min(chance + ABOVE_CHANCE * spread, 2 * chance):
         typer.echo(
             "no better than chance in distribution: are the columns in the order of the suite's classes "
             f"({', '.join(classes)}), the rows in the order of the images?"
         )
+    elif source.accuracy is not None and labels is not None:
+        commonest = Counter(labels.tolist()).most_common(1)[0][1] / source.n
+        if source.accuracy <= commonest:
+            typer.echo(
+                f"in distribution no better than naming the commonest class of every image "
+                f"({percent(commonest)} %): do the outputs differ from image to image?"
+            )
     name = found.record.key.architecture
     if not suite.contributed and name in {
         key.architecture for key in [*suite.scored_runs(), *suite.reference_runs()]

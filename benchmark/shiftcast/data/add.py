@@ -23,8 +23,9 @@ from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.download.records import Store
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.readers.image_folders import EIGHT_BITS, opened_image
-from shiftcast.data.readers.layouts import checked_images, checked_labels, open_npz, read_bytes
+from shiftcast.data.readers.layouts import checked_images, checked_labels, read_bytes
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
+from shiftcast.intake.archives import read_arrays
 from shiftcast.util.files import write_atomic
 from shiftcast.util.types import Integers
 
@@ -173,8 +174,10 @@ def _pixels(path: Path) -> Bytes:
 
 
 def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnImages:
-    held = open_npz(path, ["images"], optional=["labels"])
-    images, labels = checked_images(path, held["images"]), held.get("labels")
+    arrays, held = read_arrays(path, ("images", "labels"), (".npz",))
+    if "images" not in arrays:
+        raise DataError(f"{path}: expected an array named 'images', and perhaps 'labels'; it holds {held}")
+    images, labels = checked_images(path, arrays["images"]), arrays.get("labels")
     sized = _sized(images, filter_, side)
     if labels is None:
         return OwnImages(*sized, None)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from shiftcast.difficulty.scores import MINIMUM_MEMBERS, check_members, difficulty
 from shiftcast.errors import InvalidInputError
 from shiftcast.statistics import spearman
+from shiftcast.util.arrays import as_array
 
 
 def half_splits(members: int) -> list[tuple[list[int], list[int]]]:
@@ -49,7 +50,7 @@ def split_half_reliability(P: ArrayLike, kind: str = "entropy") -> float:
     InvalidInputError
         If there are fewer than six members, or `difficulty` refuses the array.
     """
-    members = np.asarray(P, dtype=np.float64)
+    members = np.asarray(as_array("reference ensemble", P), dtype=np.float64)
     check_members(members)
     splits = half_splits(len(members))
     if not splits:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.util.arrays import SUM_TOLERANCE, entropy_terms
+from shiftcast.util.arrays import SUM_TOLERANCE, as_array, entropy_terms
 from shiftcast.util.memory import remembered
 from shiftcast.util.types import Floats
 
@@ -184,7 +184,7 @@ def difficulty(P: ArrayLike, kind: str = "entropy") -> Floats:
         If `P` is not three-dimensional, has fewer than three members, or is not of probabilities.
     """
     _known(kind)
-    members = np.asarray(P, dtype=np.float64)
+    members = np.asarray(as_array("reference ensemble", P), dtype=np.float64)
     return remembered(members, f"difficulty {kind}", lambda: _difficulty(members, kind))
 
 
@@ -231,7 +231,7 @@ def vote_shares(P: ArrayLike) -> Floats:
     Floats
         Shares (n, K), each row summing to one.
     """
-    members = np.asarray(P)
+    members = as_array("reference ensemble", P)
     return remembered(members, "votes", lambda: _vote_shares(members))
 
 

@@ -238,7 +238,7 @@ def by_slice(
         known = ", ".join(map(str, target.columns.columns)) or "none (slices need a .csv or .parquet target)"
         raise InvalidInputError(f"{target.predictions.name}: has no column {column!r}; it has {known}")
     cells = target.columns[column]
-    values = np.where(cells.isna(), "(empty)", cells.astype(str)).astype(str)
+    values = cells.astype(object).where(cells.notna() & (cells != ""), "(empty)").map(str).to_numpy(dtype=str)
     names, counts = np.unique(values, return_counts=True)
     if len(names) > MOST_SLICES:
         raise InvalidInputError(
@@ -253,8 +253,25 @@ def by_slice(
         head: dict[str, Any] = {"slice": str(names[place]), "images": len(index)}
         if part.labels is not None:
             head["actual"] = round(part.accuracy, 6)
+        if target.some_labels is not None:
+            head |= _so_far(part, target.some_labels[index])
         rows.append({**head, "estimates": found})
     return rows
+
+
+def _so_far(predictions: Predictions, labels: Integers) -> dict[str, Any]:
+    """Return `labelled`, how many images have a label that is not -1, and their accuracy, `actual_so_far`."""
+    known = np.flatnonzero(labels >= 0)
+    right = predictions.predicted[known] == labels[known]
+    return {
+        "labelled": len(known),
+        **({"actual_so_far": round(float(right.mean()), 6)} if len(known) else {}),
+    }
+
+
+def actual_so_far(target: OwnSet) -> dict[str, Any]:
+    """Return what the labels of some images say, `labelled` and `actual_so_far`; nothing without such."""
+    return {} if target.some_labels is None else _so_far(target.predictions, target.some_labels)
 
 
 def summary(source: Predictions, target: Predictions, rows: list[dict[str, Any]]) -> dict[str, Any]:

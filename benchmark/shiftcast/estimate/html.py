@@ -12,7 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shiftcast.estimate.drop import image_difficulty
-from shiftcast.estimate.wording import board_error, flag_notes, interval_notes, marked, order_note
+from shiftcast.estimate.wording import (
+    actual_note,
+    board_error,
+    flag_notes,
+    interval_notes,
+    marked,
+    order_note,
+)
 from shiftcast.predictions import Predictions
 from shiftcast.util.plot_style import COLOURS, GREY, house_style
 from shiftcast.util.text import count
@@ -105,6 +112,8 @@ def _sentence(answer: Mapping[str, Any]) -> str:
     text += f"{count(len(found), 'estimator')} expect{'s' if len(found) == 1 else ''} {between}."
     if "accuracy" in unknown:
         text += f" Its labels, which no estimator saw, say {_percent(unknown['accuracy'])} %."
+    if "actual_so_far" in unknown:
+        text += f" {escape(actual_note(unknown)[0])}"
     return text
 
 
@@ -131,10 +140,10 @@ def _estimates(answer: Mapping[str, Any]) -> str:
     cells = []
     for row in rows:
         line = [marked(row), _percent(row["accuracy"])]
-        line.append(f"{_percent(row['low'])} to {_percent(row['high'])}")
+        line.append(_ends(row))
         if wide:
             ends = row.get("conformal")
-            line.append(f"{_percent(ends['low'])} to {_percent(ends['high'])}" if ends else "–")
+            line.append(_ends(ends) if ends else "–")
         line.append(f"{100 * (row['accuracy'] - answer['source']['accuracy']):+.2f}")
         line += [board_error(row)] if order else []
         cells.append(line)
@@ -246,19 +255,31 @@ def _parts(rows: Sequence[Mapping[str, Any]], heading: str, head: str) -> str:
             one["estimator"] for row in rows for one in row.get("estimates", []) if "accuracy" in one
         )
     )
-    actual = any("actual" in row for row in rows)
+    actual = next((key for key in ("actual", "actual_so_far") if any(key in row for row in rows)), "")
     cells = []
     for row in rows:
         found = {one["estimator"]: one for one in row.get("estimates", []) if "accuracy" in one}
         line = [str(row[head]), f"{row['images']:,}"]
-        line += [_percent(row["actual"])] if actual else []
+        line += [_percent(row[actual]) if actual in row else "–"] if actual else []
         cells.append(line + [_with_ends(found[name]) if name in found else "–" for name in answered])
-    headings = [head, "images", *(["actual %"] if actual else []), *(f"{name} %" for name in answered)]
+    headings = [
+        head,
+        "images",
+        *([actual.replace("_", " ") + " %"] if actual else []),
+        *(f"{name} %" for name in answered),
+    ]
     note = '<p class="note">With sampling intervals.</p>'
     return f"<h2>{escape(heading)}</h2>\n{_table(headings, cells)}\n{note}"
 
 
+def _ends(row: Mapping[str, Any]) -> str:
+    """Return an interval; none where every image says the same, which is no certainty."""
+    return "–" if row["low"] == row["high"] else f"{_percent(row['low'])} to {_percent(row['high'])}"
+
+
 def _with_ends(row: Mapping[str, Any]) -> str:
+    if row["low"] == row["high"]:
+        return _percent(row["accuracy"])
     return f"{_percent(row['accuracy'])} [{_percent(row['low'])}, {_percent(row['high'])}]"
 
 

@@ -1,12 +1,11 @@
-"""A person's own files: predictions as `.npz`, `.npy`, `.csv` or `.parquet`, and other models' beside them.
+"""A person's own files: predictions in archives or tables, and other models' beside them.
 
-Nothing is unpickled, nothing is sorted: classes are in the order in which the file has them.
+Nothing is sorted: classes are in the order in which the file has them.
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,34 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from shiftcast.difficulty import check_members
 from shiftcast.errors import InvalidInputError
+from shiftcast.intake.archives import ARRAYS, UNNAMED, read_arrays, require_file
+from shiftcast.intake.tables import LABEL, TABLES, read_table
 from shiftcast.predictions import Kind, Predictions
-from shiftcast.util.arrays import SUM_TOLERANCE, are_percentages, class_indices, looks_like_probabilities
-from shiftcast.util.types import Integers
+from shiftcast.util.arrays import (
+    LOGITS_REMEDY,
+    NOISE,
+    SUM_TOLERANCE,
+    are_percentages,
+    class_indices,
+    doubt_about_kind,
+    finite,
+    looks_like_probabilities,
+    rounded_off,
+    softmax,
+    whole_floats,
+)
+from shiftcast.util.text import printable
+from shiftcast.util.types import Floats, Integers
 
 KEYS: dict[str, Kind] = {"logits": "logits", "probs": "probabilities"}
 PREFIXES: dict[str, Kind] = {"logit_": "logits", "prob_": "probabilities"}
-LABEL = "label"
-LABEL_LIKE = ("labels", "y", "y_true", "target", "class", "truth", "ground_truth")
+CLASS_NAMES = "class_names"
+"""An array of texts (K,) beside others: what the classes are called, in the order of the columns."""
+LABEL_LIKE = ("label", "labels", "y", "y_true", "target", "class", "truth", "ground_truth")
+SWAPPED = 10
+"""This many times more members than images are taken for swapped axes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +51,19 @@ class OwnSet:
     Parameters
     ----------
     predictions
-        The predictions, with labels where the file has them.
+        The predictions, with labels where the file has them of every image.
     classes
         Names of the classes, in the file's order; empty where it does not name them.
     columns
         Other columns of a table, one row an image; slices are cut along them.
+    some_labels
+        Where only some images are labelled: their classes (n,), -1 for the others.
     """
 
     predictions: Predictions
     classes: tuple[str, ...] = ()
     columns: pd.DataFrame = field(default_factory=pd.DataFrame)
+    some_labels: Integers | None = None
 
 
 def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
@@ -51,11 +72,12 @@ def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
     Parameters
     ----------
     path
-        `.npz` with `logits` or `probs` (n, K) and perhaps `labels` (n,); `.npy` (n, K), taken for
-        probabilities where every row is one; `.csv` or `.parquet` with a column `logit_CLASS` or
-        `prob_CLASS` for each class, and perhaps `label` and others.
+        `.npz` or `.safetensors` with `logits` or `probs` (n, K), perhaps `labels` (n,) and `class_names`
+        (K,); `.npy` (n, K), whose values must say which of both they are; `.csv` or `.parquet` with a column
+        `logit_CLASS` or `prob_CLASS` for each class, and perhaps `label` and others.
     labelled
-        Whether labels must be there.
+        Whether every image must have a label. Else those of some may be unknown: -1, NaN, an empty cell or
+        the word "unknown".
     labels
         `.npy` of integers (n,), for files that hold none.
 
@@ -64,13 +86,13 @@ def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
     InvalidInputError
         If the file cannot be read, or its content is not such predictions.
     """
-    _require_file(path, ".npz, .npy, .csv or .parquet")
-    readers = {".npy": _read_array, ".csv": _read_table, ".parquet": _read_table}
-    own = readers.get(path.suffix.lower(), _read_archive)(path)
+    kind = require_file(path, (*ARRAYS, *TABLES))
+    own = (_read_table if kind in TABLES else _read_archive)(path, labelled)
     if labels is not None:
         if own.predictions.labels is not None:
             raise InvalidInputError(f"{path}: holds labels already; leave {labels} away")
-        own = replace(own, predictions=own.predictions.with_labels(_load_array(labels)))
+        given = read_arrays(labels, [UNNAMED], [".npy"])[0][UNNAMED]
+        own = replace(own, predictions=own.predictions.with_labels(given))
     if labelled and own.predictions.labels is None:
         raise InvalidInputError(
             f"{path}: the source needs 'labels' (n,), integers from 0 (a column 'label' in tables, or "
@@ -85,145 +107,103 @@ def _other_label(own: OwnSet) -> str:
     return f"; its column {str(found[0])!r} is another one: call it {LABEL!r} if it is meant" if found else ""
 
 
-def _predictions(path: Path, outputs: NDArray[Any], kind: Kind, labels: Any = None) -> Predictions:
-    if kind == "logits" and looks_like_probabilities(outputs):
+def _own(
+    path: Path, outputs: NDArray[Any], kind: Kind, labels: Any, labelled: bool, classes: Sequence[str] = ()
+) -> OwnSet:
+    """Return predictions with labels, of which -1 stands for unknown ones unless all must be known."""
+    if kind == "logits":
+        _refuse_as_logits(str(path), outputs)
+    partly = not labelled and labels is not None and bool((labels == -1).any())
+    predictions = Predictions(printable(path.name), outputs, kind, labels=None if partly else labels)
+    some = labels if partly and (labels >= 0).any() else None
+    return OwnSet(predictions, tuple(classes), some_labels=some)
+
+
+def _refuse_as_logits(what: str, outputs: NDArray[Any]) -> None:
+    """Refuse what is called logits (n, K) but holds probabilities, or may do so."""
+    if looks_like_probabilities(outputs):
         raise InvalidInputError(
-            f"{path}: what is called logits holds probabilities (every row is in [0, 1] and sums to one); "
+            f"{what}: what is called logits holds probabilities (every row is in [0, 1] and sums to one); "
             "call it probs (in tables prob_CLASS)"
         )
-    return Predictions(name=path.name, logits=outputs, kind=kind, labels=labels)
-
-
-def _require_file(path: Path, kinds: str) -> None:
-    if path.is_dir():
-        raise InvalidInputError(f"{path}: is a folder; name a {kinds} file")
-    if not path.is_file():
-        raise InvalidInputError(f"{path}: there is no such file")
-
-
-def _load_archive(path: Path, wanted: Collection[str]) -> tuple[dict[str, NDArray[Any]], str]:
-    """Return the wanted arrays of an .npz file that it has, and the names of all that it holds."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            held = ", ".join(archive.files) or "nothing"
-            return {key: archive[key] for key in archive.files if key in wanted}, held
-    except Exception as error:  # damaged files raise anything
-        raise InvalidInputError(f"{path}: cannot be read as an .npz file: {error}") from error
-
-
-def _read_archive(path: Path) -> OwnSet:
-    if not zipfile.is_zipfile(path):
+    if doubt := doubt_about_kind(outputs):
         raise InvalidInputError(
-            f"{path}: is not an .npz file; write one with numpy.savez(path, logits=..., labels=...)"
+            f"{what}: called logits, but {doubt}. If these are probabilities, call them probs (in tables "
+            f"prob_CLASS); {LOGITS_REMEDY}"
         )
-    arrays, held = _load_archive(path, (*KEYS, "labels"))
+
+
+def _read_archive(path: Path, labelled: bool) -> OwnSet:
+    arrays, held = read_arrays(path, (*KEYS, "labels", CLASS_NAMES, UNNAMED))
+    if UNNAMED in arrays:
+        return _own(path, arrays[UNNAMED], _kind_of(path, arrays[UNNAMED]), None, labelled)
     present = [key for key in KEYS if key in arrays]
     if len(present) != 1:
         raise InvalidInputError(
             f"{path}: expected one array named 'logits' or 'probs' (n, K), and 'labels' (n,) where they are "
             f"known; it holds {held}"
         )
-    key = present[0]
-    return OwnSet(_predictions(path, arrays[key], KEYS[key], arrays.get("labels")))
+    outputs, labels = arrays[present[0]], arrays.get("labels")
+    names = _class_names(path, arrays, outputs.shape[1] if outputs.ndim == 2 else 0)
+    if labels is not None:
+        if outputs.ndim == 2 and labels.shape == outputs.shape[1:] != outputs.shape[:1]:
+            raise InvalidInputError(
+                f"{path}: {present[0]} {outputs.shape} and labels {labels.shape} fit if rows are images: "
+                "give the transpose, array.T"
+            )
+        if outputs.ndim == 2 and not labelled:
+            labels = _some_known(f"{printable(path.name)}: labels", labels, outputs.shape)
+    return _own(path, outputs, KEYS[present[0]], labels, labelled, names)
 
 
-def _load_array(path: Path) -> NDArray[Any]:
-    _require_file(path, ".npy")
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except Exception as error:  # damaged files raise anything
-        raise InvalidInputError(f"{path}: cannot be read as an .npy file: {error}") from error
-    return array
-
-
-def _read_array(path: Path) -> OwnSet:
-    array = _load_array(path)
-    kind: Kind = "probabilities" if looks_like_probabilities(array) else "logits"
-    return OwnSet(Predictions(name=path.name, logits=array, kind=kind))
-
-
-def _read_table(path: Path) -> OwnSet:
-    try:
-        table = pd.read_csv(path) if path.suffix.lower() == ".csv" else _decoded(pd.read_parquet(path))
-    except ImportError as error:
+def _kind_of(path: Path, array: NDArray[Any]) -> Kind:
+    """Return what a nameless array holds, if its values leave no doubt."""
+    if looks_like_probabilities(array.astype(np.float64) if array.dtype.kind in "iu" else array):
+        return "probabilities"
+    if doubt := doubt_about_kind(array):
         raise InvalidInputError(
-            f"{path}: reading Parquet files needs pyarrow; install it with: pip install 'shiftcast[parquet]'"
-        ) from error
-    except Exception as error:  # damaged files raise anything
-        raise InvalidInputError(f"{path}: cannot be read as a table: {error}") from error
-    if len(table.columns) == 1 and (other := next((c for c in ";\t|" if c in str(table.columns[0])), "")):
-        raise InvalidInputError(f"{path}: its columns are separated by {other!r}; write it with commas")
-    found = {p: [c for c in table.columns if str(c).startswith(p)] for p in PREFIXES}
-    present = [prefix for prefix, columns in found.items() if columns]
-    if len(present) != 1:
+            f"{path}: logits or probabilities? {doubt}. Say which: write an .npz file and call them "
+            f"'probs' or 'logits'; {LOGITS_REMEDY}"
+        )
+    return "logits"
+
+
+def _class_names(path: Path, arrays: dict[str, NDArray[Any]], classes: int) -> tuple[str, ...]:
+    if CLASS_NAMES not in arrays:
+        return ()
+    names = arrays[CLASS_NAMES]
+    if names.dtype.kind != "U" or names.shape != (classes,) or len(set(names.tolist())) < classes:
+        raise InvalidInputError(
+            f"{path}: {CLASS_NAMES}: expected {classes} different texts, got {names.dtype} {names.shape}"
+        )
+    return tuple(names.tolist())
+
+
+def _some_known(what: str, given: NDArray[Any], shape: tuple[int, ...]) -> Integers:
+    """Return labels (n,), of which -1 or NaN stands for an unknown class, with -1 for it."""
+    if given.dtype.kind not in "if":
+        return class_indices(what, given, shape[:1], shape[1])
+    unknown = np.isnan(given) if given.dtype.kind == "f" else given == -1
+    known = np.where(unknown, 0, given)
+    if unknown.any() and whole_floats(known):
+        known = known.astype(np.int64)  # beside NaN, whole numbers can only be floats
+    return np.where(unknown, -1, class_indices(what, known, shape[:1], shape[1]))
+
+
+def _read_table(path: Path, labelled: bool) -> OwnSet:
+    table = read_table(path)
+    found = {prefix: columns for prefix in PREFIXES if (columns := table.starting(prefix))}
+    if len(found) != 1:
         raise InvalidInputError(
             f"{path}: expected a column logit_CLASS or prob_CLASS for each class (not both kinds); "
-            f"its columns are {', '.join(map(str, table.columns[:12]))}"
+            f"its columns are {table.held}"
         )
-    prefix = present[0]
-    if len(table) == 0:
-        raise InvalidInputError(f"{path}: holds no rows")
-    columns = found[prefix]
-    classes = tuple(str(column).removeprefix(prefix) for column in columns)
-    try:
-        outputs = table[columns].to_numpy(dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidInputError(f"{path}: columns {prefix}…: expected numbers: {error}") from error
-    empty = np.argwhere(~np.isfinite(outputs))
-    if len(empty):
-        row, column = empty[0].tolist()
-        raise InvalidInputError(
-            f"{path}: row {row} (from 0, below the head), column {columns[column]!r} is empty or not finite; "
-            f"{len(empty)} cells are"
-        )
-    labels = _labels(path, table[LABEL], classes) if LABEL in table else None
-    rest = table.drop(columns=[*columns, *([LABEL] if LABEL in table else [])])
-    return OwnSet(_predictions(path, outputs, PREFIXES[prefix], labels), classes, rest)
-
-
-def _decoded(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a Parquet file's table, all of whose texts can be read: they are decoded at the first look."""
-    for name in table.columns:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            table[name].to_list()
-    return table
-
-
-def _labels(path: Path, column: pd.Series[Any], classes: Sequence[str]) -> Integers:
-    """Return class positions: labels are class names, as in the columns, or positions from 0."""
-    place = {name: position for position, name in enumerate(classes)}
-    if column.isna().any():
-        row = int(np.flatnonzero(column.isna())[0])
-        raise InvalidInputError(f"{path}: column label: row {row} is empty")
-    _refuse_ambiguous(path, column, classes)
-    names = column.astype(str)
-    unknown = ~names.isin(list(place))
-    if not unknown.any():
-        return np.array([place[name] for name in names], dtype=np.int64)
-    if pd.api.types.is_integer_dtype(column) and column.between(0, len(classes) - 1).all():
-        return np.asarray(column, dtype=np.int64)
-    row = int(np.flatnonzero(unknown)[0])
-    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
-        raise InvalidInputError(
-            f"{path}: column label: row {row} holds {column.iloc[row]}, a whole number written as a decimal, "
-            "as pandas does in a column that once had empty cells; make it integers: "
-            "table['label'] = table['label'].astype(int)"
-        )
-    raise InvalidInputError(
-        f"{path}: column label: row {row} holds {str(column.iloc[row])!r}, which is none of the classes that "
-        f"the columns name: {', '.join(classes[:12])}"
-    )
-
-
-def _refuse_ambiguous(path: Path, column: pd.Series[Any], classes: Sequence[str]) -> None:
-    """Refuse labels that could be positions where the classes are called by other numbers."""
-    positions = {str(k) for k in range(len(classes))}
-    numbers = all(name.lstrip("-").isdigit() for name in classes)
-    if numbers and positions != set(classes) and set(column.astype(str)) <= positions:
-        raise InvalidInputError(
-            f"{path}: column label: its numbers could be class names ({', '.join(classes[:6])}, …) or "
-            "positions from 0; name the classes by words, or by 0, 1, 2, …"
-        )
+    prefix, columns = next(iter(found.items()))
+    outputs = table.numbers(list(columns.values()))
+    labels = table.classes(LABEL, list(columns), partly=not labelled) if LABEL in table.frame else None
+    own = _own(path, outputs, PREFIXES[prefix], labels, labelled, list(columns))
+    rest = [name for name in table.frame.columns if name not in {LABEL, *columns.values()}]
+    return replace(own, columns=pd.DataFrame({name: table.texts(name) for name in rest}))
 
 
 def in_order(target: OwnSet, classes: tuple[str, ...]) -> OwnSet:
@@ -243,13 +223,15 @@ def in_order(target: OwnSet, classes: tuple[str, ...]) -> OwnSet:
             f"{', '.join(target.classes[:12])}"
         )
     columns = np.array([target.classes.index(name) for name in classes])
-    labels = None if own.labels is None else np.argsort(columns)[own.labels]
-    return replace(
-        target, predictions=replace(own, logits=own.logits[:, columns], labels=labels), classes=classes
-    )
+    places = np.append(np.argsort(columns), -1)  # that of -1, an unknown label, is -1
+    labels, some = (None if old is None else places[old] for old in (own.labels, target.some_labels))
+    predictions = replace(own, logits=own.logits[:, columns], labels=labels)
+    return replace(target, predictions=predictions, classes=classes, some_labels=some)
 
 
-def attach(source: Predictions, target: Predictions, key: str, path: Path) -> tuple[Predictions, Predictions]:
+def attach(
+    source: Predictions, target: Predictions, key: str, path: Path, classes: tuple[str, ...] = ()
+) -> tuple[Predictions, Predictions]:
     """Add other models' outputs to source and target.
 
     Parameters
@@ -259,22 +241,31 @@ def attach(source: Predictions, target: Predictions, key: str, path: Path) -> tu
     key
         "reference" (probabilities (M, n, K)), "peers" or "siblings" (predicted classes (Z, n)).
     path
-        `.npz` with the arrays `source` and `target`.
+        `.npz` with the arrays `source` and `target`, classes in the order of the source's columns; or in
+        that of its own `class_names` (K,).
+    classes
+        Names of the source's classes in order, where they are known.
 
     Raises
     ------
     InvalidInputError
         If the file cannot be read, lacks an array, or one does not fit.
     """
-    _require_file(path, ".npz")
-    if not zipfile.is_zipfile(path):
-        raise InvalidInputError(f"{path}: expected an .npz file with the arrays 'source' and 'target'")
-    arrays, held = _load_archive(path, ("source", "target"))
-    if len(arrays) != 2:
+    arrays, held = read_arrays(path, ("source", "target", CLASS_NAMES), (".npz",))
+    if not {"source", "target"} <= set(arrays):
         raise InvalidInputError(f"{path}: expected the arrays 'source' and 'target'; it holds {held}")
+    named = _class_names(path, arrays, source.classes)
+    if named and classes and sorted(named) != sorted(classes):
+        raise InvalidInputError(
+            f"{path}: {CLASS_NAMES}: other classes than those of {source.name}: {printable(str(named), 200)}"
+        )
+    order = np.array([named.index(name) for name in classes]) if named and classes else None
     both = []
     for name, predictions in (("source", source), ("target", target)):
-        value: dict[str, Any] = {key: _of_other_models(f"{path}: {name}", key, arrays[name], predictions)}
+        array = _of_other_models(f"{path}: {name}", key, arrays[name], predictions)
+        if order is not None:
+            array = array[:, :, order] if key == "reference" else np.argsort(order)[array]
+        value: dict[str, Any] = {key: array}
         both.append(replace(predictions, **value))
     if len(arrays["source"]) != len(arrays["target"]):
         raise InvalidInputError(
@@ -290,24 +281,65 @@ def _of_other_models(what: str, key: str, array: NDArray[Any], own: Predictions)
     wanted = (len(own),) if classes else (len(own), own.classes)
     form = "predicted classes (models, images)" if classes else "probabilities (models, images, classes)"
     if array.ndim != len(wanted) + 1 or array.shape[1:] != wanted or not len(array):
+        swapped = array.ndim == len(wanted) + 1 and np.swapaxes(array, 0, 1).shape[1:] == wanted
         raise InvalidInputError(
             f"{what}: expected {form}, here (models, {', '.join(map(str, wanted))}) as {own.name} has them; "
-            f"got shape {array.shape}"
+            f"got shape {array.shape}" + ("; swap its first two axes: numpy.swapaxes(array, 0, 1)" * swapped)
         )
-    if classes:
-        return class_indices(what, array, array.shape, own.classes)
-    if array.dtype.kind not in "fiu":
-        raise InvalidInputError(f"{what}: expected numbers, got dtype {array.dtype}")
-    sums = array.sum(axis=2, dtype=np.float64)
-    bad = ~(np.abs(sums - 1) <= SUM_TOLERANCE) | ~(array >= 0).all(axis=2)
-    if bad.any():
-        model, image = np.argwhere(bad)[0].tolist()
-        hint = " These look like logits: give their softmax over the last axis." if array.min() < 0 else ""
-        if are_percentages(array, sums):
-            hint = " These look like percentages: divide them by 100."
+    return class_indices(what, array, array.shape, own.classes) if classes else _shares(what, array)
+
+
+def _shares(what: str, array: NDArray[Any]) -> Floats:
+    """Return probabilities (M, n, K), each row summing to one, or refuse them by model and image."""
+    members = finite(what, array, "(M, n, K)", 3)
+    sums = members.sum(axis=2)
+    off = np.abs(sums - 1)
+    if members.min() >= -NOISE and off.max() <= max(SUM_TOLERANCE, rounded_off(members)):
+        members = np.maximum(members, 0.0)
+        shares: Floats = members / members.sum(axis=2, keepdims=True)
+        return shares
+    model, image = (int(place) for place in np.unravel_index(int(off.argmax()), off.shape))
+    hint = "If they were rounded, give more digits."
+    if members.min() < -NOISE:
+        hint = (
+            "These look like logits: give their softmax over the last axis (or, for difficulty --ensemble, "
+            "an .npz file that calls them 'logits')."
+        )
+    elif are_percentages(members, sums):
+        hint = "These look like percentages: divide them by 100."
+    raise InvalidInputError(
+        f"{what}: expected probabilities, but values span {members.min():.4g} to {members.max():.4g} and "
+        f"those of model {model} for image {image} sum to {sums[model, image]:.6g}. {hint}"
+    )
+
+
+def read_ensemble(path: Path) -> Floats:
+    """Read member probabilities (M, n, K) from `.npy` (probabilities) or an archive (`probs` or `logits`).
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be read, holds another array, has far more members than images, or its rows
+        are not probabilities.
+    """
+    arrays, held = read_arrays(path, (*KEYS, UNNAMED))
+    if len(arrays) != 1:
         raise InvalidInputError(
-            f"{what}: expected probabilities, but those of model {model} for image {image} sum to "
-            f"{sums[model, image]:.6g} and span {array[model, image].min():.4g} to "
-            f"{array[model, image].max():.4g}.{hint}"
+            f"{path}: expected one array named 'probs' or 'logits' (M, n, K); it holds {held}"
         )
-    return array
+    key, array = next(iter(arrays.items()))
+    members = finite(str(path), array, "(M, n, K)", 3)
+    try:
+        check_members(members)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from error
+    if len(array) >= SWAPPED * array.shape[1]:
+        raise InvalidInputError(
+            f"{path}: shape {array.shape} means {len(array):,} members on {array.shape[1]:,} images; "
+            "are the first two axes swapped? Expected (members, images, classes): numpy.swapaxes(array, 0, 1)"
+        )
+    if key != "logits":
+        return _shares(str(path), members)
+    for number, member in enumerate(members):
+        _refuse_as_logits(f"{path}: member {number}", member)
+    return softmax(members)

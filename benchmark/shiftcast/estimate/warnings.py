@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import sqrt
 
 import numpy as np
 
 from shiftcast.predictions import Predictions
 from shiftcast.util.text import count
+from shiftcast.util.types import Classes
 
 FEW_IMAGES = 100
 BELOW_CHANCE = 3.0
 """Standard errors below chance from which an accuracy is no accident."""
+ABOVE_CHANCE = 2.0
+"""Standard errors above chance up to which two models agree no more than by accident."""
 SAME = 1e-3
 """Probabilities this close are one model's: float16 storage stays within 5e-4."""
+COUNTED_FROM_ONE = 0.1
+"""How much more accurate a model must be with labels less one, that they may be counted from 1."""
+OTHERS = (("reference", "--ensemble"), ("peers", "--peers"), ("siblings", "--siblings"))
 
 
 def warnings_about(source: Predictions, target: Predictions) -> list[str]:
@@ -23,11 +30,48 @@ def warnings_about(source: Predictions, target: Predictions) -> list[str]:
         for own in (source, target)
         if len(own) < FEW_IMAGES
     ]
-    return [*found, *_below_chance(source), *_same_models(source, target)]
+    uninformative = [text for own in (source, target) for text in tells_nothing(own)]
+    return [
+        *found,
+        *uninformative,
+        *([] if uninformative else _below_chance(source)),
+        *_same_models(source, target),
+        *_disagreeing_models(source, target),
+    ]
+
+
+def tells_nothing(own: Predictions) -> list[str]:
+    """Return a warning where outputs are the same whatever the image, or no better than a fixed guess."""
+    if len(own) < 2:
+        return []
+    if (own.logits == own.logits[0]).all():
+        return [f"{own.name}: every image has the same outputs; they tell nothing, and neither do estimates"]
+    if (own.logits == own.logits[:, :1]).all():
+        return [
+            f"{own.name}: each image has the same output for every class, so that all are put into class 0"
+        ]
+    if len(own) < FEW_IMAGES:
+        return []
+    if (own.predicted == own.predicted[0]).all():
+        return [f"{own.name}: every image is put into one class, number {own.predicted[0]} (from 0)"]
+    if own.labels is None:
+        return []
+    commonest = np.bincount(own.labels).max() / len(own)
+    if own.accuracy > commonest or own.accuracy < 1 / own.classes:
+        return []
+    return [
+        f"{own.name}: {100 * own.accuracy:.2f} % right is no better than naming the commonest class of every "
+        f"image ({100 * commonest:.2f} %): are outputs and labels in the same order of images and classes?"
+    ]
 
 
 def _below_chance(source: Predictions) -> list[str]:
-    chance = 1 / source.classes
+    labels, chance = np.asarray(source.labels), 1 / source.classes
+    if labels.min() >= 1 and (source.predicted == labels - 1).mean() > source.accuracy + COUNTED_FROM_ONE:
+        return [
+            f"{source.name}: with every label less one it would be right more often than the "
+            f"{100 * source.accuracy:.2f} % as they are: labels count from 0, do these count from 1?"
+        ]
     spread = sqrt(chance * (1 - chance) / len(source))
     if source.accuracy >= chance - BELOW_CHANCE * spread:
         return []
@@ -37,10 +81,45 @@ def _below_chance(source: Predictions) -> list[str]:
     ]
 
 
+def agrees_by_chance(one: Classes, other: Classes, classes: int) -> tuple[float, float] | None:
+    """Return how often two models predict one class (n,), and how often they would by chance.
+
+    None where they agree more often than that, or on too few images to tell. By chance they would on the
+    sum over classes of the products of both shares.
+    """
+    if len(one) < FEW_IMAGES:
+        return None
+    shares = (np.bincount(each, minlength=classes) / len(each) for each in (one, other))
+    chance = float(np.prod(list(shares), axis=0).sum())
+    agreement = float((one == other).mean())
+    near = agreement <= chance + ABOVE_CHANCE * sqrt(chance * (1 - chance) / len(one))
+    return (agreement, chance) if near else None
+
+
+def _disagreeing_models(source: Predictions, target: Predictions) -> Iterator[str]:
+    """Yield a warning for each input and set of which some models agree with the scored one by chance."""
+    for key, option in OTHERS:
+        for own in (source, target):
+            others = getattr(own, key)
+            if others is None or tells_nothing(own):
+                continue
+            others = others.argmax(axis=2) if key == "reference" else others
+            found = {m: agrees_by_chance(one, own.predicted, own.classes) for m, one in enumerate(others)}
+            near = {m: pair for m, pair in found.items() if pair is not None}
+            if near:
+                first, (agreement, chance) = next(iter(near.items()))
+                yield (
+                    f"{option}: {len(near)} of {count(len(others), 'model')} agree with {own.name} no more "
+                    f"than by chance, model {first} (from 0) on {100 * agreement:.2f} % of its images (by "
+                    f"chance {100 * chance:.2f} %): classes must be in the order of {source.name}'s columns, "
+                    f"images in that of {own.name}'s rows"
+                )
+
+
 def _same_models(source: Predictions, target: Predictions) -> list[str]:
     """Return a warning for each input that holds the scored model itself."""
     found = []
-    for key, option in (("reference", "--ensemble"), ("peers", "--peers"), ("siblings", "--siblings")):
+    for key, option in OTHERS:
         if getattr(source, key) is None or getattr(target, key) is None:
             continue
         same = sorted(set(_like_own(source, key)) & set(_like_own(target, key)))

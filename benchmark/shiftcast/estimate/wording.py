@@ -23,6 +23,18 @@ def board_error(row: Mapping[str, Any]) -> str:
     return "–" if error is None else f"{100 * error:.2f}"
 
 
+def actual_note(target: Mapping[str, Any]) -> list[str]:
+    """Return what the labels in the target say, if it has any."""
+    if "accuracy" in target:
+        return [f"Actual accuracy, from the labels in {target['name']}: {100 * target['accuracy']:.2f} %"]
+    if "actual_so_far" not in target:
+        return []
+    return [
+        f"Actual accuracy so far, on {target['labelled']:,} labelled rows of {target['images']:,} in "
+        f"{target['name']}: {100 * target['actual_so_far']:.2f} %. It is of those rows alone."
+    ]
+
+
 def marked(row: Mapping[str, Any]) -> str:
     """Return the estimator of an answered row, with a star where its estimate is flagged."""
     return f"{row['estimator']}{'*' if row.get('flagged') else ''}"

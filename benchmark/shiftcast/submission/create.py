@@ -23,7 +23,7 @@ from shiftcast.cards.base import SELF_REPORTED, explain
 from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.errors import InvalidInputError, UnknownNameError
-from shiftcast.intake.archives import ONE_SET, OUTPUTS, Outputs, opened
+from shiftcast.intake.outputs import ONE_SET, OUTPUTS, Outputs, open_outputs
 from shiftcast.runs.agreement import Known
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.layout import results_folder
@@ -42,10 +42,13 @@ from shiftcast.runs.record import LONGEST_LINE, Claim, ReportedRecord, TargetRes
 from shiftcast.runs.soundness import Inspection, expected_of
 from shiftcast.submission.known_sets import known_sets
 from shiftcast.util.arrays import (
+    LOGITS_REMEDY,
     are_percentages,
     class_indices,
+    doubt_about_kind,
     looks_like_probabilities,
     looks_one_hot,
+    one_column_hint,
     whole_floats,
 )
 from shiftcast.util.hashing import sha256
@@ -181,7 +184,7 @@ def _read_sets(
     """Return what is known of each set in the files, and the outputs on it as they are stored."""
     names = workspace.dataset(suite.source.test).classes
     with ExitStack() as stack:
-        sources = [stack.enter_context(opened(file, names)) for _, file in files]
+        sources = [stack.enter_context(open_outputs(file, names)) for _, file in files]
         places = _named(suite, files, [source.names() for source in sources])
         known = known_sets(workspace, suite, folder, list(places), replaced)
         stored = {}
@@ -381,7 +384,7 @@ def _shape_hint(array: NDArray[Any], n: int, classes: int) -> str:
         return "; transpose it"
     if array.ndim == 2 and array.shape[1] == classes:
         return "; rows are the images in the order of the dataset (of a derived set, the suite's subset)"
-    return ""
+    return one_column_hint(array)
 
 
 def _refuse_probabilities(what: str, array: NDArray[Any]) -> None:
@@ -393,4 +396,9 @@ def _refuse_probabilities(what: str, array: NDArray[Any]) -> None:
             f"{what}: these are probabilities (no row has a value below 0, and each sums to "
             f"{1 if shares else 100}); save the logits, or the probabilities' logarithm: "
             f"{FROM_PROBABILITIES if shares else FROM_PROBABILITIES.replace('probs', 'probs / 100')}"
+        )
+    if doubt := doubt_about_kind(array):
+        raise InvalidInputError(
+            f"{what}: logits or probabilities? {doubt}. Of probabilities save the logarithm: "
+            f"{FROM_PROBABILITIES}; {LOGITS_REMEDY}"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
+from shiftcast.util.memory import is_fixed
 from shiftcast.util.types import Floats, Number
 
 SUM_TOLERANCE = 1e-3
@@ -15,6 +16,18 @@ SUM_TOLERANCE = 1e-3
 
 ROUNDING = 1e-12
 """Rows this close to one are normalised already: what is left is rounding."""
+
+NOISE = 1e-6
+"""Probabilities this far below zero are zero: what is left of a subtraction."""
+
+FEWEST_DECIMALS, MOST_DECIMALS, MOST_ROUNDED_OFF = 2, 6, 0.05
+"""Decimals of probabilities that were rounded, and how far from one the sum of a row may then be."""
+
+LARGEST = 1e100
+"""Beyond this a number is no output of a network, and sums and squares of it are infinite."""
+
+FEW_ROWS, FEW_OF_THEM = 20, 0.2
+"""Fewer rows than this, or a smaller share, that sum to one by chance are no sign of probabilities."""
 
 
 def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: int) -> NDArray[np.int64]:
@@ -38,7 +51,7 @@ def narrow_class_indices(
     InvalidInputError
         If the array is not of integers, has another shape or holds values outside [0, classes).
     """
-    array = np.asarray(value)
+    array = as_array(what, value)
     one_hot = _one_hot_hint(array, shape, classes)
     if not np.issubdtype(array.dtype, np.integer):
         raise InvalidInputError(
@@ -47,6 +60,7 @@ def narrow_class_indices(
         )
     if array.shape != shape:
         expected = "(…, n)" if -1 in shape else str(shape)
+        one_hot = one_hot or ("; give array[:, 0]" if array.shape == (*shape, 1) else "")
         raise InvalidInputError(f"{what}: expected shape {expected}, got {array.shape}{one_hot}")
     if array.size and (array.min() < 0 or array.max() >= classes):
         where = int(np.flatnonzero((array < 0) | (array >= classes))[0])
@@ -54,12 +68,14 @@ def narrow_class_indices(
             f"{what}: expected values in 0..{classes - 1} ({classes} classes), "
             f"got {int(array.ravel()[where])} at position {where}{_range_hint(array, classes)}"
         )
-    return np.ascontiguousarray(array, dtype=np.int32)
+    return np.array(array, dtype=np.int32, order="C", copy=None if is_fixed(array) else True)
 
 
 def _integer_hint(array: NDArray[Any]) -> str:
     if whole_floats(array):
         return "; class indices must be integers: convert them with .astype(int)"
+    if array.dtype.kind == "b":
+        return "; convert them with .astype(int)"
     if array.dtype.kind in "OSU":
         return "; give positions in a stated order of the classes, not their names"
     return ""
@@ -87,26 +103,67 @@ def whole_floats(array: NDArray[Any]) -> bool:
 def _range_hint(array: NDArray[Any], classes: int) -> str:
     if array.min() == 1 and array.max() == classes:
         return "; if they count from 1, subtract 1"
+    if array.min() == -1 and array.max() < classes:
+        return "; if -1 stands for an unknown class, leave those images out"
     return ""
 
 
 def finite(what: str, value: ArrayLike, shape: str, ndim: int) -> NDArray[np.float64]:
     """Return `value` as float64, or refuse what is empty, not finite, or of other dimensions."""
-    array = np.asarray(value)
+    array = as_array(what, value)
     if array.dtype.kind not in "fiu":
-        raise InvalidInputError(f"{what}: expected numbers, got dtype {array.dtype}")
+        raise InvalidInputError(f"{what}: expected numbers, got dtype {array.dtype}{_object_hint(array)}")
     if array.ndim != ndim:
-        raise InvalidInputError(f"{what}: expected shape {shape}, got {array.shape}")
+        raise InvalidInputError(f"{what}: expected shape {shape}, got {array.shape}{one_column_hint(array)}")
     if array.size == 0:
         raise InvalidInputError(f"{what}: is empty, shape {array.shape}; at least one image is needed")
-    array = array.astype(np.float64, copy=array.flags.writeable)  # what cannot change is shared
-    bad = ~np.isfinite(array)
-    if bad.any():
-        row = np.argwhere(bad)[0].tolist()
+    array = array.astype(np.float64, copy=not is_fixed(array))
+    if not -LARGEST <= array.min() <= array.max() <= LARGEST:
+        bad = ~np.isfinite(array)
+        beyond = "NaN or infinite" if bad.any() else f"beyond {LARGEST:g} in size"
+        bad = bad if bad.any() else np.abs(array) > LARGEST
         raise InvalidInputError(
-            f"{what}: {int(bad.sum())} values are NaN or infinite, the first at index {row}"
+            f"{what}: {int(bad.sum())} values are {beyond}, the first at index {np.argwhere(bad)[0].tolist()}"
         )
     return array
+
+
+def as_array(what: str, value: ArrayLike) -> NDArray[Any]:
+    """Return what is given as an array, or refuse what would lose its meaning as one.
+
+    Raises
+    ------
+    InvalidInputError
+        If values are masked, or it cannot be turned into an array.
+    """
+    if isinstance(value, np.ma.MaskedArray) and (masked := int(np.ma.getmaskarray(value).sum())):
+        raise InvalidInputError(
+            f"{what}: {masked:,} of {value.size:,} values are masked, that is unknown; leave those images "
+            "out, or fill them: array.filled(…)"
+        )
+    try:
+        return np.asarray(value)
+    except Exception as error:  # of whatever library it comes from
+        raise InvalidInputError(
+            f"{what}: cannot be made a numpy array of a {type(value).__name__} ({error}); of a torch tensor "
+            "give tensor.detach().cpu().float().numpy()"
+        ) from error
+
+
+def _object_hint(array: NDArray[Any]) -> str:
+    if array.dtype != object:
+        return ""
+    return "; make it one array of numbers: numpy.array(rows, dtype=float), without columns of text"
+
+
+def one_column_hint(array: NDArray[Any]) -> str:
+    """Say what a flat array (n,) or a single column (n, 1) may be, where outputs (n, K) are wanted."""
+    if array.size and array.shape in ((array.size,), (array.size, 1)) and array.dtype.kind in "fiu":
+        if array.dtype.kind == "f" and 0 <= array.min() <= array.max() <= 1:
+            return "; of one probability p an image give both classes: numpy.column_stack([1 - p, p])"
+        if array.dtype.kind in "iu":
+            return "; these look like class indices: give the outputs before argmax"
+    return ""
 
 
 def looks_like_probabilities(array: NDArray[Any]) -> bool:
@@ -118,33 +175,89 @@ def looks_like_probabilities(array: NDArray[Any]) -> bool:
         return False
     if abs(float(array[0].sum(dtype=np.float64)) - 1) > SUM_TOLERANCE:  # most logits are done with here
         return False
-    inside = bool(((array >= 0) & (array <= 1 + SUM_TOLERANCE)).all())
+    inside = bool(((array >= -NOISE) & (array <= 1 + SUM_TOLERANCE)).all())
     return inside and bool(np.abs(array.sum(axis=1, dtype=np.float64) - 1).max() <= SUM_TOLERANCE)
 
 
+def doubt_about_kind(array: NDArray[Any]) -> str:
+    """Return why outputs (n, K) may be logits as well as probabilities; empty where they are clearly either.
+
+    Clear are rows that all sum to one, and values well outside [0, 1] with next to no such rows. The answer
+    says which test failed on which row, and what may be the cause.
+    """
+    if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.size or not np.isfinite(array).all():
+        return ""
+    sums = array.sum(axis=1, dtype=np.float64)
+    shares = (np.abs(sums - 1) <= SUM_TOLERANCE) & (array.min(axis=1) >= -NOISE)
+    count, low, high = int(shares.sum()), float(array.min()), float(array.max())
+    if count == len(array):
+        return ""
+    first = int(np.argmin(shares))
+    row = f"row {first} sums to {sums[first]:.6g}"
+    if low >= -SUM_TOLERANCE and 0 < high <= 1 + SUM_TOLERANCE:
+        cause = _probability_hint(array, sums) or "Outputs of a sigmoid for each class are neither"
+        return (
+            f"all values lie in [0, 1], as probabilities do, but {len(array) - count:,} of {len(array):,} "
+            f"rows do not sum to one within {SUM_TOLERANCE:g}: {row}. {cause}"
+        )
+    fractions = shares & (array.max(axis=1) < 1 - SUM_TOLERANCE)  # whole numbers are rounded logits as well
+    if fractions.sum() >= FEW_ROWS and count > FEW_OF_THEM * len(array):
+        return (
+            f"{count:,} of {len(array):,} rows are probabilities, in [0, 1] and summing to one, but not the "
+            f"others: {row}, its values span {array[first].min():.4g} to {array[first].max():.4g}"
+        )
+    return _probability_hint(array, sums) if are_percentages(array, sums) else ""
+
+
+LOGITS_REMEDY = "if they are logits, subtract 1 from every value, which changes no probability"
+"""Makes logits that lie in [0, 1] clear ones."""
+
+
 def normalised(what: str, array: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Renormalise rows that sum to one within the tolerance; refuse the others."""
-    # The worst row is named: one of ten thousand is hard to find otherwise.
+    """Renormalise rows that sum to one within the tolerance; refuse the others.
+
+    Values of few decimals were rounded; the sum of K such may be K / 2 units of the last decimal from one.
+    """
+    low = array.min()
+    if -NOISE <= low < 0:
+        array = np.maximum(array, 0.0)
     sums = array.sum(axis=-1, keepdims=True)
+    # The worst row is named: one of ten thousand is hard to find otherwise.
     worst = int(np.abs(sums - 1).argmax())
-    if array.min() < 0 or array.max() > 1 + SUM_TOLERANCE or abs(sums.flat[worst] - 1) > SUM_TOLERANCE:
+    off = abs(sums.flat[worst] - 1)
+    if low < -NOISE or array.max() > 1 + SUM_TOLERANCE or (off > SUM_TOLERANCE and off > rounded_off(array)):
         raise InvalidInputError(
             f"{what}: expected probabilities (each row in [0, 1], summing to one); values span "
             f"{array.min():.4g} to {array.max():.4g} and row {worst} sums to {sums.flat[worst]:.6g}. "
-            + _probability_hint(array, sums)
+            + (
+                _probability_hint(array, sums)
+                or "Logits belong under logits (in an .npz file, the array named 'logits')"
+            )
         )
-    if abs(sums.flat[worst] - 1) <= ROUNDING:
+    if off <= ROUNDING:
         return array
     result: NDArray[np.float64] = array / sums
     return result
 
 
-def _probability_hint(array: NDArray[np.float64], sums: NDArray[np.float64]) -> str:
-    if array.min() >= 0 and array.max() <= 1 and np.abs(sums - 1).max() < 0.05:
+def rounded_off(array: NDArray[Any]) -> float:
+    """Return how far from one rounding may have brought the sums of rows; 0 where nothing was rounded."""
+    for decimals in range(FEWEST_DECIMALS, MOST_DECIMALS):
+        if np.abs(array - np.round(array, decimals)).max() < ROUNDING:
+            # A little more, for the rounding of the sum itself.
+            return min(int(array.shape[-1]) * 0.5 * 10.0**-decimals + ROUNDING, MOST_ROUNDED_OFF)
+    return 0.0
+
+
+def _probability_hint(array: NDArray[Any], sums: NDArray[Any]) -> str:
+    inside = array.min() >= -NOISE and array.max() <= 1 + SUM_TOLERANCE
+    if inside and array.ndim == 2 and len(array) > 1 and looks_like_probabilities(array.T):
+        return "The columns sum to one: rows must be images, so give the transpose, array.T"
+    if inside and np.abs(sums - 1).max() < MOST_ROUNDED_OFF:
         return "If they were rounded, give more digits"
     if are_percentages(array, sums):
         return "These look like percentages: divide them by 100"
-    return "Logits belong under logits (in an .npz file, the array named 'logits')"
+    return ""
 
 
 def are_percentages(array: NDArray[Any], sums: NDArray[Any]) -> bool:

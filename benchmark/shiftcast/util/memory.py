@@ -33,7 +33,7 @@ def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) ->
     compute
         Called at most once as long as a read-only array lives; a returned array is made read-only.
     """
-    if not _fixed(array):
+    if not is_fixed(array):
         return compute()
     key = (id(array), name)
     known = _known.get(key)
@@ -48,7 +48,7 @@ def remember(array: NDArray[Any], name: str, result: Result) -> Result:
 
     For who knows a result from elsewhere: it must be what `compute` would return. An array is made read-only.
     """
-    if not _fixed(array):
+    if not is_fixed(array):
         return result
     key = (id(array), name)
     if isinstance(result, np.ndarray):
@@ -62,8 +62,11 @@ def remember(array: NDArray[Any], name: str, result: Result) -> Result:
     return result
 
 
-def _fixed(array: NDArray[Any]) -> bool:
-    """Whether nobody can write to an array, nor to one that it is a view of."""
+def is_fixed(array: NDArray[Any]) -> bool:
+    """Whether nobody can write to an array, nor to one that it is a view of.
+
+    False also for read-only views of what is no array: a mapped file, a tensor, a table's own memory.
+    """
     base: Any = array
     while isinstance(base, np.ndarray):
         if base.flags.writeable:
