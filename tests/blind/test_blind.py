@@ -209,7 +209,7 @@ def test_labels_that_do_not_fit_are_not_sealed(hidden, labels, message):
 
 def test_what_cannot_be_sealed_or_opened_says_why(hidden):
     workspace, results, labels = hidden
-    with pytest.raises(InvalidInputError, match="is not sealed; seal it first .shiftcast blind seal hidden"):
+    with pytest.raises(InvalidInputError, match=r"is not sealed; seal it first .shiftcast blind seal hidden"):
         open_set(workspace, results, NAME, labels)
     with pytest.raises(InvalidInputError, match="its labels are given"):
         seal(workspace, "digits-test", labels)
