@@ -78,6 +78,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     reads_counts: ClassVar[bool] = False
 
     level: float = 0.95
+    alike_: bool = False
 
     def fit(self, source: Predictions, others: Sequence[Predictions] = ()) -> Self:
         """Learn from labelled source predictions.
