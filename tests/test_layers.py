@@ -135,6 +135,39 @@ def test_mathematics_takes_arrays(folder):
     assert "pandas" not in used
 
 
+DOORS = {"board", "board.build", "board.columns", "board.tables", "board.words"}
+"""What shows a board takes it from here; `words` holds no computation."""
+STARTS = {
+    "board.assemble": {"cli.diff", "cli.report", "leaderboard.cache", "site.make", "submission.board_rows"},
+    "board.candidate": {"cli.score"},
+    "board.changes": {"cli.diff"},
+}
+"""Where a command's work begins: what scores stored runs, and who asks it to."""
+
+
+@pytest.mark.parametrize("folder", ["leaderboard", "site", "submission", "cli"])
+def test_what_shows_a_board_computes_none(folder):
+    used = {
+        (name, other)
+        for name, others in GRAPH.items()
+        for other in others
+        if top(name) == folder and top(other) == "board" and other not in DOORS
+    }
+    assert used == {(name, start) for start, names in STARTS.items() for name in names if top(name) == folder}
+
+
+def test_no_cache_outlives_its_board():
+    keepers = {"lru_cache", "cache"}
+    shown = ("board", "leaderboard", "site")
+    found = [
+        name
+        for name, path in MODULES.items()
+        for module, _ in imports(ast.parse(path.read_text()))
+        if top(name) in shown and module in {f"functools.{keeper}" for keeper in keepers}
+    ]
+    assert found == []
+
+
 def test_files_stay_small():
     lines = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
     assert {name: count for name, count in lines.items() if count > 600} == {}

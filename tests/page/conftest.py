@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from made_up import make_workspace
+from shiftcast.board.build import build_board
 from shiftcast.cli.page import write_page
 from shiftcast.data.loading import load_suite
 from shiftcast.site.build import site, vega_bundle, write_site
@@ -80,7 +81,7 @@ def bundle():
 def section():
     """A suite of made-up scores with natural, synthetic and withheld shifts."""
     scores = build_scores()
-    return Section(scores, "sample", outputs=make_outputs(scores))
+    return Section(build_board(scores), "sample", outputs=make_outputs(scores))
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +96,7 @@ def board(section, bundle, tmp_path_factory):
 def hostile(bundle, tmp_path_factory):
     """The folder of a site in which everything that people name tries to run a script."""
     scores = with_names(build_scores())
-    section = Section(scores, "sample", outputs=make_outputs(scores, (HOSTILE, "dog", "ship")))
+    section = Section(build_board(scores), "sample", outputs=make_outputs(scores, (HOSTILE, "dog", "ship")))
     folder = tmp_path_factory.mktemp("hostile")
     write_site(site([section], bundle), folder)
     return folder

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from shiftcast.board.build import build_board
 from shiftcast.cli.page import write_page
 from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from shiftcast.site import make
@@ -84,7 +85,7 @@ def test_each_page_says_what_it_must(board, digits):
 
 
 def test_the_same_input_gives_the_same_bytes(section):
-    again = Section(section.scores, "sample", outputs=section.outputs)
+    again = Section(build_board(section.scores), "sample", outputs=section.outputs)
     one, other = site([section], "bundle"), site([again], "bundle")
     assert one == other
 
@@ -94,7 +95,7 @@ def test_seconds_that_scoring_took_change_nothing(section):
 
     table = section.scores.table.assign(seconds=1.0).sample(frac=1, random_state=0)
     scores = dataclasses.replace(section.scores, table=table)
-    assert site([Section(scores, "sample", outputs=section.outputs)], "") == site([section], "")
+    assert site([Section(build_board(scores), "sample", outputs=section.outputs)], "") == site([section], "")
 
 
 def test_two_runs_of_the_command_write_the_same_bytes(tiny, digits, tmp_path, capsys):
@@ -123,8 +124,8 @@ def test_incomplete_results_make_a_site_that_says_so(keep, invent, tmp_path):
 
 
 def test_several_suites_share_a_start_page(section):
-    other = Section(section.scores, "other", alone=False)
-    one = Section(section.scores, "sample", alone=False)
+    other = Section(build_board(section.scores), "other", alone=False)
+    one = Section(build_board(section.scores), "sample", alone=False)
     made = site([one, other], "")
     assert {"index.html", "sample/index.html", "other/index.html"} <= set(made)
     assert 'href="sample/index.html"' in made["index.html"]

@@ -10,8 +10,7 @@ import typer
 from tabulate import tabulate
 
 from shiftcast.analysis.confusion import Confusion, image_table
-from shiftcast.analysis.human import human_figures, require_files
-from shiftcast.board.confusion import HUMAN
+from shiftcast.analysis.human import HUMAN, human_figures, require_files
 from shiftcast.cards.base import lookup
 from shiftcast.cards.suite import Suite
 from shiftcast.difficulty import KINDS, MORE_KINDS, half_splits, split_half_reliability

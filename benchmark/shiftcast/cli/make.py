@@ -21,7 +21,7 @@ from shiftcast.data.corruptions.streams import GENERATOR_VERSION
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.loading import load_dataset
 from shiftcast.errors import DataError, InvalidInputError, MissingExtraError
-from shiftcast.leaderboard.markup import table
+from shiftcast.leaderboard.markup import grid
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, percent, points
 from shiftcast.workspace import Workspace, data_folder
@@ -214,4 +214,4 @@ def _grid(values: Mapping[str, Any], severities: Sequence[int], cell: Any) -> st
     found = {(row["name"], row["severity"]): cell(row) for row in values["sets"]}
     names = list(dict.fromkeys(row["name"] for row in values["sets"]))
     headings = {"type": "left"} | {f"severity {severity}": "right" for severity in severities}
-    return table(headings, [[name, *(found.get((name, s), "–") for s in severities)] for name in names])
+    return grid(headings, [[name, *(found.get((name, s), "–") for s in severities)] for name in names])

@@ -12,13 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shiftcast.board.candidate import (
-    KINDS,
-    Candidate,
-    default_suite,
-    load_estimator,
-    score_candidate,
-)
+from shiftcast.board.candidate import Candidate, default_suite, load_estimator, score_candidate
+from shiftcast.board.words import KINDS
 from shiftcast.errors import InvalidInputError
 from shiftcast.testing import check_estimator
 from shiftcast.util.text import points, signed

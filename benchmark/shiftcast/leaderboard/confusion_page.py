@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
-from shiftcast.analysis.tables import ConfusionTables
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.tables import ConfusionTables, SuiteScores
 from shiftcast.leaderboard.figures.confusion_data import FEWEST
 from shiftcast.leaderboard.legend import MARKER
-from shiftcast.leaderboard.markup import escape, table
+from shiftcast.leaderboard.markup import escape, grid, pictures
 from shiftcast.util.text import BLANK, count, percent, points, ratio, score, signed
 
 CAPTIONS = {
@@ -49,10 +47,10 @@ def render_confusion(scores: SuiteScores, tables: ConfusionTables, figures: Mapp
         f"# Confusion: {escape(scores.suite.title)}",
         _head(scores, tables),
         "## How confusing is each set?",
-        *_pictures(figures, "confusion-distribution"),
+        *pictures(CAPTIONS, figures, "confusion-distribution"),
         _sets(tables),
         "## Accuracy by confusion",
-        *_pictures(figures, "accuracy-by-confusion"),
+        *pictures(CAPTIONS, figures, "accuracy-by-confusion"),
         *_accuracy(tables, scores.suite.source.test),
         "## The claims of the source's abstract, tested",
         f"The idea comes from {SOURCE}. Intervals are 95 % percentiles of a bootstrap over images (or over "
@@ -66,10 +64,6 @@ def render_confusion(scores: SuiteScores, tables: ConfusionTables, figures: Mapp
         *_human(tables),
     ]
     return "\n\n".join(blocks) + "\n"
-
-
-def _pictures(figures: Mapping[str, str], *names: str) -> list[str]:
-    return [f"![{CAPTIONS[name]}]({quote(figures[name])})" for name in names if name in figures]
 
 
 def _head(scores: SuiteScores, tables: ConfusionTables) -> str:
@@ -111,7 +105,7 @@ def _sets(tables: ConfusionTables) -> str:
         "Corrupted sets are compared with their own base images. "
         "Split-half ρ: Spearman correlation between the scores by two disjoint halves of the ensemble."
     )
-    return f"{table(headings, cells)}\n\n{note}"
+    return f"{grid(headings, cells)}\n\n{note}"
 
 
 def _accuracy(tables: ConfusionTables, source: str) -> list[str]:
@@ -143,7 +137,7 @@ def _accuracy(tables: ConfusionTables, source: str) -> list[str]:
             )
         blocks.append(
             f"<details><summary>Accuracy (%) by confusion on {escape(str(name))}</summary>\n\n"
-            f"{table(headings, cells)}\n\n</details>"
+            f"{grid(headings, cells)}\n\n</details>"
         )
     return [
         "Mean over seeds; bins with fewer than 20 images are left out. Where the curve of a set lies "
@@ -214,7 +208,7 @@ def _natures(tables: ConfusionTables) -> list[str]:
     note = (
         "Errors: of one network, mean over pairs. High confusion: above the in-distribution 90th percentile."
     )
-    return [heading, text, f"{table(headings, cells)}\n\n{note}"]
+    return [heading, text, f"{grid(headings, cells)}\n\n{note}"]
 
 
 def _span(shares: pd.Series[float]) -> str:
@@ -312,7 +306,7 @@ def _relation(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
         ]
         for row in frame.to_dict("records")
     ]
-    return [heading, text, *_pictures(figures, "predicted-lines"), table(headings, cells)]
+    return [heading, text, *pictures(CAPTIONS, figures, "predicted-lines"), grid(headings, cells)]
 
 
 def _pairs(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
@@ -356,7 +350,7 @@ def _pairs(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
                 ),
             ]
         )
-    return [heading, text, *_pictures(figures, "partition-against-rivals"), table(headings, cells)]
+    return [heading, text, *pictures(CAPTIONS, figures, "partition-against-rivals"), grid(headings, cells)]
 
 
 def _drop(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
@@ -398,7 +392,7 @@ def _drop(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
         ]
         for row in frame.to_dict("records")
     ]
-    return [heading, text, *_pictures(figures, "where-accuracy-is-lost"), table(headings, cells)]
+    return [heading, text, *pictures(CAPTIONS, figures, "where-accuracy-is-lost"), grid(headings, cells)]
 
 
 # Sensitivity
@@ -437,7 +431,7 @@ def _sensitivity(tables: ConfusionTables) -> list[str]:
         "place of one member of the ensemble that judges it. *shared*: fitted on the very "
         "base images whose corrupted copies are predicted; natural sets have no such images."
     )
-    return [text, table(headings, cells)]
+    return [text, grid(headings, cells)]
 
 
 # People
@@ -473,4 +467,4 @@ def _human(tables: ConfusionTables) -> list[str]:
         ]
         for kind in entropy
     ]
-    return [text, table(headings, cells)]
+    return [text, grid(headings, cells)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from shiftcast.board.estimators import estimator_board
+from shiftcast.board.columns import ESTIMATORS, Column
 from shiftcast.errors import InvalidInputError, MissingExtraError
 from shiftcast.site.board import best_of, board_page, kinds_there
 from shiftcast.site.chart_data import suite_script
@@ -18,9 +19,8 @@ from shiftcast.site.links import link
 from shiftcast.site.models import model_pages
 from shiftcast.site.shifts import shift_pages
 from shiftcast.site.suite import Section
-from shiftcast.site.tables import Column, Row, table
+from shiftcast.site.tables import table
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import points
 
 OWN = ("charts.js", "page.css", "page.js")
 """Files of ours that go to the site as they are."""
@@ -52,8 +52,8 @@ def site(sections: Sequence[Section], bundle: str) -> Files:
     if len(sections) != 1:
         made["index.html"] = _start(sections)
     for suite in sections:
-        made[suite.board] = board_page(suite)
-        made[suite.data] = suite_script(suite.scores, suite.names.seen_from(f"{suite.folder}/"))
+        made[suite.start] = board_page(suite)
+        made[suite.data] = suite_script(suite.board, suite.names.seen_from(f"{suite.folder}/"))
         for pages in (model_pages(suite), estimator_pages(suite), shift_pages(suite)):
             made |= {f"{suite.folder}/{path}": text for path, text in pages.items()}
     made[LIST] = "".join(f"{path}\n" for path in sorted([*made, LIST]))
@@ -62,22 +62,28 @@ def site(sections: Sequence[Section], bundle: str) -> Files:
 
 def _start(sections: Sequence[Section]) -> str:
     """Return the start page of several suites."""
-    rows = [
-        {"suite": suite, "kind": kind, **best}
-        for suite in sections
-        for kind in kinds_there(suite.scores) or [""]
-        for best in [best_of(estimator_board(suite.scores, kind == "natural")) or {"mae": float("nan")}]
-    ]
+    rows = []
+    for suite in sections:
+        shared = {"suite": suite, "links": suite.names.seen_from(f"{suite.folder}/").cells, "estimator": ""}
+        there = [tables for tables in suite.board.kinds if tables.kind in kinds_there(suite.board)]
+        rows += [{**shared, "kind": tables.kind, **(best_of(tables.overall) or {})} for tables in there]
+        rows += [] if there else [{**shared, "kind": ""}]
     columns = [
-        Column("suite", lambda row: link(row["suite"].title, row["suite"].board)),
-        Column("name", lambda row: row["suite"].folder),
-        Column("shifts", lambda row: row["kind"]),
-        Column("architectures", lambda row: row["architectures"],
-               lambda row: row.get("architectures", float("nan")), high_first=True),
-        Column("lowest MAE pp", lambda row: points(row["mae"]), lambda row: row["mae"],
-               "mean absolute error of the best ranked estimator, in percentage points"),
-        Column("by", _best),
-    ]  # fmt: skip
+        Column("suite", "suite"),
+        Column("name", "name", lambda row: row["suite"].folder),
+        Column("kind", "shifts"),
+        replace(ESTIMATORS["architectures"], large_first=True),
+        replace(
+            ESTIMATORS["mae"],
+            heading="lowest MAE",
+            help="mean absolute error of the best ranked estimator, in percentage points",
+        ),
+        Column("estimator", "by"),
+    ]
+    cells = {
+        "suite": lambda row: link(row["suite"].board.title, row["suite"].start),
+        "estimator": lambda row: row["links"]["estimator"](row),
+    }
     blocks: list[Child] = [
         tag("h1", SITE),
         paragraph(
@@ -86,15 +92,9 @@ def _start(sections: Sequence[Section]) -> str:
             "happened.",
             class_="lead",
         ),
-        section("Suites", table("suites", "Suites", columns, rows, search="Find in suites")),
+        section("Suites", table("suites", "Suites", columns, rows, cells=cells, search="Find in suites")),
     ]
     return page(SITE, blocks, depth=0)
-
-
-def _best(row: Row) -> Child:
-    suite: Section = row["suite"]
-    name = str(row.get("estimator", ""))
-    return link(name, suite.names.seen_from(f"{suite.folder}/").estimator(name))
 
 
 def vega_bundle() -> str:

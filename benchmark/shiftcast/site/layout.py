@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from shiftcast.site.html import Child, Html, joined, script_json, tag
 
 ASSETS = "assets"
@@ -137,3 +139,24 @@ def choice(label: str, control: str, options: Sequence[PageOption], **attributes
 
 SCALES: Sequence[PageOption] = (("probit", "probit"), ("logit", "logit"), ("linear", "linear"))
 """How accuracies are laid out along an axis."""
+
+
+def kind_value(kind: str) -> str:
+    """Return what stands for all shifts of a kind in a choice of shifts."""
+    return f"kind:{kind}"
+
+
+def shift_value(group: str) -> str:
+    """Return what stands for one shift in a choice of shifts."""
+    return f"shift:{group}"
+
+
+def filters(what: str, *choices: Html) -> Html:
+    """Return choices that stand above charts; `what` says what they filter."""
+    return tag("div", *choices, class_="controls filters", role="group", aria_label=what)
+
+
+def families(runs: pd.DataFrame) -> Html:
+    """Return a choice of the families of complete runs."""
+    names = sorted(set(runs.loc[runs["status"] == "ok", "family"]))
+    return choice("Family", "family", [("", "all"), *((name, name) for name in names)])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shiftcast.board.assemble import score_suite
+from shiftcast.board.build import build_board
 from shiftcast.board.tables import SuiteScores
 from shiftcast.cards.suite import Suite
 from shiftcast.errors import InvalidInputError
@@ -84,7 +85,7 @@ def make_section(workspace: Workspace, scores: SuiteScores, pool: Pool, images: 
     shown, unseen = pictures(pool, outputs, data_folder(), images) if outputs else ({}, {})
     known = official_estimators()
     return Section(
-        scores=scores,
+        board=build_board(scores),
         folder=results_folder(Path(), scores.suite, scores.edition).as_posix(),
         outputs=outputs,
         cards=workspace.datasets,

