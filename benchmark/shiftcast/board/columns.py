@@ -146,7 +146,7 @@ def _by_key(*columns: Column) -> dict[str, Column]:
     return {column.key: column for column in columns}
 
 
-def _figure(
+def figure(
     key: str, heading: str, unit: str = "", show: Callable[[float], str] | None = None, **about: Any
 ) -> Column:
     """Return a column of numbers, in percent or with two decimals."""
@@ -154,26 +154,27 @@ def _figure(
     return Column(key, heading, lambda row: write(number(row.get(key))), figures=True, unit=unit, **about)
 
 
-def _figures(key: str, heading: str, text: Text, **about: Any) -> Column:
+def figures(key: str, heading: str, text: Text, **about: Any) -> Column:
+    """Return a column of figures that `text` writes."""
     return Column(key, heading, text, figures=True, **about)
 
 
 def _counted(key: str, heading: str, **about: Any) -> Column:
-    return _figures(key, heading, lambda row: BLANK if pd.isna(row[key]) else f"{row[key]:,}", **about)
+    return figures(key, heading, lambda row: BLANK if pd.isna(row[key]) else f"{row[key]:,}", **about)
 
 
 def _share_of(key: str, whole: str) -> Column:
-    return _figures(key, key, lambda row: f"{int(row[key])}/{row[whole]}", large_first=True)
+    return figures(key, key, lambda row: f"{int(row[key])}/{row[whole]}", large_first=True)
 
 
 def _interval(key: str, ends: tuple[str, str], heading: str, short: str = "") -> Column:
     text = lambda row: interval(row[key], row[ends[0]], row[ends[1]])  # noqa: E731
-    return _figures(key, heading, text, unit="%", short=short, large_first=True)
+    return figures(key, heading, text, unit="%", short=short, large_first=True)
 
 
 def _rank(meaning: str) -> Column:
     text = lambda row: BLANK if pd.isna(row["rank"]) else str(int(row["rank"]))  # noqa: E731
-    return _figures("rank", "#", text, short="rank", help=meaning)
+    return figures("rank", "#", text, short="rank", help=meaning)
 
 
 # Estimators
@@ -202,7 +203,7 @@ def _covered(key: str, heading: str, short: str) -> Column:
         share = number(row.get(key))
         return BLANK if share != share else f"{percent(share)} of {row[level]}"
 
-    return _figures(key, heading, text, unit="%", short=short, large_first=True)
+    return figures(key, heading, text, unit="%", short=short, large_first=True)
 
 
 def _conformal_cells(row: Row) -> str:
@@ -223,34 +224,34 @@ def _p_value(row: Row) -> str:
 ESTIMATORS: Columns = _by_key(
     Column("track", "track"),
     _rank("by MAE within the track; none where an estimator lacks a cell, or for a single shift"),
-    _figures("ranks", "ranks", _ranks),
+    figures("ranks", "ranks", _ranks),
     Column("estimator", "estimator", lambda row: row["estimator"] + (MARK if row.get("selected") else "")),
-    _figure("mae", "MAE", "pp"),
-    _figures("bounded", "MAE [95 %]", _bounded),
-    _figure("bias", "bias", "pp", signed),
-    _figure("rmse", "RMSE", "pp"),
-    _figure("worst", "worst", "pp"),
-    _figure("skill", "skill", large_first=True),
-    _figure("tau", "τ", large_first=True),
-    _figure("tau_id", "τ of ID"),
+    figure("mae", "MAE", "pp"),
+    figures("bounded", "MAE [95 %]", _bounded),
+    figure("bias", "bias", "pp", signed),
+    figure("rmse", "RMSE", "pp"),
+    figure("worst", "worst", "pp"),
+    figure("skill", "skill", large_first=True),
+    figure("tau", "τ", large_first=True),
+    figure("tau_id", "τ of ID"),
     _covered("coverage", "sampling coverage", "sampling cover"),
-    _figure("width", "sampling width", "pp", short="width"),
+    figure("width", "sampling width", "pp", short="width"),
     _covered("conformal_coverage", "conformal coverage", "conformal cover"),
-    _figure("conformal_width", "conformal width", "pp"),
-    _figure("abstained", "abstains", "%"),
-    _figure("mae_shared", "MAE shared"),
+    figure("conformal_width", "conformal width", "pp"),
+    figure("abstained", "abstains", "%"),
+    figure("mae_shared", "MAE shared"),
     _share_of("cells", "all_cells"),
     _counted("groups", "shifts"),
     _counted("architectures", "architectures"),
     _counted("rows", "rows"),
-    _figure("floor", "sampling noise", "pp"),
-    _figures("conformal_cells", "cells with a conformal level", _conformal_cells),
+    figure("floor", "sampling noise", "pp"),
+    figures("conformal_cells", "cells with a conformal level", _conformal_cells),
     Column("worst_cell", "worst cell", lambda row: row["worst_cell"] or BLANK),
-    _figures("seconds", "ms", lambda row: f"{1000 * row['seconds']:.2f}"),
+    figures("seconds", "ms", lambda row: f"{1000 * row['seconds']:.2f}"),
     Column("what_it_is", "what it is", lambda row: what_it_is(row["estimator"]) or BLANK),
     Column("citation", "from", lambda row: citation(row["estimator"]) or BLANK),
-    _figures("difference", "headline minus it [95 %]", _difference),
-    _figures("p", "p", _p_value),
+    figures("difference", "headline minus it [95 %]", _difference),
+    figures("p", "p", _p_value),
 )
 """Columns of tables of estimators."""
 ERRORS = ("mae", "bias", "rmse")
@@ -262,7 +263,7 @@ def severity_columns(targets: Iterable[str]) -> list[Column]:
 
     def column(target: str) -> Column:
         text = lambda row: points(row["severities"].get(target, float("nan")))  # noqa: E731
-        return _figures(target, f"MAE, {target.rpartition('/')[2]}", text, named=True)
+        return figures(target, f"MAE, {target.rpartition('/')[2]}", text, named=True)
 
     return [column(target) for target in targets]
 
@@ -295,7 +296,7 @@ def model_column(several: bool) -> Column:
 
 def _predicted(actual: str, by: str) -> Column:
     text = lambda row: predicted(row["predicted"], row[actual])  # noqa: E731
-    return _figures("predicted", "predicted % (error)", text, help=by, large_first=True)
+    return figures("predicted", "predicted % (error)", text, help=by, large_first=True)
 
 
 def _score(row: Row) -> str:
@@ -305,7 +306,7 @@ def _score(row: Row) -> str:
 def model_columns(board: Board) -> dict[str, Column]:
     """Return columns of tables of models over the shifts that they are ranked by."""
     ranking = board.models.ranking
-    mean = _figures("score", "required mean", _score, unit="%", short="mean of required", large_first=True)
+    mean = figures("score", "required mean", _score, unit="%", short="mean of required", large_first=True)
     if len(ranking) == 1:
         mean = replace(mean, heading=ranking[0], short=ranking[0], named=True)
     elif ranking:
@@ -319,10 +320,10 @@ def model_columns(board: Board) -> dict[str, Column]:
         _interval("id_accuracy", ("id_low", "id_high"), "ID accuracy", "ID"),
         mean,
         _predicted("score", f"by {board.headline}, on the same shifts"),
-        _figure("robustness", "effective robustness", "pp", signed, short="robustness", large_first=True),
-        _figure("synthetic", "synthetic mean", "%", short="synthetic", large_first=True),
-        _figure("id_sd", "ID seed sd"),
-        _figure("sd", "seed sd"),
+        figure("robustness", "effective robustness", "pp", signed, short="robustness", large_first=True),
+        figure("synthetic", "synthetic mean", "%", short="synthetic", large_first=True),
+        figure("id_sd", "ID seed sd"),
+        figure("sd", "seed sd"),
     )
 
 
@@ -334,10 +335,10 @@ def group_columns(board: Board) -> dict[str, Column]:
         Column("kind", "kind"),
         _interval("accuracy", ("low", "high"), "accuracy"),
         _predicted("accuracy", f"by {board.headline}"),
-        _figure("drop", "drop", "pp", large_first=True),
-        _figure("mixture", "by mixture", "pp", large_first=True),
-        _figure("within", "within bins", "pp", large_first=True),
-        _figure("ece", "ECE", "pp", large_first=True),
+        figure("drop", "drop", "pp", large_first=True),
+        figure("mixture", "by mixture", "pp", large_first=True),
+        figure("within", "within bins", "pp", large_first=True),
+        figure("ece", "ECE", "pp", large_first=True),
     )
 
 
@@ -347,12 +348,12 @@ def shift_columns(board: Board) -> list[Column]:
         Column("shift", "shift"),
         Column("kind", "kind"),
         _counted("images", "images", large_first=True),
-        _figure("accuracy", "mean accuracy", "%", help="mean over models", large_first=True),
-        _figure("lowest", "lowest", "%"),
-        _figure("highest", "highest", "%", large_first=True),
-        _figure("confusion", "confusion", show=score, large_first=True),
-        _figure("headline_mae", f"{board.headline} MAE", "pp"),
-        _figure("best_mae", "lowest MAE", "pp"),
+        figure("accuracy", "mean accuracy", "%", help="mean over models", large_first=True),
+        figure("lowest", "lowest", "%"),
+        figure("highest", "highest", "%", large_first=True),
+        figure("confusion", "confusion", show=score, large_first=True),
+        figure("headline_mae", f"{board.headline} MAE", "pp"),
+        figure("best_mae", "lowest MAE", "pp"),
         Column("best", "by"),
     ]
 
@@ -378,15 +379,15 @@ WITHHELD: Columns = _by_key(
     Column("target", "shift"),
     _counted("n", "images", large_first=True),
     replace(
-        _figures("predicted", "predicted % [sampling interval]", _sampling, large_first=True),
+        figures("predicted", "predicted % [sampling interval]", _sampling, large_first=True),
         short="predicted %",
         help="with its sampling interval",
     ),
-    _figures("conformal", "conformal interval % (level)", _conformal),
-    _figures("others", "other estimators %", _others),
+    figures("conformal", "conformal interval % (level)", _conformal),
+    figures("others", "other estimators %", _others),
     Column("actual", "actual", lambda _: "withheld"),
-    _figure("lowest", "others from", "%", help="lowest prediction of any other estimator"),
-    _figure("highest", "to", "%", large_first=True),
+    figure("lowest", "others from", "%", help="lowest prediction of any other estimator"),
+    figure("highest", "to", "%", large_first=True),
 )
 """Columns of predictions where labels are withheld, beside a model's name."""
 
@@ -404,7 +405,7 @@ def reported_columns(board: Board) -> list[Column]:
         return reported_name(row, row["several"]) + (HARD if row["outputs"] == "classes" else "")
 
     def on(group: str) -> Column:
-        return _figures(group, group, lambda row: percent(row["natural"][group]), unit="%", named=True)
+        return figures(group, group, lambda row: percent(row["natural"][group]), unit="%", named=True)
 
     return [
         Column("model", "model", name),
@@ -419,12 +420,12 @@ def reported_columns(board: Board) -> list[Column]:
 
 REPORTED_SETS: Sequence[Column] = (
     Column("architecture", "model"),
-    _figures("seed", "seed", lambda row: str(row["seed"])),
+    figures("seed", "seed", lambda row: str(row["seed"])),
     Column("family", "family"),
     Column("note", "note", lambda row: row["note"] or BLANK),
     Column("set", "set"),
-    _figure("share", "accuracy", "%", large_first=True),
-    _figure("predicted", "predicted", "%", large_first=True),
+    figure("share", "accuracy", "%", large_first=True),
+    figure("predicted", "predicted", "%", large_first=True),
 )
 """Columns of self-reported models with a row for each set."""
 
@@ -438,7 +439,7 @@ def _spread(key: str, heading: str) -> Column:
         middle, low, high = (points(100 * signed_root(variance)) for variance in ends)
         return f"{middle} [{low}, {high}]"
 
-    return _figures(key, heading, text)
+    return figures(key, heading, text)
 
 
 def seed_columns(source: str) -> list[Column]:
@@ -446,10 +447,10 @@ def seed_columns(source: str) -> list[Column]:
     named = model_column(several=True)
     return [
         replace(named, text=lambda row: named.cell(row) if row["set"] == source else ""),
-        _figures("seeds", "seeds", lambda row: str(row["seeds"]) if row["set"] == source else ""),
+        figures("seeds", "seeds", lambda row: str(row["seeds"]) if row["set"] == source else ""),
         Column("set", "set"),
         _counted("n", "images"),
-        _figure("accuracy", "accuracy", "%"),
+        figure("accuracy", "accuracy", "%"),
         _spread("raw", "raw"),
         _spread("wise", "distribution-wise"),
     ]
@@ -465,12 +466,12 @@ def recipe_columns(estimators: Iterable[str]) -> list[Column]:
                 return BLANK
             return points(value) if base != base else f"{points(value)} ({signed(value - base)})"
 
-        return _figures(name, name, text)
+        return figures(name, name, text)
 
     return [
         Column("recipe", "recipe"),
-        _figure("id_accuracy", "ID", "%"),
-        _figure("natural", "natural", "%"),
+        figure("id_accuracy", "ID", "%"),
+        figure("natural", "natural", "%"),
         *(column(name) for name in estimators),
     ]
 
@@ -483,7 +484,7 @@ def ensemble_columns(sizes: Iterable[int]) -> list[Column]:
     """Return the columns of ensembles by size; a row has a (MAE, bias) by size in `errors`."""
 
     def column(size: int) -> Column:
-        return _figures(
+        return figures(
             f"M{size}", f"M = {size}", lambda row: _with_bias(*row["errors"].get(size, (pd.NA, 0)))
         )
 
@@ -493,11 +494,11 @@ def ensemble_columns(sizes: Iterable[int]) -> list[Column]:
 ENSEMBLES: Columns = _by_key(
     Column("title", "ensemble"),
     Column("part", "half"),
-    _figures("size", "M", lambda row: str(row["size"])),
-    _figure("accuracy", "members' ID", "%"),
-    _figure("disagreement", "differ", "%"),
-    _figures("natural", "natural", lambda row: _with_bias(row["natural_mae"], row["natural_bias"])),
-    _figures("synthetic", "synthetic", lambda row: _with_bias(row["synthetic_mae"], row["synthetic_bias"])),
+    figures("size", "M", lambda row: str(row["size"])),
+    figure("accuracy", "members' ID", "%"),
+    figure("disagreement", "differ", "%"),
+    figures("natural", "natural", lambda row: _with_bias(row["natural_mae"], row["natural_bias"])),
+    figures("synthetic", "synthetic", lambda row: _with_bias(row["synthetic_mae"], row["synthetic_bias"])),
 )
 """Columns of other ensembles in the place of the reference."""
 
@@ -506,11 +507,11 @@ def label_view_columns(board: Board) -> list[Column]:
     """Return the columns of accuracies under other labels."""
 
     def under(name: str) -> Column:
-        return _figures(name, name, lambda row: percent(row["under"][name]), unit="%", named=True)
+        return figures(name, name, lambda row: percent(row["under"][name]), unit="%", named=True)
 
     return [
         model_column(board.label_views.several),
-        _figure("given", "given", "%"),
+        figure("given", "given", "%"),
         *(under(one["view"]) for one in board.label_views.views),
     ]
 
@@ -520,9 +521,7 @@ def part_columns(board: Board) -> list[Column]:
 
     def on(name: str, view: str) -> Column:
         heading = f"{name}: {view}" if view else name
-        return _figures(
-            heading, heading, lambda row: percent(row["shares"][name, view]), unit="%", named=True
-        )
+        return figures(heading, heading, lambda row: percent(row["shares"][name, view]), unit="%", named=True)
 
     return [model_column(board.parts.several), *(on(*one) for one in board.parts.columns)]
 
@@ -543,8 +542,8 @@ CONTROLS: Sequence[Column] = (
     Column("text", "expected"),
     Column("estimator", "of", lambda row: row["estimator"] or "the model"),
     Column("quantity", "figure", lambda row: QUANTITIES[row["quantity"]]),
-    _figures("between", "between", _between),
-    _figure("seen", "seen"),
+    figures("between", "between", _between),
+    figure("seen", "seen"),
     Column(
         "holds",
         "as expected",
@@ -564,9 +563,9 @@ def _change(row: Row) -> str:
 
 CHANGES: Sequence[Column] = (
     Column("row", ""),
-    _figure("old", "old"),
-    _figure("new", "new"),
-    _figures("change", "change [95 %]", _change),
+    figure("old", "old"),
+    figure("new", "new"),
+    figures("change", "change [95 %]", _change),
     Column("verdict", ""),
 )
 """Columns of rows that moved between two states of results."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
+import pandas as pd
 from tabulate import tabulate
 
 from shiftcast.board.columns import Column, Row
@@ -60,6 +61,12 @@ def grid(headings: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
             disable_numparse=True,
         )
     )
+
+
+def once(frame: pd.DataFrame, key: str) -> list[Row]:
+    """Return a table's rows, with a value that repeats the one above it left blank."""
+    shown = frame[key].where(frame[key] != frame[key].shift(), "")
+    return list(frame.assign(**{key: shown}).to_dict("records"))
 
 
 def fold(summary: str, body: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from shiftcast.board.build import Board
 from shiftcast.board.columns import CONTROLS, WITHHELD, model_column, pick
 from shiftcast.leaderboard.estimator_section import estimators
-from shiftcast.leaderboard.markup import escape, pictures, table
+from shiftcast.leaderboard.markup import escape, once, pictures, table
 from shiftcast.leaderboard.model_section import models
 from shiftcast.leaderboard.provenance import how_to_reproduce, missing, what_was_run
 from shiftcast.leaderboard.self_reported import self_reported
@@ -62,8 +62,7 @@ def expectations(board: Board) -> list[str]:
     text = f"Stated in the suite's file. {held} of {count(len(known), 'figure')} came out as expected."
     if unknown := len(frame) - len(known):
         text += f" {count(unknown, 'figure')} cannot be told: runs are missing, or estimators abstain."
-    shown = frame.assign(text=frame["text"].where(frame["text"] != frame["text"].shift(), ""))
-    return ["### What was expected of the controls", text, table(CONTROLS, shown.to_dict("records"))]
+    return ["### What was expected of the controls", text, table(CONTROLS, once(frame, "text"))]
 
 
 def _withheld(board: Board) -> list[str]:
