@@ -138,7 +138,7 @@ def test_mathematics_takes_arrays(folder):
 DOORS = {"board", "board.build", "board.columns", "board.tables", "board.words"}
 """What shows a board takes it from here; `words` holds no computation."""
 STARTS = {
-    "board.assemble": {"cli.diff", "cli.report", "leaderboard.cache", "site.make", "submission.board_rows"},
+    "board.assemble": {"cli.diff", "cli.report", "leaderboard.cache", "site.build", "submission.board_rows"},
     "board.candidate": {"cli.score"},
     "board.changes": {"cli.diff"},
 }

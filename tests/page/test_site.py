@@ -13,7 +13,7 @@ import pytest
 from shiftcast.board.build import build_board
 from shiftcast.cli.page import write_page
 from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
-from shiftcast.site import make
+from shiftcast.site import build
 from shiftcast.site.build import previous, site, vega_bundle, write_site
 from shiftcast.site.captions import CAPTIONS
 from shiftcast.site.charts import specs
@@ -178,9 +178,9 @@ def test_what_takes_long_is_said_before_and_counted(section, tiny, monkeypatch, 
         return section.scores
 
     suite = tiny.suite("tiny")
-    monkeypatch.setattr(make, "_stored", lambda *_: [(Path(), suite, ""), (Path(), suite, "other")])
-    monkeypatch.setattr(make, "score_suite", scored)
-    monkeypatch.setattr(make, "read_pool", lambda *_: (SimpleNamespace(scored=[]), None))
+    monkeypatch.setattr(build, "_stored", lambda *_: [(Path(), suite, ""), (Path(), suite, "other")])
+    monkeypatch.setattr(build, "score_suite", scored)
+    monkeypatch.setattr(build, "read_pool", lambda *_: (SimpleNamespace(scored=[]), None))
     monkeypatch.setattr("shiftcast.cli.page.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     write_page(tiny, tiny.results(), tmp_path / "site", [], images=False)
     said = capsys.readouterr()

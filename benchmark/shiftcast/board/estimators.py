@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,17 @@ class EstimatorTables:
         board = estimator_board(self.rows, kind_rows(self.scores, self.natural, "shared"))
         ends = self.ranks.set_index("estimator").reindex(board["estimator"])
         return board.assign(**{name: ends[name].to_numpy(dtype=float) for name in RANK_ENDS})
+
+    @cached_property
+    def by_name(self) -> dict[str, dict[Any, Any]]:
+        """The rows of the board by estimator."""
+        return {row["estimator"]: row for row in self.overall.to_dict("records")}
+
+    @property
+    def best(self) -> dict[Any, Any] | None:
+        """The row of the ranked estimator with the lowest error; None where none is ranked."""
+        ranked = self.overall[self.overall["rank"].notna()].sort_values(["mae", "estimator"])
+        return self.by_name[ranked["estimator"].iloc[0]] if len(ranked) else None
 
     @cached_property
     def selected(self) -> dict[str, str]:
@@ -225,10 +237,8 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
             "seconds": everyone["seconds"].mean().astype(float),
         }
     )
-    keys = ["estimator"]
-    own = used.groupby("estimator")
-    for column, name in (("groups", "group"), ("architectures", "architecture")):
-        board[column] = own[name].nunique()
+    own, keys = used.groupby("estimator"), ["estimator"]
+    board["groups"], board["architectures"] = own["group"].nunique(), own["architecture"].nunique()
     board["rows"] = own.size()
     board["cells"] = _complete_by(keys, rows.drop_duplicates(ROW), used)
     board["all_cells"] = len(rows.drop_duplicates(CELL))

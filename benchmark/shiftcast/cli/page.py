@@ -10,8 +10,7 @@ from pathlib import Path
 
 import typer
 
-from shiftcast.site.build import LIST, previous, site, vega_bundle, write_site
-from shiftcast.site.make import read_sections
+from shiftcast.site.build import LIST, previous, read_sections, site, vega_bundle, write_site
 from shiftcast.util.files import sweep, write_atomic
 from shiftcast.util.text import count
 from shiftcast.workspace import Workspace

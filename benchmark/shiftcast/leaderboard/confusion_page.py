@@ -364,11 +364,11 @@ def _pairs(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
         figure("mae", "partition's MAE"),
         *map(minus, dict.fromkeys(frame["rival"])),
     ]
-    rows = [
+    by_set = [
         {"set": name, "mae": own["mae"].iloc[0], **{row["rival"]: row for row in own.to_dict("records")}}
         for name, own in frame.groupby("set", sort=False)
     ]
-    return [heading, text, *pictures(CAPTIONS, links, "partition-against-rivals"), table(columns, rows)]
+    return [heading, text, *pictures(CAPTIONS, links, "partition-against-rivals"), table(columns, by_set)]
 
 
 def _drop(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import pandas as pd
-
 from shiftcast.analysis.ranking import FEWEST_GROUPS
 from shiftcast.board.build import Board, EstimatorTables
 from shiftcast.board.columns import ESTIMATORS, coverage_columns, pick
@@ -56,7 +54,7 @@ def _kind(tables: EstimatorTables, headline: str) -> str:
     columns = pick(ESTIMATORS, *bounded)
     columns.insert(columns.index(ESTIMATORS["estimator"]) + 1, ESTIMATORS["bounded" if ranked else "mae"])
     blocks += [
-        _verdict(tables.overall, headline),
+        _verdict(tables, headline),
         table(columns, rows),
         *first_places(tables),
         *_marked(tables),
@@ -70,9 +68,9 @@ def _kind(tables: EstimatorTables, headline: str) -> str:
     return "\n\n".join([*blocks, *_differences(tables, headline)])
 
 
-def _verdict(board: pd.DataFrame, headline: str) -> str:
+def _verdict(tables: EstimatorTables, headline: str) -> str:
     """Say in words what the table shows: the headline, the baselines, the lowest error, the noise."""
-    rows = {row["estimator"]: row for row in board.to_dict("records")}
+    rows, best = tables.by_name, tables.best
     said = [f"{escape(n)} {points(rows[n]['mae'])} pp" for n in BASELINES if n in rows and n != headline]
     text = f"The headline estimator, **{escape(headline)}**, has no row here."
     if headline in rows:
@@ -84,9 +82,7 @@ def _verdict(board: pd.DataFrame, headline: str) -> str:
         if told := what_it_is(headline):
             text = f"{text[:-1]}. It is: {escape(told[:1].lower() + told[1:])}"
     text += f" Baselines: {', '.join(said)}." if said else ""
-    ranked = board[board["rank"].notna()].sort_values(["mae", "estimator"])
-    if len(ranked):
-        best: dict[Any, Any] = ranked.iloc[0].to_dict()
+    if best is not None:
         text += (
             f" Lowest of all ranked: {escape(ESTIMATORS['estimator'].cell(best))}, {points(best['mae'])} pp."
         )

@@ -38,11 +38,9 @@ def _summary(board: Board, group: str, own: pd.DataFrame) -> str:
 
 def _estimators(tables: EstimatorTables, own: pd.DataFrame, targets: list[Target]) -> str:
     by_target = tables.by_target[tables.by_target["part"].isin([target.id for target in targets])]
-    present = set(by_target["part"])
-    severities = [target.id for target in targets if target.id in present]
-    errors: dict[str, dict[str, float]] = {}
-    for name, part, mae in zip(*(by_target[c] for c in ("estimator", "part", "mae")), strict=True):
-        errors.setdefault(name, {})[part] = mae
+    wide = by_target.pivot(index="estimator", columns="part", values="mae")
+    severities = [target.id for target in targets if target.id in wide]
+    errors = wide.to_dict("index")
     rows = [{**row, "severities": errors.get(row["estimator"], {})} for row in own.to_dict("records")]
     columns = pick(ESTIMATORS, "track", "estimator", "mae", "bias", "rows", "cells")
     return table([*columns, *(severity_columns(severities) if len(severities) > 1 else [])], rows)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
-
 from shiftcast.board.build import Board
 from shiftcast.board.tables import SuiteScores
 from shiftcast.board.words import BASELINES, FEWEST_NATURAL, KINDS
@@ -64,20 +60,13 @@ def kinds_there(board: Board) -> list[str]:
     return [kind for kind in KINDS.values() if kind in there]
 
 
-def best_of(overall: pd.DataFrame) -> dict[Any, Any] | None:
-    """Return the ranked estimator with the lowest error; None where none is ranked."""
-    ranked = overall[overall["rank"].notna()].sort_values(["mae", "estimator"])
-    return ranked.iloc[0].to_dict() if len(ranked) else None
-
-
 def _headline(board: Board) -> str:
     kinds = kinds_there(board)
     if not kinds:
         return "No run on a labelled shift is complete yet."
     shown = board.natural if kinds[0] == board.natural.kind else board.synthetic
     text = f"On {count(shown.shifts, f'{shown.kind} shift')}, "
-    best = best_of(shown.overall)
-    rows = {row["estimator"]: row for row in shown.overall.to_dict("records")}
+    best, rows = shown.best, shown.by_name
     mine = rows.get(board.headline)
     if best is None:
         return text + "no estimator has a row for every run."
@@ -106,8 +95,7 @@ def _tiles(board: Board) -> list[tuple[str, str, str]]:
         if own:
             note = f"mean accuracy, {count(len(own), 'shift')}"
             figures.append((f"{kind} shifts", f"{percent(sum(own) / len(own))} %", note))
-        best = best_of(estimators.overall)
-        if best is not None:
+        if (best := estimators.best) is not None:
             figures.append((f"best on {kind}", f"{points(best['mae'])} pp", f"error of {best['estimator']}"))
     return figures
 

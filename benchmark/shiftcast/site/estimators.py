@@ -36,7 +36,8 @@ def estimator_pages(suite: Section) -> dict[str, str]:
 
 def _page(suite: Section, name: str) -> str:
     board = suite.board
-    found = _board_rows(board, name)
+    named = {tables.kind: tables.by_name.get(name) for tables in board.kinds}
+    found: dict[str, Row] = {kind: row for kind, row in named.items() if row and row["mae"] == row["mae"]}
     own = board.by_shift
     own = own[(own["estimator"] == name) & own["mae"].notna()]
     rows = own.sort_values(["kind", "mae"], ascending=[True, False]).to_dict("records")
@@ -52,15 +53,6 @@ def _page(suite: Section, name: str) -> str:
         blocks.append(_by_model(suite, name))
     data = {"page": "estimator", "estimator": name, "shifts": [_numbers(row) for row in rows]}
     return page(name, blocks, depth=2, trail=suite.trail, data=data, scripts=[suite.data])
-
-
-def _board_rows(board: Board, name: str) -> dict[str, Row]:
-    """Return the estimator's row on each kind of shift that it has an error on."""
-    frames = {tables.kind: tables.overall for tables in board.kinds}
-    owned = {
-        kind: frame[(frame["estimator"] == name) & frame["mae"].notna()] for kind, frame in frames.items()
-    }
-    return {kind: own.iloc[0].to_dict() for kind, own in owned.items() if len(own)}
 
 
 def _headline(name: str, found: dict[str, Row]) -> str:

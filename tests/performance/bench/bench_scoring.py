@@ -14,8 +14,7 @@ from shiftcast.leaderboard.cache import board_pages
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.pages import assemble
 from shiftcast.predictions import Predictions
-from shiftcast.site.build import site
-from shiftcast.site.make import read_sections
+from shiftcast.site.build import read_sections, site
 from shiftcast.statistics.agreement import pairwise_agreement
 from shiftcast.util.arrays import softmax
 
