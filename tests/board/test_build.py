@@ -5,11 +5,10 @@ from functools import wraps
 from shutil import copytree, rmtree
 
 import pytest
-from shiftcast.cli.board import write_leaderboard
 
 from shiftcast.board import build, estimators, models
-from shiftcast.cli import page
-from shiftcast.cli.diff import show_difference
+from shiftcast.cli.leaderboard import write_leaderboard
+from support.command_line import typed
 
 BUILDERS = (
     (estimators, "kind_rows", 4),  # two kinds of shift, two protocols
@@ -54,8 +53,10 @@ def test_the_leaderboard_computes_each_table_once(workspace, make_results, calls
 
 
 def test_the_site_computes_each_table_once(workspace, make_results, calls, monkeypatch, tmp_path):
-    monkeypatch.setattr(page, "vega_bundle", lambda: "")
-    page.write_page(workspace, make_results(), tmp_path / "site", ["tiny"], images=False)
+    monkeypatch.setattr("shiftcast.site.build.vega_bundle", lambda: "")
+    make_results()
+    done = typed("--workspace", workspace.root, "page", "--suite", "tiny", "--out", tmp_path / "site")
+    assert done.returncode == 0, done.stderr
     assert_once(calls, 1, ("estimator_board", "shift_figures", "model_errors", "model_board", "shift_rows"))
 
 
@@ -63,5 +64,6 @@ def test_a_difference_computes_each_table_of_both_boards_once(workspace, make_re
     results, other = make_results(), tmp_path / "other"
     copytree(results, other)
     rmtree(other / "tiny/test_vit/tiny/seed-0")
-    assert show_difference(workspace, str(results), str(other), "tiny", as_json=True)
+    command = ("diff", results, other, "--suite", "tiny", "--json", "--exit-code")
+    assert typed("--workspace", workspace.root, *command).returncode == 1
     assert_once(calls, 2, ("estimator_board", "model_errors", "model_board", "model_groups"))
