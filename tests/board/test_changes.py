@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shiftcast.board.build import build_board
 from shiftcast.board.changes import (
     BEYOND,
     FEW,
@@ -31,11 +32,11 @@ def rows_of(found, board):
 
 
 def test_the_same_state_moves_nothing(scores):
-    assert moved_rows(scores, scores).empty
+    assert moved_rows(build_board(scores), build_board(scores)).empty
 
 
 def test_an_estimator_that_all_models_suffer_from_moved_by_more_than_noise(scores):
-    found = moved_rows(scores, predicted(scores, lambda rows: 0.2))
+    found = moved_rows(build_board(scores), build_board(predicted(scores, lambda rows: 0.2)))
     row = rows_of(found, "natural shifts").loc["ATC"]
     assert set(found["row"]) == {"ATC"}
     assert row["change"] == pytest.approx(row["new"] - row["old"])
@@ -51,7 +52,9 @@ def test_a_change_that_goes_either_way_is_noise(scores):
         return rows["architecture"].map(signs)
 
     far = predicted(scores, lambda rows: 0.2)
-    row = rows_of(moved_rows(far, predicted(far, either)), "natural shifts").loc["ATC"]
+    row = rows_of(moved_rows(build_board(far), build_board(predicted(far, either))), "natural shifts").loc[
+        "ATC"
+    ]
     assert row["verdict"] == WITHIN
     assert row["low"] < 0 < row["high"]
 
@@ -63,13 +66,13 @@ def test_models_that_came_are_new_and_move_estimators_without_their_doing(scores
     fewer = dataclasses.replace(
         scores, runs=without(scores.runs), accuracies=without(scores.accuracies), table=without(scores.table)
     )
-    found = moved_rows(fewer, scores)
+    found = moved_rows(build_board(fewer), build_board(scores))
     models = rows_of(found, "models in distribution")
     (name,) = [row for row in models.index if row.startswith("net-a")]
     assert models.loc[name, "verdict"] == NEW
     assert np.isnan(models.loc[name, "old"])
     assert set(rows_of(found, "natural shifts")["verdict"]) <= {FEW, OTHERS}
-    back = rows_of(moved_rows(scores, fewer), "models in distribution")
+    back = rows_of(moved_rows(build_board(scores), build_board(fewer)), "models in distribution")
     assert back.loc[name, "verdict"] == GONE
 
 
@@ -81,7 +84,8 @@ def test_a_model_moves_against_the_noise_of_its_images(scores, more, verdict):
     own &= accuracies["role"] == "scored"
     accuracies.loc[own, "right"] = accuracies.loc[own, "right"] - more
     found = rows_of(
-        moved_rows(scores, dataclasses.replace(scores, accuracies=accuracies)), "models in distribution"
+        moved_rows(build_board(scores), build_board(dataclasses.replace(scores, accuracies=accuracies))),
+        "models in distribution",
     )
     (row,) = found.to_dict("records")
     n = accuracies.loc[own, "n"].iloc[0]
@@ -93,7 +97,7 @@ def test_a_model_moves_against_the_noise_of_its_images(scores, more, verdict):
 
 
 def test_runs_that_came_and_went_are_named(scores):
-    assert changed_runs(scores, scores) == ([], [])
+    assert changed_runs(build_board(scores), build_board(scores)) == ([], [])
     runs = scores.runs.sort_values(["architecture", "recipe", "seed"]).reset_index(drop=True)
     names = [
         f"{a}/{r}/seed-{s}"
@@ -105,12 +109,12 @@ def test_runs_that_came_and_went_are_named(scores):
     fewer.loc[stale, "status"] = "stale: older images"
     fewer = dataclasses.replace(scores, runs=fewer.drop(index=lost))
     named = [names[lost], f"{names[stale]} (in the other state stale: older images)"]
-    assert changed_runs(fewer, scores) == (named, [])
-    assert changed_runs(scores, fewer) == ([], named)
-    assert changed_runs(None, scores) == ([names[place] for place in done], [])
+    assert changed_runs(build_board(fewer), build_board(scores)) == (named, [])
+    assert changed_runs(build_board(scores), build_board(fewer)) == ([], named)
+    assert changed_runs(None, build_board(scores)) == ([names[place] for place in done], [])
 
 
 def test_a_suite_that_one_state_lacks_is_new_or_gone(scores):
-    assert set(moved_rows(None, scores)["verdict"]) == {NEW}
-    assert set(moved_rows(scores, None)["verdict"]) == {GONE}
+    assert set(moved_rows(None, build_board(scores))["verdict"]) == {NEW}
+    assert set(moved_rows(build_board(scores), None)["verdict"]) == {GONE}
     assert isinstance(moved_rows(None, None), pd.DataFrame)

@@ -6,15 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shiftcast.board.estimators import kept, kind_rows
-from shiftcast.leaderboard.coverage import coverage_by, coverage_table
-from shiftcast.leaderboard.ranks import first_places
+from shiftcast.board.build import build_board
+from shiftcast.board.estimators import kept
+from shiftcast.leaderboard.estimator_section import coverage_table, first_places
+
+
+def kind_of(scores, natural):
+    board = build_board(scores)
+    return board.natural if natural else board.synthetic
 
 
 @pytest.mark.parametrize("natural", [True, False])
 def test_coverage_is_that_of_a_slow_count(scores, natural):
-    rows = kept(kind_rows(scores, natural)).to_dict("records")
-    found = coverage_by(scores, natural)
+    tables = kind_of(scores, natural)
+    rows, found = kept(tables.rows).to_dict("records"), tables.coverage
     assert set(found["by"]) == {"shift", "architecture"}
     for row in found[found["interval"] == "sampling"].to_dict("records"):
         key = {"shift": "group", "architecture": "architecture"}[row["by"]]
@@ -35,11 +40,13 @@ def test_coverage_is_that_of_a_slow_count(scores, natural):
 
 
 def test_the_table_names_clusters_and_how_many_there_are(scores):
-    shifts = kind_rows(scores, True)["group"].nunique()
-    text = coverage_table(scores, True, ["ATC", "Unknown"])
+    few = scores.table.assign(low=scores.table["low"].where(scores.table["estimator"] != "GDE"))
+    few = few.assign(conformal_low=few["conformal_low"].where(few["estimator"] != "GDE"))
+    tables = build_board(dataclasses.replace(scores, table=few)).natural
+    text = coverage_table(tables)
     assert "sampling % by shift" in text
-    assert f"{shifts} shifts" in text
-    assert next(line for line in text.splitlines() if line.startswith("| Unknown")).count("–") >= 2
+    assert f"{tables.shifts} shifts" in text
+    assert next(line for line in text.splitlines() if line.startswith("| GDE")).count("–") >= 2
 
 
 def test_ties_with_the_first_of_each_track_are_named(scores):
@@ -47,7 +54,7 @@ def test_ties_with_the_first_of_each_track_are_named(scores):
     rows = [("T1", "B<b>", 2.0, 1), ("T1", "A", 1.0, 1), ("T1", "C", 9.0, 3), ("T2", "D", 5.0, 1)]
     ranks = pd.DataFrame(rows, columns=["track", "estimator", "mae", "rank_low"]).assign(**columns)
     fake = dataclasses.make_dataclass("Fake", ["ranks"])(ranks)
-    said = first_places(dataclasses.replace(scores, confusion=fake), True)
+    said = first_places(build_board(dataclasses.replace(scores, confusion=fake)).natural)
     head = "First of their track, or tied with the first as far as the noise tells:"
     assert said == [f"{head} T1 A, B&lt;b&gt;; T2 D."]
-    assert first_places(scores, True) == []
+    assert first_places(build_board(scores).natural) == []

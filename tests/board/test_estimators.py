@@ -8,7 +8,13 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from shiftcast.board.estimators import details, estimator_board, terminal_tables
+from shiftcast.board.build import build_board
+from shiftcast.cli.tables import estimator_tables
+
+
+def kind_of(scores, natural):
+    board = build_board(scores)
+    return board.natural if natural else board.synthetic
 
 
 def rows_of(scores, estimator, natural, protocol="official"):
@@ -52,7 +58,7 @@ def changed(scores, **frames):
 @pytest.mark.parametrize("natural", [True, False])
 @pytest.mark.parametrize("estimator", ["NoShift", "ConfusionPartition", "MeanShift"])
 def test_every_figure_equals_a_slow_loop(scores, estimator, natural):
-    row, rows = of(estimator_board(scores, natural), estimator), rows_of(scores, estimator, natural)
+    row, rows = of(kind_of(scores, natural).overall, estimator), rows_of(scores, estimator, natural)
     mae = nested_mean(rows, lambda r: abs(pp(r)))
     assert row["mae"] == pytest.approx(mae)
     assert row["bias"] == pytest.approx(nested_mean(rows, pp))
@@ -74,7 +80,7 @@ def test_groups_weigh_alike_whatever_their_number_of_rows(make_scores):
     scores = make_scores(natural=("photos", "sketches"))
     table = scores.table
     table = table[~((table["target"] == "sketches") & (table["architecture"] != "net-a"))]
-    row = of(estimator_board(changed(scores, table=table), True), "NoShift")
+    row = of(kind_of(changed(scores, table=table), True).overall, "NoShift")
     rows = rows_of(changed(scores, table=table), "NoShift", True)
     means = [fmean(abs(pp(r)) for r in rows if r["group"] == g) for g in ("photos", "sketches")]
     assert row["mae"] == pytest.approx(fmean(means))
@@ -82,7 +88,7 @@ def test_groups_weigh_alike_whatever_their_number_of_rows(make_scores):
 
 
 def test_worst_cell_is_named(scores):
-    row, rows = of(estimator_board(scores, False), "ATC"), rows_of(scores, "ATC", False)
+    row, rows = of(kind_of(scores, False).overall, "ATC"), rows_of(scores, "ATC", False)
     errors = {
         (r["architecture"], r["group"]): nested_mean(
             [o for o in rows if (o["architecture"], o["group"]) == (r["architecture"], r["group"])],
@@ -97,7 +103,7 @@ def test_worst_cell_is_named(scores):
 
 @pytest.mark.parametrize("natural", [True, False])
 def test_kendall_tau_over_runs_then_targets_then_groups(scores, natural):
-    row, rows = of(estimator_board(scores, natural), "GDE"), rows_of(scores, "GDE", natural)
+    row, rows = of(kind_of(scores, natural).overall, "GDE"), rows_of(scores, "GDE", natural)
     id_accuracy = {
         (r["architecture"], r["seed"]): r["right"] / r["n"]
         for r in scores.accuracies.to_dict("records")
@@ -118,24 +124,24 @@ def test_kendall_tau_over_runs_then_targets_then_groups(scores, natural):
 
 
 def test_counts_and_shared_protocol(scores):
-    row = of(estimator_board(scores, False), "ATC")
+    row = of(kind_of(scores, False).overall, "ATC")
     assert (row["groups"], row["architectures"], row["rows"]) == (2, 5, 5 * 2 * 4)
     assert (row["cells"], row["all_cells"], row["abstained"]) == (10, 10, 0)
     assert row["mae_shared"] == pytest.approx(
         nested_mean(rows_of(scores, "ATC", False, "shared"), lambda r: abs(pp(r)))
     )
-    assert math.isnan(of(estimator_board(scores, True), "ATC")["mae_shared"])
+    assert math.isnan(of(kind_of(scores, True).overall, "ATC")["mae_shared"])
 
 
 def test_shared_rows_move_no_official_figure(scores):
     table = scores.table.copy()
     table.loc[table["protocol"] == "shared", "predicted"] = 0.0
-    left, right = estimator_board(scores, False), estimator_board(changed(scores, table=table), False)
+    left, right = kind_of(scores, False).overall, kind_of(changed(scores, table=table), False).overall
     pd.testing.assert_frame_equal(left.drop(columns="mae_shared"), right.drop(columns="mae_shared"))
 
 
 def test_ranks_count_within_tracks_by_error(scores):
-    board = estimator_board(scores, False)
+    board = kind_of(scores, False).overall
     for _, track in board.groupby("track"):
         assert track["rank"].tolist() == list(range(1, len(track) + 1))
         assert track["mae"].is_monotonic_increasing
@@ -146,7 +152,7 @@ def test_errors_that_print_alike_share_a_rank_in_order_of_name(scores):
     for name, shift in (("ATC", 0.02), ("NoShift", 0.02 + 1e-9)):
         own = table["estimator"] == name
         table.loc[own, "predicted"] = table.loc[own, "actual"] + shift
-    board = estimator_board(changed(scores, table=table), False)
+    board = kind_of(changed(scores, table=table), False).overall
     track = board[board["track"] == "T1"]
     assert track["estimator"].tolist() == ["ATC", "NoShift"]
     assert track["rank"].tolist() == [1, 1]
@@ -157,11 +163,11 @@ def test_an_estimator_that_lacks_a_row_is_shown_and_not_ranked(scores):
     gone = (table["estimator"] == "GDE") & (table["architecture"] == "net-b") & (table["seed"] == 1)
     gone &= table["target"] == "corrupted/fog-5"
     less = changed(scores, table=table[~gone])
-    row = of(estimator_board(less, False), "GDE")
+    row = of(kind_of(less, False).overall, "GDE")
     assert pd.isna(row["rank"])
     assert (row["cells"], row["all_cells"]) == (9, 10)
     assert row["mae"] == pytest.approx(nested_mean(rows_of(less, "GDE", False), lambda r: abs(pp(r))))
-    assert of(estimator_board(less, True), "GDE")["rank"] == 1
+    assert of(kind_of(less, True).overall, "GDE")["rank"] == 1
 
 
 def test_skill_compares_on_the_same_rows(scores):
@@ -173,7 +179,7 @@ def test_skill_compares_on_the_same_rows(scores):
         for name in ("GDE", "NoShift", "MeanShift")
     ]
     mine, *others = (nested_mean(rows, lambda r: abs(pp(r))) for rows in here)
-    assert of(estimator_board(less, False), "GDE")["skill"] == pytest.approx(1 - mine / min(others))
+    assert of(kind_of(less, False).overall, "GDE")["skill"] == pytest.approx(1 - mine / min(others))
 
 
 def test_abstaining_rows_count_in_no_figure(scores):
@@ -182,7 +188,7 @@ def test_abstaining_rows_count_in_no_figure(scores):
     table.loc[silent, "abstains"] = True
     table.loc[silent, "predicted"] = 0.0
     quiet = changed(scores, table=table)
-    row = of(estimator_board(quiet, False), "ATC")
+    row = of(kind_of(quiet, False).overall, "ATC")
     assert row["abstained"] == 0.5
     assert row["mae"] == pytest.approx(nested_mean(rows_of(quiet, "ATC", False), lambda r: abs(pp(r))))
     assert (row["groups"], row["cells"], row["all_cells"]) == (1, 5, 10)
@@ -192,7 +198,7 @@ def test_abstaining_rows_count_in_no_figure(scores):
 def test_an_estimator_that_always_abstains_has_a_row_without_figures(scores):
     table = scores.table.copy()
     table.loc[table["estimator"] == "ATC", "abstains"] = True
-    row = of(estimator_board(changed(scores, table=table), True), "ATC")
+    row = of(kind_of(changed(scores, table=table), True).overall, "ATC")
     assert row["abstained"] == 1
     assert row["cells"] == 0
     assert math.isnan(row["mae"])
@@ -201,15 +207,15 @@ def test_an_estimator_that_always_abstains_has_a_row_without_figures(scores):
 def test_withheld_targets_are_on_no_board(scores):
     table = scores.table[scores.table["target"] != "unseen"]
     pd.testing.assert_frame_equal(
-        estimator_board(scores, True).drop(columns="seconds"),
-        estimator_board(changed(scores, table=table), True).drop(columns="seconds"),
+        kind_of(scores, True).overall.drop(columns="seconds"),
+        kind_of(changed(scores, table=table), True).overall.drop(columns="seconds"),
     )
 
 
 def test_estimators_chosen_on_a_dataset_are_marked_there_only(scores):
-    assert of(estimator_board(scores, True), "AgreementShift")["selected"]
-    assert not of(estimator_board(scores, False), "AgreementShift")["selected"]
-    marked = details(scores, True, "group").set_index(["part", "estimator"])["selected"]
+    assert of(kind_of(scores, True).overall, "AgreementShift")["selected"]
+    assert not of(kind_of(scores, False).overall, "AgreementShift")["selected"]
+    marked = kind_of(scores, True).by_group.set_index(["part", "estimator"])["selected"]
     assert marked["photos", "AgreementShift"]
     assert not marked["sketches", "AgreementShift"]
 
@@ -223,7 +229,7 @@ def test_details_equal_a_slow_loop(scores, by):
         & (table["target"] == "corrupted/fog-5")
     )
     less = changed(scores, table=table[~gone])
-    frame = details(less, False, by)
+    frame = getattr(kind_of(less, False), f"by_{by}")
     assert len(frame) == 6 * {"group": 2, "target": 4}[by]
     for row in frame.to_dict("records"):
         rows = [r for r in rows_of(less, row["estimator"], False) if r[by] == row["part"]]
@@ -237,19 +243,19 @@ def test_details_equal_a_slow_loop(scores, by):
 def test_no_runs_give_an_empty_board(make_scores):
     scores = make_scores()
     empty = changed(scores, table=scores.table.iloc[:0].astype(object), accuracies=scores.accuracies.iloc[:0])
-    assert estimator_board(empty, True).empty
-    assert details(empty, True, "group").empty
+    assert kind_of(empty, True).overall.empty
+    assert kind_of(empty, True).by_group.empty
 
 
 def test_two_runs_rank_nothing(make_scores):
-    board = estimator_board(make_scores(architectures=("net-a", "net-b"), seeds=(0,)), True)
+    board = kind_of(make_scores(architectures=("net-a", "net-b"), seeds=(0,)), True).overall
     assert board["tau"].isna().all()
 
 
 def test_the_console_shows_every_estimator_of_both_kinds_within_80_columns(scores):
     from rich.console import Console
 
-    natural, synthetic = terminal_tables(scores)
+    natural, synthetic = estimator_tables(build_board(scores))
     assert (natural.title, synthetic.title) == ("Natural shifts", "Synthetic shifts")
     assert natural.row_count == synthetic.row_count == 6
     console = Console(width=80, record=True)
@@ -258,5 +264,5 @@ def test_the_console_shows_every_estimator_of_both_kinds_within_80_columns(score
     assert "ConfusionPartition" in shown
     assert "…" not in shown
     table = scores.table.replace({"estimator": {"ATC": "[bold]ATC"}})
-    cells = list(terminal_tables(changed(scores, table=table))[0].columns[1].cells)
+    cells = list(estimator_tables(build_board(changed(scores, table=table)))[0].columns[1].cells)
     assert r"\[bold]ATC" in cells

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import linregress, norm
 
-from shiftcast.board.models import model_board, model_groups, withheld
+from shiftcast.board.build import build_board
 
 
 def shares(scores):
@@ -53,7 +53,7 @@ def model(board, architecture):
 
 
 def test_id_accuracy_its_interval_and_the_seeds_spread(scores):
-    row, share = model(model_board(scores), "net-c"), shares(scores)
+    row, share = model(build_board(scores).models.overall, "net-c"), shares(scores)
     seeds = [share["net-c", seed, "test-set"] for seed in (0, 1)]
     assert row["id_accuracy"] == pytest.approx(fmean(seeds))
     assert (row["id_low"], row["id_high"]) == pytest.approx(wilson_loop(fmean(seeds), 4000))
@@ -62,7 +62,7 @@ def test_id_accuracy_its_interval_and_the_seeds_spread(scores):
 
 
 def test_group_accuracy_is_the_mean_over_severities(scores):
-    groups, share = model_groups(scores).set_index(["architecture", "group"]), shares(scores)
+    groups, share = build_board(scores).models.by_group.set_index(["architecture", "group"]), shares(scores)
     row = groups.loc[("net-d", "fog")]
     seeds = [fmean(share["net-d", seed, f"corrupted/fog-{s}"] for s in (1, 5)) for seed in (0, 1)]
     assert row["accuracy"] == pytest.approx(fmean(seeds))
@@ -73,7 +73,7 @@ def test_group_accuracy_is_the_mean_over_severities(scores):
 
 
 def test_effective_robustness_leaves_the_architecture_out(scores):
-    groups, share = model_groups(scores).set_index(["architecture", "group"]), shares(scores)
+    groups, share = build_board(scores).models.by_group.set_index(["architecture", "group"]), shares(scores)
     names = [f"net-{letter}" for letter in "abcde"]
     for own in names:
         points = {
@@ -101,22 +101,24 @@ def bend(scores, architecture):
 
 
 def test_lines_leave_out_recipes_that_are_not_plain(scores):
-    before = model_groups(scores).set_index(["architecture", "group"])["robustness"]
-    after = model_groups(bend(scores, "net-e")).set_index(["architecture", "group"])["robustness"]
+    before = build_board(scores).models.by_group.set_index(["architecture", "group"])["robustness"]
+    after = build_board(bend(scores, "net-e")).models.by_group.set_index(["architecture", "group"])[
+        "robustness"
+    ]
     own = before.index.get_level_values("architecture") == "net-e"
     assert after[own].to_list() == before[own].to_list()  # its own line never held it
     assert after["net-a", "noise"] != before["net-a", "noise"]
     accuracies = scores.accuracies.copy()
     accuracies.loc[accuracies["architecture"] == "net-e", "right"] //= 2
     fallen = dataclasses.replace(bend(scores, "net-e"), accuracies=accuracies)
-    moved = model_groups(fallen).set_index(["architecture", "group"])["robustness"]
+    moved = build_board(fallen).models.by_group.set_index(["architecture", "group"])["robustness"]
     assert moved[~own].to_list() == after[~own].to_list()
 
 
 @pytest.mark.parametrize(("architectures", "blank"), [("abc", True), ("abcd", False)])
 def test_effective_robustness_needs_three_other_architectures(make_scores, architectures, blank):
     scores = make_scores(architectures=[f"net-{letter}" for letter in architectures])
-    assert model_groups(scores)["robustness"].isna().all() == blank
+    assert build_board(scores).models.by_group["robustness"].isna().all() == blank
 
 
 def test_prediction_is_the_headlines_mean_over_seeds_and_severities(scores):
@@ -124,7 +126,7 @@ def test_prediction_is_the_headlines_mean_over_seeds_and_severities(scores):
         "estimator == 'ConfusionPartition' and protocol == 'official'"
         " and architecture == 'net-a' and group == 'fog'"
     )
-    row = model_groups(scores).set_index(["architecture", "group"]).loc[("net-a", "fog")]
+    row = build_board(scores).models.by_group.set_index(["architecture", "group"]).loc[("net-a", "fog")]
     assert row["predicted"] == pytest.approx(table["predicted"].mean())
 
 
@@ -132,13 +134,15 @@ def test_a_prediction_that_lacks_a_row_is_blank(scores):
     table = scores.table.copy()
     silent = (table["estimator"] == "ConfusionPartition") & (table["architecture"] == "net-a")
     table.loc[silent & (table["seed"] == 1) & (table["target"] == "corrupted/fog-5"), "abstains"] = True
-    groups = model_groups(dataclasses.replace(scores, table=table)).set_index(["architecture", "group"])
+    groups = build_board(dataclasses.replace(scores, table=table)).models.by_group.set_index(
+        ["architecture", "group"]
+    )
     assert pd.isna(groups.loc[("net-a", "fog"), "predicted"])
     assert groups.loc[("net-a", "noise"), "predicted"] > 0
 
 
 def test_models_rank_by_their_mean_over_required_natural_groups(scores):
-    board, share = model_board(scores), shares(scores)
+    board, share = build_board(scores).models.overall, shares(scores)
     expected = {
         name: fmean(share[name, seed, group] for group in ("photos", "sketches") for seed in (0, 1))
         for name in board["architecture"]
@@ -153,13 +157,16 @@ def test_models_rank_by_their_mean_over_required_natural_groups(scores):
 
 def test_one_ranking_group_keeps_its_interval(make_scores):
     scores = make_scores(natural=("photos",), withheld=())
-    row, group = model(model_board(scores), "net-a"), model_groups(scores).iloc[0]
+    row, group = (
+        model(build_board(scores).models.overall, "net-a"),
+        build_board(scores).models.by_group.iloc[0],
+    )
     assert (group["architecture"], group["group"]) == ("net-a", "photos")
     assert (row["low"], row["high"]) == (group["low"], group["high"])
 
 
 def test_without_natural_groups_models_rank_by_synthetic_ones(make_scores):
-    board = model_board(make_scores(natural=(), withheld=()))
+    board = build_board(make_scores(natural=(), withheld=())).models.overall
     assert board["score"].tolist() == pytest.approx(board["synthetic"].tolist())
     assert board["rank"].tolist() == [1, 2, 3, 4, 5]
 
@@ -167,14 +174,14 @@ def test_without_natural_groups_models_rank_by_synthetic_ones(make_scores):
 def test_equal_scores_share_a_rank_in_order_of_name(scores):
     accuracies = scores.accuracies.copy()
     accuracies.loc[accuracies["set"].isin(["photos", "sketches"]), "right"] = 1500
-    board = model_board(dataclasses.replace(scores, accuracies=accuracies))
+    board = build_board(dataclasses.replace(scores, accuracies=accuracies)).models.overall
     assert board["rank"].tolist() == [1] * 5
     assert board["architecture"].is_monotonic_increasing
 
 
 @pytest.mark.parametrize("status", ["missing", "stale: its recipe has changed", "lacks target photos"])
 def test_a_model_with_a_run_that_is_not_ok_is_listed_unranked(scores, status):
-    board = model_board(without_run(scores, "net-e", 1, status))
+    board = build_board(without_run(scores, "net-e", 1, status)).models.overall
     row = board.iloc[-1]
     assert row["architecture"] == "net-e"
     assert pd.isna(row["rank"])
@@ -185,17 +192,17 @@ def test_a_model_with_a_run_that_is_not_ok_is_listed_unranked(scores, status):
 
 def test_a_model_without_any_run_is_listed(scores):
     both = without_run(without_run(scores, "net-b", 0, "missing"), "net-b", 1, "missing")
-    row = model(model_board(both), "net-b")
+    row = model(build_board(both).models.overall, "net-b")
     assert row["reason"] == "seeds 0, 1: missing"
     assert pd.isna(row["id_accuracy"])
 
 
 def test_nothing_is_averaged_over_a_target_that_a_run_lacks(scores):
     less = without_set(scores, "net-c", 1, "photos")
-    groups = model_groups(less).set_index(["architecture", "group"]).index
+    groups = build_board(less).models.by_group.set_index(["architecture", "group"]).index
     assert ("net-c", "photos") not in groups
     assert ("net-c", "sketches") in groups
-    row = model(model_board(less), "net-c")
+    row = model(build_board(less).models.overall, "net-c")
     assert pd.isna(row["score"])
     assert pd.isna(row["rank"])
     assert row["reason"] == "lacks required photos"
@@ -204,13 +211,15 @@ def test_nothing_is_averaged_over_a_target_that_a_run_lacks(scores):
 def test_a_leftover_run_does_not_unrank_a_complete_model(scores):
     extra = scores.runs.iloc[[0]].assign(seed=7, status="not listed in the suite")
     stranger = extra.assign(architecture="other", seed=0)
-    board = model_board(dataclasses.replace(scores, runs=pd.concat([scores.runs, extra, stranger])))
+    board = build_board(
+        dataclasses.replace(scores, runs=pd.concat([scores.runs, extra, stranger]))
+    ).models.overall
     assert model(board, "net-a")["rank"] == 5
     assert model(board, "other")["reason"] == "seed 0: not listed in the suite"
 
 
 def test_withheld_targets_show_predictions_only(scores):
-    frame = withheld(scores)
+    frame = build_board(scores).models.withheld
     assert set(frame["target"]) == {"unseen"}
     assert len(frame) == 5
     row = model(frame, "net-b")
@@ -220,7 +229,7 @@ def test_withheld_targets_show_predictions_only(scores):
     assert row["low"] == pytest.approx(mine["low"].mean())
     means = own[own["estimator"] != "ConfusionPartition"].groupby("estimator")["predicted"].mean()
     assert (row["lowest"], row["highest"], row["others"]) == pytest.approx((means.min(), means.max(), 5))
-    assert "unseen" not in set(model_groups(scores)["group"])
+    assert "unseen" not in set(build_board(scores).models.by_group["group"])
 
 
 def test_an_empty_suite_lists_its_models(scores):
@@ -231,7 +240,7 @@ def test_an_empty_suite_lists_its_models(scores):
         accuracies=scores.accuracies.iloc[:0],
         table=scores.table.iloc[:0],
     )
-    board = model_board(empty)
+    board = build_board(empty).models.overall
     assert board["rank"].isna().all()
     assert set(board["reason"]) == {"seeds 0, 1: missing"}
-    assert withheld(empty).empty
+    assert build_board(empty).models.withheld.empty

@@ -32,7 +32,6 @@ LOADED = (
     "shiftcast.engines.local",
     "shiftcast.leaderboard.cache",
     "shiftcast.site.build",
-    "shiftcast.site.make",
     "shiftcast.submission.create",
     "shiftcast.training.run",
     "shiftcast.util.locks",

@@ -9,7 +9,7 @@ import pytest
 from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
 from shiftcast.analysis.halves import SHARED_COLUMNS
 from shiftcast.analysis.ranking import RANK_COLUMNS
-from shiftcast.analysis.tables import ConfusionTables
+from shiftcast.board.tables import ConfusionTables
 from shiftcast.leaderboard.confusion_page import render_confusion
 from shiftcast.leaderboard.figures.confusion_data import confusion_figures, shown_sets
 from shiftcast.leaderboard.generate import generate

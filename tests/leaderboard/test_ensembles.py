@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pandas as pd
 
 from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
-from shiftcast.leaderboard.ensembles import ensemble_kinds
+from shiftcast.board.build import build_board
+from shiftcast.leaderboard.model_section import ensemble_kinds
 
 NAN = float("nan")
 ROWS = [
@@ -30,12 +31,12 @@ def cells(block):
 
 
 def test_a_suite_without_others_says_nothing(scores):
-    assert ensemble_kinds(dataclasses.replace(scores, confusion=None)) == []
-    assert ensemble_kinds(with_ensembles(scores, [])) == []
+    assert ensemble_kinds(build_board(dataclasses.replace(scores, confusion=None))) == []
+    assert ensemble_kinds(build_board(with_ensembles(scores, []))) == []
 
 
 def test_errors_stand_by_ensemble_and_size(scores):
-    heading, text, natural, synthetic, parts = ensemble_kinds(with_ensembles(scores, ROWS))
+    heading, text, natural, synthetic, parts = ensemble_kinds(build_board(with_ensembles(scores, ROWS)))
     assert heading == "### Ensembles"
     assert "6 runs" in text
     head, body = cells(natural)

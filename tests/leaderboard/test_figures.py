@@ -7,6 +7,7 @@ import matplotlib as mpl
 import pytest
 from scipy.stats import linregress, norm
 
+from shiftcast.board.build import build_board
 from shiftcast.leaderboard.figures.axes import percent_ticks
 from shiftcast.leaderboard.figures.board_data import (
     estimators_data,
@@ -25,7 +26,7 @@ def drawn(scores):
 
 
 def svgs(scores):
-    return {name: draw(picture) for name, picture in figures(scores).items()}
+    return {name: draw(picture) for name, picture in figures(build_board(scores)).items()}
 
 
 def words(svg):
@@ -47,9 +48,9 @@ def test_pictures_are_svg_whose_labels_are_text(drawn):
 
 
 def test_a_picture_carries_the_hash_of_its_data(scores, drawn):
-    assert figures(scores)["estimators"].hash == hash_of(estimators_data(scores))
-    assert figure_hash(drawn["estimators"]) == hash_of(estimators_data(scores))
-    assert figure_hash(drawn["ood-vs-id"]) == hash_of(lines_data(scores))
+    assert figures(build_board(scores))["estimators"].hash == hash_of(estimators_data(build_board(scores)))
+    assert figure_hash(drawn["estimators"]) == hash_of(estimators_data(build_board(scores)))
+    assert figure_hash(drawn["ood-vs-id"]) == hash_of(lines_data(build_board(scores)))
     assert figure_hash("<svg/>") == ""
 
 
@@ -62,7 +63,7 @@ def test_equal_data_give_equal_bytes_whatever_the_users_settings(scores, drawn):
 
 
 def test_points_are_means_over_seeds(scores):
-    panels = {(p["kind"], p["estimator"]): p for p in predicted_data(scores)["panels"]}
+    panels = {(p["kind"], p["estimator"]): p for p in predicted_data(build_board(scores))["panels"]}
     assert set(panels) == {
         (k, e) for k in ("natural", "synthetic") for e in ("ConfusionPartition", "NoShift")
     }
@@ -76,7 +77,7 @@ def test_points_are_means_over_seeds(scores):
 
 
 def test_lines_are_fitted_on_probit_axes(scores):
-    for panel in lines_data(scores)["panels"]:
+    for panel in lines_data(build_board(scores))["panels"]:
         assert len(panel["points"]) == 10
         x, y = zip(*panel["points"], strict=True)
         line = linregress(norm.ppf(x), norm.ppf(y))
@@ -86,20 +87,20 @@ def test_lines_are_fitted_on_probit_axes(scores):
 def test_lines_go_through_plain_recipes(scores):
     runs = scores.runs.assign(plain=scores.runs["architecture"] != "net-a")
     bent = dataclasses.replace(scores, runs=runs)
-    for panel in lines_data(bent)["panels"]:
+    for panel in lines_data(build_board(bent))["panels"]:
         assert sum(panel["bent"]) == 2
         points = [pair for pair, off in zip(panel["points"], panel["bent"], strict=True) if not off]
         x, y = zip(*points, strict=True)
         line = linregress(norm.ppf(x), norm.ppf(y))
         assert panel["line"] == pytest.approx([line.slope, line.intercept, line.rvalue**2], abs=1e-5)
-    assert any("hollow" in text for text in words(draw(figures(bent)["ood-vs-id"])))
-    assert not any("bent" in panel for panel in lines_data(scores)["panels"])
+    assert any("hollow" in text for text in words(draw(figures(build_board(bent))["ood-vs-id"])))
+    assert not any("bent" in panel for panel in lines_data(build_board(scores))["panels"])
 
 
 def test_two_runs_draw_no_line(make_scores):
     scores = make_scores(architectures=("net-a", "net-b"), seeds=(0,), natural=("photos",), transforms=())
-    assert [panel["line"] for panel in lines_data(scores)["panels"]] == [None]
-    assert "no line" in words(draw(figures(scores)["ood-vs-id"]))
+    assert [panel["line"] for panel in lines_data(build_board(scores))["panels"]] == [None]
+    assert "no line" in words(draw(figures(build_board(scores))["ood-vs-id"]))
 
 
 def test_many_groups_are_all_named(make_scores):
@@ -112,7 +113,7 @@ def test_many_groups_are_all_named(make_scores):
 
 def test_names_are_neither_markup_nor_mathematics(scores):
     table = scores.table.replace({"estimator": {"ATC": "<b>$x$</b>&"}})
-    svg = draw(figures(dataclasses.replace(scores, table=table))["estimators"])
+    svg = draw(figures(build_board(dataclasses.replace(scores, table=table)))["estimators"])
     assert "<b>$x$</b>&" in words(svg)
 
 
@@ -120,7 +121,7 @@ def test_nothing_to_plot_draws_nothing(scores):
     empty = dataclasses.replace(
         scores, targets=[], table=scores.table.iloc[:0], accuracies=scores.accuracies.iloc[:0]
     )
-    assert figures(empty) == {}
+    assert figures(build_board(empty)) == {}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from shiftcast.board.estimators import estimator_board
+from shiftcast.board.build import build_board
 from shiftcast.estimate.board_errors import FILE as RESIDUALS
 from shiftcast.estimate.board_errors import board_errors
 from shiftcast.leaderboard.figures.draw import draw
@@ -56,7 +56,7 @@ def test_residuals_are_those_of_the_rows(files, scores, tmp_path):
     path.write_text(files[RESIDUALS])
     assert board_errors(path)["ATC"].residuals == own["residuals"]
     assert board_errors(path)["ATC"].level is None
-    board = estimator_board(scores, natural=True).set_index("estimator")
+    board = build_board(scores).natural.overall.set_index("estimator")
     assert board_errors(path)["ATC"].mae == pytest.approx(board.loc["ATC", "mae"] / 100, abs=5e-5)
 
 

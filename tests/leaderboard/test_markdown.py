@@ -9,6 +9,7 @@ import pytest
 
 from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
 from shiftcast.analysis.ranking import RANK_COLUMNS
+from shiftcast.board.build import build_board
 from shiftcast.board.tables import VIEW_COLUMNS
 from shiftcast.leaderboard.pages import render_board
 from shiftcast.leaderboard.suite_section import render_section
@@ -16,7 +17,7 @@ from shiftcast.leaderboard.suite_section import render_section
 
 @pytest.fixture(scope="module")
 def page(scores):
-    return render_section(scores, {"estimators": "results/sample@x/figures/estimators.svg"})
+    return render_section(build_board(scores), {"estimators": "results/sample@x/figures/estimators.svg"})
 
 
 def section(page, title):
@@ -40,10 +41,10 @@ def test_few_natural_shifts_make_a_conditional_board(page, make_scores):
     assert "#### Natural shifts, *conditional on these shifts*" in page
     assert "2 labelled natural shifts, fewer than 6: no claim is made about natural shifts in" in page
     assert "conditional on" not in section(page, "Synthetic shifts")
-    one = render_section(make_scores(natural=("photos",), transforms=(), withheld=()), {})
+    one = render_section(build_board(make_scores(natural=("photos",), transforms=(), withheld=())), {})
     assert "#### Natural shifts, *conditional on this shift*" in one
     six = render_section(
-        make_scores(natural=[f"photos-{n}" for n in range(6)], transforms=(), withheld=()), {}
+        build_board(make_scores(natural=[f"photos-{n}" for n in range(6)], transforms=(), withheld=())), {}
     )
     assert "conditional on" not in six
 
@@ -79,7 +80,7 @@ def test_withheld_targets_say_so(page):
 def test_nothing_missing_is_said(make_scores):
     scores = make_scores(estimators={"NoShift": ("T1", "", 0.1)})
     assert "Nothing: every run, shift and estimator of the suite is on the board." in render_section(
-        scores, {}
+        build_board(scores), {}
     )
 
 
@@ -97,7 +98,7 @@ def test_what_is_missing_has_its_reason(scores):
         dataset_notes={"test-set": "recovered-2026: 59,904 of 60,000 bit-exact."},
         edition="recovered-2026",
     )
-    page = render_section(less, {})
+    page = render_section(build_board(less), {})
     missing = section(page, "What is missing, and notes")
     assert "- 1 scored run, stale: its recipe has changed: net-b/plain/seed-1" in missing
     assert "- 1 reference run, missing: ref-c/plain/seed-100" in missing
@@ -113,7 +114,7 @@ def test_many_notes_are_cut(scores):
     table = scores.table.copy()
     own = (table["estimator"] == "ATC") & (table["protocol"] == "official")
     table.loc[own, "note"] = [f"R2 {number}" for number in range(int(own.sum()))]
-    page = render_section(dataclasses.replace(scores, table=table), {})
+    page = render_section(build_board(dataclasses.replace(scores, table=table)), {})
     assert re.search(
         r"- ATC notes: R2 0 \(1 row\); R2 1 \(1 row\); R2 10 \(1 row\); and 67 other notes\n", page
     )
@@ -136,14 +137,17 @@ def test_order_of_rows_changes_no_byte(scores, page):
     frames = ("runs", "accuracies", "table", "skipped", "ensemble")
     shuffled = {name: getattr(scores, name).sample(frac=1, random_state=3) for name in frames}
     links = [{"estimators": "results/sample@x/figures/estimators.svg"}]
-    assert render_section(dataclasses.replace(scores, **shuffled), links[0]) == page
-    assert render_section(scores, links[0]) == page
+    assert render_section(build_board(dataclasses.replace(scores, **shuffled)), links[0]) == page
+    assert render_section(build_board(scores), links[0]) == page
 
 
 def test_seconds_change_no_byte(scores, page):
     links = [{"estimators": "results/sample@x/figures/estimators.svg"}]
     assert (
-        render_section(dataclasses.replace(scores, table=scores.table.assign(seconds=9.0)), links[0]) == page
+        render_section(
+            build_board(dataclasses.replace(scores, table=scores.table.assign(seconds=9.0))), links[0]
+        )
+        == page
     )
 
 
@@ -153,8 +157,10 @@ def test_names_inject_no_markdown(scores):
     skipped = pd.DataFrame([{"estimator": evil, "reason": evil, "rows": 1}])
     table = scores.table.replace({"estimator": {"ATC": evil}}).assign(note=evil)
     page = render_section(
-        dataclasses.replace(
-            scores, runs=runs, skipped=skipped, table=table, dataset_notes={"test-set": evil}
+        build_board(
+            dataclasses.replace(
+                scores, runs=runs, skipped=skipped, table=table, dataset_notes={"test-set": evil}
+            )
         ),
         {},
     )
@@ -177,7 +183,7 @@ def test_a_suite_without_runs_is_still_a_page(scores):
         accuracies=scores.accuracies.iloc[:0],
         table=scores.table.iloc[:0],
     )
-    page = render_section(empty, {})
+    page = render_section(build_board(empty), {})
     assert "0 of 10 runs complete" in page
     assert "- 10 scored runs, missing: net-a/plain/seed-0" in page
     assert "### Estimators" not in page
@@ -186,7 +192,7 @@ def test_a_suite_without_runs_is_still_a_page(scores):
 def test_several_recipes_are_told_apart(scores):
     other = {name: getattr(scores, name).assign(recipe="other") for name in ("runs", "accuracies", "table")}
     both = {name: pd.concat([getattr(scores, name), frame]) for name, frame in other.items()}
-    page = render_section(dataclasses.replace(scores, **both), {})
+    page = render_section(build_board(dataclasses.replace(scores, **both)), {})
     assert "| net-e (other) " in page
     assert "| net-e (plain) " in page
     assert "recipe other, plain" in page
@@ -199,7 +205,7 @@ def test_parts_of_sets_stand_beside_the_whole(scores):
         for seed in (0, 1)
     ]
     views = pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
-    page = render_section(dataclasses.replace(scores, views=views), {})
+    page = render_section(build_board(dataclasses.replace(scores, views=views)), {})
     part = page.split("Accuracy on parts of the sets", 1)[1].split("</details>", 1)[0]
     assert "- **photos: clean**: the clean half (100 images)." in part
     sets = scores.accuracies
@@ -207,7 +213,7 @@ def test_parts_of_sets_stand_beside_the_whole(scores):
     whole = f"{100 * (own['right'].astype(float) / own['n']).mean():.2f}"
     row = next(line for line in part.splitlines() if line.startswith("| net-a"))
     assert [cell.strip() for cell in row.split("|")[2:4]] == [whole, "80.00"]
-    assert "Accuracy on parts of the sets" not in render_section(scores, {})
+    assert "Accuracy on parts of the sets" not in render_section(build_board(scores), {})
 
 
 def test_the_headline_table_says_which_ranks_noise_leaves_open(scores):
@@ -222,7 +228,7 @@ def test_the_headline_table_says_which_ranks_noise_leaves_open(scores):
     ranks = pd.DataFrame(rows, columns=columns)
     assert set(RANK_COLUMNS) | {"natural"} == set(columns)
     confusion = SimpleNamespace(ranks=ranks, ensembles=pd.DataFrame(columns=list(ENSEMBLE_COLUMNS)))
-    page = render_section(dataclasses.replace(scores, confusion=confusion), {})
+    page = render_section(build_board(dataclasses.replace(scores, confusion=confusion)), {})
     natural, synthetic = section(page, "Natural shifts"), section(page, "Synthetic shifts")
     assert " 2-3 |" in row_of(natural, "NoShift")
     assert "[6.00, 8.25]" in row_of(natural, "NoShift")

@@ -5,7 +5,8 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from shiftcast.leaderboard.recipes import recipe_axis
+from shiftcast.board.build import build_board
+from shiftcast.leaderboard.model_section import recipe_axis
 
 
 def with_recipes(scores, names):
@@ -25,12 +26,12 @@ def with_recipes(scores, names):
 
 
 def test_one_or_two_recipes_are_no_axis(scores):
-    assert recipe_axis(scores) == []
-    assert recipe_axis(with_recipes(scores, ["mixup"])) == []
+    assert recipe_axis(build_board(scores)) == []
+    assert recipe_axis(build_board(with_recipes(scores, ["mixup"]))) == []
 
 
 def test_differences_are_to_the_plain_recipe(scores):
-    heading, _, block = recipe_axis(with_recipes(scores, ["a-mixup", "smoothing"]))
+    heading, _, block = recipe_axis(build_board(with_recipes(scores, ["a-mixup", "smoothing"])))
     assert heading == "### Recipes"
     assert block.startswith("**net-a**")
     lines = [line for line in block.splitlines() if line.startswith("|")]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from shiftcast.board.assemble import score_suite
+from shiftcast.board.build import build_board
 from shiftcast.board.tables import REPORTED_COLUMNS
 from shiftcast.errors import RunError
 from shiftcast.leaderboard.generate import generate
@@ -46,7 +47,7 @@ def with_rows(scores, *runs):
 
 
 def table_of(scores):
-    lines = [line for line in self_reported(scores)[2].splitlines() if not line.startswith("|:")]
+    lines = [line for line in self_reported(build_board(scores))[2].splitlines() if not line.startswith("|:")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return [dict(zip(cells[0], row, strict=True)) for row in cells[1:]] if cells else []
 
@@ -56,8 +57,8 @@ def squeezed(row):
 
 
 def test_there_is_no_section_without_such_runs(scores):
-    assert self_reported(scores) == []
-    assert "elf-reported" not in render_section(scores, {})
+    assert self_reported(build_board(scores)) == []
+    assert "elf-reported" not in render_section(build_board(scores), {})
 
 
 def test_a_row_says_what_the_logits_do(scores):
@@ -74,7 +75,7 @@ def test_a_row_says_what_the_logits_do(scores):
         "synthetic mean %": "72.50",  # fog 80 and noise 65
         "predicted % (error)": "70.00 (+7.50)",  # of the natural shifts, 62.5 on average
     }
-    sentence = self_reported(with_rows(scores, rows_of()))[1]
+    sentence = self_reported(build_board(with_rows(scores, rows_of())))[1]
     assert sentence.startswith("1 run trained elsewhere.")
     assert sentence.endswith("Predicted by ConfusionPartition: the mean over photos, sketches.")
 
@@ -105,21 +106,23 @@ def test_runs_come_by_name_and_seed_and_never_ranked(scores):
     assert [row["model"] for row in rows] == ["a", "b (seed 9)", "b (seed 10)"]
     assert (rows[0]["note"], rows[0]["parameters"]) == ("–", "–")
     shuffled = dataclasses.replace(found, reported=found.reported.sample(frac=1, random_state=3))
-    assert self_reported(shuffled) == self_reported(found)
+    assert self_reported(build_board(shuffled)) == self_reported(build_board(found))
 
 
 def test_stale_runs_are_named_and_not_shown(scores):
     both = with_rows(scores, rows_of(), rows_of("old", stale="its suite has another version now"))
-    blocks = self_reported(both)
+    blocks = self_reported(build_board(both))
     assert [squeezed(row)["model"] for row in table_of(both)] == ["theirs"]
     assert blocks[-1] == ("Not shown:\n\n- old (seed 0): its suite has another version now; submit it again")
-    alone = self_reported(with_rows(scores, rows_of("old", stale="its suite has another version now")))
+    alone = self_reported(
+        build_board(with_rows(scores, rows_of("old", stale="its suite has another version now")))
+    )
     assert len(alone) == 2
 
 
 def test_what_people_write_is_shown_as_they_wrote_it(scores):
     note = "| <b>*best*</b> [x](http://x.y) `a` #1"
-    text = self_reported(with_rows(scores, rows_of(note=note)))[2]
+    text = self_reported(build_board(with_rows(scores, rows_of(note=note))))[2]
     assert r"\| &lt;b&gt;\*best\*&lt;/b&gt; \[x\](http&#58;//x.y) \`a\` \#1" in text
 
 
@@ -165,7 +168,7 @@ def test_what_is_known_of_outputs_and_trust_is_said(scores):
     found = with_rows(scores, rows, rows_of("soft"))
     names = [squeezed(row)["model"] for row in table_of(found)]
     assert names == ["hard‡", "soft"]
-    sentence = self_reported(found)[1]
+    sentence = self_reported(build_board(found))[1]
     assert "Of 1 run only the predicted classes are known, marked ‡." in sentence
     assert "Maintainers vouch for hard (seed 0) recomputed." in sentence
 

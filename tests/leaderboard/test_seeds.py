@@ -4,12 +4,13 @@ import dataclasses
 
 import pandas as pd
 
+from shiftcast.board.build import build_board
 from shiftcast.board.tables import SEED_COLUMNS
-from shiftcast.leaderboard.seeds import seed_spreads
+from shiftcast.leaderboard.model_section import seed_spreads
 
 
 def test_few_seeds_have_no_table(scores):
-    assert seed_spreads(scores) == []
+    assert seed_spreads(build_board(scores)) == []
 
 
 def test_variances_are_shown_as_signed_deviations(scores):
@@ -19,7 +20,7 @@ def test_variances_are_shown_as_signed_deviations(scores):
         ("net-a", "plain", "photos", 6, 500, 0.8, 4e-4, 1e-4, 9e-4, 3.6e-5, -2.5e-5, 8e-4),
     ]
     frame = pd.DataFrame(rows, columns=list(SEED_COLUMNS))
-    text, table = seed_spreads(dataclasses.replace(scores, seeds=frame))
+    text, table = seed_spreads(build_board(dataclasses.replace(scores, seeds=frame)))
     assert "of 1 model with at least four." in text
     assert "1.00 [0.63, 2.45]" in table
     assert "-0.10 [-0.77, 2.24]" in table

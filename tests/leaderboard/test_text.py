@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from shiftcast.leaderboard.markup import escape, table
+from shiftcast.leaderboard.markup import escape, grid
 from shiftcast.util.text import BLANK, count, interval, percent, points, predicted, signed
 
 
@@ -60,7 +60,7 @@ def test_names_carry_no_markup(raw, safe):
 
 
 def test_a_table_aligns_and_reads_no_numbers():
-    assert table({"name": "left", "n": "right"}, [["a", "1e5"], ["bc", "0.10"]]).splitlines() == [
+    assert grid({"name": "left", "n": "right"}, [["a", "1e5"], ["bc", "0.10"]]).splitlines() == [
         "| name   |    n |",
         "|:-------|-----:|",
         "| a      |  1e5 |",

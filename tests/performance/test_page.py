@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from shiftcast.analysis.tables import ConfusionTables
+from shiftcast.board.build import build_board
+from shiftcast.board.tables import ConfusionTables
 from shiftcast.site.build import site, vega_bundle, write_site
 from shiftcast.site.images import data_uri
 from shiftcast.site.outputs import SHOWN_IMAGES, NotableImage, Outputs, SetImages, answers
@@ -80,7 +81,9 @@ def test_a_large_site_takes_megabytes(tmp_path):
         for a, r in scores.runs[["architecture", "recipe"]].itertuples(index=False)
     }
     images = {name: SetImages(some[:SHOWN_IMAGES], some[SHOWN_IMAGES:]) for name in sets[1:]}
-    section = Section(scores, "sample", outputs=Outputs(names, models, images), pictures=pictures)
+    section = Section(
+        build_board(scores), "sample", outputs=Outputs(names, models, images), pictures=pictures
+    )
     made = site([section], vega_bundle())
     write_site(made, tmp_path / "site")
     size = sum(path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.is_file()) / 1e6

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from shiftcast.board.assemble import score_suite
-from shiftcast.board.errors import suite_residuals
+from shiftcast.board.build import build_board
 from shiftcast.cards.base import read_card
 from shiftcast.cards.suite import Suite, SuiteView
 from shiftcast.errors import CardError, UnknownNameError
 from shiftcast.estimators import official_estimators
-from shiftcast.leaderboard.controls import expectations
+from shiftcast.leaderboard.suite_section import expectations
 from shiftcast.runs.reading import read_pool
 from shiftcast.scoring.controls import check_names, resampled, scaled
 from shiftcast.workspace import Workspace
@@ -97,7 +97,7 @@ def test_a_hard_target_is_known_to_be_hard_and_nothing_else(scores):
 
 
 def test_the_section_says_what_was_expected_and_seen(scores):
-    heading, text, table = expectations(scores)
+    heading, text, table = expectations(build_board(scores))
     assert heading == "### What was expected of the controls"
     held = int(scores.controls["holds"].sum())
     assert f"{held} of {len(scores.controls)} figures came out as expected" in text
@@ -114,12 +114,12 @@ def test_without_runs_nothing_is_claimed(controlled, make_results):
     row = scores.controls[scores.controls["text"] == "Nothing is that good"].iloc[0]
     assert np.isnan(row["seen"])
     assert not row["holds"]
-    assert "1 figure cannot be told: runs are missing" in expectations(scores)[1]
+    assert "1 figure cannot be told: runs are missing" in expectations(build_board(scores))[1]
 
 
 def test_a_suite_without_expectations_has_no_section(workspace, make_results):
     scores = score_suite(workspace, workspace.suite("tiny"), make_results())
-    assert expectations(scores) == []
+    assert expectations(build_board(scores)) == []
 
 
 def test_a_twin_says_the_same_classes_louder(controlled, make_results):
@@ -224,6 +224,6 @@ def test_names_are_checked_before_anything_is_trained(controlled):
 
 
 def test_nothing_is_learned_from_controls(scores):
-    assert suite_residuals(scores) is None
+    assert build_board(scores).residuals is None
     plain = dataclasses.replace(scores, suite=scores.suite.model_copy(update={"expectations": []}))
-    assert suite_residuals(plain) is not None
+    assert build_board(plain).residuals is not None

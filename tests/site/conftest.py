@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shiftcast.board.build import build_board
 from shiftcast.cli.site import page as write_page
 from shiftcast.data.loading import load_suite
 from shiftcast.site.build import site, vega_bundle, write_site
@@ -76,7 +77,7 @@ def bundle():
 def section():
     """A suite of made-up scores with natural, synthetic and withheld shifts."""
     scores = build()
-    return Section(scores, "sample", outputs=make_outputs(scores))
+    return Section(build_board(scores), "sample", outputs=make_outputs(scores))
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +92,7 @@ def board(section, bundle, tmp_path_factory):
 def hostile(bundle, tmp_path_factory):
     """The folder of a site in which everything that people name tries to run a script."""
     scores = with_names(build())
-    section = Section(scores, "sample", outputs=make_outputs(scores, (HOSTILE, "dog", "ship")))
+    section = Section(build_board(scores), "sample", outputs=make_outputs(scores, (HOSTILE, "dog", "ship")))
     folder = tmp_path_factory.mktemp("hostile")
     write_site(site([section], bundle), folder)
     return folder

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from shiftcast.board.estimators import estimator_board
 from shiftcast.runs.reading import read_pool
+from shiftcast.site.board_tables import estimator_rows
 from shiftcast.site.chart_data import UNITS, suite_data
 from shiftcast.site.outputs import answers, read_outputs
-from shiftcast.site.rows import estimator_rows, estimator_shifts, shift_rows
 from shiftcast.statistics.decomposition import decompose
 from shiftcast.util.arrays import softmax
 
@@ -74,27 +73,26 @@ def test_images_that_stand_out(tiny):
 
 
 def test_figures_of_one_shift_average_to_the_boards(section):
-    scores = section.scores
-    shifts = estimator_shifts(scores)
-    for natural, kind in ((True, "natural"), (False, "synthetic")):
-        board = estimator_board(scores, natural).set_index("estimator")
-        own = shifts[shifts["kind"] == kind].groupby("estimator")
+    shifts = section.board.by_shift
+    for tables in section.board.kinds:
+        board = tables.overall.set_index("estimator")
+        own = shifts[shifts["kind"] == tables.kind].groupby("estimator")
         for column in ("mae", "bias", "coverage", "width"):
             assert np.allclose(own[column].mean(), board[column].loc[own[column].mean().index])
 
 
 def test_rows_name_what_they_are_about(section):
-    rows = estimator_rows(section.scores)
+    rows = estimator_rows(section.board)
     about = {row["about"] for row in rows}
     assert about == {
         *("kind:natural", "kind:synthetic"),
         *("shift:photos", "shift:sketches", "shift:fog", "shift:noise"),
     }
-    assert [row["shift"] for row in shift_rows(section.scores)] == ["photos", "sketches", "fog", "noise"]
+    assert [row["shift"] for row in section.board.shifts] == ["photos", "sketches", "fog", "noise"]
 
 
 def test_charts_get_every_accuracy_and_prediction(section):
-    data = suite_data(section.scores, section.names)
+    data = suite_data(section.board, section.names)
     rows = section.scores.table
     row = rows[(rows["estimator"] == "ATC") & (rows["protocol"] == "official")].iloc[7]
     run = next(

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from shiftcast.board.build import build_board
 from shiftcast.cli.site import page as write_page
 from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
-from shiftcast.site import make
+from shiftcast.site import build
 from shiftcast.site.build import previous, site, vega_bundle, write_site
 from shiftcast.site.captions import CAPTIONS
 from shiftcast.site.charts import specs
@@ -84,7 +85,7 @@ def test_each_page_says_what_it_must(board, digits):
 
 
 def test_the_same_input_gives_the_same_bytes(section):
-    again = Section(section.scores, "sample", outputs=section.outputs)
+    again = Section(build_board(section.scores), "sample", outputs=section.outputs)
     one, other = site([section], "bundle"), site([again], "bundle")
     assert one == other
 
@@ -94,7 +95,7 @@ def test_seconds_that_scoring_took_change_nothing(section):
 
     table = section.scores.table.assign(seconds=1.0).sample(frac=1, random_state=0)
     scores = dataclasses.replace(section.scores, table=table)
-    assert site([Section(scores, "sample", outputs=section.outputs)], "") == site([section], "")
+    assert site([Section(build_board(scores), "sample", outputs=section.outputs)], "") == site([section], "")
 
 
 def test_two_runs_of_the_command_write_the_same_bytes(tiny, digits, tmp_path, capsys):
@@ -123,8 +124,8 @@ def test_incomplete_results_make_a_site_that_says_so(keep, invent, tmp_path):
 
 
 def test_several_suites_share_a_start_page(section):
-    other = Section(section.scores, "other", alone=False)
-    one = Section(section.scores, "sample", alone=False)
+    other = Section(build_board(section.scores), "other", alone=False)
+    one = Section(build_board(section.scores), "sample", alone=False)
     made = site([one, other], "")
     assert {"index.html", "sample/index.html", "other/index.html"} <= set(made)
     assert 'href="sample/index.html"' in made["index.html"]
@@ -177,9 +178,9 @@ def test_what_takes_long_is_said_before_and_counted(section, tiny, monkeypatch, 
         return section.scores
 
     suite = tiny.suite("tiny")
-    monkeypatch.setattr(make, "_stored", lambda *_: [(Path(), suite, ""), (Path(), suite, "other")])
-    monkeypatch.setattr(make, "score_suite", scored)
-    monkeypatch.setattr(make, "read_pool", lambda *_: (SimpleNamespace(scored=[]), None))
+    monkeypatch.setattr(build, "_stored", lambda *_: [(Path(), suite, ""), (Path(), suite, "other")])
+    monkeypatch.setattr(build, "score_suite", scored)
+    monkeypatch.setattr(build, "read_pool", lambda *_: (SimpleNamespace(scored=[]), None))
     monkeypatch.setattr("shiftcast.cli.site.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     write_page(SimpleNamespace(obj=tiny.root), tmp_path / "site")
     said = capsys.readouterr()
@@ -207,7 +208,7 @@ def test_only_sets_of_open_licences_are_shown():
 def test_making_pages_imports_no_torch_and_help_imports_no_charts():
     code = (
         "import sys, contextlib, io\n"
-        "import shiftcast.cli.site, shiftcast.site.build, shiftcast.site.make\n"
+        "import shiftcast.cli.site, shiftcast.site.build\n"
         "assert not {'torch', 'timm', 'vl_convert', 'matplotlib'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,6 +23,8 @@ from shiftcast.statistics import DRAWS, percentile_interval, ranks, spearman
 from shiftcast.util.hashing import hash_of
 from shiftcast.util.types import Floats, Integers
 
+HUMAN = "human.json"
+"""Name of the file, beside a suite's runs, with the figures from human labels."""
 PROBABILITIES = "cifar10h-probs.npy"
 REVIEWED = "cifar10_mturk.json"
 SEED = 20_190_801

@@ -18,6 +18,7 @@ import pandas as pd
 from shiftcast.analysis.claims import Resampled, paired_difference
 from shiftcast.analysis.confusion import Confusion
 from shiftcast.board.confusion import official_predictions
+from shiftcast.board.words import KINDS
 from shiftcast.cards.suite import Suite
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError, ShiftcastError, with_line
 from shiftcast.estimators import Estimator, official_estimators
@@ -30,7 +31,6 @@ from shiftcast.scoring.rows import score_pool
 from shiftcast.workspace import Workspace
 
 PAIR_COLUMNS = ("kind", "rival", "track", "mae", "rival_mae", "difference", "low", "high", "sets")
-KINDS = {True: "natural", False: "synthetic"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """What changed between two states of a suite's results, row by row of the board, and whether it is noise.
 
-Pure functions of `SuiteScores`.
+Pure functions of boards.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shiftcast.board.estimators import estimator_board, kept, kind_rows
-from shiftcast.board.models import MODEL, labelled_groups, model_board, ranking_groups
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.build import Board
+from shiftcast.board.estimators import EstimatorTables
+from shiftcast.board.tables import MODEL
+from shiftcast.board.words import KINDS
 from shiftcast.statistics import DRAWS, draw_weights, percentile_interval
 
 MOVED_COLUMNS = ("board", "row", "old", "new", "change", "low", "high", "verdict")
@@ -29,7 +30,7 @@ SMALLEST = 0.005
 """Change in pp below which a printed figure stays the same."""
 
 
-def moved_rows(old: SuiteScores | None, new: SuiteScores | None) -> pd.DataFrame:
+def moved_rows(old: Board | None, new: Board | None) -> pd.DataFrame:
     """Return the rows of a suite's boards that moved, appeared or went.
 
     Parameters
@@ -49,13 +50,13 @@ def moved_rows(old: SuiteScores | None, new: SuiteScores | None) -> pd.DataFrame
         for the common ones), `new` or `gone`.
     """
     rows: list[dict[str, Any]] = []
-    for natural, board in ((True, "natural shifts"), (False, "synthetic shifts")):
-        rows += _estimators(old, new, natural, board)
+    for kind in KINDS.values():
+        rows += _estimators(old, new, kind)
     rows += _models(old, new)
     return pd.DataFrame(rows, columns=list(MOVED_COLUMNS))
 
 
-def changed_runs(old: SuiteScores | None, new: SuiteScores | None) -> tuple[list[str], list[str]]:
+def changed_runs(old: Board | None, new: Board | None) -> tuple[list[str], list[str]]:
     """Return the runs that were added and those that were removed: complete in one of the states alone.
 
     Parameters
@@ -69,14 +70,14 @@ def changed_runs(old: SuiteScores | None, new: SuiteScores | None) -> tuple[list
         `ARCHITECTURE/RECIPE/seed-SEED`, and in brackets what is wrong with the run where the other state
         has it too.
     """
-    before, after = (_statuses(scores) for scores in (old, new))
+    before, after = (_statuses(board) for board in (old, new))
     return _complete_in_first(after, before), _complete_in_first(before, after)
 
 
-def _statuses(scores: SuiteScores | None) -> dict[tuple[str, str, int], str]:
-    if scores is None:
+def _statuses(board: Board | None) -> dict[tuple[str, str, int], str]:
+    if board is None:
         return {}
-    columns = (scores.runs[name] for name in (*MODEL, "seed", "status"))
+    columns = (board.scores.runs[name] for name in (*MODEL, "seed", "status"))
     return {(str(a), str(r), int(seed)): str(status) for a, r, seed, status in zip(*columns, strict=True)}
 
 
@@ -92,37 +93,32 @@ def _complete_in_first(
     return found
 
 
-def _estimators(
-    old: SuiteScores | None, new: SuiteScores | None, natural: bool, board: str
-) -> list[dict[str, Any]]:
-    before, after = (_errors(scores, natural) for scores in (old, new))
-    cells_before, cells_after = (_cells(scores, natural) for scores in (old, new))
+def _estimators(old: Board | None, new: Board | None, kind: str) -> list[dict[str, Any]]:
+    both: list[EstimatorTables | None] = [getattr(board, kind, None) for board in (old, new)]
+    before, after = (_errors(tables) for tables in both)
+    models_before, models_after = (_by_model(tables) for tables in both)
     rows = []
     for name in sorted(before.keys() | after.keys()):
-        row = _row(board, name, before.get(name), after.get(name))
+        row = _row(f"{kind} shifts", name, before.get(name), after.get(name))
         if row is not None and not row["verdict"]:
-            both = (cells_after.get(name, pd.Series()) - cells_before.get(name, pd.Series())).dropna()
-            row |= _change_over_models(both)
+            changes = models_after.get(name, pd.Series()) - models_before.get(name, pd.Series())
+            row |= _change_over_models(changes.dropna())
         rows += [row] if row is not None else []
     return rows
 
 
-def _errors(scores: SuiteScores | None, natural: bool) -> dict[str, float]:
-    if scores is None:
+def _errors(tables: EstimatorTables | None) -> dict[str, float]:
+    if tables is None:
         return {}
-    board = estimator_board(scores, natural)
-    known = board[board["mae"].notna()]
+    known = tables.overall[tables.overall["mae"].notna()]
     return dict(zip(known["estimator"], known["mae"].astype(float), strict=True))
 
 
-def _cells(scores: SuiteScores | None, natural: bool) -> dict[str, pd.Series[float]]:
-    """Return each estimator's absolute error by model, in pp: over seeds, severities, then groups."""
-    if scores is None:
+def _by_model(tables: EstimatorTables | None) -> dict[str, pd.Series[float]]:
+    """Return each estimator's mean absolute error by model, in pp."""
+    if tables is None:
         return {}
-    used = kept(kind_rows(scores, natural))
-    keys = ["estimator", *MODEL, "group"]
-    means = used.groupby([*keys, "target"])["absolute"].mean().groupby(level=keys).mean()
-    models = means.groupby(level=["estimator", *MODEL]).mean()
+    models = tables.by_model.set_index(["estimator", *MODEL])["mae"]
     return {str(name): own.droplevel("estimator") for name, own in models.groupby(level="estimator")}
 
 
@@ -140,8 +136,8 @@ def _change_over_models(changes: pd.Series[float]) -> dict[str, Any]:
     return {"low": low, "high": high, "verdict": BEYOND if low > 0 or high < 0 else WITHIN}
 
 
-def _models(old: SuiteScores | None, new: SuiteScores | None) -> list[dict[str, Any]]:
-    before, after = (_accuracies(scores) for scores in (old, new))
+def _models(old: Board | None, new: Board | None) -> list[dict[str, Any]]:
+    before, after = (_accuracies(board) for board in (old, new))
     rows = []
     for board in MODEL_BOARDS:
         first, second = before.get(board, {}), after.get(board, {})
@@ -156,15 +152,15 @@ def _models(old: SuiteScores | None, new: SuiteScores | None) -> list[dict[str, 
     return rows
 
 
-def _accuracies(scores: SuiteScores | None) -> dict[str, dict[str, tuple[float, float]]]:
+def _accuracies(board: Board | None) -> dict[str, dict[str, tuple[float, float]]]:
     """Return each model's accuracy and its standard error, in %, by board and name."""
-    if scores is None:
+    if board is None:
         return {}
-    found: dict[str, dict[str, tuple[float, float]]] = {board: {} for board in MODEL_BOARDS}
-    groups, ranking = labelled_groups(scores), ranking_groups(scores)
+    found: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in MODEL_BOARDS}
+    groups, scores = board.models.groups, board.scores
     effective = scores.accuracies.groupby("set")["effective"].first().astype(float)
-    away = [[effective[name] for name in groups[group]] for group in ranking]
-    for row in model_board(scores).to_dict("records"):
+    away = [[effective[name] for name in groups[group]] for group in board.models.ranking]
+    for row in board.models.overall.to_dict("records"):
         name = f"{row['architecture']} ({row['recipe']})"
         home = row["id_accuracy"]
         if not pd.isna(home):

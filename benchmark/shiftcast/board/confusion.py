@@ -11,17 +11,14 @@ from shiftcast.analysis.claims import Resampled, drop_shares, paired_errors, pre
 from shiftcast.analysis.confusion import Confusion
 from shiftcast.analysis.ensembles import ensemble_study
 from shiftcast.analysis.halves import shared_errors
-from shiftcast.analysis.human import read_figures
+from shiftcast.analysis.human import HUMAN, read_figures
 from shiftcast.analysis.ranking import RANK_DRAWS, ranking
 from shiftcast.analysis.sensitivity import sensitivity
 from shiftcast.analysis.sets import accuracy_by_bin, describe_sets, histogram, reliability
-from shiftcast.analysis.tables import ConfusionTables
+from shiftcast.board.tables import ConfusionTables
 from shiftcast.runs.suite_runs import Pool
 from shiftcast.util.memory import give_back
 from shiftcast.util.types import Floats
-
-HUMAN = "human.json"
-"""Name of the file, beside a suite's runs, with the figures from human labels."""
 
 
 def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> ConfusionTables | None:

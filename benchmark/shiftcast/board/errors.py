@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from shiftcast.board.estimators import estimator_board
+from shiftcast.board.estimators import EstimatorTables
 from shiftcast.board.tables import SuiteScores
 from shiftcast.scoring.conformal import residuals_of
 
 DIGITS = 4
 
 
-def suite_residuals(scores: SuiteScores) -> dict[str, Any] | None:
+def suite_residuals(scores: SuiteScores, kinds: Iterable[EstimatorTables]) -> dict[str, Any] | None:
     """Return what the file of residuals holds about a suite: errors by kind of shift and estimator.
 
     Probit residuals by shift, mean absolute error and coverage (shares), and the nominal level. None for
@@ -26,20 +27,21 @@ def suite_residuals(scores: SuiteScores) -> dict[str, Any] | None:
         "version": suite.version,
         "learned_on": suite.title,
         "architectures": int(scores.table["architecture"].nunique()),
-        **{kind: _kind(scores, natural) for kind, natural in (("natural", True), ("synthetic", False))},
+        **{tables.kind: _kind(tables) for tables in kinds},
     }
 
 
-def _kind(scores: SuiteScores, natural: bool) -> dict[str, Any]:
-    found = {name: own for (name, kind), own in residuals_of(scores.table).items() if kind == natural}
+def _kind(tables: EstimatorTables) -> dict[str, Any]:
+    table = tables.scores.table
+    found = {name: own for (name, kind), own in residuals_of(table).items() if kind == tables.natural}
     if not found:
         return {}
-    board = estimator_board(scores, natural).set_index("estimator")
+    board = tables.overall.set_index("estimator")
     return {
         name: {
             "coverage": _number(board.loc[name, "coverage"]),
             "mae": _number(board.loc[name, "mae"], 0.01),
-            "nominal": _number(scores.table.loc[scores.table["estimator"] == name, "nominal"].max()),
+            "nominal": _number(table.loc[table["estimator"] == name, "nominal"].max()),
             "residuals": {
                 shift: [round(float(v), DIGITS) + 0.0 for v in np.concatenate(list(own.values()))]
                 for shift, own in shifts.items()

@@ -1,28 +1,27 @@
 """The board of estimators: how far predicted lies from actual accuracy, as tables.
 
-Pure functions from `SuiteScores` to data frames; figures in percentage points (pp). Synthetic and
-natural shifts never meet in one figure. A *cell* is (architecture x recipe) x group: a figure is
-averaged over a cell's seeds, then its severities, then over the cells of a group and last over
-groups. Models are `models`'s business, wording `markdown`'s.
+Figures are in percentage points (pp). Synthetic and natural shifts never meet in one figure. A *cell* is
+(architecture x recipe) x group: a figure is averaged over a cell's seeds, then its severities, then over the
+cells of a group and last over groups.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from shiftcast.analysis.ranking import RANK_COLUMNS
+from shiftcast.board.coverage import coverage_by
 from shiftcast.board.tables import SuiteScores
-from shiftcast.board.words import BASELINES
+from shiftcast.board.words import BASELINES, KINDS
 from shiftcast.statistics import kendall_tau
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 CELL = ["architecture", "recipe", "group"]
 ROW = ["architecture", "recipe", "seed", "target"]
@@ -38,9 +37,105 @@ BOARD_COLUMNS = (
     *("groups", "architectures", "rows", "selected", "seconds"),
 )
 DETAIL_COLUMNS = ("part", "track", "estimator", "mae", "bias", "rows", "cells", "all_cells", "selected")
+RANK_ENDS = ("mae_low", "mae_high", "rank_low", "rank_high")
+SHIFT_MEANS = ("squared", "floor", "covered", "width", "conformal_covered", "conformal_width")
 
 
-@lru_cache(maxsize=16)
+@dataclass(frozen=True, eq=False)
+class EstimatorTables:
+    """How the estimators of a suite do on one kind of shift. Each table is made when it is first read.
+
+    Parameters
+    ----------
+    scores
+        The suite's scores.
+    natural
+        Natural shifts, or synthetic ones.
+    """
+
+    scores: SuiteScores
+    natural: bool
+
+    @property
+    def kind(self) -> str:
+        """Return "natural" or "synthetic"."""
+        return KINDS[self.natural]
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """Official predictions with their errors, see `kind_rows`."""
+        return kind_rows(self.scores, self.natural)
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """The rows on which the estimator does not abstain."""
+        return kept(self.rows)
+
+    @cached_property
+    def shifts(self) -> int:
+        """Number of labelled shifts."""
+        return int(self.rows["group"].nunique())
+
+    @cached_property
+    def overall(self) -> pd.DataFrame:
+        """The board: a row for each estimator, see `estimator_board`, with `RANK_ENDS` (NaN if unknown)."""
+        board = estimator_board(self.rows, kind_rows(self.scores, self.natural, "shared"))
+        ends = self.ranks.set_index("estimator").reindex(board["estimator"])
+        return board.assign(**{name: ends[name].to_numpy(dtype=float) for name in RANK_ENDS})
+
+    @cached_property
+    def by_name(self) -> dict[str, dict[Any, Any]]:
+        """The rows of the board by estimator."""
+        return {row["estimator"]: row for row in self.overall.to_dict("records")}
+
+    @property
+    def best(self) -> dict[Any, Any] | None:
+        """The row of the ranked estimator with the lowest error; None where none is ranked."""
+        ranked = self.overall[self.overall["rank"].notna()].sort_values(["mae", "estimator"])
+        return self.by_name[ranked["estimator"].iloc[0]] if len(ranked) else None
+
+    @cached_property
+    def selected(self) -> dict[str, str]:
+        """Estimators that were chosen on datasets of these shifts, and on which, by name."""
+        marked = self.rows[self.rows["selected"].astype(bool)].groupby("estimator")["selected_on"].first()
+        return {str(name): str(on).replace(";", ", ") for name, on in marked.items()}
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """What a bootstrap says of estimators, see `ConfusionTables.ranks`; empty where it says nothing."""
+        confusion = self.scores.confusion
+        if confusion is None or confusion.ranks.empty:
+            return pd.DataFrame(columns=list(RANK_COLUMNS))
+        frame = confusion.ranks[confusion.ranks["natural"].astype(bool) == self.natural]
+        frame = frame.assign(printed=frame["mae"].astype(float).round(2))
+        return frame.sort_values(["track", "printed", "estimator"]).drop(columns="printed")
+
+    @cached_property
+    def by_group(self) -> pd.DataFrame:
+        """Errors by shift, see `details`."""
+        return details(self.rows, "group")
+
+    @cached_property
+    def by_target(self) -> pd.DataFrame:
+        """Errors by target, see `details`."""
+        return details(self.rows, "target")
+
+    @cached_property
+    def by_shift(self) -> pd.DataFrame:
+        """All figures by shift, see `shift_figures`."""
+        return shift_figures(self.answers, self.by_group, self.overall).assign(kind=self.kind)
+
+    @cached_property
+    def by_model(self) -> pd.DataFrame:
+        """Errors by model, see `model_errors`."""
+        return model_errors(self.answers)
+
+    @cached_property
+    def coverage(self) -> pd.DataFrame:
+        """Where intervals hold, see `coverage_by`."""
+        return coverage_by(self.answers)
+
+
 def kind_rows(scores: SuiteScores, natural: bool, protocol: str = "official") -> pd.DataFrame:
     """Return the rows of one kind of shift whose actual accuracy is known, with their errors.
 
@@ -115,16 +210,13 @@ def kept(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~rows["abstains"]]
 
 
-@lru_cache(maxsize=16)
-def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
+def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
     """Return the estimator board of one kind of shift.
 
     Parameters
     ----------
-    scores
-        A suite's scores.
-    natural
-        Natural shifts, or synthetic ones.
+    official, shared
+        Rows of both protocols, see `kind_rows`.
 
     Returns
     -------
@@ -134,9 +226,8 @@ def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
         estimators whose MAE prints alike share a rank. `coverage` and `abstained` are shares,
         `skill` is 1 - MAE / MAE of the better baseline on the same rows.
     """
-    rows = _with_baselines(kind_rows(scores, natural))
+    rows = _with_baselines(official)
     used = kept(rows)
-    shared = kept(kind_rows(scores, natural, "shared"))
     everyone = rows.groupby("estimator")
     board = pd.DataFrame(
         {
@@ -146,10 +237,8 @@ def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
             "seconds": everyone["seconds"].mean().astype(float),
         }
     )
-    keys = ["estimator"]
-    own = used.groupby("estimator")
-    for column, name in (("groups", "group"), ("architectures", "architecture")):
-        board[column] = own[name].nunique()
+    own, keys = used.groupby("estimator"), ["estimator"]
+    board["groups"], board["architectures"] = own["group"].nunique(), own["architecture"].nunique()
     board["rows"] = own.size()
     board["cells"] = _complete_by(keys, rows.drop_duplicates(ROW), used)
     board["all_cells"] = len(rows.drop_duplicates(CELL))
@@ -166,7 +255,7 @@ def estimator_board(scores: SuiteScores, natural: bool) -> pd.DataFrame:
     }
     best = means[list(_BASELINE)].min(axis=1)
     board["skill"] = (1 - board["mae"] / best).where(best > 0)
-    board["mae_shared"] = board_means(shared, ["absolute"])["absolute"]
+    board["mae_shared"] = board_means(kept(shared), ["absolute"])["absolute"]
     for column, name in (("tau", "predicted"), ("tau_id", "id_accuracy")):
         board[column] = _rank_agreement(used, name)
     cells = used.groupby(["estimator", *CELL, "target"])["absolute"].mean()
@@ -253,15 +342,13 @@ def _ranked(board: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def details(scores: SuiteScores, natural: bool, by: str) -> pd.DataFrame:
+def details(rows: pd.DataFrame, by: str) -> pd.DataFrame:
     """Return each estimator's error on each group or target.
 
     Parameters
     ----------
-    scores
-        A suite's scores.
-    natural
-        Natural shifts, or synthetic ones.
+    rows
+        Official rows of one kind of shift, see `kind_rows`.
     by
         "group" or "target".
 
@@ -271,7 +358,6 @@ def details(scores: SuiteScores, natural: bool, by: str) -> pd.DataFrame:
         One row per part (group or target) and estimator, by part, track and name: `part`, `track`,
         `estimator`, `mae`, `bias` (pp), `rows`, `cells`, `all_cells`, `selected`.
     """
-    rows = kind_rows(scores, natural)
     rows = rows.assign(part=rows[by])
     key = ["part", "track", "estimator"]
     used = kept(rows)
@@ -303,33 +389,44 @@ def _complete_by(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) 
     return both.groupby(keys)["complete"].sum()
 
 
-def terminal_tables(scores: SuiteScores) -> list[Table]:
-    """Return the estimator boards for the console, one per kind of shift that there is."""
-    boards = (
-        (kind, estimator_board(scores, natural))
-        for natural, kind in ((True, "Natural"), (False, "Synthetic"))
-    )
-    return [_terminal_table(f"{kind} shifts", board) for kind, board in boards if len(board)]
+def shift_figures(answers: pd.DataFrame, by_group: pd.DataFrame, overall: pd.DataFrame) -> pd.DataFrame:
+    """Return every estimator's figures on every labelled shift of one kind.
+
+    Parameters
+    ----------
+    answers, by_group, overall
+        Tables of `EstimatorTables`.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per shift and estimator: `shift`, `track`, `estimator`, `mae`, `bias`, `rmse`,
+        `floor`, `width`, `conformal_width` (pp), `coverage`, `conformal_coverage` (shares), `nominal`,
+        `conformal_nominal` (levels in percent, as text), `rows`, `cells`, `all_cells`, `selected`.
+    """
+    means = [
+        board_means(own, SHIFT_MEANS).reset_index().assign(part=part)
+        for part, own in answers.groupby("group")
+    ]
+    names = {"part": "shift", "covered": "coverage", "conformal_covered": "conformal_coverage"}
+    if not means:
+        return by_group.iloc[:0].rename(columns=names)
+    frame = by_group.merge(pd.concat(means), on=["part", "estimator"], how="left")
+    frame = frame.merge(overall[["estimator", "nominal", "conformal_nominal"]], on="estimator")
+    return frame.assign(rmse=np.sqrt(frame["squared"].astype(float))).rename(columns=names)
 
 
-def _terminal_table(title: str, board: pd.DataFrame) -> Table:
-    from rich.box import SIMPLE
-    from rich.markup import escape
-    from rich.table import Table
+def model_errors(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return each estimator's error on each model, over all labelled shifts of one kind.
 
-    from shiftcast.util.text import percent, points, ratio, signed
-
-    table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
-    for heading in ("track", "estimator", "MAE pp", "bias pp", "skill", "cover %", "cells", "ms"):
-        table.add_column(
-            heading, no_wrap=True, justify="left" if heading in ("track", "estimator") else "right"
-        )
-    for row in board.to_dict("records"):
-        table.add_row(
-            row["track"],
-            escape(str(row["estimator"])),
-            *(points(row["mae"]), signed(row["bias"]), ratio(row["skill"]), percent(row["coverage"])),
-            f"{row['cells']}/{row['all_cells']}",
-            f"{1000 * row['seconds']:.2f}",
-        )
-    return table
+    Returns
+    -------
+    pd.DataFrame
+        One row per estimator and model: `estimator`, `architecture`, `recipe`, `mae`, `bias` (pp), and how
+        many `shifts` they are the mean of.
+    """
+    keys = ["estimator", "architecture", "recipe"]
+    means = answers.groupby([*keys, "group", "target"])[["absolute", "error"]].mean()
+    groups = means.groupby(level=[*keys, "group"]).mean().groupby(level=keys)
+    named = groups.mean().rename(columns={"absolute": "mae", "error": "bias"})
+    return named.assign(shifts=groups.size()).reset_index()

@@ -1,6 +1,6 @@
 """The board of models: accuracy in and out of distribution, effective robustness, prediction.
 
-Pure functions from `SuiteScores` to data frames. A model is an architecture x recipe with all its
+A model is an architecture x recipe with all its
 seeds; a group's accuracy is the mean over its severities. Accuracies are shares in [0, 1], standard
 deviations and effective robustness are percentage points (pp).
 """
@@ -8,18 +8,17 @@ deviations and effective robustness are percentage points (pp).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from shiftcast.board.estimators import kept
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.tables import MODEL, RUN, SuiteScores
 from shiftcast.errors import InvalidInputError
 from shiftcast.statistics import effective_robustness, wilson
 
-MODEL = ["architecture", "recipe"]
-RUN = [*MODEL, "seed"]
 FEWEST_ARCHITECTURES = 4
 """A model's line needs at least three architectures besides its own."""
 
@@ -39,49 +38,97 @@ WITHHELD_COLUMNS = (
 )
 
 
-def labelled_groups(scores: SuiteScores) -> dict[str, list[str]]:
-    """Return the targets (ids) of each group whose labels are known, in the suite's order."""
-    known = set(scores.accuracies.loc[scores.accuracies["right"].notna(), "set"])
-    groups: dict[str, list[str]] = {}
-    for target in scores.targets:
-        if target.id in known:
-            groups.setdefault(target.group, []).append(target.id)
-    return groups
+@dataclass(frozen=True, eq=False)
+class ModelTables:
+    """How the models of a suite do. Each table is made when it is first read.
 
-
-def is_natural(scores: SuiteScores, group: str) -> bool:
-    """Whether a group is a natural shift."""
-    return any(scores.natural[target.id] for target in scores.targets if target.group == group)
-
-
-def ranking_groups(scores: SuiteScores) -> list[str]:
-    """Return the labelled groups that models are ranked by: required natural ones, else synthetic ones."""
-    required = {target.group for target in scores.targets if target.level == "required"}
-    groups = [group for group in labelled_groups(scores) if group in required]
-    return [group for group in groups if is_natural(scores, group)] or groups
-
-
-def run_accuracies(scores: SuiteScores, sets: Sequence[str]) -> pd.DataFrame:
-    """Return each scored run's mean accuracy over `sets`; a run that lacks one of them has no row.
-
-    Returns
-    -------
-    pd.DataFrame
-        Columns `architecture`, `recipe`, `seed`, `accuracy`, and `n` and `effective` of the smallest
-        set: severities show the same base images, so their counts do not add up.
+    Parameters
+    ----------
+    scores
+        The suite's scores.
     """
-    accuracy, n, effective = (_of_sets(wide, sets) for wide in _accuracies(scores))
-    smallest = {"n": n.min(axis=1).astype(int), "effective": effective.min(axis=1)}
-    return accuracy.mean(axis=1).to_frame("accuracy").assign(**smallest).reset_index()
 
+    scores: SuiteScores
 
-@lru_cache(maxsize=16)
-def _accuracies(scores: SuiteScores) -> tuple[pd.DataFrame, ...]:
-    """Return accuracy, `n` and `effective` of scored runs (rows) on labelled sets (columns)."""
-    rows = scores.accuracies
-    rows = rows[(rows["role"] == "scored") & rows["right"].notna()]
-    rows = rows.assign(accuracy=rows["right"].astype(float) / rows["n"].astype(float))
-    return tuple(rows.pivot(index=RUN, columns="set", values=name) for name in ("accuracy", "n", "effective"))
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """The targets (ids) of each group whose labels are known, in the suite's order."""
+        known = set(self.scores.accuracies.loc[self.scores.accuracies["right"].notna(), "set"])
+        groups: dict[str, list[str]] = {}
+        for target in self.scores.targets:
+            if target.id in known:
+                groups.setdefault(target.group, []).append(target.id)
+        return groups
+
+    @cached_property
+    def ranking(self) -> list[str]:
+        """The labelled groups that models are ranked by: required natural ones, else synthetic ones."""
+        required = {target.group for target in self.scores.targets if target.level == "required"}
+        groups = [group for group in self.groups if group in required]
+        return [group for group in groups if self.is_natural(group)] or groups
+
+    def is_natural(self, group: str) -> bool:
+        """Whether a group is a natural shift."""
+        return any(self.scores.natural[target.id] for target in self.scores.targets if target.group == group)
+
+    @cached_property
+    def overall(self) -> pd.DataFrame:
+        """The board: a row for each model, see `model_board`."""
+        return model_board(self)
+
+    @cached_property
+    def by_group(self) -> pd.DataFrame:
+        """Accuracies by shift, see `model_groups`."""
+        return model_groups(self)
+
+    @cached_property
+    def withheld(self) -> pd.DataFrame:
+        """Predictions where labels are withheld, see `withheld`."""
+        return withheld(self.scores)
+
+    @property
+    def several(self) -> bool:
+        """Whether the board holds several recipes, which are then part of a model's name."""
+        return self.overall["recipe"].nunique() > 1
+
+    def accuracies(self, sets: Sequence[str]) -> pd.DataFrame:
+        """Return each scored run's mean accuracy over `sets`; a run that lacks one of them has no row.
+
+        Returns
+        -------
+        pd.DataFrame
+            Columns `architecture`, `recipe`, `seed`, `accuracy`, and `n` and `effective` of the smallest
+            set: severities show the same base images, so their counts do not add up.
+        """
+        accuracy, n, effective = (_of_sets(wide, sets) for wide in self._accuracies)
+        smallest = {"n": n.min(axis=1).astype(int), "effective": effective.min(axis=1)}
+        return accuracy.mean(axis=1).to_frame("accuracy").assign(**smallest).reset_index()
+
+    def predictions(self, sets: Sequence[str]) -> pd.DataFrame:
+        """Return the headline estimator's mean prediction for each run that it predicts on all of `sets`."""
+        return _of_sets(self._predictions, sets).mean(axis=1).to_frame("predicted").reset_index()
+
+    @cached_property
+    def source(self) -> pd.DataFrame:
+        """Accuracies of runs in distribution."""
+        return self.accuracies([self.scores.suite.source.test])
+
+    @cached_property
+    def _accuracies(self) -> tuple[pd.DataFrame, ...]:
+        """Accuracy, `n` and `effective` of scored runs (rows) on labelled sets (columns)."""
+        rows = self.scores.accuracies
+        rows = rows[(rows["role"] == "scored") & rows["right"].notna()]
+        rows = rows.assign(accuracy=rows["right"].astype(float) / rows["n"].astype(float))
+        columns = ("accuracy", "n", "effective")
+        return tuple(rows.pivot(index=RUN, columns="set", values=name) for name in columns)
+
+    @cached_property
+    def _predictions(self) -> pd.DataFrame:
+        """What the headline estimator predicts for runs (rows) on targets (columns)."""
+        rows = self.scores.table
+        rows = rows[(rows["protocol"] == "official") & (rows["estimator"] == self.scores.suite.headline)]
+        rows = kept(rows.astype({"abstains": bool}))
+        return rows.pivot(index=RUN, columns="target", values="predicted").astype(float)
 
 
 def _of_sets(wide: pd.DataFrame, sets: Sequence[str]) -> pd.DataFrame:
@@ -127,20 +174,6 @@ def robustness(source: pd.DataFrame, target: pd.DataFrame, runs: pd.DataFrame) -
     return both.assign(robustness=values)
 
 
-def _predicted(scores: SuiteScores, sets: Sequence[str]) -> pd.DataFrame:
-    """Return the headline estimator's mean prediction for each run that it predicts on all of `sets`."""
-    return _of_sets(_headline(scores), sets).mean(axis=1).to_frame("predicted").reset_index()
-
-
-@lru_cache(maxsize=16)
-def _headline(scores: SuiteScores) -> pd.DataFrame:
-    """Return what the headline estimator predicts for runs (rows) on targets (columns)."""
-    rows = scores.table
-    rows = rows[(rows["protocol"] == "official") & (rows["estimator"] == scores.suite.headline)]
-    rows = kept(rows.astype({"abstains": bool}))
-    return rows.pivot(index=RUN, columns="target", values="predicted").astype(float)
-
-
 def _by_model(runs: pd.DataFrame, column: str, expected: pd.DataFrame) -> list[float]:
     """Means over seeds in the order of `expected`; NaN where not all of its runs have a value."""
     grouped = runs.groupby(MODEL)[column]
@@ -149,8 +182,7 @@ def _by_model(runs: pd.DataFrame, column: str, expected: pd.DataFrame) -> list[f
     return [float(means[a, r]) if counts.get((a, r)) == count else float("nan") for a, r, count in keys]
 
 
-@lru_cache(maxsize=16)
-def model_groups(scores: SuiteScores) -> pd.DataFrame:
+def model_groups(models: ModelTables) -> pd.DataFrame:
     """Return every model's accuracy on every labelled group.
 
     Returns
@@ -161,16 +193,16 @@ def model_groups(scores: SuiteScores) -> pd.DataFrame:
         `predicted` where the headline estimator lacks a row, `robustness` below three other
         architectures.
     """
-    source = run_accuracies(scores, [scores.suite.source.test])
+    source, scores = models.source, models.scores
     complete = source.groupby(MODEL).size().to_dict()
     frames = []
-    for group, sets in labelled_groups(scores).items():
-        runs = run_accuracies(scores, sets)
+    for group, sets in models.groups.items():
+        runs = models.accuracies(sets)
         frame = _summary(runs)
         frame = frame.assign(
             group=group,
-            natural=is_natural(scores, group),
-            predicted=_by_model(_predicted(scores, sets), "predicted", frame),
+            natural=models.is_natural(group),
+            predicted=_by_model(models.predictions(sets), "predicted", frame),
             robustness=_by_model(robustness(source, runs, scores.runs), "robustness", frame),
         )
         whole = [complete.get((a, r)) == n for a, r, n in frame[[*MODEL, "runs"]].itertuples(index=False)]
@@ -178,32 +210,30 @@ def model_groups(scores: SuiteScores) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(GROUP_COLUMNS))
 
 
-@lru_cache(maxsize=16)
-def model_board(scores: SuiteScores) -> pd.DataFrame:
+def model_board(models: ModelTables) -> pd.DataFrame:
     """Return the board of models.
 
     Returns
     -------
     pd.DataFrame
         One row per architecture x recipe; see `MODEL_COLUMNS`. `score` is the mean accuracy over
-        `ranking_groups`, with `low` and `high` where that is one group; `sd`, `predicted` and
+        the groups of `ranking`, with `low` and `high` where that is one group; `sd`, `predicted` and
         `robustness` are over the same groups, `synthetic` is the mean accuracy over all synthetic
         ones. A model with a run that is not "ok", or that lacks a required group, has a `reason`
         and no `rank` (Int64); scores that print alike share a rank.
     """
-    groups, ranking = model_groups(scores), ranking_groups(scores)
-    source = _summary(run_accuracies(scores, [scores.suite.source.test])).set_index(MODEL)
-    spread = _score_spread(scores, ranking)
+    groups, ranking = models.by_group, models.ranking
+    source = _summary(models.source).set_index(MODEL)
+    spread = _score_spread(models)
+    synthetics = [group for group in groups["group"].unique() if not models.is_natural(group)]
     records = []
-    for key, runs in _counted_runs(scores).groupby(MODEL):
+    for key, runs in _counted_runs(models.scores).groupby(MODEL):
         own = groups[(groups["architecture"] == key[0]) & (groups["recipe"] == key[1])].set_index("group")
         record = _identity(key, runs) | _source_columns(source, key) | _score_columns(own, ranking)
         record["sd"] = spread.get(key, float("nan"))
         synthetic = own[~own["natural"].astype(bool)]["accuracy"]
-        record["synthetic"] = _mean_over(
-            synthetic, [g for g in groups["group"].unique() if not is_natural(scores, g)]
-        )
-        record["reason"] = _reason(scores, runs, own, ranking)
+        record["synthetic"] = _mean_over(synthetic, synthetics)
+        record["reason"] = _reason(models, runs, own)
         records.append(record)
     return _ranked(records)
 
@@ -261,29 +291,28 @@ def _score_columns(own: pd.DataFrame, ranking: Sequence[str]) -> dict[str, Any]:
     return record
 
 
-def _score_spread(scores: SuiteScores, ranking: Sequence[str]) -> dict[Any, float]:
+def _score_spread(models: ModelTables) -> dict[Any, float]:
     """Return the standard deviation over seeds of each run's score, in pp."""
-    groups = labelled_groups(scores)
-    frames = [run_accuracies(scores, groups[group]) for group in ranking]
+    frames = [models.accuracies(models.groups[group]) for group in models.ranking]
     if not frames:
         return {}
     runs = pd.concat(frames).groupby(RUN)["accuracy"].agg(["mean", "size"])
-    whole = runs[runs["size"] == len(ranking)]["mean"]
+    whole = runs[runs["size"] == len(frames)]["mean"]
     return {key: 100 * float(value) for key, value in whole.groupby(level=MODEL).std().items()}
 
 
-def _reason(scores: SuiteScores, runs: pd.DataFrame, own: pd.DataFrame, ranking: Sequence[str]) -> str:
+def _reason(models: ModelTables, runs: pd.DataFrame, own: pd.DataFrame) -> str:
     """Why a model is not ranked; empty for one that is."""
     failed = runs[runs["status"] != "ok"]
     reasons = []
     for status, some in failed.groupby("status"):
         seeds = ", ".join(str(seed) for seed in some["seed"])
         reasons.append(f"seed{'s' if len(some) > 1 else ''} {seeds}: {status}")
-    required = {target.group for target in scores.targets if target.level == "required"}
-    lacking = [g for g in labelled_groups(scores) if g in required and g not in own.index]
+    required = {target.group for target in models.scores.targets if target.level == "required"}
+    lacking = [g for g in models.groups if g in required and g not in own.index]
     if lacking and failed.empty:
         reasons.append(f"lacks required {', '.join(lacking)}")
-    if not ranking and failed.empty:
+    if not models.ranking and failed.empty:
         reasons.append("no required target has known labels")
     return "; ".join(reasons)
 

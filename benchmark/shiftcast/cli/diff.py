@@ -14,13 +14,12 @@ import typer
 
 from shiftcast.cli.options import BENCHMARK, AsJson, example, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.util.text import count, points, signed
+from shiftcast.util.text import count, points
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
-    from shiftcast.board.tables import SuiteScores
+    from shiftcast.board.build import Board
     from shiftcast.workspace import Workspace
 
 KEPT = ("architectures", "datasets", "benchmark/recipes", "benchmark/suites", "results")
@@ -121,6 +120,7 @@ def _difference(before: tuple[Workspace, Path], after: tuple[Workspace, Path], s
     from rich.console import Console
 
     from shiftcast.board.assemble import score_suite
+    from shiftcast.board.build import build_board
     from shiftcast.leaderboard.cache import content_key
     from shiftcast.runs.layout import label_of, stored_suites
 
@@ -136,16 +136,18 @@ def _difference(before: tuple[Workspace, Path], after: tuple[Workspace, Path], s
             keys = [content_key(*state, *own[name]) for state, own in both if name in own]
             moved = False
             if len(keys) < 2 or keys[0] != keys[1]:
-                scores = [
-                    score_suite(state[0], own[name][0], state[1], own[name][1]) if name in own else None
+                boards = [
+                    build_board(score_suite(state[0], own[name][0], state[1], own[name][1]))
+                    if name in own
+                    else None
                     for state, own in zip(states, stored, strict=True)
                 ]
-                moved = _add(found, name, *scores)
+                moved = _add(found, name, *boards)
             found.same += [] if moved else [name]
     return found
 
 
-def _add(found: Found, name: str, old: SuiteScores | None, new: SuiteScores | None) -> bool:
+def _add(found: Found, name: str, old: Board | None, new: Board | None) -> bool:
     """Add what differs in one suite; return whether a row moved."""
     from shiftcast.board.changes import changed_runs, moved_rows
 
@@ -162,6 +164,8 @@ def _print(found: Found) -> None:
     from rich.console import Console
 
     from shiftcast.board.changes import FEW
+    from shiftcast.board.columns import CHANGES
+    from shiftcast.cli.tables import terminal_table
     from shiftcast.cli.terminal import print_whole
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -172,7 +176,9 @@ def _print(found: Found) -> None:
     if found.rows:
         rows = pd.DataFrame(found.rows)
         for (name, board), own in rows[rows["verdict"] != FEW].groupby(["suite", "board"], sort=False):
-            print_whole(console, _table(str(name), str(board), own))
+            unit = "%" if str(board).startswith("models") else "mean absolute error, pp"
+            made = terminal_table(f"{name}: {board} ({unit})", CHANGES, own.to_dict("records"))
+            print_whole(console, made)
         for name, own in rows[rows["verdict"] == FEW].groupby("suite", sort=False):
             console.print(_folded(str(name), own))
         verdicts = rows["verdict"].value_counts()
@@ -187,25 +193,6 @@ def _shortened(names: list[str]) -> str:
     if len(names) <= MOST_RUNS:
         return ", ".join(names)
     return f"{', '.join(names[: MOST_RUNS - 1])} and {len(names) - MOST_RUNS + 1} more"
-
-
-def _table(suite: str, board: str, rows: pd.DataFrame) -> Table:
-    import pandas as pd
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    unit = "%" if board.startswith("models") else "mean absolute error, pp"
-    table = Table(title=f"{suite}: {board} ({unit})", box=SIMPLE, title_justify="left")
-    table.add_column("", no_wrap=True)
-    for heading in ("old", "new", r"change [95 %]"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
-    for row in rows.to_dict("records"):
-        change = "" if pd.isna(row["change"]) else signed(row["change"])
-        if not pd.isna(row["low"]):
-            change += f" [{signed(row['low'])}, {signed(row['high'])}]"
-        table.add_row(row["row"], points(row["old"]), points(row["new"]), change, row["verdict"])
-    return table
 
 
 def _folded(suite: str, rows: pd.DataFrame) -> str:

@@ -80,8 +80,7 @@ def _of_suite(
 ) -> None:
     """Write the score of every image of a suite, print how the sets compare, and compare with people."""
     from shiftcast.analysis.confusion import Confusion, image_table
-    from shiftcast.analysis.human import human_figures, require_files
-    from shiftcast.board.confusion import HUMAN
+    from shiftcast.analysis.human import HUMAN, human_figures, require_files
     from shiftcast.cards.base import lookup
     from shiftcast.difficulty import KINDS
     from shiftcast.runs.layout import results_folder

@@ -242,9 +242,9 @@ def render(values: Mapping[str, Any]) -> str:
 
 
 def _grid(values: Mapping[str, Any], severities: Sequence[int], cell: Any) -> str:
-    from shiftcast.leaderboard.markup import table
+    from shiftcast.leaderboard.markup import grid
 
     cells = {(row["name"], row["severity"]): cell(row) for row in values["sets"]}
     names = list(dict.fromkeys(row["name"] for row in values["sets"]))
     headings = {"type": "left"} | {f"severity {severity}": "right" for severity in severities}
-    return table(headings, [[name, *(cells.get((name, s), BLANK) for s in severities)] for name in names])
+    return grid(headings, [[name, *(cells.get((name, s), BLANK) for s in severities)] for name in names])

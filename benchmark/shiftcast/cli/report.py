@@ -7,8 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from shiftcast.board.assemble import score_suite
-from shiftcast.board.estimators import terminal_tables
+from shiftcast.board.build import build_board
 from shiftcast.cards.suite import Suite
+from shiftcast.cli.tables import estimator_tables
 from shiftcast.engines.budget import NOT_BEGUN
 from shiftcast.engines.contract import Summary
 from shiftcast.leaderboard.generate import generate, tidy_csv
@@ -22,8 +23,9 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
     """Score a suite, print its estimator board and write its report to the ignored outputs folder."""
     console = Console()
     scores = score_suite(workspace, suite, results, summary.edition)
+    board = build_board(scores)
     console.print(f"\n{suite.title}", style="bold", highlight=False, markup=False, soft_wrap=True)
-    for table in terminal_tables(scores):
+    for table in estimator_tables(board):
         console.print(table)
     for reason, rows in scores.skipped.groupby("reason"):
         names = sorted(set(rows["estimator"]))

@@ -81,7 +81,7 @@ def _breach(estimator: Estimator) -> str:
 
 def _figures(scored: Candidate) -> dict[str, dict[str, Any]]:
     """Return the candidate's figures by kind of shift: plain means over cells as on the board."""
-    from shiftcast.board.candidate import KINDS
+    from shiftcast.board.words import KINDS
 
     figures: dict[str, dict[str, Any]] = {}
     rows = scored.table[(scored.table["estimator"] == scored.name) & (scored.table["protocol"] == "official")]

@@ -37,8 +37,7 @@ def page(
 
     The site needs no network, and writing it needs no torch.
     """
-    from shiftcast.site.build import LIST, previous, site, vega_bundle, write_site
-    from shiftcast.site.make import read_sections
+    from shiftcast.site.build import LIST, previous, read_sections, site, vega_bundle, write_site
 
     start = time.perf_counter()
     workspace = workspace_of(context)

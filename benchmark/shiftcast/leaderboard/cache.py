@@ -73,11 +73,12 @@ def _scored_pages(
     jobs: int | None,
 ) -> SuitePages:
     from shiftcast.board.assemble import score_suite
+    from shiftcast.board.build import build_board
     from shiftcast.leaderboard.generate import suite_pages  # a second, which unchanged suites save
 
     scores = score_suite(workspace, suite, results, edition, jobs=jobs)
     give_back()  # what was read is let go of
-    return suite_pages(scores, results, out, alone)
+    return suite_pages(build_board(scores), results, out, alone)
 
 
 def _place(workspace: Workspace, results: Path, out: Path, suite: Suite, edition: str) -> Path:

@@ -5,17 +5,16 @@ A pure function of the tables; every sentence that judges is chosen by the figur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
-from shiftcast.analysis.tables import ConfusionTables
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.columns import Column, Row, figure, figures
+from shiftcast.board.tables import ConfusionTables, SuiteScores
 from shiftcast.leaderboard.figures.confusion_data import FEWEST
 from shiftcast.leaderboard.legend import MARKER
-from shiftcast.leaderboard.markup import escape, table
+from shiftcast.leaderboard.markup import escape, fold, grid, once, pictures, table
 from shiftcast.util.text import BLANK, count, percent, points, ratio, score, signed
 
 CAPTIONS = {
@@ -31,17 +30,16 @@ SOURCE = (
     "Simsek, Hall & Sagun (2022), *Understanding out-of-distribution accuracies through quantifying "
     "difficulty of test samples*"
 )
-Row = Mapping[Any, Any]
 
 
-def render_confusion(scores: SuiteScores, tables: ConfusionTables, figures: Mapping[str, str]) -> str:
+def render_confusion(scores: SuiteScores, tables: ConfusionTables, links: Mapping[str, str]) -> str:
     """Return the page's Markdown.
 
     Parameters
     ----------
     scores, tables
         A suite's scores and the tables about its confusion.
-    figures
+    links
         Path of every picture relative to the page, by name.
     """
     blocks = [
@@ -49,27 +47,23 @@ def render_confusion(scores: SuiteScores, tables: ConfusionTables, figures: Mapp
         f"# Confusion: {escape(scores.suite.title)}",
         _head(scores, tables),
         "## How confusing is each set?",
-        *_pictures(figures, "confusion-distribution"),
+        *pictures(CAPTIONS, links, "confusion-distribution"),
         _sets(tables),
         "## Accuracy by confusion",
-        *_pictures(figures, "accuracy-by-confusion"),
+        *pictures(CAPTIONS, links, "accuracy-by-confusion"),
         *_accuracy(tables, scores.suite.source.test),
         "## The claims of the source's abstract, tested",
         f"The idea comes from {SOURCE}. Intervals are 95 % percentiles of a bootstrap over images (or over "
         "the objects that images show) and, where models are compared and there are five architectures, "
         "over architectures with their seeds; predictions, bins and thresholds stay fixed. They are not "
         "adjusted for the number of comparisons.",
-        *_claims(tables, figures),
+        *_claims(tables, links),
         "## How much does the partition depend on its choices?",
         *_sensitivity(tables),
         "## Is it what people find confusing?",
         *_human(tables),
     ]
     return "\n\n".join(blocks) + "\n"
-
-
-def _pictures(figures: Mapping[str, str], *names: str) -> list[str]:
-    return [f"![{CAPTIONS[name]}]({quote(figures[name])})" for name in names if name in figures]
 
 
 def _head(scores: SuiteScores, tables: ConfusionTables) -> str:
@@ -87,31 +81,59 @@ def _head(scores: SuiteScores, tables: ConfusionTables) -> str:
     )
 
 
-def _ci(low: float, high: float, show: Any = ratio) -> str:
+def _ci(low: float, high: float, show: Callable[[float], str] = ratio) -> str:
     return BLANK if low != low else f"[{show(low)}, {show(high)}]"
 
 
+def _with_ends(row: Row, key: str, show: Callable[[float], str], ends: str = "") -> str:
+    """Return a figure with its interval, whose ends are `KEY_low` and `KEY_high`."""
+    low, high = (row[f"{ends or key}_{end}"] for end in ("low", "high"))
+    return f"{show(row[key])} {_ci(low, high, show)}"
+
+
+def _bounded(key: str, heading: str, show: Callable[[float], str]) -> Column:
+    return figures(key, heading, lambda row: _with_ends(row, key, show))
+
+
+def _share(heading: str) -> Column:
+    text = lambda row: f"{percent(row['share'])} {_ci(row['low'], row['high'], percent)}"  # noqa: E731
+    return figures("share", heading, text)
+
+
+def _in_points(share: float) -> str:
+    return signed(100 * share)
+
+
 def _sets(tables: ConfusionTables) -> str:
-    headings = {"set": "left", "images": "right", "mean score": "right"}
-    headings |= {"difference from ID": "right", "high confusion %": "right"}
+    source = tables.sets["set"].iloc[0]
     agree = dict(zip(tables.reliability["set"], tables.reliability["spearman"], strict=True))
-    headings |= {"split-half ρ": "right"} if agree else {}
-    cells = []
-    for place, row in enumerate(tables.sets.to_dict("records")):
-        size = f"{row['n']:,}" + ("" if pd.isna(row["clusters"]) else f" ({row['clusters']} objects)")
-        change, ends = row["difference"], (row["difference_low"], row["difference_high"])
-        difference = f"{'+' if score(change) > '0.000' else ''}{score(change)} {_ci(*ends, score)}"
-        high = percent(row["above"])  # the source's own share is 10 % by definition
-        high += f" {_ci(row['above_low'], row['above_high'], percent)}" if place else ""
-        cells.append(
-            [escape(row["set"]), size, score(row["mean"]), difference if place else BLANK, high]
-            + ([ratio(agree[row["set"]])] if agree else [])
-        )
+
+    def size(row: Row) -> str:
+        return f"{row['n']:,}" + ("" if pd.isna(row["clusters"]) else f" ({row['clusters']} objects)")
+
+    def difference(row: Row) -> str:
+        if row["set"] == source:
+            return BLANK
+        sign = "+" if score(row["difference"]) > "0.000" else ""
+        return f"{sign}{_with_ends(row, 'difference', score)}"
+
+    def above(row: Row) -> str:  # the source's own share is 10 % by definition
+        return percent(row["above"]) if row["set"] == source else _with_ends(row, "above", percent)
+
+    columns = [
+        Column("set", "set"),
+        figures("n", "images", size),
+        figures("mean", "mean score", lambda row: score(row["mean"])),
+        figures("difference", "difference from ID", difference),
+        figures("above", "high confusion %", above),
+    ]
+    if agree:
+        columns.append(figures("agree", "split-half ρ", lambda row: ratio(agree[row["set"]])))
     note = (
         "Corrupted sets are compared with their own base images. "
         "Split-half ρ: Spearman correlation between the scores by two disjoint halves of the ensemble."
     )
-    return f"{table(headings, cells)}\n\n{note}"
+    return f"{table(columns, tables.sets.to_dict('records'))}\n\n{note}"
 
 
 def _accuracy(tables: ConfusionTables, source: str) -> list[str]:
@@ -141,10 +163,7 @@ def _accuracy(tables: ConfusionTables, source: str) -> list[str]:
                     ),
                 ]
             )
-        blocks.append(
-            f"<details><summary>Accuracy (%) by confusion on {escape(str(name))}</summary>\n\n"
-            f"{table(headings, cells)}\n\n</details>"
-        )
+        blocks.append(fold(f"Accuracy (%) by confusion on {escape(str(name))}", grid(headings, cells)))
     return [
         "Mean over seeds; bins with fewer than 20 images are left out. Where the curve of a set lies "
         "below the in-distribution curve, images of equal confusion are harder there: that is what the "
@@ -156,12 +175,12 @@ def _accuracy(tables: ConfusionTables, source: str) -> list[str]:
 # The claims
 
 
-def _claims(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
+def _claims(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
     return [
         *_more_confusing(tables),
-        *_relation(tables, figures),
-        *_pairs(tables, figures),
-        *_drop(tables, figures),
+        *_relation(tables, links),
+        *_pairs(tables, links),
+        *_drop(tables, links),
         *_natures(tables),
     ]
 
@@ -192,29 +211,22 @@ def _natures(tables: ConfusionTables) -> list[str]:
         "another network shares too does not come from the network. Neither shows that the cause is "
         "spurious."
     )
-    headings = {"set": "left", "confusion": "left", "pairs": "left", "errors": "right"}
-    headings |= {"same wrong class %": "right", "minus same half": "right"}
-    cells = []
-    for name, rows in tables.shared.groupby("set", sort=False):
-        for place, row in enumerate(rows.to_dict("records")):
-            apart = BLANK
-            if not pd.isna(row["difference"]):
-                ends = (100 * row["difference_low"], 100 * row["difference_high"])
-                apart = f"{signed(100 * row['difference'])} {_ci(*ends, signed)}"
-            cells.append(
-                [
-                    "" if place else escape(str(name)),
-                    row["level"],
-                    row["pairs"],
-                    f"{row['errors']:,.0f}",
-                    f"{percent(row['share'])} {_ci(row['low'], row['high'], percent)}",
-                    apart,
-                ]
-            )
+
+    def apart(row: Row) -> str:
+        return BLANK if pd.isna(row["difference"]) else _with_ends(row, "difference", _in_points)
+
+    columns = [
+        Column("set", "set"),
+        Column("level", "confusion"),
+        Column("pairs", "pairs"),
+        figures("errors", "errors", lambda row: f"{row['errors']:,.0f}"),
+        _share("same wrong class %"),
+        figures("difference", "minus same half", apart),
+    ]
     note = (
         "Errors: of one network, mean over pairs. High confusion: above the in-distribution 90th percentile."
     )
-    return [heading, text, f"{table(headings, cells)}\n\n{note}"]
+    return [heading, text, f"{table(columns, once(tables.shared, 'set'))}\n\n{note}"]
 
 
 def _span(shares: pd.Series[float]) -> str:
@@ -274,7 +286,7 @@ def _names(names: Iterable[Any]) -> str:
     return ", ".join(escape(str(name)) for name in names)
 
 
-def _relation(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
+def _relation(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
     heading = "### 2. The partition predicts how accuracy under shift depends on accuracy in distribution"
     frame = tables.lines
     if frame.empty:
@@ -293,29 +305,30 @@ def _relation(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
         f"{percent(frame['lowest'].iloc[0])} to {percent(frame['highest'].iloc[0])} %, a range on which "
         "slope and R² depend."
     )
-    headings = {"set": "left"} | dict.fromkeys(
-        (
-            *("actual slope", "predicted slope", "slope difference"),
-            *("actual %", "predicted %", "difference pp", "R² of the actual line"),
-        ),
-        "right",
-    )
-    cells = [
-        [
-            escape(row["set"]),
-            *(ratio(row["slope"]), ratio(row["slope_predicted"])),
-            f"{signed(row['slope_predicted'] - row['slope'])} {_ci(row['slope_low'], row['slope_high'])}",
-            *(percent(row["middle"]), percent(row["middle_predicted"])),
-            f"{signed(100 * (row['middle_predicted'] - row['middle']))} "
-            f"{_ci(row['middle_low'], row['middle_high'], percent)}",
-            ratio(row["r2"]),
-        ]
-        for row in frame.to_dict("records")
+
+    def slopes(row: Row) -> str:
+        apart = signed(row["slope_predicted"] - row["slope"])
+        return f"{apart} {_ci(row['slope_low'], row['slope_high'])}"
+
+    def middles(row: Row) -> str:
+        apart = signed(100 * (row["middle_predicted"] - row["middle"]))
+        return f"{apart} {_ci(row['middle_low'], row['middle_high'], percent)}"
+
+    columns = [
+        Column("set", "set"),
+        figure("slope", "actual slope"),
+        figure("slope_predicted", "predicted slope"),
+        figures("slopes", "slope difference", slopes),
+        figure("middle", "actual", "%"),
+        figure("middle_predicted", "predicted", "%"),
+        figures("middles", "difference pp", middles),
+        figure("r2", "R² of the actual line"),
     ]
-    return [heading, text, *_pictures(figures, "predicted-lines"), table(headings, cells)]
+    body = table(columns, frame.to_dict("records"))
+    return [heading, text, *pictures(CAPTIONS, links, "predicted-lines"), body]
 
 
-def _pairs(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
+def _pairs(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
     heading = "### 3. Accuracy under shift can be predicted from in-distribution labels alone"
     frame = tables.pairs
     if frame.empty:
@@ -337,29 +350,28 @@ def _pairs(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
         "pp, so that negative favours the partition. AgreementShift and OwnLabelPartition read the same "
         "ensemble, and the model's own answer too."
     )
-    headings = {"set": "left", "partition's MAE": "right"}
-    rivals = list(dict.fromkeys(frame["rival"]))
-    headings |= {f"minus {rival}": "right" for rival in rivals}
-    cells = []
-    for name, rows in frame.groupby("set", sort=False):
-        by_rival = {row["rival"]: row for row in rows.to_dict("records")}
-        cells.append(
-            [
-                escape(str(name)),
-                points(rows["mae"].iloc[0]),
-                *(
-                    f"{signed(by_rival[rival]['difference'])} "
-                    f"{_ci(by_rival[rival]['low'], by_rival[rival]['high'], points)}"
-                    if rival in by_rival
-                    else BLANK
-                    for rival in rivals
-                ),
-            ]
-        )
-    return [heading, text, *_pictures(figures, "partition-against-rivals"), table(headings, cells)]
+
+    def minus(rival: str) -> Column:
+        def text(row: Row) -> str:
+            if rival not in row:
+                return BLANK
+            return f"{signed(row[rival]['difference'])} {_ci(row[rival]['low'], row[rival]['high'], points)}"
+
+        return figures(rival, f"minus {rival}", text)
+
+    columns = [
+        Column("set", "set"),
+        figure("mae", "partition's MAE"),
+        *map(minus, dict.fromkeys(frame["rival"])),
+    ]
+    by_set = [
+        {"set": name, "mae": own["mae"].iloc[0], **{row["rival"]: row for row in own.to_dict("records")}}
+        for name, own in frame.groupby("set", sort=False)
+    ]
+    return [heading, text, *pictures(CAPTIONS, links, "partition-against-rivals"), table(columns, by_set)]
 
 
-def _drop(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
+def _drop(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
     heading = "### 4. Most of the drop comes from images of high confusion"
     frame = tables.drop
     if frame.empty:
@@ -380,25 +392,18 @@ def _drop(tables: ConfusionTables, figures: Mapping[str, str]) -> list[str]:
         "accuracies "
         "with the model's own mean accuracy; for a score without information it is the share of the images."
     )
-    headings = {"set": "left"} | dict.fromkeys(
-        (
-            *("drop pp", "images of high confusion %", "their share of the drop %"),
-            *("without information %", "share / images", "centred share %"),
-        ),
-        "right",
-    )
-    cells = [
-        [
-            escape(row["set"]),
-            f"{points(100 * row['drop'])} {_ci(row['drop_low'], row['drop_high'], percent)}",
-            percent(row["mass"]),
-            f"{percent(row['share'])} {_ci(row['low'], row['high'], percent)}",
-            percent(row["uninformative"]),
-            *(ratio(row["ratio"]), percent(row["centred"])),
-        ]
-        for row in frame.to_dict("records")
+
+    columns = [
+        Column("set", "set"),
+        _bounded("drop", "drop pp", percent),
+        figure("mass", "images of high confusion", "%"),
+        _share("their share of the drop %"),
+        figure("uninformative", "without information", "%"),
+        figure("ratio", "share / images"),
+        figure("centred", "centred share", "%"),
     ]
-    return [heading, text, *_pictures(figures, "where-accuracy-is-lost"), table(headings, cells)]
+    body = table(columns, frame.to_dict("records"))
+    return [heading, text, *pictures(CAPTIONS, links, "where-accuracy-is-lost"), body]
 
 
 # Sensitivity
@@ -408,26 +413,14 @@ def _sensitivity(tables: ConfusionTables) -> list[str]:
     frame = tables.sensitivity
     if frame.empty:
         return ["**Not computed**: a scored run has no complete ensemble, or the suite no labelled shift."]
-    headings = {"choice": "left", "variant": "left"}
-    kinds = {kind: f"{kind}_mae" for kind in ("natural", "synthetic") if frame[f"{kind}_mae"].notna().any()}
-    for kind in kinds:
-        headings |= {f"{kind} MAE": "right", f"{kind} bias": "right"}
-    cells = []
-    last = ""
-    for row in frame.to_dict("records"):
-        variant = escape(str(row["variant"]))
-        cells.append(
-            [
-                escape(row["aspect"]) if row["aspect"] != last else "",
-                f"**{variant}**" if row["default"] else variant,
-                *(
-                    text
-                    for kind in kinds
-                    for text in (points(row[f"{kind}_mae"]), signed(row[f"{kind}_bias"]))
-                ),
-            ]
-        )
-        last = row["aspect"]
+    columns = [
+        Column("aspect", "choice"),
+        Column("variant", "variant", strong=lambda row: bool(row["default"])),
+    ]
+    for kind in ("natural", "synthetic"):
+        if frame[f"{kind}_mae"].notna().any():
+            columns.append(figure(f"{kind}_mae", f"{kind} MAE"))
+            columns.append(figure(f"{kind}_bias", f"{kind} bias", show=signed))
     text = (
         "Errors of ConfusionPartition in pp, averaged as on the board; one choice is changed at a time and "
         "**bold** is what the board uses. *members*: mean over ensembles of that many neighbours in the "
@@ -437,23 +430,23 @@ def _sensitivity(tables: ConfusionTables) -> list[str]:
         "place of one member of the ensemble that judges it. *shared*: fitted on the very "
         "base images whose corrupted copies are predicted; natural sets have no such images."
     )
-    return [text, table(headings, cells)]
+    return [text, table(columns, once(frame, "aspect"))]
 
 
 # People
 
 
 def _human(tables: ConfusionTables) -> list[str]:
-    figures = tables.human
-    if figures is None:
+    people = tables.human
+    if people is None:
         return [f"**Not shown**: {escape(tables.human_note)}."]
-    entropy, errors = figures["entropy"], figures["label_errors"]
+    entropy, errors = people["entropy"], people["label_errors"]
     own, wrong = entropy[tables.kind], errors[tables.kind]
     side = "higher" if wrong["low"] > 0.5 else "lower" if wrong["high"] < 0.5 else "neither higher nor lower"
     text = (
-        f"On {figures['images']:,} test images the score's rank correlation with the entropy of human labels "
+        f"On {people['images']:,} test images the score's rank correlation with the entropy of human labels "
         f"(CIFAR-10H, Peterson et al. 2019) is {ratio(own['spearman'])} {_ci(own['low'], own['high'])}. "
-        f"The {figures['errors']} known label errors (of {figures['reviewed']} reviewed candidates, those "
+        f"The {people['errors']} known label errors (of {people['reviewed']} reviewed candidates, those "
         'whose label fewer than three of five reviewers chose, "both" not counting; Northcutt et al. '
         "2021) have "
         f"{side} confusion than other images: a label error outscores another image with probability "
@@ -461,16 +454,20 @@ def _human(tables: ConfusionTables) -> list[str]:
         f"{points(wrong['median_percentile'])}. Candidates were proposed by a network's disagreement with "
         "the label, so images that networks find hard were likelier to be reviewed."
     )
-    headings = {"score": "left"} | dict.fromkeys(
-        ("ρ with human entropy", "P(error scores higher)", "median percentile of errors"), "right"
-    )
-    cells = [
-        [
-            escape(kind),
-            f"{ratio(entropy[kind]['spearman'])} {_ci(entropy[kind]['low'], entropy[kind]['high'])}",
-            f"{ratio(errors[kind]['auc'])} {_ci(errors[kind]['low'], errors[kind]['high'])}",
-            points(errors[kind]["median_percentile"]),
-        ]
+    columns = [
+        Column("score", "score"),
+        figures("spearman", "ρ with human entropy", lambda row: f"{ratio(row['spearman'])} {row['entropy']}"),
+        figures("auc", "P(error scores higher)", lambda row: f"{ratio(row['auc'])} {row['errors']}"),
+        figure("median_percentile", "median percentile of errors"),
+    ]
+    rows = [
+        {
+            "score": kind,
+            **entropy[kind],
+            **errors[kind],
+            "entropy": _ci(entropy[kind]["low"], entropy[kind]["high"]),
+            "errors": _ci(errors[kind]["low"], errors[kind]["high"]),
+        }
         for kind in entropy
     ]
-    return [text, table(headings, cells)]
+    return [text, table(columns, rows)]

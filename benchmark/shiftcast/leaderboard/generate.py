@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from shiftcast.board.errors import suite_residuals
+from shiftcast.board.build import Board, build_board
 from shiftcast.board.tables import SuiteScores
 from shiftcast.leaderboard.confusion_page import render_confusion
 from shiftcast.leaderboard.figures.board_data import figures
 from shiftcast.leaderboard.figures.confusion_data import confusion_figures
 from shiftcast.leaderboard.pages import CONFUSION_PAGE, Files, SuitePages, assemble
-from shiftcast.leaderboard.suite_section import render_section, suite_title
+from shiftcast.leaderboard.suite_section import render_section
 from shiftcast.runs.layout import results_folder
 
 
@@ -29,24 +29,25 @@ def generate(all_scores: Iterable[SuiteScores], results: Path, out: Path) -> Fil
     out
         The folder that `leaderboard.md` is for.
     """
-    scores = list(all_scores)
-    return assemble([suite_pages(one, results, out, len(scores) == 1) for one in scores], results, out)
+    boards = [build_board(scores) for scores in all_scores]
+    return assemble([suite_pages(one, results, out, len(boards) == 1) for one in boards], results, out)
 
 
-def suite_pages(scores: SuiteScores, results: Path, out: Path, alone: bool) -> SuitePages:
+def suite_pages(board: Board, results: Path, out: Path, alone: bool) -> SuitePages:
     """Return what one suite adds; parameters as in `generate`, `alone` if there is no other suite."""
+    scores = board.scores
     folder = _figures_folder(scores, results, out, alone)
-    drawn = {name: (folder / f"{name}.svg", picture) for name, picture in figures(scores).items()}
+    drawn = {name: (folder / f"{name}.svg", picture) for name, picture in figures(board).items()}
     links = {name: path.as_posix() for name, (path, _) in drawn.items()}
     page, own = _confusion(scores, folder)
     return SuitePages(
         name=scores.suite.name,
         edition=scores.edition,
         lasting=not scores.suite.scratch,
-        title=suite_title(scores),
-        section=render_section(scores, links, page.as_posix() if own else ""),
+        title=board.title,
+        section=render_section(board, links, page.as_posix() if own else ""),
         files={**dict(drawn.values()), **own},
-        residuals=suite_residuals(scores),
+        residuals=board.residuals,
     )
 
 

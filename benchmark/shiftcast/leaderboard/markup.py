@@ -1,18 +1,15 @@
-"""Numbers and names as they stand in Markdown: two decimals, never -0.00, nothing injected."""
+"""Markdown: the one writer of tables, and names that inject nothing."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
 
+import pandas as pd
 from tabulate import tabulate
 
-
-def model_name(row: Mapping[Any, Any], several: bool) -> str:
-    """Return a model's name; its recipe is part of it where the board holds several."""
-    name = escape(str(row["architecture"]))
-    return f"{name} ({escape(str(row['recipe']))})" if several else name
+from shiftcast.board.columns import Column, Row
 
 
 def escape(text: str) -> str:
@@ -29,7 +26,22 @@ def escape(text: str) -> str:
     return re.sub(r"(?i)\bwww\.", lambda found: found.group()[:-1] + "&#46;", line.replace("://", "&#58;//"))
 
 
-def table(headings: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
+def table(columns: Sequence[Column], rows: Iterable[Row]) -> str:
+    """Return a table of the board as Markdown; names and words in it are escaped."""
+    headings = {
+        escape(column.title) if column.named else column.title: "right" if column.figures else "left"
+        for column in columns
+    }
+    return grid(headings, [[_cell(column, row) for column in columns] for row in rows])
+
+
+def _cell(column: Column, row: Row) -> str:
+    text = column.cell(row)
+    shown = text if column.figures else escape(text)
+    return f"**{shown}**" if column.strong is not None and column.strong(row) else shown
+
+
+def grid(headings: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table.
 
     Parameters
@@ -49,3 +61,19 @@ def table(headings: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
             disable_numparse=True,
         )
     )
+
+
+def once(frame: pd.DataFrame, key: str) -> list[Row]:
+    """Return a table's rows, with a value that repeats the one above it left blank."""
+    shown = frame[key].where(frame[key] != frame[key].shift(), "")
+    return list(frame.assign(**{key: shown}).to_dict("records"))
+
+
+def fold(summary: str, body: str) -> str:
+    """Return Markdown that opens on request."""
+    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+
+
+def pictures(captions: Mapping[str, str], links: Mapping[str, str], *names: str) -> list[str]:
+    """Return the pictures of these names that there are, with their captions."""
+    return [f"![{captions[name]}]({quote(links[name])})" for name in names if name in links]

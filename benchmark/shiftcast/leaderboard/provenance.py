@@ -7,15 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from shiftcast.board.models import RUN, run_accuracies
+from shiftcast.board.build import Board
 from shiftcast.board.tables import SuiteScores
 from shiftcast.leaderboard.markup import escape
 from shiftcast.runs.ledger import LEVELS, LOWEST
 from shiftcast.util.text import count, percent
 
 
-def what_was_run(scores: SuiteScores) -> str:
+def what_was_run(board: Board) -> str:
     """Return a list of the suite's source, models, shifts, ensemble and editions."""
+    scores = board.scores
     source = scores.suite.source
     test = escape(source.test) + _source_size(scores)
     lines = {
@@ -23,7 +24,7 @@ def what_was_run(scores: SuiteScores) -> str:
         if source.train is not None
         else f"labelled test set {test}; a logits-only suite: models were trained elsewhere, "
         "and what they say was contributed",
-        "Models": _zoo(scores),
+        "Models": _zoo(board),
         "Natural shifts": _shifts(scores, natural=True),
         "Synthetic shifts": _shifts(scores, natural=False),
         "Reference ensemble": _ensemble(scores),
@@ -40,8 +41,8 @@ def _source_size(scores: SuiteScores) -> str:
     return f" ({count(int(sizes.iloc[0]), 'image')})" if len(sizes) else ""
 
 
-def _zoo(scores: SuiteScores) -> str:
-    runs = scores.runs[scores.runs["role"] == "scored"]
+def _zoo(board: Board) -> str:
+    runs = board.scores.runs[board.scores.runs["role"] == "scored"]
     done = runs[runs["status"] == "ok"]
     architectures = count(done["architecture"].nunique(), "architecture")
     text = f"{len(done)} of {count(len(runs), 'run')} complete"
@@ -50,7 +51,7 @@ def _zoo(scores: SuiteScores) -> str:
     text += f" ({architectures}; recipe {_listed(done['recipe'])}; seeds {_listed(done['seed'])}"
     epochs = sorted({int(n) for n in done["epochs"].dropna()})
     text += f"; {_span([str(n) for n in epochs])} epochs)" if epochs else ")"
-    shares = run_accuracies(scores, [scores.suite.source.test])["accuracy"]
+    shares = board.models.source["accuracy"]
     return f"{text}; in-distribution accuracy {_span([percent(shares.min()), percent(shares.max())])} %"
 
 
@@ -139,7 +140,9 @@ def _trust(scores: SuiteScores) -> list[str]:
     if "trust" not in runs or ((runs["trust"] == LOWEST).all() and not scores.suite.contributed):
         return []  # a folder of results without a ledger
     lines: dict[str, list[str]] = {}
-    for row in runs[runs["trust"] != LEVELS[0]].sort_values(RUN).to_dict("records"):
+    for row in (
+        runs[runs["trust"] != LEVELS[0]].sort_values(["architecture", "recipe", "seed"]).to_dict("records")
+    ):
         run = escape(f"{row['architecture']}/{row['recipe']}/seed-{row['seed']}")
         lines.setdefault(str(row["trust"]), []).append(run)
     said: dict[str, str] = {

@@ -3,98 +3,54 @@
 from __future__ import annotations
 
 from html import escape as escape_html
-from typing import Any
 
 import pandas as pd
 
-from shiftcast.board.estimators import details
-from shiftcast.board.models import model_groups
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.build import Board, EstimatorTables
+from shiftcast.board.columns import ESTIMATORS, group_columns, pick, severity_columns
 from shiftcast.cards.suite import Target
-from shiftcast.leaderboard.markup import escape, model_name, table
-from shiftcast.util.text import interval, percent, points, predicted, signed
+from shiftcast.leaderboard.markup import fold, table
+from shiftcast.util.text import percent, points
 
 
-def shift_details(scores: SuiteScores, mark: str) -> list[str]:
-    """Return one folded block of Markdown for each labelled shift, natural ones first.
-
-    Parameters
-    ----------
-    scores
-        A suite's scores.
-    mark
-        The footnote sign of estimators that were chosen on the shift's dataset.
-    """
-    models = model_groups(scores)
+def shift_details(board: Board) -> list[str]:
+    """Return one folded block of Markdown for each labelled shift, natural ones first."""
     groups: dict[str, list[Target]] = {}
-    for target in scores.targets:
+    for target in board.scores.targets:
         groups.setdefault(target.group, []).append(target)
     blocks = []
-    for natural in (True, False):
-        by_group, by_target = (details(scores, natural, by) for by in ("group", "target"))
-        for group in (group for group in groups if (by_group["part"] == group).any()):
-            own = by_group[by_group["part"] == group]
-            severities = [t for t in groups[group] if (by_target["part"] == t.id).any()]
-            tables = [_estimators(own, by_target, severities, mark)]
-            tables.append(_models(models[models["group"] == group], models["recipe"].nunique() > 1))
-            blocks.append(_folded(scores, group, own, natural, tables))
+    for tables in board.kinds:
+        parts = dict(list(tables.by_group.groupby("part", sort=False)))
+        for group in (group for group in groups if group in parts):
+            body = [_estimators(tables, parts[group], groups[group]), _models(board, group)]
+            summary = _summary(board, group, parts[group])
+            blocks.append(fold(summary, "\n\n".join(text for text in body if text)))
     return blocks
 
 
-def _folded(scores: SuiteScores, group: str, own: pd.DataFrame, natural: bool, tables: list[str]) -> str:
-    """Fold the tables under a line that names the shift and the errors that matter most."""
+def _summary(board: Board, group: str, own: pd.DataFrame) -> str:
+    """Name the shift and the errors that matter most."""
     errors = dict(zip(own["estimator"], own["mae"], strict=True))
-    names = [name for name in dict.fromkeys((scores.suite.headline, "NoShift")) if name in errors]
+    names = [name for name in dict.fromkeys((board.headline, "NoShift")) if name in errors]
     said = ", ".join(f"{name} {points(errors[name])} pp" for name in names)
-    kind = "natural" if natural else "synthetic"
-    summary = " ".join(escape_html(f"{group} ({kind}){': ' if said else ''}{said}").split())
-    body = "\n\n".join(text for text in tables if text)
-    return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"
+    return " ".join(escape_html(f"{group} ({board.kind(group)}){': ' if said else ''}{said}").split())
 
 
-def _estimators(own: pd.DataFrame, by_target: pd.DataFrame, targets: list[Target], mark: str) -> str:
-    headings = {"track": "left", "estimator": "left"}
-    headings |= dict.fromkeys(("MAE", "bias", "rows", "cells"), "right")
-    parts: list[dict[str, Any]] = []
-    if len(targets) > 1:
-        for target in targets:
-            there = by_target[by_target["part"] == target.id]
-            headings[f"MAE, {escape(target.id.rpartition('/')[2])}"] = "right"
-            parts.append(dict(zip(there["estimator"], there["mae"], strict=True)))
-    cells = [
-        [
-            row["track"],
-            escape(str(row["estimator"])) + (mark if row["selected"] else ""),
-            *(
-                points(row["mae"]),
-                signed(row["bias"]),
-                f"{row['rows']:,}",
-                f"{row['cells']}/{row['all_cells']}",
-            ),
-            *(points(part.get(row["estimator"], float("nan"))) for part in parts),
-        ]
-        for row in own.to_dict("records")
-    ]
-    return table(headings, cells)
+def _estimators(tables: EstimatorTables, own: pd.DataFrame, targets: list[Target]) -> str:
+    by_target = tables.by_target[tables.by_target["part"].isin([target.id for target in targets])]
+    wide = by_target.pivot(index="estimator", columns="part", values="mae")
+    severities = [target.id for target in targets if target.id in wide]
+    errors = wide.to_dict("index")
+    rows = [{**row, "severities": errors.get(row["estimator"], {})} for row in own.to_dict("records")]
+    columns = pick(ESTIMATORS, "track", "estimator", "mae", "bias", "rows", "cells")
+    return table([*columns, *(severity_columns(severities) if len(severities) > 1 else [])], rows)
 
 
-def _models(own: pd.DataFrame, several: bool) -> str:
+def _models(board: Board, group: str) -> str:
+    own = board.models.by_group[board.models.by_group["group"] == group]
     if own.empty:
         return ""
-    headings = {"model": "left"}
-    headings |= dict.fromkeys(
-        ("accuracy %", "seed sd", "predicted % (error)", "effective robustness"), "right"
-    )
-    order = own.assign(printed=[percent(share) for share in own["accuracy"]])
-    order = order.assign(printed=-order["printed"].astype(float))
-    cells = [
-        [
-            model_name(row, several),
-            interval(row["accuracy"], row["low"], row["high"]),
-            points(row["sd"]),
-            predicted(row["predicted"], row["accuracy"]),
-            signed(row["robustness"]),
-        ]
-        for row in order.sort_values(["printed", "architecture", "recipe"]).to_dict("records")
-    ]
-    return table(headings, cells)
+    order = own.assign(printed=[-float(percent(share)) for share in own["accuracy"]])
+    rows = order.sort_values(["printed", "architecture", "recipe"]).to_dict("records")
+    columns = pick(group_columns(board), "model", "accuracy", "sd", "predicted", "robustness")
+    return table(columns, rows)

@@ -1,26 +1,37 @@
-"""The site as files: every page, the scripts, and what is written where."""
+"""The site as files: from a workspace's results to every page and script, and what is written where."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from shiftcast.board.estimators import estimator_board
+from shiftcast.board.assemble import score_suite
+from shiftcast.board.build import build_board
+from shiftcast.board.columns import ESTIMATORS, Column
+from shiftcast.board.tables import SuiteScores
+from shiftcast.cards.suite import Suite
 from shiftcast.errors import InvalidInputError, MissingExtraError
-from shiftcast.site.board import best_of, board_page, kinds_there
+from shiftcast.estimators import official_estimators
+from shiftcast.runs.layout import results_folder, stored_suites
+from shiftcast.runs.reading import read_pool
+from shiftcast.runs.suite_runs import Pool
+from shiftcast.site.board import board_page, kinds_there
 from shiftcast.site.chart_data import suite_script
 from shiftcast.site.charts import specs
 from shiftcast.site.estimators import estimator_pages
-from shiftcast.site.html import Child, script_text, tag
+from shiftcast.site.html import Child, script_text, slugs, tag
+from shiftcast.site.images import pictures
 from shiftcast.site.layout import ASSETS, SITE, page, paragraph, section
 from shiftcast.site.links import link
 from shiftcast.site.models import model_pages
+from shiftcast.site.outputs import read_outputs
 from shiftcast.site.shifts import shift_pages
 from shiftcast.site.suite import Section
-from shiftcast.site.tables import Column, Row, table
+from shiftcast.site.tables import table
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import points
+from shiftcast.workspace import Workspace, data_folder
 
 OWN = ("charts.js", "page.css", "page.js")
 """Files of ours that go to the site as they are."""
@@ -33,6 +44,79 @@ SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 Files = dict[str, str]
 """Text by path below the site's root."""
+
+
+def read_sections(
+    workspace: Workspace,
+    results: Path,
+    names: Sequence[str],
+    images: bool,
+    *,
+    tell: Callable[[str], object] | None = None,
+) -> list[Section]:
+    """Return the suites of a site, scored, in order of name.
+
+    Parameters
+    ----------
+    workspace
+        Where the cards are.
+    results
+        The results folder; a scratch suite that is named is read from its own when it is the workspace's.
+    names
+        Suites; every one that has results when empty.
+    images
+        Also show images whose licence does not let them be passed on.
+    tell
+        Is given a line before each suite is scored, which takes many seconds.
+
+    Raises
+    ------
+    InvalidInputError
+        If a suite has no results.
+    """
+    sections = []
+    stored = _stored(workspace, results, names)
+    for number, (place, suite, edition) in enumerate(stored, 1):
+        if tell is not None:
+            which = f" ({number} of {len(stored)})" if len(stored) > 1 else ""
+            tell(f"reading and scoring {results_folder(Path(), suite, edition)}{which}")
+        scores = score_suite(workspace, suite, place, edition)
+        pool, _ = read_pool(workspace, suite, results_folder(place, suite, edition))
+        sections.append(make_section(workspace, scores, pool, images))
+    folders = slugs(section.folder for section in sections)
+    alone = len(sections) == 1
+    return [replace(section, folder=folders[section.folder], alone=alone) for section in sections]
+
+
+def _stored(workspace: Workspace, results: Path, names: Sequence[str]) -> list[tuple[Path, Suite, str]]:
+    """Return the results folder, suite and edition of everything that is to be shown."""
+    if not names:
+        return [(results, *found) for found in stored_suites(workspace, results)]
+    stored = []
+    for name in sorted(set(names)):
+        suite = workspace.suite(name)
+        place = workspace.results(suite) if results == workspace.results() else results
+        found = [(place, *one) for one in stored_suites(workspace, place) if one[0].name == name]
+        if not found:
+            raise InvalidInputError(f"{place}: holds no {name}; make some with: shiftcast run {name}")
+        stored += found
+    return stored
+
+
+def make_section(workspace: Workspace, scores: SuiteScores, pool: Pool, images: bool) -> Section:
+    """Return what a suite's pages are made from: its scores, and what its runs say besides."""
+    outputs = read_outputs(pool) if pool.scored else None
+    shown, unseen = pictures(pool, outputs, data_folder(), images) if outputs else ({}, {})
+    known = official_estimators()
+    return Section(
+        board=build_board(scores),
+        folder=results_folder(Path(), scores.suite, scores.edition).as_posix(),
+        outputs=outputs,
+        cards=workspace.datasets,
+        citations={name: estimator.citation for name, estimator in known.items()},
+        pictures=shown,
+        unseen=unseen,
+    )
 
 
 def site(sections: Sequence[Section], bundle: str) -> Files:
@@ -52,8 +136,8 @@ def site(sections: Sequence[Section], bundle: str) -> Files:
     if len(sections) != 1:
         made["index.html"] = _start(sections)
     for suite in sections:
-        made[suite.board] = board_page(suite)
-        made[suite.data] = suite_script(suite.scores, suite.names.seen_from(f"{suite.folder}/"))
+        made[suite.start] = board_page(suite)
+        made[suite.data] = suite_script(suite.board, suite.names.seen_from(f"{suite.folder}/"))
         for pages in (model_pages(suite), estimator_pages(suite), shift_pages(suite)):
             made |= {f"{suite.folder}/{path}": text for path, text in pages.items()}
     made[LIST] = "".join(f"{path}\n" for path in sorted([*made, LIST]))
@@ -62,22 +146,28 @@ def site(sections: Sequence[Section], bundle: str) -> Files:
 
 def _start(sections: Sequence[Section]) -> str:
     """Return the start page of several suites."""
-    rows = [
-        {"suite": suite, "kind": kind, **best}
-        for suite in sections
-        for kind in kinds_there(suite.scores) or [""]
-        for best in [best_of(estimator_board(suite.scores, kind == "natural")) or {"mae": float("nan")}]
-    ]
+    rows = []
+    for suite in sections:
+        shared = {"suite": suite, "links": suite.names.seen_from(f"{suite.folder}/").cells, "estimator": ""}
+        there = [tables for tables in suite.board.kinds if tables.kind in kinds_there(suite.board)]
+        rows += [{**shared, "kind": tables.kind, **(tables.best or {})} for tables in there]
+        rows += [] if there else [{**shared, "kind": ""}]
     columns = [
-        Column("suite", lambda row: link(row["suite"].title, row["suite"].board)),
-        Column("name", lambda row: row["suite"].folder),
-        Column("shifts", lambda row: row["kind"]),
-        Column("architectures", lambda row: row["architectures"],
-               lambda row: row.get("architectures", float("nan")), high_first=True),
-        Column("lowest MAE pp", lambda row: points(row["mae"]), lambda row: row["mae"],
-               "mean absolute error of the best ranked estimator, in percentage points"),
-        Column("by", _best),
-    ]  # fmt: skip
+        Column("suite", "suite"),
+        Column("name", "name", lambda row: row["suite"].folder),
+        Column("kind", "shifts"),
+        replace(ESTIMATORS["architectures"], large_first=True),
+        replace(
+            ESTIMATORS["mae"],
+            heading="lowest MAE",
+            help="mean absolute error of the best ranked estimator, in percentage points",
+        ),
+        Column("estimator", "by"),
+    ]
+    cells = {
+        "suite": lambda row: link(row["suite"].board.title, row["suite"].start),
+        "estimator": lambda row: row["links"]["estimator"](row),
+    }
     blocks: list[Child] = [
         tag("h1", SITE),
         paragraph(
@@ -86,15 +176,9 @@ def _start(sections: Sequence[Section]) -> str:
             "happened.",
             class_="lead",
         ),
-        section("Suites", table("suites", "Suites", columns, rows, search="Find in suites")),
+        section("Suites", table("suites", "Suites", columns, rows, cells=cells, search="Find in suites")),
     ]
     return page(SITE, blocks, depth=0)
-
-
-def _best(row: Row) -> Child:
-    suite: Section = row["suite"]
-    name = str(row.get("estimator", ""))
-    return link(name, suite.names.seen_from(f"{suite.folder}/").estimator(name))
 
 
 def vega_bundle() -> str:

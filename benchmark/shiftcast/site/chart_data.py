@@ -7,11 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from shiftcast.board.estimators import kept
-from shiftcast.board.models import RUN, is_natural, labelled_groups
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.build import Board
+from shiftcast.board.tables import RUN, SuiteScores
 from shiftcast.cards.suite import Target
-from shiftcast.leaderboard.figures.board_data import KINDS
 from shiftcast.site.html import script_text
 from shiftcast.site.links import Names
 
@@ -19,17 +17,18 @@ UNITS = 100_000
 """Accuracies are written as whole numbers of this part."""
 
 
-def suite_script(scores: SuiteScores, names: Names) -> str:
+def suite_script(board: Board, names: Names) -> str:
     """Return a script that hands the suite's accuracies and predictions to the charts."""
-    return f"window.SHIFTCAST={script_text(suite_data(scores, names))};\n"
+    return f"window.SHIFTCAST={script_text(suite_data(board, names))};\n"
 
 
-def suite_data(scores: SuiteScores, names: Names) -> dict[str, Any]:
+def suite_data(board: Board, names: Names) -> dict[str, Any]:
     """Return accuracies and predictions of every complete run, as JSON.
 
     Accuracies are whole numbers of 1/100,000, None where there is none; lists over runs and targets are
     in the order of `runs` and `targets`.
     """
+    scores, groups = board.scores, board.models.groups
     sets = scores.accuracies
     sets = sets[(sets["role"] == "scored") & sets["right"].notna()]
     share = sets["right"].astype(float) / sets["n"].astype(float)
@@ -37,7 +36,6 @@ def suite_data(scores: SuiteScores, names: Names) -> dict[str, Any]:
     sizes = sets.groupby("set")["n"].min().to_dict()
     facts = scores.runs.drop_duplicates(RUN).set_index(RUN)
     source = scores.suite.source.test
-    groups = labelled_groups(scores)
     targets = [(place, name) for place, group in enumerate(groups) for name in groups[group]]
     titles = {target.id: _title(target) for target in scores.targets}
     return {
@@ -54,7 +52,7 @@ def suite_data(scores: SuiteScores, names: Names) -> dict[str, Any]:
         ],
         "id": _whole(wide[source].tolist()) if source in wide else [],
         "idImages": int(sizes.get(source, 1)),
-        "shifts": [{"name": group, "kind": KINDS[is_natural(scores, group)]} for group in groups],
+        "shifts": [{"name": group, "kind": board.kind(group)} for group in groups],
         "targets": [
             {
                 "name": titles[name],
@@ -78,7 +76,7 @@ def _whole(values: Sequence[float]) -> list[int | None]:
 
 def _estimators(scores: SuiteScores, runs: pd.Index, targets: Sequence[str]) -> list[dict[str, Any]]:
     table = scores.table[scores.table["protocol"] == "official"]
-    rows = kept(table.astype({"abstains": bool}))
+    rows = table[~table["abstains"].astype(bool)]
     found = []
     for (track, name), own in rows.groupby(["track", "estimator"], sort=True):
         wide = own.pivot(index=RUN, columns="target", values="predicted").astype(float)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
-from shiftcast.board.estimators import estimator_board, kept, kind_rows
-from shiftcast.board.tables import SuiteScores
-from shiftcast.leaderboard.figures.board_data import KINDS
-from shiftcast.site import columns as shown
+from shiftcast.board.build import Board
+from shiftcast.board.columns import ERRORS, ESTIMATORS, INTERVALS, Column, Row, model_columns, number, pick
+from shiftcast.board.words import KINDS, TRACKS
 from shiftcast.site.captions import chart
 from shiftcast.site.html import Child, Html, tag
-from shiftcast.site.layout import SCALES, choice, facts, page, paragraph, section, tiles
-from shiftcast.site.links import Names, link
-from shiftcast.site.rows import estimator_shifts, kind_value, shift_value
+from shiftcast.site.layout import (
+    SCALES,
+    choice,
+    facts,
+    families,
+    filters,
+    kind_value,
+    page,
+    paragraph,
+    section,
+    shift_value,
+    tiles,
+)
+from shiftcast.site.links import Names
 from shiftcast.site.suite import Section
-from shiftcast.site.tables import ALL, Column, Row, filter_of, table
+from shiftcast.site.tables import filter_of, table
 from shiftcast.util.text import count, percent, points, signed
 
 
@@ -26,10 +35,10 @@ def estimator_pages(suite: Section) -> dict[str, str]:
 
 
 def _page(suite: Section, name: str) -> str:
-    scores = suite.scores
-    boards = {kind: _board_row(scores, natural, name) for natural, kind in KINDS.items()}
-    found = {kind: row for kind, row in boards.items() if row is not None}
-    own = estimator_shifts(scores)
+    board = suite.board
+    named = {tables.kind: tables.by_name.get(name) for tables in board.kinds}
+    found: dict[str, Row] = {kind: row for kind, row in named.items() if row and row["mae"] == row["mae"]}
+    own = board.by_shift
     own = own[(own["estimator"] == name) & own["mae"].notna()]
     rows = own.sort_values(["kind", "mae"], ascending=[True, False]).to_dict("records")
     blocks: list[Child] = [
@@ -40,16 +49,10 @@ def _page(suite: Section, name: str) -> str:
     ]
     if rows:
         errors = _by_shift(rows, suite.names)
-        blocks.append(section("Errors by shift", _filters(scores, rows), _charts(), errors))
+        blocks.append(section("Errors by shift", _filters(board, rows), _charts(), errors))
         blocks.append(_by_model(suite, name))
     data = {"page": "estimator", "estimator": name, "shifts": [_numbers(row) for row in rows]}
     return page(name, blocks, depth=2, trail=suite.trail, data=data, scripts=[suite.data])
-
-
-def _board_row(scores: SuiteScores, natural: bool, name: str) -> Row | None:
-    board = estimator_board(scores, natural)
-    own = board[board["estimator"] == name]
-    return own.iloc[0].to_dict() if len(own) and own["mae"].notna().iloc[0] else None
 
 
 def _headline(name: str, found: dict[str, Row]) -> str:
@@ -69,7 +72,7 @@ def _headline(name: str, found: dict[str, Row]) -> str:
 def _tiles(found: dict[str, Row]) -> list[tuple[str, str, str]]:
     figures: list[tuple[str, str, str]] = []
     for kind, row in found.items():
-        rank = shown.number(row["rank"])
+        rank = number(row["rank"])
         place = f"#{rank:.0f} of track {row['track']}" if rank == rank else "unranked: lacks cells"
         figures.append((f"error on {kind}", f"{points(row['mae'])} pp", place))
         figures.append((f"bias on {kind}", f"{signed(row['bias'])} pp", _leaning(row["bias"])))
@@ -85,7 +88,7 @@ def _facts(suite: Section, name: str) -> dict[str, Child]:
     chosen = "; ".join(sorted({str(on).replace(";", ", ") for on in rows["selected_on"] if on}))
     track = str(rows["track"].iloc[0])
     return {
-        "track": f"{track}: {shown.TRACKS[track]}",
+        "track": f"{track}: {TRACKS[track]}",
         "comes from": suite.citations.get(name, ""),
         "chosen by looking at": chosen,
         "rows": count(len(rows[rows["protocol"] == "official"]), "prediction"),
@@ -93,53 +96,38 @@ def _facts(suite: Section, name: str) -> dict[str, Child]:
 
 
 def _by_shift(rows: list[dict[Any, Any]], names: Names) -> Html:
-    columns = [
-        Column("shift", lambda row: link(row["shift"], names.shift(row["shift"]))),
-        Column("kind", lambda row: row["kind"]),
-        *(column for column in shown.error_columns() if column.heading in ("MAE pp", "bias pp", "RMSE pp")),
-        Column("sampling noise pp", lambda row: points(row["floor"]), lambda row: row["floor"],
-               "the MAE of an estimator that knows each true accuracy"),
-        *shown.coverage_columns(),
-        Column("cells", lambda row: f"{row['cells']}/{row['all_cells']}", lambda row: row["cells"],
-               "models that it predicts, of all", high_first=True),
-    ]  # fmt: skip
     return table(
         "errors",
         "Errors and coverage on every shift",
-        columns,
+        [
+            *(Column("shift", "shift"), Column("kind", "kind")),
+            *pick(ESTIMATORS, *ERRORS, "floor", *INTERVALS, "cells"),
+        ],
         rows,
+        cells=names.cells,
         keys={"shift": lambda row: shift_value(row["shift"]), "kind": lambda row: kind_value(row["kind"])},
         search="Find in shifts",
     )
 
 
-def _filters(scores: SuiteScores, rows: list[dict[Any, Any]]) -> Html:
+def _filters(board: Board, rows: list[dict[Any, Any]]) -> Html:
     kinds = {row["kind"] for row in rows}
-    families = sorted(set(scores.runs[scores.runs["status"] == "ok"]["family"]))
     shifts = [(kind_value(kind), f"all {kind}") for kind in KINDS.values() if kind in kinds]
-    return tag(
-        "div",
+    return filters(
+        "Filters of charts and tables",
         choice("Shift", "shift", [*shifts, *((shift_value(row["shift"]), row["shift"]) for row in rows)]),
-        choice("Family", "family", [(ALL, "all"), *((name, name) for name in families)]),
+        families(board.scores.runs),
         choice("Axes", "scale", SCALES),
-        class_="controls filters",
-        role="group",
-        aria_label="Filters of charts and tables",
     )
 
 
 def _charts() -> Html:
-    drawn = [
-        chart("predicted"),
-        chart("errors"),
-        chart("coverage"),
-    ]
-    return tag("div", drawn[0], tag("div", *drawn[1:]), class_="pair")
+    return tag("div", chart("predicted"), tag("div", chart("errors"), chart("coverage")), class_="pair")
 
 
 def _numbers(row: Row) -> dict[str, Any]:
     keys = ("mae", "bias", "floor", "coverage", "width", "conformal_coverage", "conformal_width")
-    values = {key: shown.number(row[key]) for key in keys}
+    values = {key: number(row[key]) for key in keys}
     return {
         "shift": row["shift"],
         "kind": row["kind"],
@@ -155,31 +143,25 @@ def _short(value: float) -> float | None:
 
 
 def _by_model(suite: Section, name: str) -> Html:
-    rows = pd.concat([kept(kind_rows(suite.scores, natural)) for natural in KINDS])
-    own = rows[rows["estimator"] == name]
-    means = own.groupby(["architecture", "recipe", "family", "natural", "group"])[
-        ["absolute", "error"]
-    ].mean()
-    by_kind = means.groupby(level=["architecture", "recipe", "family", "natural"]).mean().reset_index()
-    names = suite.names
-    columns = [
-        Column("model", lambda row: link(names.model_title(row["architecture"], row["recipe"]),
-                                         names.model((row["architecture"], row["recipe"])))),
-        Column("family", lambda row: row["family"]),
-        Column("kind", lambda row: KINDS[bool(row["natural"])]),
-        Column("MAE pp", lambda row: points(row["absolute"]), lambda row: row["absolute"],
-               "mean over shifts of the kind"),
-        Column("bias pp", lambda row: signed(row["error"]), lambda row: row["error"]),
-    ]  # fmt: skip
+    board = suite.board
+    family = dict(zip(board.models.overall["architecture"], board.models.overall["family"], strict=True))
+    rows = [
+        {**row, "kind": tables.kind, "family": family[row["architecture"]]}
+        for tables in board.kinds
+        for row in tables.by_model[tables.by_model["estimator"] == name].sort_values("mae").to_dict("records")
+    ]
     made = table(
         "by-model",
         "Errors on every model",
-        columns,
-        by_kind.sort_values(["natural", "absolute"], ascending=[False, True]).to_dict("records"),
-        keys={
-            "of": lambda row: KINDS[bool(row["natural"])],
-            "family": lambda row: str(row["family"]),
-        },
+        [
+            *pick(model_columns(board), "model", "family"),
+            Column("kind", "kind"),
+            replace(ESTIMATORS["mae"], help="mean over shifts of the kind"),
+            replace(ESTIMATORS["bias"], help=""),
+        ],
+        rows,
+        cells=suite.names.cells,
+        keys={"of": lambda row: row["kind"], "family": lambda row: str(row["family"])},
         filters=[filter_of("Kind", "of", list(KINDS.values()))],
         search="Find in models",
     )

@@ -28,6 +28,10 @@ class Html(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """Return the markup: templates do not escape it again."""
+        return self
+
 
 Child = str | int | None
 """What an element holds: markup (`Html`), or text; None is nothing."""

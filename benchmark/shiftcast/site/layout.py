@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from shiftcast.errors import MissingExtraError
 from shiftcast.site.html import Child, Html, joined, script_json, tag
+
+try:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+except ModuleNotFoundError as error:
+    raise MissingExtraError("page", "jinja2") from error
 
 ASSETS = "assets"
 SITE = "Shiftcast"
@@ -16,6 +24,15 @@ POLICY = (
 )
 """Nothing is fetched and no script stands in the markup; Vega makes functions from its expressions."""
 
+TEMPLATES = Environment(
+    loader=PackageLoader("shiftcast.site"),
+    autoescape=True,
+    finalize=joined,  # which escapes, and takes out characters that no page shows
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 SHORT = 40
 """Characters of a fact that fit half the page's width."""
 PageOption = tuple[str, str]
@@ -48,49 +65,18 @@ def page(
     scripts
         More scripts, relative to the site's root, that charts read.
     """
-    root = "../" * depth
     charts = [f"{ASSETS}/vega.js", *scripts, f"{ASSETS}/specs.js", f"{ASSETS}/charts.js"]
-    loaded = [f"{ASSETS}/page.js", *(charts if data is not None else [])]
-    head = [
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{title} – {SITE}" if title != SITE else SITE),
-        tag("link", rel="icon", href="data:,"),
-        tag("link", rel="stylesheet", href=f"{root}{ASSETS}/page.css"),
-        *(tag("script", src=root + script, defer=True) for script in loaded),
-    ]
-    body = [
-        tag("a", "Skip to content", class_="skip", href="#content"),
-        tag("header", _trail(root, trail, title), class_="top"),
-        tag("main", *blocks, id="content", tabindex="-1"),
-        tag("footer", tag("p", _foot(root))),
-        None if data is None else script_json("page-data", data),
-    ]
-    return (
-        f'<!doctype html>\n<html lang="en" data-root="{root}">\n<head>\n'
-        + "\n".join(head)
-        + "\n</head>\n<body>\n"
-        + "\n".join(joined(part) for part in body if part is not None)
-        + "\n</body>\n</html>\n"
-    )
-
-
-def _trail(root: str, trail: Sequence[tuple[str, str]], title: str) -> Html:
-    here = title != SITE
-    links = [tag("li", tag("a", SITE, href=f"{root}index.html", class_="home"))] if here else []
-    links += [tag("li", tag("a", name, href=href)) for href, name in trail]
-    links.append(tag("li", tag("span", title, aria_current="page", class_=None if here else "home")))
-    return tag("nav", tag("ol", *links), aria_label="Breadcrumb")
-
-
-def _foot(root: str) -> Html:
-    return joined(
-        "Made by ",
-        tag("code", "shiftcast page"),
-        " from stored results alone. Nothing here is loaded from elsewhere. ",
-        tag("a", "Start page", href=f"{root}index.html"),
+    return TEMPLATES.get_template("page.html").render(
+        title=title,
+        site=SITE,
+        start=title == SITE,
+        root="../" * depth,
+        assets=ASSETS,
+        policy=POLICY,
+        scripts=[f"{ASSETS}/page.js", *(charts if data is not None else [])],
+        trail=trail,
+        content=joined(*blocks),
+        data=None if data is None else script_json("page-data", data),
     )
 
 
@@ -137,3 +123,24 @@ def choice(label: str, control: str, options: Sequence[PageOption], **attributes
 
 SCALES: Sequence[PageOption] = (("probit", "probit"), ("logit", "logit"), ("linear", "linear"))
 """How accuracies are laid out along an axis."""
+
+
+def kind_value(kind: str) -> str:
+    """Return what stands for all shifts of a kind in a choice of shifts."""
+    return f"kind:{kind}"
+
+
+def shift_value(group: str) -> str:
+    """Return what stands for one shift in a choice of shifts."""
+    return f"shift:{group}"
+
+
+def filters(what: str, *choices: Html) -> Html:
+    """Return choices that stand above charts; `what` says what they filter."""
+    return tag("div", *choices, class_="controls filters", role="group", aria_label=what)
+
+
+def families(runs: pd.DataFrame) -> Html:
+    """Return a choice of the families of complete runs."""
+    names = sorted(set(runs.loc[runs["status"] == "ok", "family"]))
+    return choice("Family", "family", [("", "all"), *((name, name) for name in names)])

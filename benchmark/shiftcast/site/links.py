@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from shiftcast.board.models import model_board
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.build import Board
+from shiftcast.board.columns import Row
+from shiftcast.board.tables import MODEL
 from shiftcast.site.html import Html, slugs, tag
 from shiftcast.site.outputs import Model
+from shiftcast.site.tables import Cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,25 +53,36 @@ class Names:
         """Return what a model is called."""
         return f"{architecture} ({recipe})" if self.several else architecture
 
+    @property
+    def cells(self) -> Cells:
+        """Links to pages in the cells of tables, by the key of their column."""
+
+        def model(row: Row) -> Html:
+            key = row["architecture"], row["recipe"]
+            return link(self.model_title(*key), self.model(key))
+
+        def to(page: Callable[[str], str | None], key: str) -> Callable[[Row], Html]:
+            return lambda row: link(row[key], page(row[key]))
+
+        estimators = {key: to(self.estimator, key) for key in ("estimator", "best")}
+        return (
+            {"model": model} | estimators | {key: to(self.shift, key) for key in ("shift", "group", "target")}
+        )
+
 
 def link(text: str, href: str | None) -> Html:
     """Return text that leads to a page of ours; as it is where there is none."""
     return tag("a", text, href=href) if href else tag("span", text)
 
 
-def names_of(scores: SuiteScores) -> Names:
+def names_of(board: Board) -> Names:
     """Return the file names of every page of a suite."""
-    board = model_board(scores)
-    models = [(str(a), str(r)) for a, r in board[["architecture", "recipe"]].itertuples(index=False)]
+    models = [(str(a), str(r)) for a, r in board.models.overall[MODEL].itertuples(index=False)]
     titles = {model: "--".join(model) for model in models}
     files = slugs(titles.values())
     return Names(
         {model: files[title] for model, title in titles.items()},
-        slugs(_official(scores)),
-        slugs(target.group for target in scores.targets),
-        len({recipe for _, recipe in models}) > 1,
+        slugs({str(name) for name in board.scores.table["estimator"]}),
+        slugs(target.group for target in board.scores.targets),
+        board.models.several,
     )
-
-
-def _official(scores: SuiteScores) -> Iterable[str]:
-    return {str(name) for name in scores.table["estimator"]}

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
-from shiftcast.board.models import MODEL, labelled_groups, model_board, model_groups, ranking_groups
-from shiftcast.board.tables import SuiteScores
-from shiftcast.leaderboard.figures.board_data import KINDS
-from shiftcast.site import columns as shown
+from shiftcast.board.build import Board
+from shiftcast.board.columns import Row, group_columns, number, pick
+from shiftcast.board.tables import MODEL
+from shiftcast.board.words import KINDS
 from shiftcast.site.captions import chart
 from shiftcast.site.html import Child, Html, tag
-from shiftcast.site.layout import choice, facts, page, paragraph, section, tiles
-from shiftcast.site.links import Names, link
+from shiftcast.site.layout import choice, facts, filters, kind_value, page, paragraph, section, tiles
 from shiftcast.site.outputs import Model, SetOutputs
-from shiftcast.site.rows import kind_value
 from shiftcast.site.suite import Section
-from shiftcast.site.tables import ALL, Column, Filter, Row, table
+from shiftcast.site.tables import ALL, Filter, table
 from shiftcast.statistics.decomposition import decompose
-from shiftcast.util.text import BLANK, count, interval, percent, points, predicted, signed
+from shiftcast.util.text import BLANK, count, percent, points, signed
 
 MOST_CLASSES = 100
 """Classes up to which a confusion matrix is shown."""
@@ -30,55 +27,57 @@ DIGITS = 5
 
 def model_pages(suite: Section) -> dict[str, str]:
     """Return the page of every model by its path below the suite's folder."""
-    board = model_board(suite.scores)
+    bins = _bins(suite.board)
     return {
-        f"models/{suite.names.models[str(row['architecture']), str(row['recipe'])]}.html": _page(suite, row)
-        for row in board.to_dict("records")
+        f"models/{suite.names.models[str(row['architecture']), str(row['recipe'])]}.html": _page(
+            suite, row, bins
+        )
+        for row in suite.board.models.overall.to_dict("records")
     }
 
 
-def _page(suite: Section, row: Row) -> str:
-    scores, model = suite.scores, (str(row["architecture"]), str(row["recipe"]))
-    title = suite.names.model_title(*model)
-    drops = _drops(scores, model)
+def _page(suite: Section, row: Row, all_bins: Mapping[Model, Bins]) -> str:
+    model = (str(row["architecture"]), str(row["recipe"]))
+    title, bins = suite.names.model_title(*model), all_bins.get(model, {})
+    drops = _drops(bins, suite.scores.suite.source.test)
     sets = {} if suite.outputs is None else suite.outputs.models.get(model, {})
-    data = _data(suite, model, sets, drops)
+    data = _data(suite, bins, sets, drops)
     blocks: list[Child] = [
         tag("h1", title),
-        paragraph(_headline(scores, row, title), class_="lead"),
+        paragraph(_headline(suite.board, row, title), class_="lead"),
         tiles(_tiles(row)),
         facts(_facts(row)),
-        _shifts(suite, model, sets, drops),
+        _shifts(suite, row, sets, drops),
     ]
     if data is not None:
         blocks.append(_charts(data))
     return page(title, blocks, depth=2, trail=suite.trail, data=data)
 
 
-def _headline(scores: SuiteScores, row: Row, title: str) -> str:
+def _headline(board: Board, row: Row, title: str) -> str:
     if row["reason"]:
         return f"{title} is not ranked: {row['reason']}."
-    ranking = ranking_groups(scores)
+    ranking = board.models.ranking
     where = ranking[0] if len(ranking) == 1 else f"the {len(ranking)} shifts that models are ranked by"
     text = f"{title} is right on {percent(row['id_accuracy'])} % of images in distribution and on "
     text += f"{percent(row['score'])} % under shift ({where})."
-    guess = shown.number(row["predicted"])
+    guess = number(row["predicted"])
     if guess == guess:
-        text += f" {scores.suite.headline} predicted {percent(guess)} % without a label from there."
+        text += f" {board.headline} predicted {percent(guess)} % without a label from there."
     return text
 
 
 def _tiles(row: Row) -> list[tuple[str, str, str]]:
-    rank = shown.number(row["rank"])
+    rank = number(row["rank"])
     figures = [("rank", f"#{rank:.0f}" if rank == rank else BLANK, "by accuracy under shift")]
     if row["id_accuracy"] == row["id_accuracy"]:
         ends = f"95 %: {percent(row['id_low'])} to {percent(row['id_high'])} %"
         figures.append(("in distribution", f"{percent(row['id_accuracy'])} %", ends))
     if row["score"] == row["score"]:
-        error = shown.number(row["predicted"]) - row["score"]
+        error = number(row["predicted"]) - row["score"]
         note = f"prediction off by {signed(100 * error)} pp" if error == error else "no prediction"
         figures.append(("under shift", f"{percent(row['score'])} %", note))
-    if shown.number(row["robustness"]) == shown.number(row["robustness"]):
+    if number(row["robustness"]) == number(row["robustness"]):
         figures.append(("robustness", f"{signed(row['robustness'])} pp", "against the line through others"))
     return figures
 
@@ -94,68 +93,65 @@ def _facts(row: Row) -> dict[str, Child]:
     }
 
 
+Bins = dict[str, list[tuple[int, int]]]
+"""By set, right answers and all answers in each bin of confusion."""
 Parts = dict[str, list[tuple[float, float]]]
 """By set, what each bin adds to the drop: by mixture and within, in pp."""
 
 
-def _drops(scores: SuiteScores, model: Model) -> Parts:
+def _drops(bins: Bins, source: str) -> Parts:
     """Return where a model's accuracy is lost on each set; empty without a reference ensemble."""
-    bins = _bins(scores).get(model, {})
-    source = bins.get(scores.suite.source.test)
-    if source is None:
+    if source not in bins:
         return {}
-    home = ([n for _, n in source], [right for right, _ in source])
+    home = ([n for _, n in bins[source]], [right for right, _ in bins[source]])
     found = {}
     for name, own in bins.items():
         parts = decompose(*home, [n for _, n in own], [right for right, _ in own])
         found[name] = [(100 * float(a), 100 * float(b)) for a, b in zip(*parts, strict=True)]
-    found.pop(scores.suite.source.test)
+    found.pop(source)
     return found
 
 
-@lru_cache(maxsize=16)
-def _bins(scores: SuiteScores) -> dict[Model, dict[str, list[tuple[int, int]]]]:
-    """Return right answers and all answers in each bin of confusion, by model and set."""
-    found: dict[Model, dict[str, list[tuple[int, int]]]] = {}
-    if scores.confusion is None:
+def _bins(board: Board) -> dict[Model, Bins]:
+    found: dict[Model, Bins] = {}
+    if board.scores.confusion is None:
         return found
-    frame = scores.confusion.accuracy.sort_values([*MODEL, "set", "bin"])
+    frame = board.scores.confusion.accuracy.sort_values([*MODEL, "set", "bin"])
     for a, r, name, right, n in zip(*(frame[c] for c in (*MODEL, "set", "right", "n")), strict=True):
         found.setdefault((a, r), {}).setdefault(name, []).append((int(right), int(n)))
     return found
 
 
-def _shifts(suite: Section, model: Model, sets: Mapping[str, SetOutputs], drops: Parts) -> Html:
-    scores, names = suite.scores, suite.names
-    groups = model_groups(scores)
-    own = groups[(groups["architecture"] == model[0]) & (groups["recipe"] == model[1])]
-    board = model_board(scores)
-    home = board[(board["architecture"] == model[0]) & (board["recipe"] == model[1])]["id_accuracy"].iloc[0]
-    members = labelled_groups(scores)
+def _shifts(suite: Section, model: Row, sets: Mapping[str, SetOutputs], drops: Parts) -> Html:
+    board, groups = suite.board, suite.board.models.by_group
+    own = groups[(groups["architecture"] == model["architecture"]) & (groups["recipe"] == model["recipe"])]
     rows = []
     for row in own.to_dict("records"):
-        parts = [drops[name] for name in members[row["group"]] if name in drops]
-        calibrated = [sets[name].calibration_error for name in members[row["group"]] if name in sets]
+        members = board.models.groups[row["group"]]
+        parts = [drops[name] for name in members if name in drops]
+        calibrated = [sets[name].calibration_error for name in members if name in sets]
         rows.append(
             {
                 **row,
                 "kind": KINDS[bool(row["natural"])],
-                "drop": 100 * (home - row["accuracy"]),
+                "drop": 100 * (model["id_accuracy"] - row["accuracy"]),
                 "mixture": _mean([sum(a for a, _ in part) for part in parts]),
                 "within": _mean([sum(b for _, b in part) for part in parts]),
                 "ece": 100 * _mean(calibrated),
             }
         )
+    shown = ("group", "kind", "accuracy", "predicted", "drop", "mixture", "within", "ece", "robustness")
     made = table(
         "accuracies",
         "Accuracy on every shift",
-        _columns(scores, names),
+        pick(group_columns(board), *shown),
         rows,
+        cells=suite.names.cells,
         keys={"kind": lambda row: kind_value(row["kind"])},
         filters=[Filter("Kind", "kind", [(ALL, "all"), *((kind_value(k), k) for k in KINDS.values())])],
         search="Find in shifts",
     )
-    said = f"On {count(len(rows), 'labelled shift')}; predictions are those of {scores.suite.headline}."
+    said = f"On {count(len(rows), 'labelled shift')}; predictions are those of {board.headline}."
     return section("Accuracy under shift", paragraph(said), made)
 
 
@@ -163,33 +159,8 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def _columns(scores: SuiteScores, names: Names) -> list[Column]:
-    return [
-        Column("shift", lambda row: link(row["group"], names.shift(row["group"]))),
-        Column("kind", lambda row: row["kind"]),
-        Column("accuracy %", lambda row: interval(row["accuracy"], row["low"], row["high"]),
-               lambda row: row["accuracy"], "with Wilson's 95 % interval", high_first=True),
-        Column("predicted % (error)", lambda row: predicted(row["predicted"], row["accuracy"]),
-               lambda row: row["predicted"], f"by {scores.suite.headline}", high_first=True),
-        Column("drop pp", lambda row: points(row["drop"]), lambda row: row["drop"],
-               "accuracy in distribution minus accuracy here", high_first=True),
-        Column("by mixture pp", lambda row: points(row["mixture"]), lambda row: row["mixture"],
-               "the part of the drop that comes from more confusing images, were each bin of confusion as "
-               "accurate as in distribution", high_first=True),
-        Column("within bins pp", lambda row: points(row["within"]), lambda row: row["within"],
-               "the rest: lower accuracy on images that are equally confusing", high_first=True),
-        Column("ECE pp", lambda row: points(row["ece"]), lambda row: row["ece"],
-               "mean gap between confidence and accuracy over ten bins of confidence", high_first=True),
-        Column("robustness pp", lambda row: signed(row["robustness"]), lambda row: row["robustness"],
-               shown.ROBUSTNESS, high_first=True),
-    ]  # fmt: skip
-
-
-def _data(
-    suite: Section, model: Model, sets: Mapping[str, SetOutputs], drops: Parts
-) -> dict[str, Any] | None:
+def _data(suite: Section, bins: Bins, sets: Mapping[str, SetOutputs], drops: Parts) -> dict[str, Any] | None:
     scores = suite.scores
-    bins = _bins(scores).get(model, {})
     source = scores.suite.source.test
     order = [source, *(target.id for target in scores.targets)]
     there = [name for name in order if name in sets or name in bins]
@@ -223,13 +194,7 @@ def _charts(data: Mapping[str, Any]) -> Html:
     names = [one["name"] for one in data["sets"]]
     first = [str(place) for place in range(1, len(names))] or ["0"]
     options = [(place, names[int(place)]) for place in first]
-    controls = tag(
-        "div",
-        choice("Shift", "set", options),
-        class_="controls filters",
-        role="group",
-        aria_label="Choice of shift",
-    )
+    controls = filters("Choice of shift", choice("Shift", "set", options))
     drawn = []
     if any(one["bins"] for one in data["sets"]):
         drawn.append(chart("bins"))

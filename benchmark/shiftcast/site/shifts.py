@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-from shiftcast.board.models import model_groups
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.build import Board
+from shiftcast.board.columns import ERRORS, ESTIMATORS, INTERVALS, group_columns, pick
 from shiftcast.cards.suite import Target
-from shiftcast.site import columns as shown
 from shiftcast.site.board_tables import withheld_section
 from shiftcast.site.captions import chart
 from shiftcast.site.html import Child, Html, tag
-from shiftcast.site.layout import SCALES, choice, facts, page, paragraph, section, tiles
-from shiftcast.site.links import link
+from shiftcast.site.layout import (
+    SCALES,
+    choice,
+    facts,
+    families,
+    filters,
+    page,
+    paragraph,
+    section,
+    shift_value,
+    tiles,
+)
 from shiftcast.site.outputs import NotableImage, SetImages
-from shiftcast.site.rows import estimator_shifts, shift_rows, shift_value
 from shiftcast.site.suite import Section
-from shiftcast.site.tables import Column, filter_of, table
-from shiftcast.util.text import count, interval, percent, points, predicted, score, signed
+from shiftcast.site.tables import filter_of, table
+from shiftcast.util.text import count, percent, points, score
 
 
 def shift_pages(suite: Section) -> dict[str, str]:
@@ -27,36 +34,40 @@ def shift_pages(suite: Section) -> dict[str, str]:
     groups: dict[str, list[Target]] = {}
     for target in suite.scores.targets:
         groups.setdefault(target.group, []).append(target)
+    shares = _shares(suite.board)
     return {
-        f"shifts/{suite.names.shifts[group]}.html": _page(suite, group, targets)
+        f"shifts/{suite.names.shifts[group]}.html": _page(suite, group, targets, shares)
         for group, targets in groups.items()
     }
 
 
-def _page(suite: Section, group: str, targets: list[Target]) -> str:
-    scores = suite.scores
-    row = {one["shift"]: one for one in shift_rows(scores)}.get(group)
-    histogram = _histograms(scores, targets)
+def _page(suite: Section, group: str, targets: list[Target], shares: Mapping[str, list[float]]) -> str:
+    board = suite.board
+    row = next((row for row in board.shifts if row["shift"] == group), None)
+    sets = [suite.scores.suite.source.test, *(target.id for target in targets)]
+    histogram = [{"name": name, "shares": shares[name]} for name in sets if name in shares]
     blocks: list[Child] = [
         tag("h1", group),
         paragraph(_headline(suite, group, row), class_="lead"),
-        tiles(_tiles(scores, row, targets)),
+        tiles(_tiles(board, row, targets)),
         facts(_facts(suite, group, targets)),
     ]
-    data: dict[str, Any] = {"page": "shift", "shift": shift_value(group), "headline": scores.suite.headline}
+    data: dict[str, Any] = {"page": "shift", "shift": shift_value(group), "headline": board.headline}
     data["sets"] = histogram
-    blocks.append(_charts(scores, row is not None, histogram))
+    blocks.append(_charts(board, row is not None, histogram))
     blocks += [_images(suite, target, len(targets) > 1) for target in targets]
     if row is not None:
         blocks += [_estimators(suite, group), _models(suite, group)]
     for target in targets:
-        blocks += withheld_section(scores, suite.names, target.id)
+        blocks += withheld_section(board, suite.names, target.id)
     return page(group, blocks, depth=2, trail=suite.trail, data=data, scripts=[suite.data])
 
 
 def _headline(suite: Section, group: str, row: Mapping[Any, Any] | None) -> str:
     if row is None:
-        return f"{group} is a {suite.kind(group)} shift whose labels are withheld: no accuracy is known."
+        return (
+            f"{group} is a {suite.board.kind(group)} shift whose labels are withheld: no accuracy is known."
+        )
     text = (
         f"{group} is a {row['kind']} shift. {count(row['models'], 'model')} are right on "
         f"{percent(row['accuracy'])} % of its images on average, from {percent(row['lowest'])} to "
@@ -67,9 +78,8 @@ def _headline(suite: Section, group: str, row: Mapping[Any, Any] | None) -> str:
     return text
 
 
-def _tiles(
-    scores: SuiteScores, row: Mapping[Any, Any] | None, targets: list[Target]
-) -> list[tuple[str, str, str]]:
+def _tiles(board: Board, row: Mapping[Any, Any] | None, targets: list[Target]) -> list[tuple[str, str, str]]:
+    scores = board.scores
     figures = []
     if row is not None:
         figures.append(
@@ -99,7 +109,7 @@ def _facts(suite: Section, group: str, targets: list[Target]) -> dict[str, Child
     sizes = sets[sets["set"].isin([target.id for target in targets])]["n"]
     levels = ", ".join(str(target.severity) for target in targets if target.severity)
     values: dict[str, Child] = {
-        "kind": suite.kind(group),
+        "kind": suite.board.kind(group),
         "dataset": targets[0].dataset,
         "images": f"{int(sizes.min()):,}" if len(sizes) else "",
         "severities": levels,
@@ -115,38 +125,27 @@ def _facts(suite: Section, group: str, targets: list[Target]) -> dict[str, Child
     return values
 
 
-def _charts(scores: SuiteScores, labelled: bool, histogram: list[dict[str, Any]]) -> Html:
-    drawn, controls = [], []
+def _charts(board: Board, labelled: bool, histogram: list[dict[str, Any]]) -> Html:
+    drawn, choices = [], []
     if len(histogram) > 1:
         options = [(str(place), one["name"]) for place, one in enumerate(histogram) if place]
         if len(options) > 1:
-            controls.append(choice("Severity", "set", options))
+            choices.append(choice("Severity", "set", options))
         drawn.append(chart("histogram"))
     if labelled:
-        families = sorted(set(scores.runs[scores.runs["status"] == "ok"]["family"]))
-        controls += [
-            choice("Family", "family", [("", "all"), *((name, name) for name in families)]),
-            choice("Axes", "scale", SCALES),
-        ]
+        choices += [families(board.scores.runs), choice("Axes", "scale", SCALES)]
         drawn.append(chart("lines"))
     if not drawn:
         return section("Charts", paragraph("The reference ensemble is incomplete, so there is none."))
-    bar = tag("div", *controls, class_="controls filters", role="group", aria_label="Filters of charts")
-    return section("Charts", bar if controls else None, tag("div", *drawn, class_="pair"))
+    bar = filters("Filters of charts", *choices) if choices else None
+    return section("Charts", bar, tag("div", *drawn, class_="pair"))
 
 
-def _histograms(scores: SuiteScores, targets: list[Target]) -> list[dict[str, Any]]:
-    """Return shares of images by bin of confusion: in distribution, then each target."""
-    known = _shares(scores)
-    names = [scores.suite.source.test, *(target.id for target in targets)]
-    return [{"name": name, "shares": known[name]} for name in names if name in known]
-
-
-@lru_cache(maxsize=16)
-def _shares(scores: SuiteScores) -> dict[str, list[float]]:
-    if scores.confusion is None:
+def _shares(board: Board) -> dict[str, list[float]]:
+    """Return shares of images by bin of confusion, by set."""
+    if board.scores.confusion is None:
         return {}
-    frame = scores.confusion.histogram.sort_values(["set", "bin"])
+    frame = board.scores.confusion.histogram.sort_values(["set", "bin"])
     return {
         str(name): [round(float(share), 5) for share in own["share"]] for name, own in frame.groupby("set")
     }
@@ -212,20 +211,14 @@ def _words(one: NotableImage, said: str) -> list[Child]:
 
 
 def _estimators(suite: Section, group: str) -> Html:
-    frame = estimator_shifts(suite.scores)
+    frame = suite.board.by_shift
     own = frame[(frame["shift"] == group) & frame["mae"].notna()].sort_values(["mae", "estimator"])
-    names = suite.names
-    columns = [
-        Column("estimator", lambda row: link(row["estimator"], names.estimator(row["estimator"]))),
-        Column("track", lambda row: row["track"], help=shown.TRACK),
-        *(column for column in shown.error_columns() if column.heading in ("MAE pp", "bias pp", "RMSE pp")),
-        *shown.coverage_columns(),
-    ]
     made = table(
         "estimators",
         "Estimators, by error on this shift",
-        columns,
+        pick(ESTIMATORS, "estimator", "track", *ERRORS, *INTERVALS),
         own.to_dict("records"),
+        cells=suite.names.cells,
         keys={"track": lambda row: row["track"]},
         filters=[filter_of("Track", "track", sorted(own["track"]))],
         search="Find in estimators",
@@ -234,28 +227,16 @@ def _estimators(suite: Section, group: str) -> Html:
 
 
 def _models(suite: Section, group: str) -> Html:
-    frame = model_groups(suite.scores)
-    own = frame[frame["group"] == group].sort_values("accuracy", ascending=False)
-    names = suite.names
-    runs = suite.scores.runs.drop_duplicates("architecture")
-    families = dict(zip(runs["architecture"], runs["family"], strict=True))
-    columns = [
-        Column("model", lambda row: link(names.model_title(row["architecture"], row["recipe"]),
-                                         names.model((row["architecture"], row["recipe"])))),
-        Column("family", lambda row: families[row["architecture"]]),
-        Column("accuracy %", lambda row: interval(row["accuracy"], row["low"], row["high"]),
-               lambda row: row["accuracy"], "with Wilson's 95 % interval", high_first=True),
-        Column("predicted % (error)", lambda row: predicted(row["predicted"], row["accuracy"]),
-               lambda row: row["predicted"], f"by {suite.scores.suite.headline}", high_first=True),
-        Column("robustness pp", lambda row: signed(row["robustness"]), lambda row: row["robustness"],
-               shown.ROBUSTNESS, high_first=True),
-    ]  # fmt: skip
+    models = suite.board.models
+    family = dict(zip(models.overall["architecture"], models.overall["family"], strict=True))
+    own = models.by_group[models.by_group["group"] == group].sort_values("accuracy", ascending=False)
     made = table(
         "models",
         "Models, by accuracy on this shift",
-        columns,
-        own.to_dict("records"),
-        keys={"family": lambda row: families[row["architecture"]]},
+        pick(group_columns(suite.board), "model", "family", "accuracy", "predicted", "robustness"),
+        [{**row, "family": family[row["architecture"]]} for row in own.to_dict("records")],
+        cells=suite.names.cells,
+        keys={"family": lambda row: str(row["family"])},
         search="Find in models",
     )
     return section("Models", made)

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from shiftcast.board.models import is_natural
+from shiftcast.board.build import Board
 from shiftcast.board.tables import SuiteScores
 from shiftcast.cards.dataset import DatasetCard
-from shiftcast.leaderboard.figures.board_data import KINDS
 from shiftcast.site.links import Names, names_of
 from shiftcast.site.outputs import Outputs
 
@@ -20,7 +19,7 @@ class Section:
 
     Parameters
     ----------
-    scores
+    board
         The suite's tables.
     folder
         Name of the suite's folder below the site's root.
@@ -38,7 +37,7 @@ class Section:
         Why a target's images are not shown, by target.
     """
 
-    scores: SuiteScores
+    board: Board
     folder: str
     alone: bool = True
     outputs: Outputs | None = None
@@ -47,13 +46,18 @@ class Section:
     pictures: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     unseen: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def scores(self) -> SuiteScores:
+        """What the board is made from."""
+        return self.board.scores
+
     @cached_property
     def names(self) -> Names:
         """File names of the suite's pages, seen from a page of one model, estimator or shift."""
-        return names_of(self.scores).seen_from("../")
+        return names_of(self.board).seen_from("../")
 
     @property
-    def board(self) -> str:
+    def start(self) -> str:
         """Path of the suite's board below the site's root."""
         return "index.html" if self.alone else f"{self.folder}/index.html"
 
@@ -63,16 +67,6 @@ class Section:
         return f"{self.folder}/data.js"
 
     @property
-    def title(self) -> str:
-        """The suite's title, with its edition."""
-        edition = f" (edition {self.scores.edition})" if self.scores.edition else ""
-        return f"{self.scores.suite.title}{edition}"
-
-    @property
     def trail(self) -> list[tuple[str, str]]:
         """Links from a page of one model, estimator or shift to those above it."""
-        return [("../../" + self.board, self.title)]
-
-    def kind(self, group: str) -> str:
-        """Return "natural" or "synthetic"."""
-        return KINDS[is_natural(self.scores, group)]
+        return [("../../" + self.start, self.board.title)]

@@ -4,40 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from shiftcast.board.columns import Column, Row
 from shiftcast.site.html import Child, Html, tag
 from shiftcast.site.layout import choice, fold
 from shiftcast.util.text import BLANK
 
-Row = Mapping[Any, Any]
+Cells = Mapping[str, Callable[[Row], Child]]
 ALL = ""
 """The option of a filter that hides nothing."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Parameters
-    ----------
-    heading
-        What stands above it.
-    cell
-        What a row shows there.
-    value
-        The number by which rows are sorted; text is sorted by what is shown when None.
-    help
-        What it means, for the legend; empty where the heading says it.
-    high_first
-        Whether the first click puts the largest number on top.
-    """
-
-    heading: str
-    cell: Callable[[Row], Child]
-    value: Callable[[Row], Any] | None = None
-    help: str = ""
-    high_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +48,7 @@ def table(
     columns: Sequence[Column],
     rows: Sequence[Row],
     *,
+    cells: Cells | None = None,
     keys: Mapping[str, Callable[[Row], str]] | None = None,
     filters: Sequence[Filter] = (),
     search: str = "",
@@ -87,6 +63,8 @@ def table(
         What it holds, for people who cannot see what stands around it.
     columns, rows
         What it shows.
+    cells
+        By a column's key, what stands in its cells in place of text: links.
     keys
         Attributes of a row that filters, here or elsewhere on the page, compare with.
     filters
@@ -97,7 +75,7 @@ def table(
     given = dict(keys or {})
     chosen = {one.key: one.chosen for one in filters if one.chosen}
     head = tag("tr", *(_head(column) for column in columns))
-    body = [_row(columns, row, given, chosen) for row in rows]
+    body = [_row(columns, row, cells or {}, given, chosen) for row in rows]
     controls: list[Html] = [
         choice(one.label, one.key, _first(one.options, one.chosen), data_filter=name) for one in filters
     ]
@@ -107,14 +85,14 @@ def table(
     controls.append(tag("output", _count(len(rows)), class_="count", data_count=name, aria_live="polite"))
     made = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body), id=f"table-{name}")
     scroll = tag("div", made, class_="scroll", role="region", aria_label=caption, tabindex="0")
-    said = [joined_help(column) for column in columns if column.help]
+    said = [joined_help(column) for column in columns if column.meaning]
     legend = fold("What the columns mean", tag("dl", *said, class_="legend")) if said else None
     return tag("div", tag("div", *controls, class_="controls"), scroll, legend, class_="data")
 
 
 def joined_help(column: Column) -> Html:
     """Return a column's entry in the legend."""
-    return tag("div", tag("dt", column.heading), tag("dd", column.help))
+    return tag("div", tag("dt", column.label), tag("dd", column.meaning))
 
 
 def _first(options: Sequence[tuple[str, str]], chosen: str) -> list[tuple[str, str]]:
@@ -127,30 +105,30 @@ def _count(rows: int) -> str:
 
 
 def _head(column: Column) -> Html:
-    number = column.value is not None
     return tag(
         "th",
-        column.heading,
+        column.label,
         scope="col",
-        class_="number" if number else None,
-        data_first="descending" if column.high_first else None,
+        class_="number" if column.figures else None,
+        data_first="descending" if column.large_first else None,
     )
 
 
 def _row(
     columns: Sequence[Column],
     row: Row,
+    cells: Cells,
     keys: Mapping[str, Callable[[Row], str]],
     chosen: Mapping[str, str],
 ) -> Html:
     attributes = {f"data_{key}": read(row) for key, read in keys.items()}
     hidden = any(attributes.get(f"data_{key}", value) != value for key, value in chosen.items())
-    return tag("tr", *(_cell(column, row) for column in columns), hidden=hidden, **attributes)
+    return tag("tr", *(_cell(column, row, cells) for column in columns), hidden=hidden, **attributes)
 
 
-def _cell(column: Column, row: Row) -> Html:
-    if column.value is None:
-        return tag("td", column.cell(row))
-    number = column.value(row)
-    known = number is not None and number == number
+def _cell(column: Column, row: Row, cells: Cells) -> Html:
+    if not column.figures:
+        return tag("td", cells.get(column.key, column.cell)(row))
+    number = column.number(row)
+    known = number == number
     return tag("td", column.cell(row) if known else BLANK, data_v=f"{number:.7g}" if known else "")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from shiftcast.board.assemble import score_models
-from shiftcast.board.models import model_board, ranking_groups
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.build import Board, build_board
+from shiftcast.board.columns import model_columns, pick, reported_columns
 from shiftcast.cards.base import SELF_REPORTED
 from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.errors import InvalidInputError, RunError
-from shiftcast.leaderboard.markup import escape
-from shiftcast.leaderboard.self_reported import reported_rows
 from shiftcast.runs.layout import split_label
-from shiftcast.util.text import BLANK, accuracy, interval, predicted, signed
+from shiftcast.util.text import BLANK
 from shiftcast.workspace import Workspace
 
 Row = Mapping[str, str]
@@ -87,55 +82,43 @@ def _rows(
 ) -> dict[str, Row]:
     """Return the rows of the tables of models by their names."""
     scored = None if suite.contributed else [key for key in keys if key.recipe != SELF_REPORTED]
-    scores = score_models(workspace, suite, results, edition, scored)
-    rows = _reported(scores)
-    if scores.suite.contributed or scored:
-        rows |= _models(scores, None if suite.contributed else {(k.architecture, k.recipe) for k in keys})
+    board = build_board(score_models(workspace, suite, results, edition, scored))
+    rows = _reported(board)
+    if suite.contributed or scored:
+        rows |= _models(board, None if suite.contributed else {(k.architecture, k.recipe) for k in keys})
     return rows
 
 
-def _reported(scores: SuiteScores) -> dict[str, Row]:
-    shown = scores.reported[scores.reported["stale"] == ""]
-    if shown.empty:
-        return {}
-    headings, cells = reported_rows(scores, shown)
-    names = [heading.strip() for heading in headings]
-    trust = {(row["architecture"], row["seed"]): row["trust"] for row in shown.to_dict("records")}
+def _reported(board: Board) -> dict[str, Row]:
+    columns = reported_columns(board)
     return {
-        str(RunKey(architecture=architecture, recipe=SELF_REPORTED, seed=seed)): {
-            **dict(zip(names, own, strict=True)),
-            "trust": str(trust[architecture, seed]),
+        str(RunKey(architecture=row["architecture"], recipe=SELF_REPORTED, seed=row["seed"])): {
+            **{column.title: column.cell(row) for column in columns},
+            "trust": str(row["trust"]),
             "rank": "never ranked: self-reported",
         }
-        for (architecture, seed), own in cells.items()
+        for row in board.reported.rows
     }
 
 
-def _models(scores: SuiteScores, only: Collection[tuple[str, str]] | None) -> dict[str, Row]:
-    if not scores.targets:
+def _models(board: Board, only: Collection[tuple[str, str]] | None) -> dict[str, Row]:
+    if not board.scores.targets:
         return {}
-    ranking: Sequence[str] = ranking_groups(scores)
-    mean = f"{ranking[0]} %" if len(ranking) == 1 else "mean over required shifts %"
-    board: list[dict[Any, Any]] = model_board(scores).to_dict("records")
+    columns = model_columns(board)
+    shown = pick(columns, "family", "parameters", "runs", "id_accuracy", "score", "predicted", "robustness")
     return {
         f"{row['architecture']}/{row['recipe']}": {
-            "model": escape(row["architecture"]),
-            "family": escape(row["family"]) or BLANK,
-            "parameters": BLANK if pd.isna(row["parameters"]) else f"{row['parameters']:,}",
-            "runs": f"{row['runs']}/{row['all_runs']}",
-            "ID accuracy %": interval(row["id_accuracy"], row["id_low"], row["id_high"]),
-            mean: accuracy(row["score"], row["low"], row["high"]),
-            "predicted % (error)": predicted(row["predicted"], row["score"]),
-            "effective robustness": signed(row["robustness"]),
-            "rank": f"not ranked: {escape(row['reason'])}" if pd.isna(row["rank"]) else str(row["rank"]),
-            "trust": _trust(scores, row["architecture"], row["recipe"]),
+            "model": str(row["architecture"]),
+            **{column.title: column.cell(row) or BLANK for column in shown},
+            "rank": f"not ranked: {row['reason']}" if row["reason"] else columns["rank"].cell(row),
+            "trust": _trust(board, row["architecture"], row["recipe"]),
         }
-        for row in board
+        for row in board.models.overall.to_dict("records")
         if only is None or (row["architecture"], row["recipe"]) in only
     }
 
 
-def _trust(scores: SuiteScores, architecture: str, recipe: str) -> str:
-    runs = scores.runs
+def _trust(board: Board, architecture: str, recipe: str) -> str:
+    runs = board.scores.runs
     own = runs[(runs["architecture"] == architecture) & (runs["recipe"] == recipe) & (runs["status"] == "ok")]
     return ", ".join(dict.fromkeys(own["trust"])) or BLANK

@@ -14,8 +14,7 @@ from shiftcast.leaderboard.cache import board_pages
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.pages import assemble
 from shiftcast.predictions import Predictions
-from shiftcast.site.build import site
-from shiftcast.site.make import read_sections
+from shiftcast.site.build import read_sections, site
 from shiftcast.statistics.agreement import pairwise_agreement
 from shiftcast.util.arrays import softmax
 
@@ -96,14 +95,7 @@ def test_scoring(timed, small, chosen):
 
 
 def test_board(timed, small, scores):
-    from shiftcast.board.estimators import estimator_board, kind_rows
-
-    def made():
-        estimator_board.cache_clear()
-        kind_rows.cache_clear()
-        return generate([scores], small.results(), small.home)
-
-    assert timed(made, rounds=3)
+    assert timed(lambda: generate([scores], small.results(), small.home), rounds=3)
 
 
 def test_unchanged_board(timed, small, scores, monkeypatch):

@@ -6,22 +6,20 @@ import math
 
 import pandas as pd
 
-from shiftcast.board.estimators import ROW, estimator_board, kept, kind_rows
-from shiftcast.board.models import RUN, is_natural, labelled_groups, run_accuracies
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.build import Board
+from shiftcast.board.tables import MODEL, RUN
+from shiftcast.board.words import KINDS
 from shiftcast.errors import InvalidInputError
 from shiftcast.leaderboard.figures.picture import Data, Picture
 from shiftcast.statistics import fit_line, probit
 
-KINDS = {True: "natural", False: "synthetic"}
 
-
-def figures(scores: SuiteScores) -> dict[str, Picture]:
+def figures(board: Board) -> dict[str, Picture]:
     """Return every picture that a suite has data for, by name."""
     found = {
-        "predicted-vs-actual": predicted_data(scores),
-        "ood-vs-id": lines_data(scores),
-        "estimators": estimators_data(scores),
+        "predicted-vs-actual": predicted_data(board),
+        "ood-vs-id": lines_data(board),
+        "estimators": estimators_data(board),
     }
     return {name: Picture(name, data) for name, data in found.items() if data["panels"]}
 
@@ -31,46 +29,46 @@ def as_number(value: float) -> float | None:
     return None if math.isnan(value) else round(float(value), 6) + 0.0
 
 
-def predicted_data(scores: SuiteScores) -> Data:
+def predicted_data(board: Board) -> Data:
     """Return predicted and actual accuracy for the headline estimator and NoShift, kinds apart.
 
     A point is an architecture x recipe on a target: the mean over seeds.
     """
-    groups = list(dict.fromkeys(target.group for target in scores.targets))
+    groups = list(dict.fromkeys(target.group for target in board.scores.targets))
     panels = []
-    for natural in KINDS:
-        rows = kept(kind_rows(scores, natural))
-        for name in dict.fromkeys((scores.suite.headline, "NoShift")):
+    for tables in board.kinds:
+        rows = tables.answers
+        for name in dict.fromkeys((board.headline, "NoShift")):
             own = rows[rows["estimator"] == name]
-            keys = ["group", *(column for column in ROW if column != "seed")]
+            keys = ["group", *MODEL, "target"]
             means = own.groupby(keys)[["predicted", "actual"]].mean().reset_index()
             found: dict[str, list[list[float | None]]] = {}
             for group in (group for group in groups if (means["group"] == group).any()):
                 there = means.loc[means["group"] == group, ["predicted", "actual"]]
                 found[group] = [[as_number(p), as_number(a)] for p, a in there.itertuples(index=False)]
             if found:
-                panels.append({"kind": KINDS[natural], "estimator": name, "groups": found})
+                panels.append({"kind": tables.kind, "estimator": name, "groups": found})
     return {"panels": panels}
 
 
-def lines_data(scores: SuiteScores) -> Data:
+def lines_data(board: Board) -> Data:
     """Return each run's accuracy on each group against its ID accuracy, and the probit lines.
 
     A line is an ordinary least-squares fit on probit axes over the runs of plain recipes; None below three
     of them. Where there are others, `bent` says which points they are.
     """
-    source = run_accuracies(scores, [scores.suite.source.test])
+    source = board.models.source
     panels: list[Data] = []
-    for group, sets in labelled_groups(scores).items():
-        both = source.merge(run_accuracies(scores, sets), on=RUN, suffixes=("_id", "_ood"))
+    for group, sets in board.models.groups.items():
+        both = source.merge(board.models.accuracies(sets), on=RUN, suffixes=("_id", "_ood"))
         if both.empty:
             continue
-        plain = both.merge(scores.runs[[*RUN, "plain"]], on=RUN)["plain"].astype(bool)
+        plain = both.merge(board.scores.runs[[*RUN, "plain"]], on=RUN)["plain"].astype(bool)
         pairs = both[["accuracy_id", "accuracy_ood"]].itertuples(index=False)
         panels.append(
             {
                 "group": group,
-                "kind": KINDS[is_natural(scores, group)],
+                "kind": board.kind(group),
                 "points": [[as_number(x), as_number(y)] for x, y in pairs],
                 "n": [int(both["n_id"].min()), int(both["n_ood"].min())],
                 "line": _line(both[plain.to_numpy()]),
@@ -93,17 +91,17 @@ def _line(both: pd.DataFrame) -> list[float | None] | None:
     return [as_number(line.slope), as_number(line.intercept), as_number(line.r2)]
 
 
-def estimators_data(scores: SuiteScores) -> Data:
+def estimators_data(board: Board) -> Data:
     """Return each estimator's mean absolute error and the sampling-noise floor, kinds apart."""
     panels = []
-    for natural, kind in KINDS.items():
-        board = estimator_board(scores, natural)
+    for tables in board.kinds:
+        overall = tables.overall
         rows = [
             {"estimator": row["estimator"], "mae": as_number(row["mae"]), "ranked": not pd.isna(row["rank"])}
-            for row in board.sort_values("estimator").to_dict("records")
+            for row in overall.sort_values("estimator").to_dict("records")
             if not math.isnan(row["mae"])
         ]
         if rows:
-            floor = board.loc[board["cells"] == board["all_cells"], "floor"].dropna()
-            panels.append({"kind": kind, "rows": rows, "floor": as_number(floor.max())})
-    return {"panels": panels, "headline": scores.suite.headline}
+            floor = overall.loc[overall["cells"] == overall["all_cells"], "floor"].dropna()
+            panels.append({"kind": tables.kind, "rows": rows, "floor": as_number(floor.max())})
+    return {"panels": panels, "headline": board.headline}

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from shiftcast.analysis.tables import ConfusionTables
-from shiftcast.board.tables import SuiteScores
+from shiftcast.board.tables import ConfusionTables, SuiteScores
 from shiftcast.leaderboard.figures.board_data import as_number
 from shiftcast.leaderboard.figures.picture import Data, Picture
 from shiftcast.statistics import probit

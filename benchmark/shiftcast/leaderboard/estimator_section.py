@@ -1,0 +1,133 @@
+"""The part of a suite's page about estimators: one block for each kind of shift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from shiftcast.analysis.ranking import FEWEST_GROUPS
+from shiftcast.board.build import Board, EstimatorTables
+from shiftcast.board.columns import ESTIMATORS, coverage_columns, pick
+from shiftcast.board.words import BASELINES, FEWEST_NATURAL, MARK, TRACKS, what_it_is
+from shiftcast.leaderboard.markup import escape, fold, table
+from shiftcast.util.text import count, points, signed
+
+HEADLINE = ("estimator", "bias", "worst", "skill", "cells")
+FIGURES = (
+    *("estimator", "rmse", "tau", "tau_id", "coverage", "width"),
+    *("conformal_coverage", "conformal_width", "abstained"),
+)
+EVIDENCE = ("estimator", "groups", "architectures", "rows", "floor", "conformal_cells", "worst_cell")
+
+
+def estimators(board: Board) -> list[str]:
+    """Return the blocks about estimators; none where none has a row."""
+    shown = [tables for tables in board.kinds if len(tables.overall)]
+    if not shown:
+        return []
+    names = dict.fromkeys(name for tables in shown for name in tables.overall["estimator"])
+    return [
+        "### Estimators",
+        fold("What each estimator and track is", glossary(names)),
+        *(_kind(tables, board.headline) for tables in shown),
+    ]
+
+
+def glossary(names: Iterable[str]) -> str:
+    """Return the named estimators, what they are and where they come from, as Markdown."""
+    needs = "; ".join(f"{track} {needed}" for track, needed in TRACKS.items()).replace("T1 ", "T1 needs ")
+    columns = pick(ESTIMATORS, "estimator", "what_it_is", "citation")
+    return f"{needs}.\n\n{table(columns, [{'estimator': name} for name in names])}"
+
+
+def _kind(tables: EstimatorTables, headline: str) -> str:
+    few = tables.natural and tables.shifts < FEWEST_NATURAL
+    these = "this shift" if tables.shifts == 1 else "these shifts"
+    blocks = [f"#### {tables.kind.capitalize()} shifts" + (f", *conditional on {these}*" if few else "")]
+    if few:
+        shifts = count(tables.shifts, "labelled natural shift")
+        blocks.append(
+            f"{shifts}, fewer than {FEWEST_NATURAL}: no claim is made about natural shifts in general."
+        )
+    rows, ranked = tables.overall.to_dict("records"), len(tables.ranks) > 0
+    bounded = ("track", "rank", *(("ranks",) if ranked else ()), *HEADLINE)
+    columns = pick(ESTIMATORS, *bounded)
+    columns.insert(columns.index(ESTIMATORS["estimator"]) + 1, ESTIMATORS["bounded" if ranked else "mae"])
+    blocks += [
+        _verdict(tables, headline),
+        table(columns, rows),
+        *first_places(tables),
+        *_marked(tables),
+    ]
+    shared = ("mae_shared",) if tables.overall["mae_shared"].notna().any() else ()
+    figures = table(pick(ESTIMATORS, *FIGURES, *shared), rows)
+    blocks.append(fold("Rank correlation, coverage and width of intervals", figures))
+    if held := coverage_table(tables):
+        blocks.append(fold("Where intervals hold: lowest and highest shift and architecture", held))
+    blocks.append(fold("What stands behind each row", table(pick(ESTIMATORS, *EVIDENCE), rows)))
+    return "\n\n".join([*blocks, *_differences(tables, headline)])
+
+
+def _verdict(tables: EstimatorTables, headline: str) -> str:
+    """Say in words what the table shows: the headline, the baselines, the lowest error, the noise."""
+    rows, best = tables.by_name, tables.best
+    said = [f"{escape(n)} {points(rows[n]['mae'])} pp" for n in BASELINES if n in rows and n != headline]
+    text = f"The headline estimator, **{escape(headline)}**, has no row here."
+    if headline in rows:
+        mine = rows[headline]
+        text = (
+            f"**{escape(headline)}** (headline): mean absolute error {points(mine['mae'])} pp, "
+            f"bias {signed(mine['bias'])} pp."
+        )
+        if told := what_it_is(headline):
+            text = f"{text[:-1]}. It is: {escape(told[:1].lower() + told[1:])}"
+    text += f" Baselines: {', '.join(said)}." if said else ""
+    if best is not None:
+        text += (
+            f" Lowest of all ranked: {escape(ESTIMATORS['estimator'].cell(best))}, {points(best['mae'])} pp."
+        )
+        text += f" A perfect estimator would err by {points(best['floor'])} pp, from sampling noise."
+    return text
+
+
+def first_places(tables: EstimatorTables) -> list[str]:
+    """Return a sentence with the estimators of each track that may be its best: those tied with the first."""
+    first = tables.ranks[tables.ranks["rank_low"] == 1]
+    ties = [
+        f"{track} {', '.join(escape(str(name)) for name in own['estimator'])}"
+        for track, own in first.groupby("track")
+    ]
+    said = f"First of their track, or tied with the first as far as the noise tells: {'; '.join(ties)}."
+    return [said] if ties else []
+
+
+def _marked(tables: EstimatorTables) -> list[str]:
+    named = [f"{escape(name)} ({escape(on)})" for name, on in tables.selected.items()]
+    return [f"{MARK} Chosen on data of this table: {', '.join(named)}."] if named else []
+
+
+def coverage_table(tables: EstimatorTables) -> str:
+    """Return the coverage of each estimator in its lowest and highest shift and architecture as Markdown."""
+    told: dict[tuple[str, str], None] = {}
+    rows: dict[str, dict[Any, Any]] = {name: {"estimator": name} for name in tables.overall["estimator"]}
+    for row in tables.coverage.to_dict("records"):
+        rows[row["estimator"]][row["interval"], row["by"]] = row
+        told[row["interval"], row["by"]] = None
+    return table(coverage_columns(told), rows.values()) if told else ""
+
+
+def _differences(tables: EstimatorTables, headline: str) -> list[str]:
+    """Return the folded block about differences from the headline; none where nothing can be said."""
+    frame = tables.ranks[tables.ranks["difference"].notna()]
+    if frame.empty:
+        return []
+    shifts = ", and shifts" if tables.shifts >= FEWEST_GROUPS else "; conditional on these shifts"
+    text = (
+        f"MAE of {escape(headline)} minus that of the estimator, in pp: above 0 the estimator "
+        f"is better. Images and architectures are resampled (paired, 10,000 draws{shifts}); p is adjusted "
+        "for all of them (Holm 1979). Intervals of MAE and ranks above come from the same draws; ranks are "
+        "those within the track that simultaneous 95 % intervals of all pairwise differences leave open "
+        "(Mogstad et al. 2024)."
+    )
+    body = table(pick(ESTIMATORS, "track", "estimator", "difference", "p"), frame.to_dict("records"))
+    return [fold("Which differences from the headline are more than noise", f"{text}\n\n{body}")]
