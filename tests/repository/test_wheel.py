@@ -58,6 +58,7 @@ def test_the_wheel_holds_cards_and_nothing_else(wheel):
     assert "shiftcast/_cards/benchmark/suites/quickstart.toml" in names
     assert "shiftcast/_cards/datasets/cinic10-imagenet.hashes" in names
     assert {f"shiftcast/site/assets/{name}" for name in ("charts.js", "page.css", "page.js")} <= set(names)
+    assert "shiftcast/site/templates/page.html" in names
     assert all(name.startswith(("shiftcast/", "shiftcast-")) for name in names)
 
 
