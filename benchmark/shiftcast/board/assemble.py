@@ -112,7 +112,7 @@ def _seen(
         if card.opening:
             blind = registered_estimators(results, label_of(suite.name, edition), card)
             later = (table["target"] == name) & ~table["estimator"].isin(blind)
-            marked[later] = [";".join(filter(None, (known, name))) for known in marked[later]]
+            marked = marked.mask(later, (marked + f";{name}").str.removeprefix(";"))
     return table.assign(selected_on=marked)
 
 
