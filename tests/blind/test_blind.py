@@ -9,7 +9,7 @@ import pytest
 from shiftcast.blind.register import register, register_all
 from shiftcast.blind.seal import open_set, salt_path, seal
 from shiftcast.board.assemble import score_suite
-from shiftcast.errors import DataError, InvalidInputError, RunError, WorkspaceError
+from shiftcast.errors import DataError, InvalidInputError, RunError, UnknownNameError, WorkspaceError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.layout import register_path
 from shiftcast.runs.outputs import encode_predictions
@@ -156,6 +156,16 @@ def test_estimators_that_come_after_the_opening_count_as_selected_on_the_set(hid
     marked = rows[rows["selected_on"].str.split(";").map(lambda names: NAME in names)]
     assert set(marked["estimator"]) == {"ATC-MC"}
     assert set(marked["target"]) == {NAME}
+
+
+def test_estimates_of_chosen_estimators_alone_are_registered(hidden):
+    workspace, results, _ = hidden
+    [(_, lines)] = register_all(workspace, results, [NAME], ["ATC-MC", "NoShift"])
+    assert lines["estimates"] == 2
+    entries = [entry for entry in read_register(results, NAME) if entry["kind"] == "estimates"]
+    assert {entry["estimator"] for entry in entries} == {"ATC-MC", "NoShift"}
+    with pytest.raises(UnknownNameError, match="ATC-MC"):
+        register_all(workspace, results, [NAME], ["ATC-MM"])
 
 
 def test_other_labels_open_nothing(hidden):

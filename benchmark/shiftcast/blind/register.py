@@ -6,19 +6,19 @@ can be slipped in later. What stands at the end is guarded by whoever keeps copi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from shiftcast.cards.base import SELF_REPORTED
+from shiftcast.cards.base import SELF_REPORTED, lookup
 from shiftcast.cards.dataset import DatasetCard
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.runs.folder import RunFolder
-from shiftcast.runs.layout import label_of, recorded_folders, register_path
+from shiftcast.runs.layout import label_of, recorded_folders, register_path, stored_suites
 from shiftcast.runs.outputs import StoredSet
 from shiftcast.runs.registers import read_register
 from shiftcast.util.files import write_atomic
@@ -46,16 +46,29 @@ def open_names(workspace: Workspace) -> list[str]:
 
 
 def register_all(
-    workspace: Workspace, results: Path, names: Iterable[str]
+    workspace: Workspace, results: Path, names: Iterable[str], only: Sequence[str] = ()
 ) -> list[tuple[str, dict[str, int]]]:
-    """Register what every suite and edition says about each set; return names and new lines by kind."""
-    from shiftcast.board.assemble import score_results
+    """Register what every suite and edition says about each set; return names and new lines by kind.
 
-    tables = [
-        scores.table.assign(suite=label_of(scores.suite.name, scores.edition))
-        for scores in (score_results(workspace, results) if recorded_folders(results) else [])
-    ]
-    table = pd.concat(tables) if tables else pd.DataFrame(columns=["target", "suite", "estimator"])
+    Parameters
+    ----------
+    workspace, results
+        Where the cards and the runs are.
+    names
+        Blind sets.
+    only
+        Names of estimators whose estimates are registered; of all when empty.
+    """
+    from shiftcast.board.assemble import score_suite
+
+    names, ours = list(names), official_estimators()
+    chosen = {name: lookup("estimator", name, ours) for name in only} or ours
+    tables = [pd.DataFrame(columns=["target", "suite", "estimator"])]
+    for suite, edition in stored_suites(workspace, results) if recorded_folders(results) else []:
+        if {target.dataset for target in suite.targets} & set(names):
+            table = score_suite(workspace, suite, results, edition, chosen).table
+            tables.append(table.assign(suite=label_of(suite.name, edition)))
+    table = pd.concat(tables)
     return [(name, register(workspace, results, name, table[table["target"] == name])) for name in names]
 
 

@@ -44,9 +44,13 @@ def seal(context: typer.Context, name: Name, labels: Labels) -> None:
 def register(
     context: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(help="Names of blind sets [default: all].")] = None,
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(help="Register the estimates of this estimator alone (repeatable) [default: all]."),
+    ] = None,
     results: Results = None,
 ) -> None:
-    """Register all predictions and estimates about blind sets.
+    """Register predictions and estimates about blind sets.
 
     They are appended to results/blind/NAME.jsonl.
     """
@@ -56,7 +60,7 @@ def register(
     for name in names or []:
         workspace.dataset(name)
     chosen = names or open_names(workspace)
-    for name, new in register_all(workspace, results or workspace.results(), chosen):
+    for name, new in register_all(workspace, results or workspace.results(), chosen, estimator or ()):
         counts = f"{new['predictions']:,} predictions of models and {new['estimates']:,} sets of estimates"
         typer.echo(f"{name}: registered {counts}" if any(new.values()) else f"{name}: nothing new")
         if workspace.dataset(name).seal is None:
