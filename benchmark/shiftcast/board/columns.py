@@ -133,8 +133,10 @@ Columns = Mapping[str, Column]
 
 
 def number(value: Any) -> float:
-    """Return a number, NaN where there is none."""
-    return float("nan") if value is None or pd.isna(value) else float(value)
+    """Return a number as it is, NaN where there is none."""
+    # numpy's numbers round ties otherwise than Python's: converting them would move last digits.
+    known: float = float("nan") if value is None or pd.isna(value) else value
+    return known
 
 
 def pick(columns: Columns, *keys: str) -> list[Column]:

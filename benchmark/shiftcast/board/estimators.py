@@ -92,7 +92,7 @@ class EstimatorTables:
     def best(self) -> dict[Any, Any] | None:
         """The row of the ranked estimator with the lowest error; None where none is ranked."""
         ranked = self.overall[self.overall["rank"].notna()].sort_values(["mae", "estimator"])
-        return self.by_name[ranked["estimator"].iloc[0]] if len(ranked) else None
+        return dict(ranked.iloc[0]) if len(ranked) else None
 
     @cached_property
     def selected(self) -> dict[str, str]:

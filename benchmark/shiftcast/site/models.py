@@ -125,6 +125,8 @@ def _bins(board: Board) -> dict[Model, Bins]:
 def _shifts(suite: Section, model: Row, sets: Mapping[str, SetOutputs], drops: Parts) -> Html:
     board, groups = suite.board, suite.board.models.by_group
     own = groups[(groups["architecture"] == model["architecture"]) & (groups["recipe"] == model["recipe"])]
+    overall = board.models.overall.set_index(MODEL)
+    home = overall["id_accuracy"].loc[(model["architecture"], model["recipe"])]
     rows = []
     for row in own.to_dict("records"):
         members = board.models.groups[row["group"]]
@@ -134,7 +136,7 @@ def _shifts(suite: Section, model: Row, sets: Mapping[str, SetOutputs], drops: P
             {
                 **row,
                 "kind": KINDS[bool(row["natural"])],
-                "drop": 100 * (model["id_accuracy"] - row["accuracy"]),
+                "drop": 100 * (home - row["accuracy"]),
                 "mixture": _mean([sum(a for a, _ in part) for part in parts]),
                 "within": _mean([sum(b for _, b in part) for part in parts]),
                 "ece": 100 * _mean(calibrated),
