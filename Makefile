@@ -7,7 +7,7 @@ BASELINE := tests/performance/baselines/cpu.json
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types check bench gate lowest newest faults fuzz lock clean
+.PHONY: help setup quickstart test docs lint types check bench gate lowest newest faults fuzz lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -17,6 +17,9 @@ quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (about fou
 
 test: $(STAMP)  ## run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+docs: $(STAMP)  ## build the documentation as a site, in outputs/docs
+	$(BIN)/mkdocs build --quiet
 
 lint: $(STAMP)  ## style and formatting
 	$(BIN)/ruff check .
@@ -76,7 +79,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 lock:  ## renew requirements.lock (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
-	  --python-version 3.11 --extra train --extra page --extra dev pyproject.toml -o requirements.lock
+	  --python-version 3.11 --extra train --extra page --extra docs --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and everything generated outside results/
 	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest outputs dist .pytest_cache .mypy_cache .ruff_cache .benchmarks
