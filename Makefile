@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 BASELINE := tests/performance/baselines/cpu.json
 STAMP := $(VENV)/.ready
+PARALLEL := -n logical --dist worksteal -p no:benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test docs lint types check bench gate lowest newest faults fuzz lock clean
+.PHONY: help setup quickstart test test-fast docs lint types check bench gate lowest newest faults fuzz lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -15,8 +16,11 @@ help:  ## show this list
 quickstart: $(STAMP)  ## train, evaluate and score the embedded suite (about four minutes, no data to download)
 	$(BIN)/shiftcast run quickstart
 
-test: $(STAMP)  ## run every test
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## run every test, in a process a core
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-fast: $(STAMP)  ## run the tests that take little (two minutes)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 docs: $(STAMP)  ## build the documentation as a site, in outputs/docs
 	$(BIN)/mkdocs build --quiet
@@ -38,7 +42,7 @@ bench: $(STAMP)  ## time everything, and compare it with the stored times of the
 	@mkdir -p outputs
 	$(SESSION) outputs/bench.json
 	@test -f $(BASELINE) || { mkdir -p $(dir $(BASELINE)) && cp outputs/bench.json $(BASELINE) && echo "no baseline before: $(BASELINE) is this session"; }
-	$(BIN)/shiftcast bench compare $(BASELINE) outputs/bench.json $(ARGS)
+	$(BIN)/python tests/performance/compare.py $(BASELINE) outputs/bench.json $(ARGS)
 
 gate: $(STAMP)  ## fail if something is slower than this processor's stored times, in each of three sessions
 	@$(BIN)/python tests/performance/processor.py $(BASELINE); \
@@ -46,7 +50,7 @@ gate: $(STAMP)  ## fail if something is slower than this processor's stored time
 	rm -rf outputs/gate; mkdir -p outputs/gate; \
 	for session in 1 2 3; do \
 	  $(SESSION) outputs/gate/$$session.json || exit 1; \
-	  $(BIN)/shiftcast bench compare $(BASELINE) outputs/gate/*.json --check && exit 0; \
+	  $(BIN)/python tests/performance/compare.py $(BASELINE) outputs/gate/*.json --check && exit 0; \
 	  echo "gate: that was session $$session of 3, of which the best times count"; \
 	done; exit 1
 

@@ -11,8 +11,7 @@ import pytest
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import Estimator
 from shiftcast.predictions import Estimate, Predictions
-from shiftcast.synthetic import make_predictions
-from shiftcast.testing import check_estimator
+from shiftcast.testing import check_estimator, make_predictions
 
 
 class Good(Estimator):

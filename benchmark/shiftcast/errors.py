@@ -10,6 +10,7 @@ ShiftcastError                exit code 2
 ├── DataError                 a dataset that is there but not as its card says
 │   └── MissingDataError      a dataset that is not there
 ├── RunError                  a results folder that is incomplete, damaged or of another schema
+│   └── NewerSchemaError      a run that a newer version of Shiftcast wrote
 ├── TrainingError             a training that cannot go on
 ├── HeldError                 another process is at the same work
 ├── OutOfTimeError            a time budget is over; what is unfinished goes on later
@@ -25,7 +26,8 @@ from __future__ import annotations
 import difflib
 import errno
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -96,6 +98,10 @@ class RunError(ShiftcastError):
     """A run folder that is incomplete, damaged or of another schema."""
 
 
+class NewerSchemaError(RunError):
+    """A run that a newer version of Shiftcast wrote: it is sound, and only that version can read it."""
+
+
 class TrainingError(ShiftcastError):
     """A training that cannot go on."""
 
@@ -116,6 +122,21 @@ class MissingExtraError(ShiftcastError):
             f"{package} is not installed, and this command needs it. "
             f"Install the extra: pip install 'shiftcast[{extra}]'"
         )
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Say which extra to install where an import inside the block fails for a package that is not there.
+
+    Raises
+    ------
+    MissingExtraError
+        If a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(extra, str(error.name)) from error
 
 
 class CheckFailedError(ShiftcastError):

@@ -231,6 +231,10 @@ class Estimate:
         Whether the interval had to be widened to contain the estimate.
     diagnostics
         What else the estimator has to say, by name.
+    flagged
+        Why the estimate is doubtful, in a few words; empty where it is not.
+    abstains
+        Why the estimate is none to be used; empty where it is one.
     """
 
     accuracy: float
@@ -239,6 +243,8 @@ class Estimate:
     level: float
     extended: bool = False
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    flagged: str = ""
+    abstains: str = ""
 
     def __post_init__(self) -> None:
         """Round to 1e-6, clip to [0, 1] and hold low <= accuracy <= high."""

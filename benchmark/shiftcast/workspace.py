@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import cast
 
 from shiftcast.cards.architecture import ArchitectureCard, ClassicalCard, ModelCard
-from shiftcast.cards.base import SELF_REPORTED, AnyCard, lookup, read_card
+from shiftcast.cards.base import AnyCard, lookup, read_card
+from shiftcast.cards.consistency import Cards, check_suite, refuse_reserved
 from shiftcast.cards.dataset import DatasetCard
 from shiftcast.cards.recipe import AnyRecipe, FitRecipe, Recipe, resolve
 from shiftcast.cards.suite import Suite, Target
-from shiftcast.difficulty import choose_members
-from shiftcast.errors import CardError, InvalidInputError, WorkspaceError
+from shiftcast.errors import InvalidInputError, WorkspaceError
 
 PACKAGE = Path(__file__).resolve().parent
 EMBEDDED = PACKAGE / "_cards"
@@ -57,10 +57,12 @@ class Workspace:
     def suites(self) -> Mapping[str, Suite]:
         """Every suite by name, with all names that it uses checked."""
         suites = self._cards(Suite, "benchmark/suites")
+        folder = self.root / "benchmark"
         for recipe in self.recipes:
-            self._refuse_reserved(recipe, f"{self.root / 'benchmark/recipes' / recipe}.toml")
+            refuse_reserved(recipe, str(folder / "recipes" / f"{recipe}.toml"))
+        cards = Cards(self.architectures, self.datasets, self.recipes)
         for suite in suites.values():
-            self._check_suite(suite)
+            check_suite(suite, cards, str(folder / "suites" / f"{suite.name}.toml"))
         return suites
 
     def suite(self, name: str) -> Suite:
@@ -141,101 +143,6 @@ class Workspace:
     ) -> dict[str, AnyCard]:
         paths = sorted((self.root / folder).glob("*.toml"))
         return {path.stem: read_card(model, path, kinds) for path in paths}
-
-    def _check_suite(self, suite: Suite) -> None:
-        where = f"{self.root / 'benchmark/suites' / suite.name}.toml"
-        for run in [] if suite.contributed else [*suite.scored_runs(), *suite.reference_runs()]:
-            lookup("architecture", run.architecture, self.architectures, where)
-            self._refuse_reserved(run.recipe, where)
-            lookup("recipe", run.recipe, self.recipes, where)
-            self._check_variant(run.recipe, where)
-            try:
-                self.resolved_recipe(run.architecture, run.recipe)
-            except CardError as error:
-                raise CardError(f"{where}: {error}") from error
-        trained_on = [] if suite.source.train is None else [suite.source.train]
-        for name in (*trained_on, suite.source.test, *suite.editions):
-            lookup("dataset", name, self.datasets, where)
-        classes = self.datasets[suite.source.test].classes
-        for target in suite.unfolded_targets():
-            card = lookup("dataset", target.dataset, self.datasets, where)
-            if card.classes != classes:
-                raise CardError(
-                    f"{where}: target {target.dataset!r} has other classes than {suite.source.test!r}"
-                )
-            self._check_derivation(suite, target, card, where)
-        if not suite.contributed:
-            self._check_reference(suite, where)
-
-    def _check_variant(self, name: str, where: str) -> None:
-        """Refuse a recipe that is a variant of none that there is, or of another variant."""
-        base = getattr(self.recipes[name], "rate_of", None)
-        if base is None:
-            return
-        other = lookup("recipe", base, self.recipes, f"{where}: recipe {name!r}, rate_of")
-        if (further := getattr(other, "rate_of", None)) is not None:
-            raise CardError(f"{where}: recipe {name!r}: rate_of = {base!r} is a variant of {further!r}")
-
-    @staticmethod
-    def _refuse_reserved(recipe: str, where: str) -> None:
-        if recipe == SELF_REPORTED:
-            raise CardError(
-                f"{where}: the recipe name {SELF_REPORTED!r} is reserved for models trained elsewhere, which "
-                "shiftcast submit adds; name another in [[runs]] and [reference], or rename yours"
-            )
-
-    def _check_derivation(self, suite: Suite, target: Target, card: DatasetCard, where: str) -> None:
-        if card.derived is None and not target.derived:
-            return
-        if card.derived is None or not target.derived:
-            raise CardError(
-                f"{where}: transforms and severities belong to derived datasets; see {target.dataset!r}"
-            )
-        if card.derived.shortcut != (suite.source.planted if card.derived.generator == "planted" else None):
-            raise CardError(
-                f"{where}: {target.dataset!r} moves the shortcut {card.derived.shortcut!r}: expected it "
-                f"under [source] as `planted`, got {suite.source.planted!r}"
-            )
-        if card.derived.source != suite.source.test:
-            raise CardError(
-                f"{where}: {target.dataset!r} is made from {card.derived.source!r}, "
-                f"but the suite's test set is {suite.source.test!r}"
-            )
-        offered = dict.fromkeys(card.derived.transforms)
-        lookup(f"transform of {target.dataset}", target.transform, offered, where)
-        if target.severity not in card.derived.severities:
-            raise CardError(
-                f"{where}: {target.dataset!r} has severities {card.derived.severities}, got {target.severity}"
-            )
-
-    def _check_reference(self, suite: Suite, where: str) -> None:
-        seen: dict[str, str] = {}
-        for name in suite.reference.members:
-            family = self.architectures[name].family
-            if family in seen:
-                raise CardError(
-                    f"{where}: reference members {seen[family]!r} and {name!r} share the family {family!r}"
-                )
-            seen[family] = name
-        members, reserves = (
-            [(name, self.architectures[name].family) for name in names]
-            for names in (suite.reference.members, suite.reference.reserves)
-        )
-        for run in suite.scored_runs():
-            try:
-                choose_members(members, reserves, self.architectures[run.architecture].family)
-            except InvalidInputError as error:
-                raise CardError(f"{where}: {error}") from error
-        recipe = self.recipes[suite.reference.recipe]
-        if isinstance(recipe, Recipe) and recipe.label_smoothing > 0:
-            raise CardError(f"{where}: reference members must be trained without label smoothing")
-        blurring = ("mixup", "cutmix", "label_noise")
-        spoilt = [name for name in blurring if getattr(recipe, name, None) is not None]
-        if spoilt:
-            raise CardError(
-                f"{where}: reference members must be trained without {' and '.join(spoilt)}, which blur "
-                f"the classes: choose another recipe than {recipe.name!r}"
-            )
 
 
 def find_workspace(explicit: Path | None = None) -> Workspace:

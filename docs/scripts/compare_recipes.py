@@ -27,10 +27,10 @@ from torchvision.transforms import v2
 from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.data.loading import load_dataset
 from shiftcast.training.evaluate import evaluate
+from shiftcast.training.job import check_card, set_threads
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.network import logits_of
 from shiftcast.training.resident import ResidentImages
-from shiftcast.training.run import check_card, set_threads
 from shiftcast.training.tuning import HeldOut, hold_out
 from shiftcast.workspace import data_folder, find_workspace
 

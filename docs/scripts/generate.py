@@ -1,4 +1,4 @@
-"""Write what the documentation quotes from the program: the reference of commands, and outputs of examples.
+"""Write what the documentation takes from the program: references of commands and estimators, and outputs.
 
     .venv/bin/python docs/scripts/generate.py            # write
     .venv/bin/python docs/scripts/generate.py --check    # exit 1 if a file is not what this would write
@@ -22,13 +22,23 @@ from example_predictions import write_example
 from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
+from shiftcast.estimators import official_estimators
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "docs" / "reference" / "cli.md"
+COMMANDS = ROOT / "docs" / "reference" / "cli.md"
+ESTIMATORS = ROOT / "docs" / "reference" / "estimators.md"
 QUOTING = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OUTPUT = re.compile(
     r"(<!-- output of (shiftcast [^;>]+?)(?:; first (\d+) lines)? -->\n\n?```text\n).*?(?=```\n)", re.S
 )
+LISTED = re.compile(r"(?<=<!-- estimators by track -->\n).*", re.S)
+TRACKS = {
+    "T1": "The model's own outputs",
+    "T2": "A reference ensemble",
+    "T3": "Other models",
+    "T4": "Features or corrupted source images",
+    "T5": "Labels of other shifts",
+}
 WIDTH = "80"
 
 HEAD = """# Commands
@@ -43,6 +53,19 @@ def reference() -> str:
     parts = [HEAD, _help([])]
     for path in _commands(typer.main.get_command(app), []):
         parts += [f"\n{'#' * (1 + len(path))} shiftcast {' '.join(path)}\n", _help(path)]
+    return "\n".join(parts)
+
+
+def estimators() -> str:
+    """Return a section for each track, with its estimators' names on the board and their classes."""
+    parts = [""]
+    for track, title in TRACKS.items():
+        of_track = {
+            name: type(one).__name__ for name, one in official_estimators().items() if one.track == track
+        }
+        names = ", ".join(of_track)
+        parts += [f"## {title}\n\nTrack {track}: {names}.\n"]
+        parts += [f"::: shiftcast.estimators.{name}\n" for name in dict.fromkeys(of_track.values())]
     return "\n".join(parts)
 
 
@@ -81,7 +104,8 @@ def _tidy(text: str) -> str:
 
 def main() -> int:
     """Write the files, or compare them; return the exit code."""
-    wanted = {REFERENCE: reference()}
+    text = ESTIMATORS.read_text()
+    wanted = {COMMANDS: reference(), ESTIMATORS: LISTED.sub(lambda _: estimators(), text)}
     with tempfile.TemporaryDirectory() as folder:
         write_example(Path(folder))
         for path in QUOTING:

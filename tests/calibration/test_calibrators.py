@@ -19,11 +19,11 @@ from shiftcast.calibration import (
     expected_calibration_error,
     negative_log_likelihood,
 )
+from shiftcast.calibration.binning import mass_bins, mass_edges
 from shiftcast.errors import InvalidInputError, RequirementError, UnknownNameError
 from shiftcast.estimators import ATC, AverageConfidence, Calibrated, DifferenceOfConfidences, NoShift
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
-from shiftcast.testing import check_estimator
+from shiftcast.testing import check_estimator, make_predictions
 from shiftcast.util.arrays import softmax
 
 CALIBRATORS = {
@@ -188,3 +188,32 @@ def test_a_report_names_every_figure_and_a_bad_scheme_is_refused():
     certain = Predictions("p", np.eye(3)[[0, 1]], kind="probabilities", labels=np.array([0, 2]))
     assert negative_log_likelihood(certain) == np.inf
     assert "Isotonic" in calibration.__all__
+
+
+@pytest.mark.parametrize("scheme", ["width", "mass"])
+def test_the_order_of_rows_changes_no_calibration_error(scheme):
+    """Confidences of one decimal tie by the dozen."""
+    random = np.random.default_rng(0)
+    top = random.integers(5, 10, 300) / 10
+    table = Predictions("t", np.stack([top, 1 - top], axis=1), kind="probabilities")
+    table = table.with_labels(np.sort(random.integers(0, 2, 300)))
+    orders = [np.arange(300), np.argsort(table.correct), np.argsort(~table.correct), random.permutation(300)]
+    for metric in (expected_calibration_error, classwise_calibration_error):
+        errors = [metric(table.select(order), 15, scheme) for order in orders]
+        assert errors == pytest.approx([errors[0]] * 4, abs=1e-12)
+
+
+@pytest.mark.parametrize("scheme", ["width", "mass"])
+def test_a_constant_confidence_that_is_right_has_no_calibration_error(scheme):
+    labels = np.array([0] * 8 + [1] * 2)
+    table = Predictions("t", np.tile([0.8, 0.2], (10, 1)), kind="probabilities", labels=labels)
+    assert expected_calibration_error(table, 5, scheme) == pytest.approx(0, abs=1e-12)
+    assert classwise_calibration_error(table, 5, scheme) == pytest.approx(0, abs=1e-12)
+
+
+def test_bins_of_equal_mass_hold_equally_many_where_nothing_ties():
+    """23 values in 5 bins, by hand: the k-th edge is the value of rank ceil(23 k / 5)."""
+    values = np.random.default_rng(0).permutation(23) / 23
+    edges = mass_edges(values, 5)
+    assert edges == pytest.approx(np.array([4, 9, 13, 18]) / 23)
+    assert np.bincount(mass_bins(values, edges)).tolist() == [5, 5, 4, 5, 4]

@@ -6,12 +6,14 @@ from math import log
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from shiftcast.calibration import fit_temperature, scalable_logits
+from shiftcast.calibration import fit_temperature, scalable_logits, temperature_fit
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import log_softmax, softmax
 
 
@@ -56,8 +58,37 @@ def test_answer_is_rounded_and_indifferent_to_order_and_offset() -> None:
 
 def test_all_right_and_all_wrong_stop_at_the_bounds() -> None:
     logits = np.array([[4.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
-    assert fit_temperature(logits, np.array([0, 1])) == 0.01
-    assert fit_temperature(logits, np.array([1, 0])) == 100.0
+    for factor in (1e-3, 1.0, 1e6):  # the mean distance to the largest logit is (0 + 4 + 3 + 0 + 2 + 1) / 6
+        right, wrong = (temperature_fit(factor * logits, np.array(labels)) for labels in ([0, 1], [1, 0]))
+        assert right.value == pytest.approx(factor * 10 / 6 / 1e4, rel=1e-6)
+        assert wrong.value == pytest.approx(factor * 10 / 6 * 1e4, rel=1e-6)
+        assert right.bounded
+        assert wrong.bounded
+
+
+@given(exponent=st.floats(-12, 12), seed=st.integers(0, 100))
+@settings(deadline=None, max_examples=30)
+def test_a_factor_on_all_logits_is_a_factor_on_the_temperature(exponent: float, seed: int) -> None:
+    source, factor = make_predictions(200, seed=seed), 10**exponent
+    plain, scaled = (temperature_fit(k * source.logits, source.labels) for k in (1.0, factor))
+    assert scaled.value == pytest.approx(factor * plain.value, rel=2e-6)  # seven digits
+    assert factor * scaled.inverse_error == pytest.approx(plain.inverse_error, rel=1e-5)
+    assert not scaled.bounded
+
+
+def test_the_error_of_the_inverse_temperature_is_its_spread_over_samples() -> None:
+    fits = []
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        logits = random.normal(size=(400, 5)) * 2
+        labels = (softmax(logits).cumsum(axis=1) > random.random((400, 1))).argmax(axis=1)
+        fits.append(temperature_fit(logits, labels))
+    spread = np.std([1 / fit.value for fit in fits])
+    assert np.mean([fit.inverse_error for fit in fits]) == pytest.approx(spread, rel=0.12)
+
+
+def test_logits_that_say_nothing_leave_the_temperature_alone() -> None:
+    assert fit_temperature(np.full((4, 3), 7.0), np.array([0, 1, 2, 0])) == 1.0
 
 
 def test_probabilities_are_scaled_through_their_logarithm() -> None:

@@ -2,6 +2,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,15 +10,16 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from shiftcast.cards.suite import RunKey
+from shiftcast.cards.suite import ReferenceEnsemble, RunKey
 from shiftcast.cli import watch
 from shiftcast.cli.app import app
+from shiftcast.cli.report import report
 from shiftcast.cli.watch import Watcher
 from shiftcast.data.loading import load_dataset
 from shiftcast.engines.budget import Budget
 from shiftcast.errors import ShiftcastError
 from shiftcast.runs.folder import RunFolder
-from shiftcast.training.loop import Progress
+from shiftcast.training.pace import Progress
 from support.command_line import typed
 
 
@@ -60,6 +62,22 @@ def test_everything_can_be_listed(what):
         "difficulty": "vote_entropy",
     }
     assert expected[what] in result.output
+
+
+def test_recipes_are_listed_with_their_resolutions_and_signals():
+    rows = {line.split()[0]: line for line in typed("list", "recipes").stdout.splitlines()[2:]}
+    assert re.search(r"muon +\S+ +20, 24, 28, 32 +yes ", rows["strong-16"])
+    assert " yes " not in rows["smoke"]
+
+
+def test_skipped_estimators_are_told_once_for_each_reason(workspace, make_results, capsys):
+    suite = workspace.suite("tiny").model_copy(update={"reference": ReferenceEnsemble()})
+    summary = SimpleNamespace(edition="", failed={}, done=[], kept=[], stopped={})
+    report(workspace, suite, make_results(), summary)
+    told = re.findall(r"^(\d+) estimators? skipped, (.*?): ", capsys.readouterr().out, re.MULTILINE)
+    reasons = [reason for _, reason in told]
+    assert len(reasons) == len(set(reasons))
+    assert int(told[reasons.index("the suite has no reference ensemble")][0]) > 1
 
 
 def test_estimate_prints_a_table_or_json(files):
@@ -115,7 +133,7 @@ def test_an_unwritable_results_folder_is_refused_before_any_training(tmp_path):
 
 
 def test_help_shows_defaults():
-    assert "[default: the workspace's]" in typed("run", "--help").stdout
+    assert "[default: the workspace's]" in " ".join(typed("run", "--help").stdout.split())
 
 
 def test_leaderboard_is_written_checked_and_found_to_drift(workspace, make_results):
@@ -165,7 +183,7 @@ def test_difficulty_writes_the_score_of_every_image(workspace, make_results, tmp
     (results / "tiny" / "test_byobnet" / "tiny" / "seed-100" / "run.json").unlink()
     lacking = typed(*base)
     assert lacking.returncode == 2
-    assert "test_byobnet (missing)" in lacking.stderr
+    assert "test_byobnet (incomplete: run.json is missing)" in lacking.stderr
     assert "finish it with: shiftcast run tiny" in lacking.stderr
 
 
@@ -187,7 +205,7 @@ def test_tune_tries_rates_on_training_images_alone(workspace, monkeypatch):
         read.append(card.name)
         return load_dataset(card, folder)
 
-    monkeypatch.setattr("shiftcast.cli.tune.load_dataset", load)
+    monkeypatch.setattr("shiftcast.data.loading.load_dataset", load)
     arguments = [
         "tune",
         "tiny",

@@ -7,16 +7,17 @@ import json
 import subprocess
 import sys
 from contextlib import redirect_stderr
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from shiftcast.cli import datasets
+from shiftcast.cli import bars
+from shiftcast.cli import data as commands
 from shiftcast.cli.app import app
-from shiftcast.cli.datasets import Terminal, get_datasets
-from shiftcast.data.download.transfer import Patience
+from shiftcast.cli.bars import TransferBar
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.errors import (
     CheckFailedError,
@@ -149,7 +150,7 @@ def test_mistakes_are_named(root, folder, arguments, error, message):
 def test_all_skips_what_is_not_public_goes_on_and_lists_failures(root, folder, monkeypatch):
     said = io.StringIO()
     with redirect_stderr(said), pytest.raises(DataError) as caught:
-        get_datasets(root, ["all"], None, False, [], Patience(pause=0))
+        commands.get(SimpleNamespace(obj=root), ["all"])
     assert "secret: skipped, not public" in said.getvalue()
     assert "digits" not in said.getvalue()
     assert set(str(caught.value).removeprefix("2 of 2 datasets could not be got: ").split(", ")) == {
@@ -172,7 +173,7 @@ def test_ctrl_c_says_what_to_do(root, monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(datasets, "obtain", interrupt)
+    monkeypatch.setattr("shiftcast.data.download.obtain.obtain", interrupt)
     done = data(root, "get", "good")
     assert isinstance(done.exception, StoppedError)
     assert "the same command goes on from there" in str(done.exception)
@@ -180,9 +181,9 @@ def test_ctrl_c_says_what_to_do(root, monkeypatch):
 
 def test_progress_is_plain_lines_without_a_terminal(monkeypatch):
     clock = iter(range(0, 1000, 5))
-    monkeypatch.setattr(datasets.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(bars.time, "monotonic", lambda: next(clock))
     out = io.StringIO()
-    with Terminal(Console(file=out, width=20)) as terminal:
+    with TransferBar(Console(file=out, width=20)) as terminal:
         for done in range(1_000_000, 10_000_001, 1_000_000):
             terminal.transferred("set.tar", done, 10_000_000)
         terminal.transferred("other.tar", 5_000, None)
@@ -196,7 +197,7 @@ def test_progress_is_plain_lines_without_a_terminal(monkeypatch):
 
 def test_progress_is_a_bar_with_speed_on_a_terminal():
     out = io.StringIO()
-    with Terminal(Console(file=out, force_terminal=True, width=120)) as terminal:
+    with TransferBar(Console(file=out, force_terminal=True, width=120)) as terminal:
         terminal.transferred("set.tar", 1_000_000, 10_000_000)
         terminal.transferred("set.tar", 5_000_000, 10_000_000)
         terminal.note("[a] slow source")

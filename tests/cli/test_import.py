@@ -1,4 +1,4 @@
-"""`shiftcast import`, the first name of `submit`, as people typed it."""
+"""What `shiftcast submit` says of a run that it makes, and which mistakes it names."""
 
 import subprocess
 import sys
@@ -37,9 +37,9 @@ def run(workspace):
     return call
 
 
-def test_an_import_says_what_it_found_and_what_comes_next(run, results, file):
+def test_it_says_what_was_made_and_what_comes_next(run, results, file):
     record = RunFolder(results / "tiny" / "test_vit" / "tiny" / "seed-0").read_record()
-    said = run("import", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "by hand")
+    said = run("submit", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "by hand")
     place = results / "tiny" / "theirs" / "self-reported" / "seed-0"
     assert f"wrote {place}" in said
     assert f"as the complete runs in {results / 'tiny'} have them (7 sets)" in said
@@ -49,27 +49,27 @@ def test_an_import_says_what_it_found_and_what_comes_next(run, results, file):
     assert "family 'unknown' is that of no architecture card" in words
     assert said.endswith("renew the board with: shiftcast leaderboard\n")
     assert RunFolder(place).read_reported()[0].note == "by hand"
-    again = run("import", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "by hand")
+    again = run("submit", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "by hand")
     assert "is there already, with the same content; nothing was written" in again
     with pytest.raises(InvalidInputError, match="differs in note"):
-        run("import", "tiny", "--predictions", file, "--architecture", "theirs")
-    assert "wrote" in run("import", "tiny", "--predictions", file, "--architecture", "theirs", "--force")
+        run("submit", "tiny", "--predictions", file, "--architecture", "theirs")
+    assert "wrote" in run("submit", "tiny", "--predictions", file, "--architecture", "theirs", "--force")
 
 
 def test_options_reach_the_record_and_a_familys_name_is_not_questioned(run, workspace, results, file):
     family = workspace.architecture("test_vit").family
     options = ("--seed", 4, "--parameters", 99, "--family", family)
-    said = run("import", "tiny", "--predictions", file, "--architecture", "theirs", *options)
+    said = run("submit", "tiny", "--predictions", file, "--architecture", "theirs", *options)
     assert "architecture card" not in said
     record, _ = RunFolder(results / "tiny" / "theirs" / "self-reported" / "seed-4").read_reported()
     assert (record.key.seed, record.parameters, record.family) == (4, 99, family)
 
 
-def test_what_is_odd_is_said(run, file):
+def test_likely_mistakes_are_named(run, file):
     with np.load(file, allow_pickle=False) as archive:
         wrong = -archive["digits-test"]
     np.savez(file, **{"digits-test": wrong})
-    said = " ".join(run("import", "tiny", "--predictions", file, "--architecture", "theirs").split())
+    said = " ".join(run("submit", "tiny", "--predictions", file, "--architecture", "theirs").split())
     assert "not in the file, though the suite requires them: digits-shifted/gaussian_noise-2," in said
     assert (
         "no better than chance in distribution: are the columns in the order of the suite's classes (0, 1,"
@@ -79,7 +79,7 @@ def test_what_is_odd_is_said(run, file):
 
 def test_labels_may_come_from_the_datasets(run, workspace, file, tmp_path):
     other = tmp_path / "elsewhere"
-    arguments = ("import", "tiny", "--predictions", file, "--architecture", "theirs", "--results", other)
+    arguments = ("submit", "tiny", "--predictions", file, "--architecture", "theirs", "--results", other)
     said = run(*arguments)
     assert "read from the dataset, as no complete run holds it: digits-test, digits-shifted/" in said
     assert "as the complete runs" not in said
@@ -89,7 +89,7 @@ def test_labels_may_come_from_the_datasets(run, workspace, file, tmp_path):
 def test_a_scratch_suites_report_is_renewed_by_running_it(run, workspace, file):
     path = workspace.root / "benchmark" / "suites" / "tiny.toml"
     path.write_text("scratch = true\n" + path.read_text())
-    said = run("import", "tiny", "--predictions", file, "--architecture", "theirs")
+    said = run("submit", "tiny", "--predictions", file, "--architecture", "theirs")
     assert "renew the report with: shiftcast run tiny" in said
     assert str(workspace.root / "outputs" / "tiny" / "results") in said.replace("\n", "")
 
@@ -97,7 +97,7 @@ def test_a_scratch_suites_report_is_renewed_by_running_it(run, workspace, file):
 def test_the_board_shows_it_and_damage_is_found(run, workspace, results, file):
     with np.load(file, allow_pickle=False) as archive:
         np.savez(file, **{name: archive[name] * np.float16(2) for name in archive.files})  # no copy of ours
-    run("import", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "trained | elsewhere")
+    run("submit", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "trained | elsewhere")
     run("leaderboard")
     page = (workspace.root / "leaderboard.md").read_text()
     assert r"trained \| elsewhere" in page[page.index("### Self-reported models") :]
@@ -118,7 +118,7 @@ def test_the_board_shows_it_and_damage_is_found(run, workspace, results, file):
 def test_mistakes_are_named(run, results, file, arguments, error, message):
     before = sorted(results.rglob("*"))
     with pytest.raises(error, match=message):
-        run("import", *arguments, "--predictions", file)
+        run("submit", *arguments, "--predictions", file)
     assert sorted(results.rglob("*")) == before
 
 
@@ -126,7 +126,7 @@ def test_a_users_mistake_ends_in_one_line_and_without_torch(workspace, results, 
     arguments = [
         "--workspace",
         workspace.root,
-        "import",
+        "submit",
         "tiny",
         "--architecture",
         "x",

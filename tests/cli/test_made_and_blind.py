@@ -84,7 +84,7 @@ def test_types_without_the_severity_are_named(run):
         (
             ("cifar10-test",),
             InvalidInputError,
-            "is no corruption that we make; get it with: shiftcast data get cifar10-test",
+            "is not made by our generator of corruptions; get it with: shiftcast data get cifar10-test",
         ),
         (("digits-shifted", "--transform", "contrats"), UnknownNameError, "did you mean contrast"),
         (("digits-shifted", "--model", "tiny/test_vit"), InvalidInputError, "expected SUITE/ARCHITECTURE"),
@@ -192,7 +192,7 @@ def test_help_needs_no_torch():
 def test_a_report_is_replaced_only_where_asked(run, tmp_path):
     (tmp_path / "notes.md").write_text("mine")
     arguments = ("data", "make", "digits-shifted", "--transform", "contrast", "--severity", "1")
-    with pytest.raises(InvalidInputError, match=r"notes\.md: is there already"):
+    with pytest.raises(InvalidInputError, match=r"notes\.md: exists"):
         run(*arguments, "--report", tmp_path / "notes")
     assert (tmp_path / "notes.md").read_text() == "mine"
     run(*arguments, "--report", tmp_path / "notes", "--replace")

@@ -157,7 +157,7 @@ def test_estimate_reads_both_files(predict, call, tmp_path):
 def test_images_are_mapped_not_loaded(predict, monkeypatch, tmp_path):
     seen = []
 
-    def spy(network, card, sets, *arguments):
+    def spy(network, sets, *arguments):
         seen.extend(sets.values())
         return {name: np.eye(10, dtype=np.float32)[: len(images)] for name, images in sets.items()}
 
@@ -285,7 +285,7 @@ def test_a_changed_card_is_refused_and_a_missing_network_is_named(predict, call,
 
 
 def test_logits_that_are_not_finite_are_refused(predict, monkeypatch, tmp_path):
-    def broken(network, card, sets, *arguments):
+    def broken(network, sets, *arguments):
         logits = np.ones((20, 10), np.float32)
         logits[7, 3] = np.nan
         return dict.fromkeys(sets, logits)
@@ -340,4 +340,4 @@ def test_checkpoints_are_listed_with_their_state(call, trained, workspace):
     path.with_suffix(".json").write_text("{")
     said = call("list", "checkpoints")
     assert "is not a readable manifest" in said
-    assert "no trained network with a manifest is in the cache" in said
+    assert "holds no trained network with a manifest" in said

@@ -17,16 +17,15 @@ import numpy as np
 import pytest
 
 from shiftcast.cards.dataset import DatasetCard
+from shiftcast.data.download import transfer as transfers
 from shiftcast.data.download.inventory import State
 from shiftcast.data.download.obtain import Job, Options, obtain
 from shiftcast.data.download.optional_files import obtain_extras
 from shiftcast.data.download.records import Store
-from shiftcast.data.download.transfer import Patience
+from shiftcast.data.download.transfer import RETRY
 from shiftcast.workspace import Workspace
 
-QUICK = Patience(
-    connect=2, read=0.3, attempts=3, pause=0.01, slow_rate=0, stalled_rate=0, window=0.1, chunk=1024
-)
+QUICK = RETRY.new(total=2, backoff_factor=0.01)
 
 
 @dataclass
@@ -179,9 +178,12 @@ def notes() -> Notes:
     return Notes()
 
 
-@pytest.fixture
-def patience() -> Patience:
-    return QUICK
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait as long as a server on this machine needs, and call nothing slow."""
+    settings = {"TIMEOUT": (2.0, 0.3), "WINDOW": 0.1, "SLOW": 0.0, "STALLED": 0.0, "CHUNK": 1024}
+    for name, value in settings.items():
+        monkeypatch.setattr(transfers, name, value)
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -236,7 +238,7 @@ class Tiny:
         return {"file": "tiny.tar.gz", "urls": list(urls), "members": ["tiny/*.npy"]} | changes
 
     def job(self, card: DatasetCard, **options: Any) -> Job:
-        return Job(self.workspace, card, self.store, Options(**{"patience": QUICK} | options), self.notes)
+        return Job(self.workspace, card, self.store, Options(**{"retry": QUICK} | options), self.notes)
 
     def get(self, card: DatasetCard, **options: Any) -> State:
         return obtain(self.job(card, **options))

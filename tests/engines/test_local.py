@@ -8,7 +8,6 @@ import operator
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,7 +31,8 @@ from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameEr
 from shiftcast.estimators import official_estimators
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.record import LabelViewAccuracy
-from shiftcast.util.locks import Holder
+from shiftcast.util.locks import locked
+from support.held_lock import hold_elsewhere
 from support.workspaces import make_workspace
 
 COMMAND = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
@@ -347,7 +347,7 @@ def test_processes_end_with_the_one_that_began_them(workspace, tmp_path):
     while len(held) < 2 and time.monotonic() < deadline:
         held = [path.read_text() for path in locks.rglob("run.lock")]
         time.sleep(0.01)
-    children = {Holder.model_validate_json(text).pid for text in held if text}
+    children = {int(text.split()[0]) for text in held if text}
     assert children
     assert parent.pid not in children
     parent.kill()
@@ -447,10 +447,8 @@ def test_no_run_is_begun_once_the_budget_is_over(workspace, tmp_path, monkeypatc
 
 def test_with_a_budget_nobody_is_waited_for(workspace, tiny_data, tmp_path):
     lock = lock_of(workspace, tiny_data, 2)
-    lock.parent.mkdir(parents=True)
-    own = Holder(pid=os.getpid(), host=socket.gethostname())
-    lock.write_text(own.model_dump_json())
-    summary, _ = run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,), time_budget=1e6)
+    with locked(lock, None):
+        summary, _ = run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,), time_budget=1e6)
     assert {str(key): where for key, where in summary.stopped.items()} == {
         "test_vit/tiny/seed-0": "another process is at it"
     }
@@ -487,18 +485,16 @@ def test_notes_of_other_processes_are_passed_on(workspace, tmp_path):
 
 
 def lock_of(workspace, data, number):
-    from shiftcast.training import run as work
+    from shiftcast.training.job import plan_job
 
     suite = workspace.suite("tiny")
     key = suite.scored_runs()[number]
-    return work.plan_job(workspace, suite, key, "scored", data, "cpu", 1).lock
+    return plan_job(workspace, suite, key, "scored", data, "cpu", 1).lock
 
 
 def test_a_run_that_another_process_is_at_comes_last(workspace, tiny_data, tmp_path):
     lock = lock_of(workspace, tiny_data, 2)
-    lock.parent.mkdir(parents=True)
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    lock.write_text(Holder(pid=other.pid, host=socket.gethostname()).model_dump_json())
+    other = hold_elsewhere(lock)
 
     class Patient(Recorder):
         """Ends the other process once the rest is done."""
@@ -506,7 +502,7 @@ def test_a_run_that_another_process_is_at_comes_last(workspace, tiny_data, tmp_p
         def note(self, text):
             super().note(text)
             if text.startswith("waiting for process"):
-                other.communicate(b"\n")
+                other.communicate("\n")
 
     recorder = Patient()
     options = Options(device="cpu", threads=1, only=("test_vit", "test_convnext"))
@@ -541,10 +537,10 @@ def test_what_another_process_has_finished_is_not_done_again(workspace, tmp_path
 
 def test_the_lock_of_a_dead_process_is_taken_over(workspace, tiny_data, tmp_path):
     lock = lock_of(workspace, tiny_data, 2)
-    lock.parent.mkdir(parents=True)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    lock.write_text(Holder(pid=dead.pid, host=socket.gethostname()).model_dump_json())
+    dead = hold_elsewhere(lock)
+    dead.kill()
+    dead.communicate()
+    assert lock.exists()
     summary, recorder = run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,))
     assert len(summary.done) == 1
     assert recorder.notes == []
@@ -583,14 +579,14 @@ def test_seeds_are_those_of_the_suite(workspace):
 
 def test_a_network_that_gives_no_numbers_ends_one_run(workspace, tmp_path, monkeypatch):
     """What is found only after the last step: weights are finite, outputs are not."""
-    from shiftcast.training import signals as work
+    from shiftcast.training import run as work
 
     real = work.evaluate
 
-    def spoilt(model, card, *rest, **options):
-        if card.name == "test_vit":
-            model.get_classifier().bias.data.fill_(float("inf"))
-        return real(model, card, *rest, **options)
+    def spoilt(network, *rest, **options):
+        if network.card.name == "test_vit":
+            network.model.get_classifier().bias.data.fill_(float("inf"))
+        return real(network, *rest, **options)
 
     monkeypatch.setattr(work, "evaluate", spoilt)
     summary, _ = run(workspace, tmp_path / "results", only=("test_vit", "test_convnext"), seeds=(0,))

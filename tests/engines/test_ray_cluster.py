@@ -15,7 +15,7 @@ from shiftcast.engines.contract import Options
 from shiftcast.engines.local import run_suite as run_locally
 from shiftcast.errors import InvalidInputError, TrainingError
 from shiftcast.runs.folder import RunFolder
-from shiftcast.util.locks import Holder
+from support.held_lock import hold_elsewhere
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'shiftcast[ray]'")
 from ray.cluster_utils import Cluster  # noqa: E402
@@ -246,13 +246,11 @@ def test_a_time_budget_stops_runs_between_epochs(run, workspace, caches, tmp_pat
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(run, workspace, tiny_data, tmp_path):
-    from shiftcast.training import run as work
+    from shiftcast.training.job import plan_job
 
     suite = workspace.suite("tiny")
-    lock = work.plan_job(workspace, suite, suite.scored_runs()[2], "scored", tiny_data, "cpu", 1).lock
-    lock.parent.mkdir(parents=True)
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    lock.write_text(Holder(pid=other.pid, host=os.uname().nodename).model_dump_json())
+    lock = plan_job(workspace, suite, suite.scored_runs()[2], "scored", tiny_data, "cpu", 1).lock
+    other = hold_elsewhere(lock)
 
     class Patient(Recorder):
         """Ends the other process once the rest is done."""
@@ -260,7 +258,7 @@ def test_a_run_that_another_process_is_at_is_left_to_it(run, workspace, tiny_dat
         def note(self, text):
             super().note(text)
             if text.startswith("waiting for process"):
-                other.communicate(b"\n")
+                other.communicate("\n")
 
     _, recorder = run(recorder=Patient(), only=("test_vit",))
     assert recorder.done == ["test_vit/tiny/seed-1", "test_vit/tiny/seed-0"]

@@ -20,7 +20,7 @@ from shiftcast.estimate.warnings import warnings_about
 from shiftcast.estimate.wording import board_error, interval_notes, order_note
 from shiftcast.estimators import Calibrated, NoShift, registry
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.text import count
 from support import REPOSITORY
 

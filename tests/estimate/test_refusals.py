@@ -9,7 +9,7 @@ from shiftcast.estimate.ensemble_file import read_ensemble
 from shiftcast.estimate.inputs import attach, read_set
 from shiftcast.estimators import ATC, AverageConfidence, Calibrated, NoShift
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 OWN = make_predictions(120, 5, seed=1)

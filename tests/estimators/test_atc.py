@@ -17,7 +17,7 @@ from shiftcast.estimators.atc import (
     passing_share,
 )
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 
 def brute_force(source: list[int], right: int, target: list[int]) -> Fraction:
@@ -115,3 +115,19 @@ def test_interval_by_hand() -> None:
     estimate = ATC(level=0.5).fit(source).predict(Predictions("t", logits[:2].repeat(50, axis=0)))
     assert estimate.accuracy == 1.0
     assert 1 - estimate.low == pytest.approx(0.674490 * np.sqrt(2 / 3 * (1 / 4 + 1 / 100)), abs=1e-6)
+
+
+def test_the_error_of_the_threshold_grows_with_the_images_that_lie_at_it() -> None:
+    """Sources drawn again and again, one large target with many more scores near the threshold."""
+
+    def drawn(random: np.random.Generator, n: int, spread: float) -> Predictions:
+        margin = np.abs(random.normal(loc=1.0, scale=spread, size=n))
+        wrong = random.random(n) < 1 / (1 + np.exp(margin))
+        return Predictions("drawn", np.stack([margin, np.zeros(n)], axis=1), labels=wrong.astype(np.int64))
+
+    target = drawn(np.random.default_rng(0), 40_000, 0.25)
+    random = np.random.default_rng(1)
+    answers = [ATC().fit(drawn(random, 500, 1.5)).predict(target) for _ in range(300)]
+    spread = np.std([answer.accuracy for answer in answers])
+    stated = np.mean([(answer.high - answer.low) / 2 / 1.959964 for answer in answers])
+    assert stated == pytest.approx(spread, rel=0.25)

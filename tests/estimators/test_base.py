@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pytest
 
 from shiftcast.errors import InvalidInputError, RequirementError
-from shiftcast.estimators import Estimator
+from shiftcast.estimators import Estimator, NoShift, get_estimator
 from shiftcast.predictions import Estimate, Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 
 class Onlooker(Estimator):
@@ -60,3 +62,22 @@ def test_refusals_say_who_what_and_what_to_do() -> None:
 
 def test_an_estimator_without_a_level_of_its_own_answers_at_95_percent() -> None:
     assert Onlooker().fit(SOURCE).predict(SOURCE).level == 0.95
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+@pytest.mark.parametrize("name", ["AC", "AC-TS", "DoC", "IM", "ATC-MC", "ATC-NE", "COT", "COTT"])
+def test_outputs_that_are_the_same_on_all_images_are_flagged(name: str, kind: Any) -> None:
+    """Fifty-eight of a hundred are right by naming one class: confidence knows nothing of that."""
+    random = np.random.default_rng(0)
+    labels = np.array([2] * 58 + [0] * 42)
+    row = np.array([0.2, 0.3, 0.5])
+    constant = np.tile(row if kind == "probabilities" else np.log(row), (100, 1))
+    noise = 1e-13 * random.random(constant.shape) + (random.random((100, 1)) if kind == "logits" else 0)
+    told = np.array([0.2, 0.3, 0.5])[random.permuted(np.tile(np.arange(3), (100, 1)), axis=1)]
+    alike = Predictions("alike", constant + noise, kind=kind, labels=labels)
+    varied = Predictions("varied", told if kind == "probabilities" else 1e-7 * told, kind=kind, labels=labels)
+    estimator = get_estimator(name)
+    for source, target in ((alike, varied), (varied, alike), (alike, alike)):
+        assert estimator.fit(source).predict(target).flagged.endswith("they tell nothing")
+    assert not estimator.fit(varied).predict(varied).flagged.endswith("they tell nothing")
+    assert NoShift().fit(alike).predict(alike).flagged == ""

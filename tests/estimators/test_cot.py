@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
+from scipy.stats import chi2_contingency
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import COT, COTT, AverageConfidence, transport
+from shiftcast.estimators.cot import share_beyond_chance, steadied
 from shiftcast.predictions import Predictions
 from shiftcast.statistics.transport import sent_probabilities
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 from shiftcast.util.arrays import softmax
 
 
@@ -174,3 +176,110 @@ def test_costs_are_those_of_the_programmes_coupling():
     sure = np.diff(np.sort(worth, axis=1)[:, -2:], axis=1)[:, 0] > 0.03
     assert sure.mean() > 0.9
     assert sent[sure] == pytest.approx(probabilities[sure, worth[sure].argmax(axis=1)], abs=1e-6)
+
+
+def calibrated_draw(random, n, classes, strength):
+    """Draw evidence on n images whose softmax is the probability of each class, by Bayes."""
+    labels = random.integers(0, classes, n)
+    evidence = random.normal(size=(n, classes)) * strength
+    evidence[np.arange(n), labels] += strength**2
+    return Predictions("drawn", evidence, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("classes", "strength", "n", "m", "draws", "without"),
+    [(10, 2.0, 300, 300, 12, -0.01), (100, 3.0, 500, 500, 4, -0.06), (100, 3.0, 500, 1500, 3, -0.04)],
+)
+def test_noise_in_class_shares_costs_no_accuracy(classes, strength, n, m, draws, without):
+    """Nothing shifts. Shares as counted make transport cost what no error of the model does."""
+    random, plain, errors = np.random.default_rng(0), [], []
+    for _ in range(draws):
+        source, target = (calibrated_draw(random, size, classes, strength) for size in (n, m))
+        counted = transport(target.probabilities, np.bincount(source.labels, minlength=classes) / n)
+        plain.append(counted.value - target.accuracy)
+        answers = (estimator.fit(source).predict(target) for estimator in (COT(), COTT()))
+        errors.append([answer.accuracy - target.accuracy for answer in answers])
+    assert np.mean(plain) < without
+    assert np.abs(np.mean(errors, axis=0)).max() < max(0.016, 0.35 * abs(np.mean(plain)))
+
+
+def test_the_chance_in_class_shares_is_that_of_shuffled_samples():
+    """Labels and predicted classes of one pool, allocated anew: the mean statistic is what is taken off."""
+    random = np.random.default_rng(1)
+    pool = random.choice(6, 90, p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.05])
+    statistics = []
+    for _ in range(2000):
+        random.shuffle(pool)
+        table = np.stack([np.bincount(part, minlength=6) for part in (pool[:30], pool[30:])])
+        statistics.append(chi2_contingency(table, correction=False).statistic)
+    apart = np.stack([np.bincount(part, minlength=6) for part in (np.sort(pool)[:30], np.sort(pool)[30:])])
+    expected = np.sqrt(1 - np.mean(statistics) / chi2_contingency(apart, correction=False).statistic)
+    shares = apart / apart.sum(axis=1, keepdims=True)
+    assert share_beyond_chance(*shares, 30, 60) == pytest.approx(expected, abs=2e-3)
+
+
+def test_known_shares_have_no_chance_of_their_own():
+    shares, predicted = np.array([0.5, 0.5]), np.array([0.7, 0.3])
+    statistic = 50 * (0.2**2 / 0.5 + 0.2**2 / 0.5)
+    assert share_beyond_chance(shares, predicted, np.inf, 50) == pytest.approx(np.sqrt(1 - 1 / statistic))
+    assert share_beyond_chance(np.array([1.0, 0.0]), predicted, np.inf, 50) == 1.0
+    assert share_beyond_chance(predicted, predicted, np.inf, 50) == 0.0
+
+
+def test_a_shift_of_shares_that_no_chance_explains_stays():
+    random = np.random.default_rng(2)
+    source, target = (calibrated_draw(random, 20_000, 10, 2.0) for _ in range(2))
+    swallowed = target.logits.copy()
+    swallowed[:3000, 0] += 25
+    target = Predictions("swallowed", swallowed, labels=target.labels)
+    counted = transport(target.probabilities, np.bincount(source.labels, minlength=10) / 20_000).value
+    assert COT().fit(source).predict(target).accuracy == pytest.approx(counted, abs=5e-4)
+
+
+def test_a_class_that_differs_for_sure_keeps_its_share():
+    """Class 0 has 0.5 against 0.2. The others, 44 and 36 of 80 against 25 and 25 of 50, do so by chance."""
+    shares, predicted = np.array([0.2, 0.44, 0.36]), np.array([0.5, 0.25, 0.25])
+    assert steadied(shares, predicted, 100, 100) == pytest.approx([0.2, 0.4, 0.4])
+    assert steadied(shares, predicted, 1e7, 10**7) == pytest.approx(shares)
+    assert steadied(predicted + np.array([0.01, -0.01, 0]), predicted, 50, 50) == pytest.approx(predicted)
+
+
+def test_noise_is_taken_off_a_swallowed_class_and_the_swallowing_is_not():
+    """A hundred classes, one of which takes 15 % of all images: COT is right there but for noise."""
+    random, plain, errors = np.random.default_rng(4), [], []
+    for _ in range(3):
+        source, target = (calibrated_draw(random, 500, 100, 3.0) for _ in range(2))
+        logits = target.logits.copy()
+        logits[:75, 0] += 40
+        target = Predictions("swallowed", logits, labels=target.labels)
+        counted = np.bincount(source.labels, minlength=100) / 500
+        plain.append(transport(target.probabilities, counted).value - target.accuracy)
+        errors.append(COT().fit(source).predict(target).accuracy - target.accuracy)
+        assert AverageConfidence().fit(source).predict(target).accuracy > target.accuracy + 0.1
+    assert np.mean(plain) < -0.03
+    assert abs(np.mean(errors)) < min(0.03, abs(np.mean(plain)))
+
+
+def test_copies_of_a_set_are_no_further_images():
+    source, target = make_predictions(60, seed=1), make_predictions(50, seed=2, shift=1.0)
+    for estimator in (COT(), COTT()):
+        plain, three = (
+            estimator.fit(source).predict(target.select(np.tile(np.arange(50), times))) for times in (1, 3)
+        )
+        assert plain.accuracy == pytest.approx(three.accuracy, abs=1e-6)
+    hard = Predictions("hard", np.eye(10)[np.r_[0, 0, 1, 1, 1]], kind="probabilities")
+    assert COT().fit(source).predict(hard).low < COT().fit(source).predict(hard).accuracy
+
+
+def test_the_interval_holds_the_noise_of_the_shares():
+    """With few labels and many images it is the larger part where predictions are shifted."""
+    random, hits = np.random.default_rng(3), []
+    wanted = random.dirichlet(np.full(5, 3.0))
+    probabilities = softmax(random.normal(size=(3000, 5)) * 3)
+    target = Predictions("target", np.log(probabilities))
+    truth = transport(probabilities, wanted).value
+    for _ in range(150):
+        labels = random.choice(5, 200, p=wanted)
+        answer = COT().fit(Predictions("source", np.zeros((200, 5)), labels=labels)).predict(target)
+        hits.append(answer.low <= truth <= answer.high)
+    assert np.mean(hits) > 0.92

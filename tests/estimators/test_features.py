@@ -14,7 +14,7 @@ from shiftcast.estimators.features import (
     dispersion,
     frechet_distance,
 )
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 RANDOM = np.random.default_rng(0)
 

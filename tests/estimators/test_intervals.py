@@ -8,7 +8,7 @@ import pytest
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import ATC, GDE, DifferenceOfConfidences
 from shiftcast.estimators.intervals import residual_variance
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 
 @pytest.mark.parametrize("n", [2, 10, 300])

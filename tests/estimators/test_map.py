@@ -17,7 +17,7 @@ from shiftcast.estimators import (
     SoftmaxCorr,
 )
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 SOURCE = make_predictions(300, seed=1, name="source")
 TARGET = make_predictions(240, seed=2, shift=0.8, name="target")
@@ -86,7 +86,7 @@ def test_the_line_is_that_of_theil_and_sen(score):
     assert answer.diagnostics["slope"] == pytest.approx(slope)
     line = np.median(np.array(y) - slope * np.array(x)) + slope * fitted.score(TARGET)
     assert answer.accuracy == pytest.approx(min(max(line, 0), 1), abs=1e-6)
-    assert answer.diagnostics["outside"] == (not min(x) <= fitted.score(TARGET) <= max(x))
+    assert bool(answer.flagged) == (not min(x) <= fitted.score(TARGET) <= max(x))
 
 
 @pytest.mark.parametrize("score", SCORES)

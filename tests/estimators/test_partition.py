@@ -9,7 +9,7 @@ from shiftcast.difficulty import KINDS, difficulty
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import AgreementShift, ConfusionPartition, NoShift, OwnLabelPartition
 from shiftcast.predictions import Predictions
-from shiftcast.synthetic import make_predictions
+from shiftcast.testing import make_predictions
 
 SOURCE = make_predictions(2000, seed=1, name="source")
 TARGET = make_predictions(1500, seed=2, shift=0.8, name="target")
@@ -117,6 +117,7 @@ def test_mass_beyond_the_source_is_reported_on_either_side() -> None:
     source = binary([0.9] * 20 + [0.7] * 20, [0] * 30 + [1] * 10)
     estimate = ConfusionPartition().fit(source).predict(binary([1.0, 0.9, 0.8, 0.7, 0.5]))
     assert estimate.diagnostics["mass_beyond_source"] == pytest.approx(2 / 5)
+    assert estimate.flagged == "40.0 % of the images have scores that no source image reaches"
 
 
 def test_merging_looks_at_source_counts_alone() -> None:

@@ -48,9 +48,11 @@ def register(monkeypatch: pytest.MonkeyPatch, **entries: str) -> None:
 
 def test_board_order() -> None:
     names = """
-        NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE COT COTT GDE ALine-S ALine-D ConfusionPartition
-        AgreementShift OwnLabelPartition OwnLabelPartition-mean NuclearNorm MaNo MDE SoftmaxCorr Entropy
-        MutualInformation Dispersion FrechetDistance
+        NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE ClassATC COT COTT CorrectnessRegression
+        DensityRatioAC ImportanceWeighted GDE ALine-S ALine-D ConfusionPartition AgreementShift
+        OwnLabelPartition OwnLabelPartition-mean BalancedAgreement LargestDrop LargestDrop-T1
+        CorrectnessRegression-T2 DawidSkene DoC-scaled AgreementShift-scaled NuclearNorm MaNo MDE
+        SoftmaxCorr Entropy MutualInformation Dispersion FrechetDistance
     """
     assert list(official_estimators()) == names.split()
 

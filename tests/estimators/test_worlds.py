@@ -1,44 +1,21 @@
 """Worlds whose true accuracy is known: which estimators must find it, and which must not.
 
-A world is a rule by which images are drawn. Errors are in accuracy, on 20,000 images.
+Errors are in accuracy, on 20,000 images.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from shiftcast.estimators import official_estimators
-from shiftcast.predictions import Predictions
-from shiftcast.util.arrays import softmax
+from worlds import drawn_to_a_class, world
 
-CLASSES = 5
-N = 20_000
 NAMES = ("NoShift", "AC", "AC-TS", "DoC", "IM", "ATC-MC", "ATC-NE", "COT", "COTT")
 REFERENCE = ("ConfusionPartition", "AgreementShift", "OwnLabelPartition", "OwnLabelPartition-mean")
+LARGEST_DROPS = ("BalancedAgreement", "LargestDrop", "LargestDrop-T1")
 
 
-def world(seed, hard=0.5, sharpness=1.0, common=1.0, own_errors=0.0):
-    """Draw images: a share `hard` of them is hard, the others are easy.
-
-    The model knows p(y | image) and says it (logits times `sharpness`); members of the ensemble see
-    the image with noise. Class 0 is `common` times as likely as others; a share `own_errors` of
-    labels is replaced, which no output shows.
-    """
-    random = np.random.default_rng(seed)
-    weights = np.r_[common, np.ones(CLASSES - 1)]
-    classes = random.choice(CLASSES, N, p=weights / weights.sum())
-    strength = np.where(random.random(N) < hard, 1.0, 4.0)
-    # Gaussian evidence e ~ N(strength^2 [y], strength^2): then p(y | e) is softmax(e), by Bayes
-    evidence = random.normal(size=(N, CLASSES)) * strength[:, None]
-    evidence[np.arange(N), classes] += strength**2
-    members = [softmax(evidence + random.normal(size=evidence.shape)) for _ in range(5)]
-    replaced = random.random(N) < own_errors
-    labels = np.where(replaced, random.integers(0, CLASSES, N), classes)
-    return Predictions("world", sharpness * evidence, labels=labels, reference=np.stack(members))
-
-
-def errors(source, target, names=NAMES + REFERENCE):
+def errors(source, target, names=NAMES + REFERENCE + LARGEST_DROPS):
     """Return estimate minus accuracy by estimator."""
     chosen = official_estimators()
     return {name: chosen[name].fit(source).predict(target).accuracy - target.accuracy for name in names}
@@ -53,6 +30,7 @@ def test_difficulty_shift_is_solved_by_all_but_no_shift():
     found = errors(world(0, hard=0.3), world(1, hard=0.8))
     assert found.pop("NoShift") > 0.15
     assert max(abs(found[name]) for name in ("AC", "AC-TS", "DoC", "IM", "COT", "ConfusionPartition")) < 0.015
+    assert max(abs(found[name]) for name in LARGEST_DROPS) < 0.09  # their factors are those of CIFAR-10
     assert max(abs(found[name]) for name in ("ATC-MC", "ATC-NE", "COTT")) < 0.08  # one threshold is coarser
     assert max(map(abs, found.values())) < 0.12, found
 
@@ -61,14 +39,14 @@ def test_an_overconfident_model_misleads_confidence_and_not_what_is_compared_wit
     found = errors(world(0, sharpness=3.0), world(1, sharpness=3.0))
     assert found["AC"] > 0.05
     assert found["COT"] > 0.02
-    for name in ("NoShift", "AC-TS", "DoC", "IM", "ATC-MC", "COTT", *REFERENCE):
+    for name in ("NoShift", "AC-TS", "DoC", "IM", "ATC-MC", "COTT", *REFERENCE, *LARGEST_DROPS):
         assert abs(found[name]) < 0.015, name
 
 
 def test_sharpness_moves_neither_partition_nor_agreement_nor_scaled_confidence():
     calm = errors(world(0, hard=0.3), world(1, hard=0.8))
     sharp = errors(world(0, hard=0.3, sharpness=3.0), world(1, hard=0.8, sharpness=3.0))
-    for name in ("NoShift", "AC-TS", *REFERENCE):
+    for name in ("NoShift", "AC-TS", *REFERENCE, "BalancedAgreement"):
         assert calm[name] == pytest.approx(sharp[name], abs=2e-5), name
     assert abs(calm["AC"] - sharp["AC"]) > 0.05
 
@@ -77,6 +55,25 @@ def test_label_shift_misleads_transport_that_is_not_told():
     source, target = world(0, hard=0.8), world(1, hard=0.8, common=8.0)
     found = errors(source, target)
     assert found["COT"] < -0.03
+    assert max(abs(found[name]) for name in LARGEST_DROPS) < 0.02  # balance is not believed, and they say so
+    answer = official_estimators()["BalancedAgreement"].fit(source).predict(target)
+    assert answer.flagged
+
+
+def test_shared_errors_in_one_class_are_seen_by_balance_and_not_by_agreement():
+    source, target = world(0, hard=0.3), drawn_to_a_class(world(1, hard=0.8), share=0.4, strength=3.0)
+    found = errors(source, target)
+    assert found["AgreementShift"] > 0.15
+    assert found["ATC-NE"] > 0.15
+    assert max(abs(found[name]) for name in LARGEST_DROPS) < 0.05
+    assert not official_estimators()["BalancedAgreement"].fit(source).predict(target).flagged
+
+
+def test_a_class_that_swallows_nearly_all_is_taken_for_label_shift_and_flagged():
+    source, target = world(0, hard=0.3), drawn_to_a_class(world(1, hard=0.8), share=1.0, strength=3.0)
+    found = errors(source, target)
+    assert min(found[name] for name in LARGEST_DROPS) > 0.3
+    assert official_estimators()["BalancedAgreement"].fit(source).predict(target).flagged
 
 
 def test_wrong_labels_that_no_output_shows_are_seen_by_nobody():

@@ -16,31 +16,37 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 CHANGES = frozenset(
     {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.chmod", "os.truncate", "os.utime"}
 )
 """What Python announces of changes to files, besides those that are opened to be written to."""
+LOADED = (
+    "shiftcast.cli.app",
+    "shiftcast.cli.bars",
+    "shiftcast.cli.report",
+    "shiftcast.data.download.inventory",
+    "shiftcast.data.download.obtain",
+    "shiftcast.engines.local",
+    "shiftcast.leaderboard.cache",
+    "shiftcast.site.build",
+    "shiftcast.site.make",
+    "shiftcast.submission.create",
+    "shiftcast.training.run",
+    "shiftcast.util.locks",
+)
+"""What the commands need: loaded once, before any is run."""
 REQUESTS = frozenset({"socket.connect", "http.client.send"})
 
 
 def main() -> None:
     """Load what the commands need, then do what each line says."""
-    import shiftcast.cli.app
-    import shiftcast.cli.board
-    import shiftcast.cli.datasets
-    import shiftcast.cli.page
-    import shiftcast.cli.report
-    import shiftcast.cli.submit
-    import shiftcast.engines.local
-    import shiftcast.training.run
-    import shiftcast.util.locks
+    for module in LOADED:
+        import_module(module)
     from shiftcast.util.hashing import source_hash
 
-    shiftcast.util.locks.TAKEOVER_SECONDS = (
-        0.5  # what a kill between a lock and its name would cost: ten seconds
-    )
     source_hash()  # the same in every child, whoever edits the package meanwhile
     print(json.dumps("ready"), flush=True)  # noqa: T201
     for line in sys.stdin:

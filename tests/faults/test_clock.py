@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from shiftcast.util.locks import TAKEOVER_SECONDS, locked
+from shiftcast.util.locks import locked
 
 DAY, YEAR = 86_400.0, 365 * 86_400.0
 JUMPS = [0.0, -DAY, 3600.0, -YEAR, YEAR, 0.0, 1e-3]
@@ -27,14 +27,12 @@ def test_files_of_tomorrow_are_read_like_others(harness, states, forge, start, u
     assert harness.differences(expected, harness.snapshot(folder)) == ""
 
 
-@pytest.mark.parametrize("offset", [-YEAR, -2 * TAKEOVER_SECONDS, 2 * TAKEOVER_SECONDS, YEAR])
-def test_a_lock_that_names_nobody_is_taken_over_whatever_its_time(tmp_path, monkeypatch, offset):
-    """Killed before it could say who holds it; the clock was set back since, or never was right."""
+@pytest.mark.parametrize("offset", [-YEAR, YEAR])
+def test_a_lock_file_that_a_killed_process_left_is_nobodys_whatever_its_time(tmp_path, offset):
+    """The clock was set back since, or never was right."""
     path = tmp_path / "run.lock"
-    for left in (path, tmp_path / "run.lock.takeover"):
-        left.touch()
-        os.utime(left, (time.time() + offset,) * 2)
-    monkeypatch.setattr("shiftcast.util.locks.time.sleep", lambda _: pytest.fail("it waits"))
+    path.touch()
+    os.utime(path, (time.time() + offset,) * 2)
     with locked(path, pytest.fail):
         assert path.read_bytes()
     assert not list(tmp_path.iterdir())

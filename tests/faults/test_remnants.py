@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from shiftcast.cli import page
+from shiftcast.cli.site import _tidy
+from shiftcast.errors import HeldError
+from shiftcast.site.build import LIST, previous
 from shiftcast.util.files import sweep, write_atomic
 from shiftcast.util.locks import locked
 
@@ -78,22 +81,22 @@ def test_a_failure_names_the_file_and_not_the_temporary_one(tmp_path, monkeypatc
     assert names(tmp_path) == []
 
 
-def test_a_lock_that_a_full_disk_does_not_let_say_whose_it_is_is_given_back(tmp_path, monkeypatch):
+def test_a_lock_that_a_full_disk_does_not_let_say_whose_it_is_holds(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("shiftcast.util.locks.os.fdopen", full)
-    with pytest.raises(OSError, match="No space"), locked(tmp_path / "run.lock", print):
-        pass
+    monkeypatch.setattr(Path, "write_text", full)
+    with locked(tmp_path / "run.lock", print), pytest.raises(HeldError, match="held by another process"):
+        locked(tmp_path / "run.lock", None).__enter__()
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("left", [[], [".files.txt.1.part"]])
 def test_a_folder_that_a_site_was_about_to_be_written_to_is_taken(tmp_path, left):
-    place = (tmp_path / page.LIST).parent
+    place = (tmp_path / LIST).parent
     place.mkdir()
     for name in left:
         (place / name).touch()
-    page._tidy(tmp_path)
-    assert page.previous(tmp_path) == set()
+    _tidy(tmp_path / LIST)
+    assert previous(tmp_path) == set()
     assert names(tmp_path) == []

@@ -33,11 +33,11 @@ from shiftcast.errors import RunError, ShiftcastError
 from shiftcast.estimate.inputs import attach, in_order, read_set
 from shiftcast.predictions import Predictions
 from shiftcast.runs.folder import RunFolder
-from shiftcast.runs.layout import Place
 from shiftcast.runs.ledger import Ledger, read_ledger
 from shiftcast.runs.outputs import StoredSet, decode_predictions, encode_predictions
+from shiftcast.runs.reading import inspect, problems_of
+from shiftcast.runs.soundness import expected_of
 from shiftcast.submission.create import import_run, make_claim
-from shiftcast.submission.inspect_run import Inspection, expected_of
 from shiftcast.util.arrays import looks_like_probabilities
 from shiftcast.util.hashing import sha256
 from support import REPOSITORY
@@ -141,8 +141,7 @@ def _runs(folder: Path, zoo: Any) -> dict[str, Reader]:
     seeds = tuple(_bundled(place) for place in (reported, hard, trained))
     place = RunFolder(folder / "results" / "zoo" / "net" / "self-reported" / "seed-0")
     place.path.mkdir(parents=True)
-    key = reported.read_reported()[0].key
-    where, expected = Place(place.path, "zoo", key), expected_of(zoo.workspace, zoo.workspace.suite("zoo"))
+    expected = expected_of(zoo.workspace, zoo.workspace.suite("zoo"))
 
     def read_run(data: bytes) -> None:
         _write(place.path, data)
@@ -155,13 +154,13 @@ def _runs(folder: Path, zoo: Any) -> dict[str, Reader]:
         for _, sets in found:
             _use(sets)
 
-    def inspect(data: bytes) -> None:
+    def inspected(data: bytes) -> None:
         _write(place.path, data)
-        _ = [str(problem) for problem in Inspection(where, expected).problems]
+        _ = [str(problem) for problem in problems_of(inspect(place, expected))]
 
     return {
         "run": Reader("bundle", seeds, read_run),
-        "submission": Reader("bundle", seeds[:2], inspect),
+        "submission": Reader("bundle", seeds[:2], inspected),
         "predictions": Reader(
             "tensors",
             tuple(parts(seed)[1] for seed in seeds),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from shiftcast.board import assemble as scoring
-from shiftcast.cli.board import check_leaderboard, write_leaderboard
+from shiftcast.cli.leaderboard import check_leaderboard, write_leaderboard
 from shiftcast.errors import CheckFailedError
 from shiftcast.leaderboard import cache
 from shiftcast.runs.ledger import read_ledger

@@ -10,9 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from compare import machine_name, read_benchmarks  # beside this script
 from cpuinfo import get_cpu_info  # comes with pytest-benchmark, whose files hold what it says
-
-from shiftcast.speed import machine_name, read_benchmarks
 
 OTHER = 3
 """Exit code for another processor."""

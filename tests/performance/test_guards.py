@@ -9,9 +9,9 @@ import pytest
 
 from shiftcast.board.assemble import score_suite
 from shiftcast.estimators import official_estimators
-from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import FiledOutputs
 from shiftcast.runs.reading import read_pool
+from shiftcast.runs.soundness import Inspection
 from shiftcast.scoring.rows import score_pool
 from support.large import make_large
 
@@ -53,13 +53,13 @@ def test_scoring_grows_with_runs_and_not_with_images(tmp_path):
 
 def test_every_file_is_read_once(tmp_path, monkeypatch):
     workspace = make_large(tmp_path / "large", 2, 1, natural=2, images=100)
-    seen, plain = Counter(), RunFolder._both
+    seen, plain = Counter(), Inspection.__init__
 
-    def counted(self, *arguments):
-        seen[self.path] += 1
-        return plain(self, *arguments)
+    def counted(self, folder, *arguments, **named):
+        seen[folder.path] += 1
+        plain(self, folder, *arguments, **named)
 
-    monkeypatch.setattr(RunFolder, "_both", counted)
+    monkeypatch.setattr(Inspection, "__init__", counted)
     suite = workspace.suite("large")
     score_suite(workspace, suite, workspace.results(), estimators={"AC": official_estimators()["AC"]})
     assert set(seen.values()) == {1}
@@ -91,7 +91,7 @@ def test_outputs_are_read_as_often_however_many_runs_there_are(tmp_path, monkeyp
 
 @pytest.mark.parametrize(("batch_size", "passes"), [(100, 3), (250, 1), (60, 5)])
 def test_sets_are_evaluated_in_as_few_passes_as_there_are_batches(batch_size, passes):
-    from shiftcast.training.evaluate import evaluate
+    from shiftcast.training.evaluate import Network, evaluate
     from shiftcast.training.loop import seeded_model
     from shiftcast.workspace import find_workspace
 
@@ -101,14 +101,14 @@ def test_sets_are_evaluated_in_as_few_passes_as_there_are_batches(batch_size, pa
     body = model.forward_features
     model.forward_features = lambda *given: seen.append(1) or body(*given)
     sets = {name: np.zeros((n, 32, 32, 3), np.uint8) for name, n in (("a", 120), ("b", 1), ("c", 129))}
-    evaluate(model, card, sets, (0.0,) * 3, (1.0,) * 3, "cpu", batch_size=batch_size)
+    evaluate(Network(model, card, (0.0,) * 3, (1.0,) * 3, "cpu"), sets, batch_size=batch_size)
     assert len(seen) == passes
 
 
 def test_nothing_but_training_loads_torch():
     modules = (
-        "shiftcast.cli.board, shiftcast.cli.diff, shiftcast.cli.estimate, shiftcast.cli.validate, "
-        "shiftcast.speed, shiftcast.scoring, shiftcast.leaderboard.generate"
+        "shiftcast.cli.app, shiftcast.estimate.answer, shiftcast.submission, shiftcast.scoring, "
+        "shiftcast.board.changes, shiftcast.leaderboard.cache, shiftcast.leaderboard.generate"
     )
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -117,6 +117,7 @@ def test_nothing_but_training_loads_torch():
 
 def test_an_unchanged_board_loads_neither_pandas_nor_scikit_learn():
     slow = ("pandas", "sklearn", "scipy.stats", "matplotlib")
-    code = f"import sys, shiftcast.cli.board; print([name for name in {slow} if name in sys.modules])"
+    modules = "shiftcast.leaderboard.cache, shiftcast.leaderboard.pages"
+    code = f"import sys, {modules}; print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,8 +2,6 @@
 
 import subprocess
 
-import pytest
-
 from support import REPOSITORY
 
 
@@ -27,9 +25,3 @@ def test_an_old_python_is_named(tmp_path):
     assert done.returncode != 0
     assert "needs Python 3.11 or newer" in done.stdout
     assert "Python 3.9.2" in done.stdout
-
-
-@pytest.mark.parametrize("target", ["quickstart", "test", "check", "lock"])
-def test_help_lists_the_targets(target):
-    done = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert any(line.startswith(target) for line in done.stdout.splitlines())

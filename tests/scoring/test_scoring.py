@@ -15,6 +15,7 @@ from shiftcast.predictions import Estimate
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import StoredSet, encode_predictions
 from shiftcast.runs.reading import read_pool
+from shiftcast.runs.record import TargetResult
 from shiftcast.scoring.harness import combine, protocols
 from shiftcast.scoring.rows import score_pool
 from shiftcast.statistics.agreement import PEER_AGREEMENT, pairwise_agreement
@@ -165,9 +166,7 @@ def rewrite(folder, change):
     """Replace a run's predictions by changed ones that its record vouches for."""
     record, sets = folder.read()
     data = encode_predictions(change(sets))
-    targets = {
-        name: r.model_copy(update={"n": len(change(sets)[name].logits)}) for name, r in record.targets.items()
-    }
+    targets = {name: TargetResult(n=one.n, accuracy=one.accuracy) for name, one in change(sets).items()}
     folder.write(record.model_copy(update={"predictions_sha256": sha256(data), "targets": targets}), data)
 
 
@@ -190,10 +189,10 @@ def blind(sets):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (cut, "holds 99 images, but test_resnet/tiny/seed-0 holds 100"),
-        (fewer_classes, "the suite has 10 classes, the file 9"),
-        (other_labels, "imply other labels"),
-        (blind, "imply other labels"),
+        (cut, r"expected F16 \(100, 10\), found F16 \(99, 10\)"),
+        (fewer_classes, r"expected F16 \(100, 10\), found F16 \(100, 9\)"),
+        (other_labels, "as test_resnet/tiny/seed-0 says, found .* with other true classes of 100 images"),
+        (blind, "true_rank/digits-test: expected outputs on the labelled test set"),
     ],
 )
 def test_a_run_that_contradicts_the_others_is_refused(workspace, make_results, change, message):
@@ -214,7 +213,7 @@ def test_a_truncated_file_or_another_schema_is_refused(workspace, make_results):
     folder.record_path.write_text(
         folder.record_path.read_text().replace('"schema_version": 1', '"schema_version": 9')
     )
-    with pytest.raises(RunError, match="schema_version is 9"):
+    with pytest.raises(RunError, match="newer schema, 9; update shiftcast"):
         score(workspace, results)
 
 
@@ -233,6 +232,17 @@ def test_two_halves_combine_by_their_images():
     assert both.high == pytest.approx(0.75 + math.hypot(0.075, 0.05), abs=1e-6)
     assert both.extended
     assert combine([one], [5]) is one
+    assert (both.flagged, both.abstains) == ("", "")
+    doubtful = combine([one, Estimate(0.6, 0.5, 0.8, 0.95, flagged="far off", abstains="no line")], [1, 1])
+    assert (doubtful.flagged, doubtful.abstains) == ("far off", "no line")
+
+
+def test_extrapolated_maps_are_told_in_the_table(scores):
+    """Of each mapped score some target lies beyond the others: their flags are not dropped on the way."""
+    rows = scores.table[scores.table["track"] == "T4"]
+    assert rows["flagged"].dtype == bool
+    assert 0 < rows["flagged"].mean() < 1
+    assert not scores.table.loc[scores.table["estimator"] == "NoShift", "flagged"].any()
 
 
 def test_results_of_an_unknown_suite_are_refused(workspace, make_results):
@@ -364,5 +374,5 @@ def test_runs_with_other_clusters_are_refused(workspace, make_results):
     sets[name] = dataclasses.replace(sets[name], clusters=np.arange(len(sets[name].logits)))
     data = encode_predictions(sets)
     folder.write(record.model_copy(update={"predictions_sha256": sha256(data)}), data)
-    with pytest.raises(RunError, match="cluster/digits-test: differs"):
+    with pytest.raises(RunError, match="digits-test, cluster: expected the objects that the images show"):
         score(workspace, results)

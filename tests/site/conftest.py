@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from shiftcast.cli.page import write_page
+from shiftcast.cli.site import page as write_page
 from shiftcast.data.loading import load_suite
 from shiftcast.site.build import site, vega_bundle, write_site
 from shiftcast.site.outputs import NotableImage, Outputs, SetImages, answers
@@ -125,7 +126,7 @@ def tiny(tmp_path_factory):
 def digits(tiny, tmp_path_factory):
     """The folder of a site of the suite of digits, made as the command makes it."""
     folder = tmp_path_factory.mktemp("digits")
-    write_page(tiny, tiny.results(), folder, ["tiny"], images=False)
+    write_page(SimpleNamespace(obj=tiny.root), folder, ["tiny"])
     return folder
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from shiftcast.cli.page import write_page
+from shiftcast.cli.site import page as write_page
 from shiftcast.errors import InvalidInputError, MissingExtraError, UnknownNameError
 from shiftcast.site import make
 from shiftcast.site.build import previous, site, vega_bundle, write_site
@@ -98,7 +98,7 @@ def test_seconds_that_scoring_took_change_nothing(section):
 
 
 def test_two_runs_of_the_command_write_the_same_bytes(tiny, digits, tmp_path, capsys):
-    write_page(tiny, tiny.results(), tmp_path / "again", ["tiny"], images=False)
+    write_page(SimpleNamespace(obj=tiny.root), tmp_path / "again", ["tiny"])
     assert capsys.readouterr().err == "reading and scoring tiny\n"
     first = {path.relative_to(digits): path.read_bytes() for path in digits.rglob("*") if path.is_file()}
     again = tmp_path / "again"
@@ -114,7 +114,7 @@ def test_two_runs_of_the_command_write_the_same_bytes(tiny, digits, tmp_path, ca
 )
 def test_incomplete_results_make_a_site_that_says_so(keep, invent, tmp_path):
     workspace = invent(tmp_path / "workspace", keep)
-    write_page(workspace, workspace.results(), tmp_path / "site", [], images=False)
+    write_page(SimpleNamespace(obj=workspace.root), tmp_path / "site")
     text = (tmp_path / "site/index.html").read_text()
     assert "What is missing" in text
     assert "test_vit/tiny/seed-0" in text
@@ -180,8 +180,8 @@ def test_what_takes_long_is_said_before_and_counted(section, tiny, monkeypatch, 
     monkeypatch.setattr(make, "_stored", lambda *_: [(Path(), suite, ""), (Path(), suite, "other")])
     monkeypatch.setattr(make, "score_suite", scored)
     monkeypatch.setattr(make, "read_pool", lambda *_: (SimpleNamespace(scored=[]), None))
-    monkeypatch.setattr("shiftcast.cli.page.time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    write_page(tiny, tiny.results(), tmp_path / "site", [], images=False)
+    monkeypatch.setattr("shiftcast.cli.site.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    write_page(SimpleNamespace(obj=tiny.root), tmp_path / "site")
     said = capsys.readouterr()
     assert said.err.splitlines() == [
         "reading and scoring tiny (1 of 2)",
@@ -192,9 +192,9 @@ def test_what_takes_long_is_said_before_and_counted(section, tiny, monkeypatch, 
 
 def test_unknown_and_empty_suites_are_refused_before_anything_is_written(tiny, tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean tiny"):
-        write_page(tiny, tiny.results(), tmp_path / "site", ["tinny"], images=False)
+        write_page(SimpleNamespace(obj=tiny.root), tmp_path / "site", ["tinny"])
     with pytest.raises(InvalidInputError, match="holds no results"):
-        write_page(tiny, tmp_path / "nothing", tmp_path / "site", ["tiny"], images=False)
+        write_page(SimpleNamespace(obj=tiny.root), tmp_path / "site", ["tiny"], results=tmp_path / "nothing")
     assert not (tmp_path / "site").exists()
 
 
@@ -207,7 +207,7 @@ def test_only_sets_of_open_licences_are_shown():
 def test_making_pages_imports_no_torch_and_help_imports_no_charts():
     code = (
         "import sys, contextlib, io\n"
-        "import shiftcast.cli.page, shiftcast.site.build\n"
+        "import shiftcast.cli.site, shiftcast.site.build, shiftcast.site.make\n"
         "assert not {'torch', 'timm', 'vl_convert', 'matplotlib'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -265,7 +265,7 @@ def test_a_suite_of_contributed_runs_has_a_site(zoo, tmp_path):
     for number in range(3):
         zoo.submit(f"net-{number}", zoo.logits(number), family=f"family-{number}")
     zoo.submit("classes-only", zoo.classes(7), family="other")
-    write_page(zoo.workspace, zoo.results, tmp_path / "site", ["zoo"], images=False)
+    write_page(SimpleNamespace(obj=zoo.root), tmp_path / "site", ["zoo"], results=zoo.results)
     pages = list((tmp_path / "site").rglob("*.html"))
     assert any("classes-only" in page.name for page in pages)
     model = next(page for page in pages if "classes-only" in page.name and "models" in str(page)).read_text()

@@ -55,6 +55,13 @@ def test_interval_is_extended_to_hold_what_it_is_around(accuracy, n):
     assert extended
 
 
+@pytest.mark.parametrize("accuracy", [0.0, 0.3, 1.0])
+def test_an_interval_learned_without_any_error_has_some_width(accuracy):
+    low, high, _ = conformal_interval(accuracy, 10_000_000, 0.0)
+    assert 0 <= low <= accuracy <= high <= 1
+    assert f"{100 * low:.2f}" != f"{100 * high:.2f}"
+
+
 def test_residuals_clip_each_share_by_its_own_images():
     found = probit_residuals([1.0, 0.5], [0.5, 0.0], [10, 100])
     np.testing.assert_allclose(found, [norm.ppf(0.95), -norm.ppf(0.005)])

@@ -67,7 +67,7 @@ def test_imported_logits_are_those_of_the_run_they_come_from(bring, results, twi
     assert record.datasets == {name: original.datasets[name] for name in sets}
     assert place_of(results).predictions_path.read_bytes() == theirs.predictions_path.read_bytes()
     assert next(iter(found.record.targets)) == TEST
-    assert all(one.from_runs for one in found.known.values())
+    assert all(one.from_run for one in found.known.values())
 
 
 def test_safetensors_and_prefixed_names_serve_as_well(workspace, bring, results, twin, tmp_path):
@@ -265,7 +265,7 @@ def test_a_damaged_run_is_replaced_by_force_alone(bring, results):
     bring()
     place = place_of(results)
     place.predictions_path.write_bytes(b"")
-    with pytest.raises(InvalidInputError, match=r"truncated.*repeat the command with --force"):
+    with pytest.raises(RunError, match=r"truncated.*submit it again with --force"):
         bring()
     assert bring(force=True).changed
     place.record_path.unlink()  # killed before the last file was written
@@ -279,7 +279,7 @@ def test_sets_that_no_run_holds_are_read_from_the_datasets(workspace, tiny_data,
     np.savez(file, **{name: random.normal(size=(len(one), 10)) for name, one in tiny_data.sets.items()})
     claim = make_claim(workspace, "theirs", 0, None, None, "")
     found = import_run(workspace, suite, file, claim, workspace.results())
-    assert not any(one.from_runs for one in found.known.values())
+    assert not any(one.from_run for one in found.known.values())
     assert found.record.datasets == {name: tiny_data.used[name] for name in tiny_data.sets}
     _, sets = place_of(workspace.results()).read_reported()
     assert all(np.array_equal(sets[name].labels, one.labels) for name, one in tiny_data.sets.items())
@@ -337,12 +337,14 @@ def test_self_reported_runs_take_no_part_in_the_pool(workspace, bring, results):
 
 
 def spoil(place, change=lambda sets: sets, **values):
-    """Write changed predictions that the record vouches for, and changed fields."""
+    """Write changed predictions that the record agrees with, and changed fields."""
     _, sets = place.read_reported()
     sets = change(sets)
     data = encode_predictions(sets)
     place.predictions_path.write_bytes(data)
-    content = json.loads(place.record_path.read_text()) | {"predictions_sha256": sha256(data)} | values
+    targets = {name: {"n": one.n, "accuracy": one.accuracy} for name, one in sets.items()}
+    agreed = {"predictions_sha256": sha256(data), "targets": targets}
+    content = json.loads(place.record_path.read_text()) | agreed | values
     place.record_path.write_text(json.dumps(content))
 
 
@@ -355,35 +357,48 @@ def test_a_damaged_self_reported_run_is_refused(workspace, bring, results):
     place = place_of(results)
     whole = place.predictions_path.read_bytes()
     place.predictions_path.write_bytes(whole[:-8] + b"\0" * 8)
-    with pytest.raises(RunError, match=r"SHA-256 differs from the one in run.json; submit it again"):
+    with pytest.raises(RunError, match=r"expected SHA-256 .* as run.json states, .*; submit it again"):
         reread(workspace, results)
     place.predictions_path.unlink()
     with pytest.raises(RunError, match="is missing; submit it again"):
         reread(workspace, results)
 
 
-TARGETS = {TEST: {"n": 898, "accuracy": 1.0}, "digits-shifted/fog-1": {"n": 100, "accuracy": 1.0}}
-
-
 @pytest.mark.parametrize(
     ("change", "values", "message"),
     [
-        (one_set(lambda s: StoredSet(s.logits, (s.true_rank + 1) % 10)), {}, "imply other labels"),
-        (one_set(lambda s: dataclasses.replace(s, clusters=s.true_rank)), {}, "cluster/.*differs"),
-        (lambda s: {TEST: StoredSet(s[TEST].logits, None)}, {"targets": {TEST: TARGETS[TEST]}}, "true_rank"),
-        (lambda s: {SHIFTED: s[SHIFTED]}, {"targets": {SHIFTED: {"n": 100, "accuracy": 1.0}}}, "are needed"),
-        (lambda s: s | {"digits-shifted/fog-1": s[SHIFTED]}, {}, "fog-1: is no set of suite 'tiny'"),
-        (lambda s: {TEST: s[TEST], "digits-shifted/fog-1": s[SHIFTED]}, {"targets": TARGETS}, "fog-1: is no"),
-        (lambda s: s, {"suite": "other"}, "is the record of another run, other/theirs"),
+        (
+            one_set(lambda s: StoredSet(s.logits, (s.true_rank + 1) % 10)),
+            {},
+            "with other true classes of 100 images",
+        ),
+        (
+            one_set(lambda s: dataclasses.replace(s, clusters=s.true_rank)),
+            {},
+            "cluster: expected the objects",
+        ),
+        (lambda s: {TEST: StoredSet(s[TEST].logits, None)}, {}, "true_rank/digits-test"),
+        (
+            lambda s: {SHIFTED: s[SHIFTED]},
+            {},
+            "expected outputs on the labelled test set",
+        ),
+        (lambda s: s | {"digits-shifted/fog-1": s[SHIFTED]}, {}, "fog-1': expected .* of sets of the suite"),
+        (
+            lambda s: {TEST: s[TEST], "digits-shifted/fog-1": s[SHIFTED]},
+            {},
+            "sets of suite 'tiny', found 1 others",
+        ),
+        (lambda s: s, {"suite": "other"}, "where it stands, found other/theirs"),
         (
             lambda s: s,
             {"key": RunKey(architecture="b", recipe="self-reported", seed=0).model_dump()},
             "b/self",
         ),
-        (lambda s: s, {"origin": "reproduced"}, "origin: Input should be 'self-reported'"),
+        (lambda s: s, {"origin": "reproduced"}, "origin: expected 'self-reported'"),
         (lambda s: s, {"note": "two\nlines"}, "note: expected one line of printable characters"),
-        (lambda s: s, {"epochs": []}, "epochs: Extra inputs"),
-        (lambda s: s, {"datasets": {}}, "is not of the images that .* was evaluated on"),
+        (lambda s: s, {"epochs": []}, "epochs: expected no key of that name"),
+        (lambda s: s, {"datasets": {}}, "expected the fingerprint of every set"),
     ],
 )
 def test_a_self_reported_run_that_contradicts_the_others_is_refused(

@@ -77,9 +77,9 @@ PREDICTIONS = {
         "F16 (240, 4)",
     ),
     "unknown-set": (tensors({"logits/<script>\u202e": entry(0, 2)}, bytes(2)), "another name"),
-    "not-a-number": (logits(np.nan), "NaN or infinite"),
+    "not-a-number": (logits(np.nan), "1 that are NaN or infinite"),
     "infinite": (logits(-np.inf), "NaN or infinite"),
-    "beyond": (logits(65_000), "1 beyond"),
+    "beyond": (logits(65_000), "values, or beyond"),
     "ranks-too-large": (tensors(GOOD, bytes(SIZE) + b"\x09" * 240), "true_rank/zoo-test"),
     "classes-too-large": (
         tensors(
@@ -87,7 +87,7 @@ PREDICTIONS = {
             b"\x09" * 240 + bytes(240),
             {"__metadata__": {"shiftcast": '{"classes":4}'}},
         ),
-        "unsigned (n,) below 4",
+        "classes below 4",
     ),
     "many-classes": (
         tensors(
@@ -99,7 +99,7 @@ PREDICTIONS = {
     ),
     "mixture": (
         tensors({**GOOD, "classes/zoo-street": entry(SIZE + 240, SIZE + 400)}, bytes(SIZE + 400)),
-        "classes of sets of suite 'zoo'",
+        "4 classes",
     ),
     "million-tensors": (b"\0" * 8 + b"x" * 30_000_000, "at most 1,500,000"),
 }
@@ -191,7 +191,7 @@ def files(copy, tmp_path):
         (place / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     place = copy("pickle", "another file")
     np.save(place / "logits.npy", np.array([print], dtype=object), allow_pickle=True)
-    place = copy("half", "the run is incomplete, and never ranked")
+    place = copy("half", "incomplete: predictions.safetensors is missing")
     (place / "predictions.safetensors").unlink()
     for name, folder in {
         "named-by-script": "<script>alert(1)</script>".replace("/", "_"),

@@ -358,3 +358,15 @@ def test_a_self_reported_run_beside_trained_ones_shows_its_row(workspace, make_r
     read_ledger(results).with_runs([place.path], "recomputed").write()
     (change,) = validate(Workspace(workspace.root, workspace.root), place.path, tmp_path).changes
     assert change.new["trust"] == "recomputed"
+
+
+def test_a_stale_run_is_listed_and_nobody_vouches_for_its_accuracies(zoo, look):
+    """What its sets were is not what the suite's cards say now."""
+    place = zoo.submit("net", zoo.logits(0))
+    path = zoo.root / "benchmark" / "suites" / "zoo.toml"
+    path.write_text(path.read_text().replace("version = 1", "version = 2"))
+    report = validate(zoo.workspace, place.path, zoo.data)
+    assert not report.problems
+    assert report.looked[0].recomputed == ()
+    assert report.looked[0].unchecked == ("zoo-test", "zoo-street", "zoo-night")
+    assert report.unranked == [("zoo/net/self-reported/seed-0", "stale: its suite has another version now")]

@@ -9,7 +9,7 @@ from shiftcast.cards.recipe import RandAugmentSpec, Recipe
 from shiftcast.errors import TrainingError
 from shiftcast.training.augment import Mixing, RandAugment, noisy, operations, training_set
 from shiftcast.training.loop import derive_seeds
-from shiftcast.training.resident import ResidentImages, epoch_seed, normalise
+from shiftcast.training.resident import Augmentation, ResidentImages, epoch_seed, normalise
 
 RECIPE = Recipe(
     name="tiny",
@@ -93,7 +93,6 @@ def test_operations_are_drawn_for_each_image_and_epoch_from_the_seed_alone():
 
 
 def test_batches_are_changed_between_crop_and_normalisation(data, images):
-    options = {"order_seed": 1, "augmentation_seed": 2, "epoch": 0, "crop_padding": 0, "flip": False}
     mean, std = data.statistics
     seen = []
 
@@ -101,7 +100,8 @@ def test_batches_are_changed_between_crop_and_normalisation(data, images):
         seen.append(place)
         return pixels // 2
 
-    batches = list(data.batches(25, **options, cutout=0, mean=mean, std=std, change=darker))
+    augmentation = Augmentation(mean, std, change=darker)
+    batches = list(data.batches(25, augmentation, order_seed=1, augmentation_seed=2, epoch=0))
     order = torch.randperm(60, generator=torch.Generator().manual_seed(epoch_seed(1, 0, "order")))
     assert seen == [slice(0, 25), slice(25, 50), slice(50, 60)]
     expected = normalise(torch.from_numpy(images)[order] // 2, mean, std)

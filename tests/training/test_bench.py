@@ -113,10 +113,7 @@ def test_only_steps_after_the_warm_up_count():
         taken.append(len(labels))
         time.sleep(0.02)
 
-    source = bench._Ready(batches())
-    source.ahead = 3
-    source.rest = lambda: rested.append(len(taken))
-    arm = bench._Arm(source, step, CPU, nullcontext)
+    arm = bench._Arm(batches(), step, CPU, nullcontext, 3, lambda: rested.append(len(taken)))
     arm.warm_up(3)
     assert (len(handed), len(taken), rested) == (6, 3, [3])
     speed = arm.read(0.0)

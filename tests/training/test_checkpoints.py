@@ -17,7 +17,7 @@ from shiftcast.cards.suite import RunKey
 from shiftcast.errors import InvalidInputError, RunError, TrainingError, UnknownNameError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.record import Seeds
-from shiftcast.training import run as work
+from shiftcast.training import run as run_module
 from shiftcast.training.augment import training_set
 from shiftcast.training.checkpoints import (
     Checkpoint,
@@ -28,10 +28,12 @@ from shiftcast.training.checkpoints import (
     read_manifest,
     verify,
 )
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
 from shiftcast.training.inference import classifier, load_network
+from shiftcast.training.job import plan_job, set_threads
 from shiftcast.training.network import build_model
 from shiftcast.training.resident import ResidentImages
+from shiftcast.training.run import final_checkpoint, perform, train_network
 from shiftcast.workspace import Workspace, cache_folder
 
 KEY = RunKey(architecture="test_vit", recipe="tiny", seed=0)
@@ -41,8 +43,8 @@ TRAIN = "train it with: shiftcast run tiny --only test_vit --seed 0 --checkpoint
 
 @pytest.fixture
 def job(workspace, tiny_data):
-    threads = work.set_threads(None)
-    return work.plan_job(workspace, workspace.suite("tiny"), KEY, "scored", tiny_data, "cpu", threads)
+    threads = set_threads(None)
+    return plan_job(workspace, workspace.suite("tiny"), KEY, "scored", tiny_data, "cpu", threads)
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def choose(workspace, wanted=WANTED):
 
 
 def test_a_training_leaves_a_manifest_beside_its_weights(job, place, workspace, tiny_data):
-    record = work.perform(job, place)
+    record = perform(job, place)
     path = job.checkpoint.with_suffix(".json")
     manifest = read_manifest(path)
     assert path.stem == job.identity[:16]
@@ -117,19 +119,19 @@ def test_a_training_leaves_a_manifest_beside_its_weights(job, place, workspace, 
 
 
 def test_a_run_that_is_only_evaluated_again_gets_its_manifest(job, place):
-    work.perform(job, place)
+    perform(job, place)
     path = job.checkpoint.with_suffix(".json")
     text = path.read_text()
     path.unlink()
-    work.perform(job, place)
+    perform(job, place)
     assert path.read_text() == text
     values = json.loads(text)
     values["packages"]["torch"] = "of the training"
     path.write_text(json.dumps(values))
-    work.perform(job, place)
+    perform(job, place)
     assert read_manifest(path).packages["torch"] == "of the training"
     path.write_text(json.dumps(values | {"sha256": "0" * 64}))  # of an earlier training
-    work.perform(job, place)
+    perform(job, place)
     assert path.read_text() == text
 
 
@@ -137,19 +139,19 @@ def test_the_manifest_is_there_before_the_run_is_complete(job, place, monkeypatc
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(work, "_write", stop)
+    monkeypatch.setattr(run_module, "_write", stop)
     with pytest.raises(KeyboardInterrupt):
-        work.perform(job, place)
+        perform(job, place)
     assert read_manifest(job.checkpoint.with_suffix(".json")).identity == job.identity
     assert not place.record_path.exists()
 
 
 def test_a_loaded_network_gives_the_logits_of_the_run(job, place, tiny_data):
-    work.perform(job, place)
+    perform(job, place)
     manifest = read_manifest(job.checkpoint.with_suffix(".json"))
     network = load_network(job.fitted, len(manifest.classes), job.checkpoint, "cpu")
     images = tiny_data.sets["digits-test"].images
-    found = evaluate(network, job.fitted, {"own": images}, manifest.mean, manifest.std, "cpu")["own"]
+    found = evaluate(Network(network, job.fitted, manifest.mean, manifest.std, "cpu"), {"own": images})["own"]
     stored = place.read()[1]["digits-test"].logits
     np.testing.assert_allclose(found, stored, rtol=2e-3, atol=1e-4)
     predicted = classifier(job)(images)
@@ -157,7 +159,7 @@ def test_a_loaded_network_gives_the_logits_of_the_run(job, place, tiny_data):
 
 
 def test_averaged_weights_are_preferred(job, place):
-    work.perform(job, place)
+    perform(job, place)
     state = torch.load(job.checkpoint, weights_only=True)
     average = {
         name: value + 1 if value.is_floating_point() else value for name, value in state["model"].items()
@@ -325,9 +327,9 @@ def test_a_run_stopped_early_on_a_part_of_the_images_is_finished(job, place):
     """Its networks are evaluated with the statistics of the images that it was trained on."""
     recipe = job.recipe.model_copy(update={"early_stop": 0.5, "train_share": 0.5})
     job = dataclasses.replace(job, recipe=recipe)
-    record = work.perform(job, place)
+    record = perform(job, place)
     assert len(record.epochs) == 1
-    assert work.final_checkpoint(job) == job.checkpoint
+    assert final_checkpoint(job) == job.checkpoint
     whole = ResidentImages(job.data.train.images, job.data.train.labels)
     mean, std = training_set(whole, recipe, job.seeds).statistics
     manifest = read_manifest(job.manifest)
@@ -340,11 +342,11 @@ def test_a_run_stopped_early_on_a_part_of_the_images_is_finished(job, place):
 
 
 def test_the_same_training_in_another_suite_is_not_done_again(job, place, tmp_path):
-    work.perform(job, place)
+    perform(job, place)
     other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other", "version": 7}))
     assert other.checkpoint != job.checkpoint
     steps = []
-    record = work.perform(other, RunFolder(tmp_path / "other"), steps.append)
+    record = perform(other, RunFolder(tmp_path / "other"), steps.append)
     assert steps == []
     assert other.checkpoint.read_bytes() == job.checkpoint.read_bytes()
     assert read_manifest(other.manifest).suite == "other"
@@ -355,26 +357,26 @@ def test_the_same_training_in_another_suite_is_not_done_again(job, place, tmp_pa
 
 
 def test_another_seed_or_an_unfinished_training_is_no_such_thing(job, place):
-    work.perform(job, place)
+    perform(job, place)
     suite = job.suite.model_copy(update={"name": "other"})
     seeds = job.seeds.model_copy(update={"weights": job.seeds.weights + 1})
     longer = job.recipe.model_copy(update={"epochs": job.training.epochs + 1})
     for change in ({"seeds": seeds}, {"recipe": longer}, {"threads": job.threads + 1}):
-        assert work.final_checkpoint(dataclasses.replace(job, suite=suite, **change)) is None
-    assert work.final_checkpoint(dataclasses.replace(job, suite=suite)) == job.checkpoint
+        assert final_checkpoint(dataclasses.replace(job, suite=suite, **change)) is None
+    assert final_checkpoint(dataclasses.replace(job, suite=suite)) == job.checkpoint
 
 
 def test_the_cache_takes_networks_over_too(job, place):
-    work.perform(job, place)
+    perform(job, place)
     other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
     steps = []
-    work.train_network(other, steps.append)
+    train_network(other, steps.append)
     assert steps == []
     assert other.manifest.exists()
 
 
 def test_what_cannot_be_copied_is_trained(job, place, monkeypatch):
-    work.perform(job, place)
+    perform(job, place)
     other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
 
     def full(path, data):
@@ -382,23 +384,23 @@ def test_what_cannot_be_copied_is_trained(job, place, monkeypatch):
 
     steps = []
     with monkeypatch.context() as context:
-        context.setattr(work, "write_atomic", full)
-        work.train_network(other, steps.append)
+        context.setattr(run_module, "write_atomic", full)
+        train_network(other, steps.append)
     assert steps
 
 
 def test_a_damaged_file_of_its_own_is_no_reason_to_train_again(job, place):
-    work.perform(job, place)
+    perform(job, place)
     other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
     other.checkpoint.parent.mkdir(parents=True)
     other.checkpoint.write_bytes(b"half a file")
     steps = []
-    work.train_network(other, steps.append)
+    train_network(other, steps.append)
     assert steps == []
 
 
 def test_looking_for_a_checkpoint_copies_nothing(job, place):
-    work.perform(job, place)
+    perform(job, place)
     other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
     images = job.data.sets[job.suite.source.test].images
     assert np.array_equal(classifier(other)(images), classifier(job)(images))
@@ -406,20 +408,20 @@ def test_looking_for_a_checkpoint_copies_nothing(job, place):
 
 
 def test_copies_of_one_training_are_one_network(job, place, workspace, tmp_path):
-    work.perform(job, place)
+    perform(job, place)
     other = dataclasses.replace(job, suite=job.suite.model_copy(update={"name": "other"}))
-    work.perform(other, RunFolder(tmp_path / "other"))
+    perform(other, RunFolder(tmp_path / "other"))
     chosen, _ = choose(workspace)
     assert chosen.manifest.identity == job.identity
 
 
 def test_seconds_are_those_of_the_training_that_happened(job, place):
-    first = work.perform(job, place)
+    first = perform(job, place)
     assert first.measured.train_seconds > 0
-    again = work.perform(job, place)
+    again = perform(job, place)
     assert again.measured.train_seconds == first.measured.train_seconds  # only evaluated
     shorter = dataclasses.replace(job, recipe=job.recipe.model_copy(update={"epochs": 1}))
-    fresh = work.perform(shorter, place)
+    fresh = perform(shorter, place)
     assert 0 < fresh.measured.train_seconds != first.measured.train_seconds
 
 
@@ -428,10 +430,10 @@ def test_a_snapshot_is_the_run_at_an_earlier_epoch(workspace, tiny_data, tmp_pat
     text = (recipes / "tiny.toml").read_text()
     (recipes / "snapshot.toml").write_text(text + 'early_stop = 0.5\nseeds_of = "tiny"\n')
     fresh = Workspace(workspace.root, workspace.root)
-    threads = work.set_threads(None)
+    threads = set_threads(None)
     records = {
-        name: work.perform(
-            work.plan_job(
+        name: perform(
+            plan_job(
                 fresh,
                 fresh.suite("tiny"),
                 KEY.model_copy(update={"recipe": name}),

@@ -17,7 +17,7 @@ from shiftcast.estimators import official_estimators
 from shiftcast.runs.folder import RunFolder
 from shiftcast.training.classical import FLOOR, Classical
 from shiftcast.training.inference import classifier
-from shiftcast.training.run import plan_job
+from shiftcast.training.job import plan_job
 from shiftcast.workspace import Workspace, find_workspace
 
 CONTROLS = [card for card in find_workspace().architectures.values() if isinstance(card, ClassicalCard)]

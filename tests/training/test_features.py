@@ -7,8 +7,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from shiftcast.cards.suite import Suite
 from shiftcast.data.sampling import base_index, stratified_halves
 from shiftcast.estimators.features import dispersion, frechet_distance
-from shiftcast.training import run as work
 from shiftcast.training.features import FeatureScores
+from shiftcast.training.job import set_threads
 
 LABELS = np.arange(1200) % 10
 SUITE = Suite.model_validate(
@@ -84,10 +84,10 @@ def test_linear_algebra_has_as_many_threads_as_training():
     def threads():
         return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
-    before, count = threads(), work.set_threads(None)
+    before, count = threads(), set_threads(None)
     try:
-        assert work.set_threads(1) == 1
+        assert set_threads(1) == 1
         assert threads() == {1}
     finally:
-        work.set_threads(count)
+        set_threads(count)
         threadpool_limits(max(before), user_api="blas")

@@ -14,7 +14,7 @@ from shiftcast.training import loop
 from shiftcast.training.augment import training_set
 from shiftcast.training.loop import build_optimiser, derive_seeds, learning_rate, seeded_model, train
 from shiftcast.training.network import logits_of, out_of_memory
-from shiftcast.training.resident import ResidentImages
+from shiftcast.training.resident import Augmentation, ResidentImages
 from shiftcast.training.saved import load_checkpoint
 
 RECIPE = Recipe(
@@ -240,14 +240,10 @@ def test_a_training_is_the_plain_loop(data):
             right = 0
             for images, labels in data.batches(
                 32,
+                Augmentation(mean, std, crop_padding=2, flip=True, cutout=4),
                 order_seed=SEEDS.order,
                 augmentation_seed=SEEDS.augmentation,
                 epoch=epoch,
-                crop_padding=2,
-                flip=True,
-                cutout=4,
-                mean=mean,
-                std=std,
             ):
                 optimiser.param_groups[0]["lr"] = optimiser.param_groups[1]["lr"] = learning_rate(
                     RECIPE, step, 12

@@ -5,19 +5,11 @@ import pytest
 import torch
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.training.resident import Draws, ResidentImages, channel_statistics, epoch_seed
+from shiftcast.training.resident import Augmentation, Draws, ResidentImages, channel_statistics, epoch_seed
 
 MEAN, STD = (100.0, 120.0, 140.0), (50.0, 60.0, 70.0)
-PLAIN = {
-    "order_seed": 1,
-    "augmentation_seed": 2,
-    "epoch": 0,
-    "crop_padding": 0,
-    "flip": False,
-    "cutout": 0,
-    "mean": MEAN,
-    "std": STD,
-}
+SEEDS = {"order_seed": 1, "augmentation_seed": 2, "epoch": 0}
+PLAIN = Augmentation(MEAN, STD)
 
 
 @pytest.fixture
@@ -31,7 +23,8 @@ def data(images):
 
 
 def whole_epoch(data, batch_size=16, **options):
-    batches = list(data.batches(batch_size, **PLAIN | options))
+    seeds = {name: options.pop(name, value) for name, value in SEEDS.items()}
+    batches = list(data.batches(batch_size, Augmentation(MEAN, STD, **options), **seeds))
     return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
 
 
@@ -147,7 +140,7 @@ def test_cutout_blanks_a_clipped_square():
 
 
 def test_batches_are_float32_channels_last(data):
-    x, y = next(data.batches(16, **PLAIN))
+    x, y = next(data.batches(16, PLAIN, **SEEDS))
     assert (x.shape, x.dtype, y.dtype) == ((16, 3, 32, 32), torch.float32, torch.int64)
     assert x.is_contiguous(memory_format=torch.channels_last)
 
@@ -158,7 +151,7 @@ def test_batches_are_float32_channels_last(data):
 def test_last_batch_is_kept_and_never_a_single_image(n, sizes):
     data = ResidentImages(np.zeros((n, 8, 8, 3), np.uint8), np.zeros(n, np.int64))
     assert data.batch_sizes(16) == sizes
-    assert [len(y) for _, y in data.batches(16, **PLAIN)] == sizes
+    assert [len(y) for _, y in data.batches(16, PLAIN, **SEEDS)] == sizes
 
 
 def test_statistics(images):

@@ -8,13 +8,14 @@ from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.cards.suite import RunKey
 from shiftcast.engines.contract import Options
 from shiftcast.engines.local import run_suite
-from shiftcast.errors import TrainingError
+from shiftcast.errors import RunError, TrainingError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.signals import WITHOUT_VIEWS, decode_signals
 from shiftcast.training import probes
-from shiftcast.training import run as work
+from shiftcast.training import run as run_module
 from shiftcast.training import signals as taking
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
+from shiftcast.training.job import plan_job
 from shiftcast.training.loop import seeded_model
 from shiftcast.training.network import build_model, logits_of
 from shiftcast.training.probes import Probes, depths, pooled, probed_blocks
@@ -178,11 +179,11 @@ def test_depth_and_distance_equal_slow_references(card, monkeypatch):
     model = balanced(card, 0)
     known, labels = images_of(90, 1), np.arange(90) % 4
     asked = {"a": images_of(13, 2), "b": images_of(150, 3)}
-    taken = Probes(model, card, known, labels, MEAN, STD, "cpu")
+    taken = Probes(Network(model, card, MEAN, STD, "cpu"), known, labels)
     with taken.watching():
-        logits = evaluate(model, card, asked, MEAN, STD, "cpu", batch_size=32)
+        logits = evaluate(Network(model, card, MEAN, STD, "cpu"), asked, batch_size=32)
     depth, distance = taken.result()
-    evaluate(model, card, asked, MEAN, STD, "cpu")
+    evaluate(Network(model, card, MEAN, STD, "cpu"), asked)
     assert len(taken.result()[0]) == 163  # nothing is recorded afterwards
 
     def embedded(images):
@@ -240,11 +241,13 @@ def test_learned_epochs_equal_a_slow_forward_reference(tmp_path, every):
     classes = [
         {
             name: logits.astype(np.float16).argmax(axis=1)
-            for name, logits in evaluate(model, RESNET, images, MEAN, STD, "cpu").items()
+            for name, logits in evaluate(Network(model, RESNET, MEAN, STD, "cpu"), images).items()
         }
         for model in models
     ]
-    found = learned_epochs(snapshots, models[-1], RESNET, images, classes[-1], every, MEAN, STD, "cpu")
+    found = learned_epochs(
+        snapshots, Network(models[-1], RESNET, MEAN, STD, "cpu"), images, classes[-1], every
+    )
     for name in images:
         expected = np.zeros(len(images[name]), int)
         for n in range(0, len(expected), every):
@@ -283,12 +286,12 @@ KEY = RunKey(architecture="test_resnet", recipe="tiny", seed=0)
 
 
 def job_of(workspace, data):
-    return work.plan_job(workspace, workspace.suite("tiny"), KEY, "scored", data, "cpu", 1)
+    return plan_job(workspace, workspace.suite("tiny"), KEY, "scored", data, "cpu", 1)
 
 
 def perform(workspace, data, folder):
     job = job_of(workspace, data)
-    return job, work.perform(job, RunFolder(folder))
+    return job, run_module.perform(job, RunFolder(folder))
 
 
 def test_a_run_holds_signals_of_every_set(recording, tiny_data, tmp_path):
@@ -370,10 +373,10 @@ def test_killed_anywhere_it_ends_in_the_same_bytes(recording, tiny_data, tmp_pat
                     raise Killed
 
             patch.setattr(Snapshots, "keep", keep)
-            train = work.train
-            patch.setattr(work, "train", lambda *a, **o: train(*a, **o, checkpoint_seconds=0.0))
+            train = run_module.train
+            patch.setattr(run_module, "train", lambda *a, **o: train(*a, **o, checkpoint_seconds=0.0))
         elif when == "before signals":
-            patch.setattr(work, "_with_signals", die)
+            patch.setattr(run_module, "_with_signals", die)
         elif when == "before run.json":
             patch.setattr(RunFolder, "write_record", die)
         else:
@@ -381,7 +384,8 @@ def test_killed_anywhere_it_ends_in_the_same_bytes(recording, tiny_data, tmp_pat
         with pytest.raises(Killed):
             perform(recording, tiny_data, tmp_path / "run")
     if when != "before forgetting":
-        assert not RunFolder(tmp_path / "run").complete()
+        with pytest.raises(RunError):
+            RunFolder(tmp_path / "run").read()
     _, record = perform(recording, tiny_data, tmp_path / "run")
     assert record.equal(undisturbed)
     assert files_of(tmp_path / "run") == files_of(tmp_path / "undisturbed")
@@ -395,7 +399,7 @@ def test_a_checkpoint_without_its_snapshots_is_discarded(
     _, undisturbed = perform(recording, tiny_data, tmp_path / "undisturbed")
     monkeypatch.setenv("SHIFTCAST_CACHE", str(tmp_path / "two"))
     with monkeypatch.context() as patch:
-        patch.setattr(work, "_with_signals", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(run_module, "_with_signals", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             perform(recording, tiny_data, tmp_path / "run")
     path = Snapshots(job_of(recording, tiny_data).checkpoint, 3).path(1)
@@ -434,7 +438,7 @@ def test_learned_epochs_outlast_an_evaluation_of_other_sets(recording, tiny_data
     signals = decode_signals(files_of(tmp_path / "run")[1], "file")
     assert signals.sets["digits-test"].learned_epoch is None
     assert "test_resnet: learned epochs of digits-test are not recorded, because the networks" in caplog.text
-    assert RunFolder(tmp_path / "run").complete()
+    assert RunFolder(tmp_path / "run").read()
 
 
 def test_damaged_signals_are_made_again(recording, tmp_path):
@@ -455,7 +459,7 @@ def test_damaged_signals_are_made_again(recording, tmp_path):
     assert run().done == []
     place.signals_path.write_bytes(before[:-1])
     assert [str(key) for key in run().done] == ["test_resnet/tiny/seed-0"]
-    assert place.complete()
+    assert place.read()
 
 
 class Quiet:

@@ -1,17 +1,32 @@
-import json
 import os
+import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
-from shiftcast.util.locks import TAKEOVER_SECONDS, Holder, locked
+from shiftcast.errors import HeldError
+from shiftcast.util.locks import locked
+from support.held_lock import hold_elsewhere
 
 
-def test_a_second_process_waits_and_is_told_who_holds_the_lock(tmp_path):
+@pytest.fixture
+def other():
+    """Have another process hold a lock until a line is sent to it."""
+    begun = []
+
+    def hold(path):
+        begun.append(hold_elsewhere(path))
+        return begun[-1]
+
+    yield hold
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def test_whoever_waits_is_told_who_holds_the_lock(tmp_path):
     path, said, order = tmp_path / "locks" / "x.lock", [], []
 
     def second():
@@ -32,30 +47,31 @@ def test_a_second_process_waits_and_is_told_who_holds_the_lock(tmp_path):
     assert not list(path.parent.iterdir())
 
 
-def test_a_lock_is_released_when_work_fails(tmp_path):
-    try:
-        with locked(tmp_path / "x.lock", print):
-            raise KeyboardInterrupt
-    except KeyboardInterrupt:
+def test_who_does_not_wait_is_told_too(tmp_path, other):
+    path = tmp_path / "x.lock"
+    process = other(path)
+    with pytest.raises(HeldError, match=f"held by process {process.pid} on "), locked(path, None):
         pass
+    process.communicate("\n")
+    with locked(path, None):
+        pass
+
+
+def test_a_lock_is_released_when_work_fails(tmp_path):
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "x.lock", print):
+        raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
 
 
-def dead_process():
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    return done.pid
-
-
-def test_a_dead_processs_lock_is_taken_over_by_one_of_many(tmp_path):
+def test_a_killed_processs_lock_goes_to_one_of_many(tmp_path, other):
     path = tmp_path / "x.lock"
-    path.write_text(json.dumps({"pid": dead_process(), "host": socket.gethostname()}))
+    process = other(path)
     inside, most, count = 0, 0, 0
-    guard = threading.Lock()
+    guard, said = threading.Lock(), []
 
     def work():
         nonlocal inside, most, count
-        with locked(path, lambda _: None):
+        with locked(path, said.append):
             with guard:
                 inside, count = inside + 1, count + 1
                 most = max(most, inside)
@@ -66,49 +82,29 @@ def test_a_dead_processs_lock_is_taken_over_by_one_of_many(tmp_path):
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
+    while len(said) < 8:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
     for thread in threads:
         thread.join()
     assert (most, count) == (1, 8)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="nothing else tells when a process started")
-def test_an_earlier_process_with_our_number_is_dead(tmp_path):
-    path, said = tmp_path / "x.lock", []
-    path.write_text(Holder(pid=os.getpid(), host=socket.gethostname(), started=1).model_dump_json())
-    with locked(path, said.append):
-        held = Holder.model_validate_json(path.read_bytes())
-    assert not said
-    assert held.started > 1
-    assert not held.gone
-
-
-def test_where_no_start_is_known_a_process_with_that_number_is_alive(monkeypatch):
-    here = {"pid": os.getpid(), "host": socket.gethostname()}
-    assert not Holder(**here).gone
-    monkeypatch.setattr("shiftcast.util.locks._started", lambda _: None)
-    assert not Holder(**here, started=1).gone
-
-
-def test_an_unsigned_lock_and_an_unfinished_takeover_expire(tmp_path):
+def test_a_file_that_a_killed_process_left_keeps_nobody_waiting(tmp_path, other):
     path = tmp_path / "x.lock"
-    for name in ("x.lock", "x.lock.takeover"):
-        (tmp_path / name).touch()
-        old = time.time() - TAKEOVER_SECONDS - 1
-        os.utime(tmp_path / name, (old, old))
-    with locked(path, print):
-        pass
+    process = other(path)
+    process.kill()
+    process.wait()
+    assert path.exists()
+    with locked(path, pytest.fail):
+        assert path.read_text().split()[0] == str(os.getpid())
     assert not list(tmp_path.iterdir())
 
 
-def test_another_machines_lock_stands(tmp_path):
-    path, said = tmp_path / "x.lock", []
-    path.write_text(json.dumps({"pid": dead_process(), "host": "elsewhere"}))
-
-    def release(line):
-        said.append(line)
-        path.unlink()
-
-    with locked(path, release):
+def test_a_lock_that_nobody_has_signed_is_held_all_the_same(tmp_path, other):
+    path = tmp_path / "x.lock"
+    other(path)
+    path.write_text("")
+    with pytest.raises(HeldError, match="held by another process, which"), locked(path, None):
         pass
-    assert "on elsewhere" in said[0]

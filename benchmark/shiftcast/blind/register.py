@@ -19,18 +19,13 @@ from shiftcast.cards.dataset import DatasetCard
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.layout import label_of, recorded_folders, register_path
 from shiftcast.runs.outputs import StoredSet
-from shiftcast.runs.record import RunRecord
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import canonical_json, hash_of, sha256, source_hash
 from shiftcast.util.locks import locked
 from shiftcast.util.text import now
 from shiftcast.workspace import Workspace
-
-
-def label_of(record: RunRecord) -> str:
-    """Return the name of the results folder that a run stands in."""
-    return f"{record.suite}@{record.edition}" if record.edition else record.suite
 
 
 def withheld_card(workspace: Workspace, name: str) -> DatasetCard:
@@ -41,11 +36,6 @@ def withheld_card(workspace: Workspace, name: str) -> DatasetCard:
             f"{name}: its labels are given; only a set whose labels are withheld can be blind"
         )
     return card
-
-
-def register_path(results: Path, name: str) -> Path:
-    """Return the log of what was predicted about a blind set."""
-    return results / "blind" / f"{name}.jsonl"
 
 
 def read_register(results: Path, name: str) -> list[dict[str, Any]]:
@@ -88,10 +78,9 @@ def register_all(
     """Register what every suite and edition says about each set; return names and new lines by kind."""
     from shiftcast.board.assemble import score_results
 
-    stored = any(results.glob("*/*/*/seed-*/run.json"))
     tables = [
-        scores.table.assign(suite=f"{scores.suite.name}{scores.edition and '@'}{scores.edition}")
-        for scores in (score_results(workspace, results) if stored else [])
+        scores.table.assign(suite=label_of(scores.suite.name, scores.edition))
+        for scores in (score_results(workspace, results) if recorded_folders(results) else [])
     ]
     table = pd.concat(tables) if tables else pd.DataFrame(columns=["target", "suite", "estimator"])
     return [(name, register(workspace, results, name, table[table["target"] == name])) for name in names]
@@ -144,7 +133,12 @@ def _prediction_entries(results: Path, name: str) -> Iterable[dict[str, Any]]:
     for place in runs_with(results, name):
         record, sets = place.read()
         digest = logits_hash(sets[name])
-        yield {"kind": "predictions", "suite": label_of(record), "run": str(record.key), "sha256": digest}
+        yield {
+            "kind": "predictions",
+            "suite": label_of(record.suite, record.edition),
+            "run": str(record.key),
+            "sha256": digest,
+        }
 
 
 def _estimate_entries(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
@@ -178,6 +172,5 @@ def logits_hash(stored: StoredSet) -> str:
 
 def runs_with(results: Path, name: str) -> list[RunFolder]:
     """Return the folders of all runs of ours that were evaluated on a set; self-reported ones are not."""
-    paths = sorted(results.glob("*/*/*/seed-*/run.json"))
-    places = [RunFolder(path.parent) for path in paths if path.parts[-3] != SELF_REPORTED]
-    return [place for place in places if name in place.read_record().targets]
+    runs = [RunFolder(path) for path in recorded_folders(results) if path.parent.name != SELF_REPORTED]
+    return [run for run in runs if name in run.read_record().targets]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shiftcast.blind.register import label_of, logits_hash, read_register, runs_with, withheld_card
+from shiftcast.blind.register import logits_hash, read_register, runs_with, withheld_card
 from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.readers.layouts import checked_labels, load_npy
 from shiftcast.errors import InvalidInputError, RunError
@@ -163,7 +163,7 @@ def open_set(
     filled, already, unregistered = [], [], []
     for place in runs_with(results, name):
         record, sets = _read_run(place, name)
-        run = f"{label_of(record)}/{record.key}"
+        run = f"{place.label}/{record.key}"
         if logits_hash(sets[name]) not in registered:
             unregistered.append(run)
         if sets[name].true_rank is not None:
@@ -179,7 +179,7 @@ def _require_registered(results: Path, name: str) -> None:
     entries = read_register(results, name)
     known = {entry["sha256"] for entry in entries if entry["kind"] == "predictions"}
     places = [(place, *_read_run(place, name)) for place in runs_with(results, name)]
-    left = [f"{label_of(r)}/{r.key}" for _, r, sets in places if logits_hash(sets[name]) not in known]
+    left = [f"{run.label}/{r.key}" for run, r, sets in places if logits_hash(sets[name]) not in known]
     if left or not any(entry["kind"] == "estimates" for entry in entries):
         what = f"the predictions of {len(left)} runs ({left[0]}, …)" if left else "no estimate"
         state = "are not registered" if left else "is registered"

@@ -265,7 +265,7 @@ def _trusted(runs: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
     ledger = read_ledger(folder.parent)
     rows = []
     for row in runs:
-        place = folder / str(row["architecture"]) / str(row["recipe"]) / f"seed-{row['seed']}"
+        place = folder / RunKey(**{name: row[name] for name in RunKey.model_fields}).path
         rows.append({**row, "trust": "" if row["status"] == "missing" else ledger.level(place)})
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype({"parameters": "Int64", "epochs": "Int64"})
 

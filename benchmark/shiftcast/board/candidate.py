@@ -18,12 +18,12 @@ import pandas as pd
 from shiftcast.analysis.claims import Resampled, paired_difference
 from shiftcast.analysis.confusion import Confusion
 from shiftcast.board.confusion import official_predictions
-from shiftcast.cards.base import SELF_REPORTED
 from shiftcast.cards.suite import Suite
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError, ShiftcastError, with_line
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.estimators.base import declaration_problem
-from shiftcast.runs.layout import results_folder
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.layout import results_folder, run_folders
 from shiftcast.runs.reading import read_pool
 from shiftcast.runs.suite_runs import Pool
 from shiftcast.scoring.rows import score_pool
@@ -129,9 +129,9 @@ def default_suite(workspace: Workspace, results: Path) -> Suite:
     """
     counts = {}
     for name, suite in sorted(workspace.suites.items()):
-        paths = results_folder(results, suite, "").glob("*/*/seed-*/run.json")
-        own = [path for path in paths if path.parts[-3] != SELF_REPORTED]
-        counts[name] = len({path.parts[-4] for path in own}), len(own)
+        folders = run_folders(results_folder(results, suite, ""), reported=False)
+        own = [folder for folder in map(RunFolder, folders) if folder.record_path.exists()]
+        counts[name] = len({folder.key.architecture for folder in own}), len(own)
     best = max(counts, key=lambda name: counts[name], default="")
     if not best or not counts[best][1]:
         raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")

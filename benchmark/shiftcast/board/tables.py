@@ -67,8 +67,9 @@ class SuiteScores:
         `recipe`, `seed`, `family`, `target`, `group`, `natural`, `severity`, `level`, `estimator`,
         `track`, `selected_on` (datasets joined by ";"), `protocol` ("official" or "shared"),
         `predicted`, `low`, `high`, `nominal` (the interval's level), `actual` (NaN where withheld),
-        `n`, `effective` (as in `accuracies`), `abstains` (bool), `note`, `seconds`; and the conformal
-        interval, learned from the estimator's errors on other shifts and other architectures:
+        `n`, `effective` (as in `accuracies`), `flagged` (whether the estimator says that the estimate
+        is doubtful), `abstains` (bool), `note`, `seconds`; and the conformal interval, learned from the
+        estimator's errors on other shifts and other architectures:
         `conformal_low`, `conformal_high`, `conformal_level` (NaN where fewer than four other shifts
         are known), `conformal_extended` (whether it had to be widened to hold the prediction),
         `conformal_groups` (how many other shifts there are).

@@ -18,11 +18,17 @@ from shiftcast.calibration.metrics import (
     expected_calibration_error,
     negative_log_likelihood,
 )
-from shiftcast.calibration.temperature import fit_temperature, scalable_logits
+from shiftcast.calibration.temperature import (
+    FittedTemperature,
+    fit_temperature,
+    scalable_logits,
+    temperature_fit,
+)
 
 __all__ = [
     "Calibrator",
     "ClassTemperature",
+    "FittedTemperature",
     "HistogramBinning",
     "Isotonic",
     "Temperature",
@@ -33,4 +39,5 @@ __all__ = [
     "fit_temperature",
     "negative_log_likelihood",
     "scalable_logits",
+    "temperature_fit",
 ]

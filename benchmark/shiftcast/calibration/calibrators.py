@@ -6,6 +6,7 @@ None of them changes a predicted class, so accuracies stay what they are.
 from __future__ import annotations
 
 from abc import abstractmethod
+from copy import copy
 from dataclasses import replace
 from typing import Self
 
@@ -13,7 +14,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.isotonic import IsotonicRegression
 
-from shiftcast.calibration.temperature import fit_temperature, scalable_logits
+from shiftcast.calibration.binning import DECIMALS, at_least_one, mass_bins, mass_edges
+from shiftcast.calibration.temperature import fit_temperature, scalable_logits, temperature_fit
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.predictions import Predictions
 from shiftcast.util.types import Floats
@@ -74,7 +76,14 @@ class Temperature(Calibrator):
     """
 
     def _fit(self, source: Predictions) -> None:
-        self.temperature_ = fit_temperature(scalable_logits(source), np.asarray(source.labels))
+        self.fit_ = temperature_fit(scalable_logits(source), np.asarray(source.labels))
+        self.temperature_ = self.fit_.value
+
+    def moved(self) -> Self:
+        """Return the same with 1/T larger by its standard error."""
+        other = copy(self)
+        other.temperature_ = 1 / (1 / self.temperature_ + self.fit_.inverse_error)
+        return other
 
     def _transform(self, predictions: Predictions) -> Predictions:
         return replace(predictions, logits=scalable_logits(predictions) / self.temperature_, kind="logits")
@@ -97,7 +106,7 @@ class ClassTemperature(Calibrator):
         self.min_count = min_count
 
     def _fit(self, source: Predictions) -> None:
-        _at_least_one("ClassTemperature: min_count", self.min_count)
+        at_least_one("ClassTemperature: min_count", self.min_count)
         logits, labels = scalable_logits(source), np.asarray(source.labels)
         everyone = fit_temperature(logits, labels)
         self.temperatures_: Floats = np.full(source.classes, everyone)
@@ -121,7 +130,7 @@ class _TopLabel(Calibrator):
     def _transform(self, predictions: Predictions) -> Predictions:
         old, count = predictions.probabilities, predictions.classes
         rows, top = np.arange(len(predictions)), predictions.predicted
-        wanted = np.clip(self._accuracy(predictions.confidence), 1 / count, 1.0)
+        wanted = np.clip(self._accuracy(np.round(predictions.confidence, DECIMALS)), 1 / count, 1.0)
         others = old.copy()
         others[rows, top] = 0.0
         total = others.sum(axis=1)
@@ -154,7 +163,7 @@ class Isotonic(_TopLabel):
 
     def _fit(self, source: Predictions) -> None:
         self.regression_ = IsotonicRegression(y_min=0.0, y_max=1.0, increasing=True, out_of_bounds="clip")
-        self.regression_.fit(source.confidence, source.correct.astype(np.float64))
+        self.regression_.fit(np.round(source.confidence, DECIMALS), source.correct.astype(np.float64))
 
     def _accuracy(self, confidence: Floats) -> Floats:
         found: Floats = self.regression_.predict(confidence)
@@ -177,25 +186,16 @@ class HistogramBinning(_TopLabel):
         self.bins = bins
 
     def _fit(self, source: Predictions) -> None:
-        _at_least_one("HistogramBinning: bins", self.bins)
-        levels = np.arange(1, self.bins) / self.bins
-        self.edges_: Floats = np.unique(np.quantile(source.confidence, levels, method="inverted_cdf"))
-        place = self._bin(source.confidence)
+        at_least_one("HistogramBinning: bins", self.bins)
+        self.edges_ = mass_edges(source.confidence, self.bins)
+        place = mass_bins(source.confidence, self.edges_)
         counts = np.bincount(place, minlength=len(self.edges_) + 1)
         right = np.bincount(place, weights=source.correct, minlength=len(self.edges_) + 1)
         self.accuracies_: Floats = np.where(counts > 0, right / np.maximum(counts, 1), source.accuracy)
 
-    def _bin(self, confidence: Floats) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-        return np.searchsorted(self.edges_, confidence, side="left")
-
     def _accuracy(self, confidence: Floats) -> Floats:
-        found: Floats = self.accuracies_[self._bin(confidence)]
+        found: Floats = self.accuracies_[mass_bins(confidence, self.edges_)]
         return found
-
-
-def _at_least_one(what: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InvalidInputError(f"{what} must be an integer of at least 1, got {value!r}")
 
 
 def _break_ties(probabilities: Floats, top: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Floats:

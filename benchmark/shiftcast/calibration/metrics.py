@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcast.errors import InvalidInputError, RequirementError, UnknownNameError
+from shiftcast.calibration.binning import at_least_one, mass_bins, mass_edges
+from shiftcast.errors import RequirementError, UnknownNameError
 from shiftcast.predictions import Predictions
 from shiftcast.util.arrays import log_softmax
 from shiftcast.util.types import Floats, Integers
@@ -18,7 +19,8 @@ Scheme = Literal["width", "mass"]
 def expected_calibration_error(predictions: Predictions, bins: int = 15, scheme: Scheme = "width") -> float:
     """Return the mean gap between confidence and accuracy over bins of confidence (ECE).
 
-    Naeini, Cooper & Hauskrecht (2015); "mass": bins with equally many images (Nguyen & O'Connor 2015).
+    Naeini, Cooper & Hauskrecht (2015); "mass": bins with equally many images (Nguyen & O'Connor 2015);
+    images of one confidence stay together, so that bins are as even as they allow.
 
     Parameters
     ----------
@@ -87,14 +89,11 @@ def _labelled(what: str, predictions: Predictions) -> Integers:
 
 
 def _gap(confidence: Floats, right: NDArray[np.bool_], bins: int, scheme: Scheme) -> float:
-    if isinstance(bins, bool) or not isinstance(bins, int | np.integer) or bins < 1:
-        raise InvalidInputError(f"bins must be an integer of at least 1, got {bins!r}")
+    at_least_one("bins", bins)
     if scheme == "width":
         place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     elif scheme == "mass":
-        order = np.argsort(confidence, kind="stable")
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order)) * bins // len(order)
+        place = mass_bins(confidence, mass_edges(confidence, bins))
     else:
         raise UnknownNameError("binning scheme", str(scheme), ["width", "mass"])
     sums = np.bincount(place, weights=confidence - right, minlength=bins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import exp, log
 
 import numpy as np
@@ -12,10 +13,11 @@ from shiftcast.predictions import Predictions
 from shiftcast.util.arrays import class_indices
 from shiftcast.util.types import Floats, Integers
 
-LOWEST_TEMPERATURE = 0.01
-HIGHEST_TEMPERATURE = 100.0
-"""The search stays within these bounds: a source without errors would drive T to 0, random labels
-to infinity; the bound is then the answer."""
+REACH = 1e4
+"""The search goes from 1/REACH to REACH times the mean distance of logits to the largest of their image. A
+source without errors would drive T to 0, random labels to infinity; the bound is then the answer."""
+DIGITS = 7
+"""Significant digits of a fitted temperature."""
 
 PROBABILITY_FLOOR = 1e-12
 """Probabilities below this count as this when their logarithm stands in for logits."""
@@ -31,12 +33,38 @@ def scalable_logits(predictions: Predictions) -> Floats:
     return np.log(np.maximum(predictions.probabilities, PROBABILITY_FLOOR))
 
 
+@dataclass(frozen=True)
+class FittedTemperature:
+    """The most likely temperature.
+
+    Parameters
+    ----------
+    value
+        T > 0, to seven significant digits.
+    inverse_error
+        Standard error of 1/T, `sqrt(Var r / n) / h` (White 1982): r is the derivative of an image's loss with
+        respect to 1/T, h the mean second derivative. 0 at a bound.
+    bounded
+        Whether the search ended at its bound: no temperature is most likely.
+    """
+
+    value: float
+    inverse_error: float
+    bounded: bool
+
+
 def fit_temperature(logits: Floats, labels: Integers) -> float:
+    """Return the temperature alone of `temperature_fit`."""
+    return temperature_fit(logits, labels).value
+
+
+def temperature_fit(logits: Floats, labels: Integers) -> FittedTemperature:
     """Return the temperature T that minimises the negative log-likelihood of softmax(logits / T).
 
     The loss is convex in 1/T, so its derivative has at most one zero. That zero is bracketed and
     searched for on ln T to 1e-10: comparing values of the loss itself, flat at its minimum, could
-    not tell temperatures apart below about 1e-8.
+    not tell temperatures apart below about 1e-8. The bracket has the scale of the logits, so that logits
+    times a factor have T times that factor. Logits that say nothing, all alike in each image, have T = 1.
 
     Parameters
     ----------
@@ -44,11 +72,6 @@ def fit_temperature(logits: Floats, labels: Integers) -> float:
         Float array (n, K).
     labels
         Integer array (n,) with values in [0, K).
-
-    Returns
-    -------
-    float
-        Temperature in [0.01, 100], rounded to 1e-6.
 
     Raises
     ------
@@ -62,17 +85,32 @@ def fit_temperature(logits: Floats, labels: Integers) -> float:
         )
     truth = class_indices("fit_temperature: labels", labels, outputs.shape[:1], outputs.shape[1])
     shifted = np.ascontiguousarray((outputs - outputs.max(axis=1, keepdims=True)).T)  # rows of n add fast
-    true_mean = float(shifted[truth, np.arange(len(truth))].mean())
+    scale = -float(shifted.mean())
+    if scale == 0:
+        return FittedTemperature(1.0, 0.0, bounded=True)
+    shifted /= scale
+    true = shifted[truth, np.arange(len(truth))]
+
+    def weights(log_temperature: float) -> tuple[Floats, Floats]:
+        """Return unnormalised probabilities (K, n) and the mean logit under them (n,)."""
+        raised = np.exp(shifted * exp(-log_temperature))
+        return raised, np.einsum("kn,kn->n", raised, shifted) / raised.sum(axis=0)
 
     def slope(log_temperature: float) -> float:
         """Return the derivative of the loss with respect to 1/T."""
-        weights = np.exp(shifted * exp(-log_temperature))
-        means = np.einsum("kn,kn->n", weights, shifted) / weights.sum(axis=0)
-        return float(means.mean()) - true_mean
+        return float(weights(log_temperature)[1].mean() - true.mean())
 
-    low, high = log(LOWEST_TEMPERATURE), log(HIGHEST_TEMPERATURE)
+    low, high = -log(REACH), log(REACH)
     if slope(low) <= 0:  # even the coldest is not cold enough
-        return LOWEST_TEMPERATURE
+        return FittedTemperature(_rounded(scale / REACH), 0.0, bounded=True)
     if slope(high) >= 0:
-        return HIGHEST_TEMPERATURE
-    return round(exp(brentq(slope, low, high, xtol=1e-10)), 6)
+        return FittedTemperature(_rounded(scale * REACH), 0.0, bounded=True)
+    best = brentq(slope, low, high, xtol=1e-10)
+    raised, means = weights(best)
+    curvature = float((np.einsum("kn,kn->n", raised, shifted**2) / raised.sum(axis=0) - means**2).mean())
+    error = float(np.sqrt((means - true).var() / len(true)) / curvature) / scale
+    return FittedTemperature(_rounded(exp(best) * scale), error, bounded=False)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

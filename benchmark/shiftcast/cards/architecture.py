@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shiftcast.cards.base import Card
 from shiftcast.util.hashing import hash_of
+from shiftcast.util.strict import StrictModel
 
 Precision = Literal["float32", "bfloat16"]
 
 
-class TrainingOverride(BaseModel):
+def _enough_for_batch_norm(batch_size: int) -> int:
+    if batch_size < 2:
+        raise ValueError("expected at least 2 images: batch normalisation needs two to estimate a variance")
+    return batch_size
+
+
+BatchSize = Annotated[int, AfterValidator(_enough_for_batch_norm)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class TrainingOverride(StrictModel):
     """What an architecture card may change in a recipe, under `[train.RECIPE]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    learning_rate: float | None = Field(default=None, gt=0)
-    weight_decay: float | None = Field(default=None, ge=0)
-    batch_size: int | None = Field(default=None, ge=1)
+    learning_rate: Positive | None = None
+    weight_decay: NotNegative | None = None
+    batch_size: BatchSize | None = None
     resolutions: list[Annotated[int, Field(ge=8, le=32)]] | None = Field(
         default=None, min_length=1, description="[32] for networks that smaller images are too small for"
     )

@@ -8,11 +8,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from shiftcast.errors import CardError, UnknownNameError
+from shiftcast.util.strict import StrictModel
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10)}
+"""File names that Windows reserves, with any suffix."""
+
+
+def _checked_out_everywhere(name: str) -> str:
+    # A name becomes the name of a folder in results/, and Windows cannot check out every name.
+    if name.split(".")[0] in DEVICES or name.endswith("."):
+        raise ValueError("expected a name that Windows can store: not con, aux or nul, and no '.' at the end")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64),
+    AfterValidator(_checked_out_everywhere),
+]
 Shortcut = Literal["coloured-line", "dominoes"]
 """What `data.planted` plants in images, so that a network can do without looking at what they show."""
 SELF_REPORTED: Literal["self-reported"] = "self-reported"
@@ -21,10 +37,8 @@ LARGEST_CARD = 1_000_000
 """Bytes of a card: those of a thousand classes take a few ten thousand."""
 
 
-class Card(BaseModel):
+class Card(StrictModel):
     """Base of every card: frozen, unknown keys refused, named after its file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
 
@@ -80,12 +94,6 @@ def _shown(value: object) -> str:
         return repr(value)
     except ValueError:  # Python writes out no whole number of more than 4,300 digits
         return "a whole number of thousands of digits"
-
-
-class StrictModel(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 AnyValue = TypeVar("AnyValue")

@@ -5,24 +5,21 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from shiftcast.cards.base import Card, Name, Shortcut
+from shiftcast.util.strict import StrictModel
 
 
-class Edition(BaseModel):
+class Edition(StrictModel):
     """Other arrays known under a dataset's name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     description: str
 
 
-class View(BaseModel):
+class View(StrictModel):
     """A part of a dataset whose accuracy is stated beside that of the whole."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = Field(description="completes 'accuracy on …'")
     without_classes: list[str] = []
@@ -30,10 +27,8 @@ class View(BaseModel):
     edition: str = Field(default="", description="the one edition that it is about; all when empty")
 
 
-class LabelViewCard(BaseModel):
+class LabelViewCard(StrictModel):
     """Other labels of a dataset's images, from a file of their own publisher."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = Field(description="completes 'accuracy under …'")
     file: str = Field(description="below the data folder")
@@ -44,10 +39,8 @@ class LabelViewCard(BaseModel):
     licence: str
 
 
-class Seal(BaseModel):
+class Seal(StrictModel):
     """A commitment to withheld labels, and when they were opened."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     commitment: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
         description="SHA-256 of a secret salt and the labels as little-endian int64"
@@ -56,10 +49,8 @@ class Seal(BaseModel):
     opened: str | None = Field(default=None, description="time of the first opening, UTC")
 
 
-class Derivation(BaseModel):
+class Derivation(StrictModel):
     """How a derived dataset is made from another one, by us or by its publisher."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: Name
     generator: Literal["corruptions", "published", "planted"]
@@ -85,10 +76,8 @@ class Derivation(BaseModel):
         return self
 
 
-class Download(BaseModel):
+class Download(StrictModel):
     """One file of a publisher: where to get it, by what it is known, and what of it is kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="its name on disk")
     urls: list[Annotated[str, Field(pattern=r"^https?://\S+$")]] = Field(
@@ -120,10 +109,8 @@ class Download(BaseModel):
         return f"md5:{self.md5}" if self.md5 else None
 
 
-class Build(BaseModel):
+class Build(StrictModel):
     """How arrays are made from a publisher's image files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["image-tree", "selection"] = Field(
         description="every image below a folder, or those whose hashes are listed"

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from shiftcast.cards.architecture import (
     ArchitectureCard,
+    BatchSize,
     ClassicalCard,
     ModelCard,
+    NotNegative,
+    Positive,
     Precision,
     TrainingOverride,
 )
 from shiftcast.cards.base import Card, Name
 from shiftcast.errors import CardError
 from shiftcast.util.hashing import hash_of
+from shiftcast.util.strict import StrictModel
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LATER_FIELDS = (
     "ema",
     "precision",
@@ -39,10 +42,8 @@ LATER_FIELDS = (
 """Fields of a recipe that are younger than the first published runs."""
 
 
-class RandAugmentSpec(BaseModel):
+class RandAugmentSpec(StrictModel):
     """RandAugment: how many operations an image, and how strong they are."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     operations: int = Field(ge=1)
     magnitude: int = Field(ge=0, le=30)
@@ -83,10 +84,10 @@ class Recipe(AnyRecipe):
     """How to train a network: optimiser, schedule, augmentation, loss and epochs."""
 
     epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
+    batch_size: BatchSize
     optimiser: Literal["sgd", "adamw", "muon"]
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
+    learning_rate: Positive
+    weight_decay: NotNegative
     momentum: float = Field(default=0.9, ge=0, lt=1)
     schedule: Literal["one-cycle", "cosine"]
     warmup: float = Field(
@@ -132,9 +133,9 @@ class Recipe(AnyRecipe):
     rate_factor: Positive | None = Field(
         default=None, description="on the learning rate, unless a card gives one for this very recipe"
     )
-    signals: Literal[True] | None = Field(
-        default=None, description="record of each image what signals.safetensors holds"
-    )
+    signals: Annotated[
+        Literal[True] | None, BeforeValidator(lambda given: None if given is False else given)
+    ] = Field(default=None, description="record of each image what signals.safetensors holds")
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -1,71 +1,21 @@
-"""The registry's data: architecture cards, dataset cards, recipes and suites as pydantic models.
-
-Every model refuses unknown keys. Suites are here; `architecture`, `recipe` and `dataset` hold the
-others. Finding the files is `workspace`'s business, and building a network from a card `training.models`'s.
-"""
+"""Suites: the runs, sets and reference ensemble that one section of the board is made of."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from shiftcast.cards.architecture import (
-    ArchitectureCard,
-    ClassicalCard,
-    ModelCard,
-    Precision,
-    TrainingOverride,
-    card_hash,
-)
-from shiftcast.cards.base import SELF_REPORTED, AnyCard, Card, Name, Shortcut, explain, read_card
-from shiftcast.cards.dataset import Build, DatasetCard, Derivation, Download, LabelViewCard
-from shiftcast.cards.recipe import AnyRecipe, FitRecipe, RandAugmentSpec, Recipe, recipe_hash, resolve
+from shiftcast.cards.base import SELF_REPORTED, Card, Name, Shortcut
 from shiftcast.errors import InvalidInputError
-
-__all__ = [
-    "AnyCard",
-    "AnyRecipe",
-    "ArchitectureCard",
-    "Build",
-    "Card",
-    "ClassicalCard",
-    "DatasetCard",
-    "Derivation",
-    "Download",
-    "Expectation",
-    "FitRecipe",
-    "LabelViewCard",
-    "Level",
-    "ModelCard",
-    "Name",
-    "Precision",
-    "RandAugmentSpec",
-    "Recipe",
-    "ReferenceEnsemble",
-    "RunKey",
-    "Runs",
-    "Source",
-    "Suite",
-    "SuiteView",
-    "Target",
-    "TargetSpec",
-    "TrainingOverride",
-    "card_hash",
-    "explain",
-    "read_card",
-    "recipe_hash",
-    "resolve",
-]
+from shiftcast.util.strict import StrictModel
 
 Level = Literal["required", "optional", "maintainers-only"]
 
 
-class Source(BaseModel):
+class Source(StrictModel):
     """The labelled in-distribution data of a suite; without `train` it is a logits-only suite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: Name | None = Field(default=None, description="None: nothing is trained, runs are contributed")
     test: Name
@@ -90,10 +40,8 @@ class Source(BaseModel):
         return self
 
 
-class TargetSpec(BaseModel):
+class TargetSpec(StrictModel):
     """One entry of a suite's targets: a natural set, or transforms of the test set."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: Name
     level: Level = "required"
@@ -110,10 +58,8 @@ class TargetSpec(BaseModel):
         return self
 
 
-class Runs(BaseModel):
+class Runs(StrictModel):
     """Scored runs: every architecture with every seed under one recipe."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architectures: list[Name] = Field(min_length=1)
     recipe: Name = SELF_REPORTED
@@ -132,10 +78,8 @@ MEMBERS = 3
 """Fewest members of a reference ensemble."""
 
 
-class ReferenceEnsemble(BaseModel):
+class ReferenceEnsemble(StrictModel):
     """Runs kept apart to define difficulty."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     members: list[Name] = []
     reserves: list[Name] = []
@@ -143,10 +87,8 @@ class ReferenceEnsemble(BaseModel):
     seed: int = Field(default=100, ge=0)
 
 
-class StudiedEnsemble(BaseModel):
+class StudiedEnsemble(StrictModel):
     """Runs of the suite that are tried as a reference ensemble, in the order in which it grows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
     title: str = Field(min_length=1)
@@ -157,10 +99,8 @@ class StudiedEnsemble(BaseModel):
         return [key for entry in self.members for key in entry.run_keys()]
 
 
-class Target(BaseModel):
+class Target(StrictModel):
     """One evaluated set of images, as a suite's targets unfold into them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     dataset: Name
@@ -176,10 +116,8 @@ class Target(BaseModel):
         return bool(self.transform)
 
 
-class RunKey(BaseModel):
+class RunKey(StrictModel):
     """Which run: architecture x recipe x seed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Name
     recipe: Name
@@ -195,14 +133,12 @@ class RunKey(BaseModel):
         return self.path.as_posix()
 
 
-class SuiteView(BaseModel):
+class SuiteView(StrictModel):
     """What a suite's runs would say under a change that needs no network: a control.
 
     Either `scale`, a factor on every logit of the scored run alone, or `resample`: half B of the test set
     drawn with unequal weights as a target, while estimators fit on half A.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
     scale: float | None = Field(default=None, gt=0, le=100)
@@ -220,14 +156,12 @@ class SuiteView(BaseModel):
 Quantity = Literal["accuracy", "bias", "error", "change"]
 
 
-class Expectation(BaseModel):
+class Expectation(StrictModel):
     """A figure that a control must come to, stated before it was run, in percent or percentage points.
 
     `accuracy`: mean actual accuracy. `bias`, `error`: mean signed or absolute error of each of
     `estimators`. `change`: mean absolute difference that `view` makes to each one's predictions.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str = Field(min_length=1)
     quantity: Quantity

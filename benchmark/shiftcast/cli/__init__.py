@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import NoReturn
 
-from shiftcast.errors import ShiftcastError, in_words
+from shiftcast.errors import ShiftcastError, StoppedError, in_words
 
 TERMINATED = 128 + signal.SIGTERM
 
 
-class _Terminated(KeyboardInterrupt):
-    """A scheduler or `kill` asked the process to end: the work stops as with Ctrl-C."""
-
-
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line.
 
     Exit code 0 done, 1 a check or run failed, 2 usage or bad input, 130 Ctrl-C, 143 SIGTERM; the last
@@ -22,23 +19,29 @@ def main() -> None:
     """
     from shiftcast.cli.app import app
 
-    signal.signal(signal.SIGTERM, _terminate)
+    terminated = False
+
+    def terminate(*_: object) -> None:
+        # A scheduler or `kill` asks the process to end: the work stops as with Ctrl-C.
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         app()
+        code: object = 0
+    except SystemExit as stop:  # how every command ends
+        code = stop.code
     except ShiftcastError as error:
-        terminated = isinstance(error.__cause__, _Terminated)
-        code = _say(str(error), TERMINATED if terminated else error.exit_code)
+        code = _say(str(error), error.exit_code)
     except OSError as error:
         code = _say(f"{in_words(error)}; nothing was left half-written", 2)
-    raise SystemExit(code)
-
-
-def _terminate(*_: object) -> None:
-    raise _Terminated
+    raise SystemExit(TERMINATED if terminated and code == StoppedError.exit_code else code)
 
 
 def _say(message: str, code: int) -> int:
     from shiftcast.util.text import printable
 
-    sys.stderr.write(f"error: {printable(message, 1_000_000)}\n")  # it may quote what anybody wrote
+    sys.stderr.write(f"error: {printable(message, 1_000_000)}\n")  # it may quote anything from a file
     return code

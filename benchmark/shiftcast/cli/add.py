@@ -1,67 +1,66 @@
-"""`shiftcast data add`: a person's own images become a dataset with a card."""
+"""`shiftcast data add`: user images become a dataset with a card."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cards.base import Name, lookup
-from shiftcast.data.add import FILTERS, Fitted, fit, read_own, write_dataset
+from shiftcast.cli.options import example, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.text import count
-from shiftcast.workspace import Workspace, data_folder
+
+if TYPE_CHECKING:
+    from shiftcast.data.add import Fitted
+
+app = typer.Typer()
+Images = Annotated[
+    Path, typer.Argument(help="Folder of CLASS/images or of images, or .npz with 'images' and 'labels'.")
+]
+Renamed = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="THEIRS=OURS", help="Map a class to a known one (repeatable)."),
+]
+Names = Annotated[
+    str,
+    typer.Option(metavar="A,B,…", help="Name the classes in label order [default: those of --like]."),
+]
+Filter = Annotated[
+    str,
+    typer.Option("--filter", help="Resize with this filter: box, bilinear, bicubic or lanczos."),
+]
 
 
-def add_dataset(
-    workspace: Workspace,
-    name: str,
-    path: Path,
-    like: str,
-    renamed: Sequence[str],
-    names: str,
-    filter_: str,
-    title: str,
-    licence: str,
-    replace: bool,
+@app.command(epilog=example("data add my-photos photos/ --map car=automobile"))
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the new dataset.")],
+    path: Images,
+    like: Annotated[str, typer.Option(help="Take the classes of this dataset.")] = "cifar10-test",
+    renamed: Renamed = None,
+    names: Names = "",
+    filter_: Filter = "box",
+    title: Annotated[str, typer.Option(help="Set the card's title [default: the name].")] = "",
+    licence: Annotated[str, typer.Option(help="State the licence of the images.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a dataset of that name.")] = False,
 ) -> None:
-    """Read images, fit them to the classes of a known dataset, and write arrays and a card.
+    """Make a dataset of your images: a card, and arrays.
 
-    Parameters
-    ----------
-    workspace
-        Gets the card.
-    name
-        Of the new dataset.
-    path
-        Folder of images, or an `.npz` file.
-    like
-        The dataset whose classes are wanted.
-    renamed
-        `THEIRS=OURS` pairs.
-    names
-        The person's classes in label order, separated by commas; for integer labels.
-    filter_
-        A key of `FILTERS`.
-    title, licence
-        Of the card.
-    replace
-        Whether a dataset of that name may be replaced.
-
-    Raises
-    ------
-    WorkspaceError
-        If cards cannot be written, because those of the installed package are in use.
-    InvalidInputError
-        If the name or a pair cannot be used, or no class is known.
+    The card goes to the workspace's datasets/, the arrays to the data folder.
     """
-    place = workspace.cards_to_write("datasets")
+    from shiftcast.cards.base import lookup
+    from shiftcast.data.add import FILTERS, fit, read_own, write_dataset
+    from shiftcast.workspace import data_folder
+
+    workspace = workspace_of(context)
+    cards = workspace.cards_to_write("datasets")
     lookup("filter", filter_, FILTERS)
     _check_name(name)
-    card = workspace.dataset(like)
-    own = read_own(path, names.split(",") if names else card.classes, filter_)
-    fitted = fit(own, card.classes, _pairs(renamed))
+    known = workspace.dataset(like).classes
+    images = read_own(path, names.split(",") if names else known, filter_)
+    fitted = fit(images, known, _pairs(renamed or ()))
     texts = {
         "title": title or name,
         "description": _description(path, fitted, filter_),
@@ -69,7 +68,7 @@ def add_dataset(
         "licence": licence or "Unstated: local use only",
         "citation": "None stated.",
     }
-    written, arrays = write_dataset(name, fitted, card.classes, texts, place, data_folder(), replace)
+    written, arrays = write_dataset(name, fitted, known, texts, cards, data_folder(), replace)
     _report(name, fitted, filter_)
     typer.echo(f"wrote {written} and {arrays}")
     typer.echo(
@@ -81,11 +80,14 @@ def add_dataset(
 def _check_name(name: str) -> None:
     from pydantic import TypeAdapter, ValidationError
 
+    from shiftcast.cards.base import Name
+
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
         raise InvalidInputError(
-            f"{name!r}: expected a name of small letters, digits, '.', '-' and '_', at most 64"
+            f"{name!r}: expected a name of small letters, digits, '.', '-' and '_', at most 64, that Windows "
+            "can store (not con, aux or nul, and no '.' at the end)"
         ) from error
 
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+LINE_SECONDS = 10.0
+"""Seconds between two lines about one file where there is no terminal."""
 
 
 class Bars:
@@ -42,3 +57,68 @@ class Bars:
     def note(self, text: str) -> None:
         """Print a line worth knowing."""
         self.print(f"note: {text}")
+
+
+class ImageBar(Bars):
+    """A bar over images; nothing where there is no terminal."""
+
+    def __init__(self, name: str) -> None:
+        """Show on the standard error stream."""
+        super().__init__(
+            None,
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            terminal_only=True,
+        )
+        self._task = self._bars.add_task(name, total=None)
+
+    def show(self, done: int, total: int) -> None:
+        """Show how many images are done."""
+        self._bars.update(self._task, completed=done, total=total)
+
+
+class TransferBar(Bars):
+    """Shows downloads: a bar with speed and remaining time, or a line now and then without a terminal."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Show on `console`, or on the standard error stream."""
+        super().__init__(
+            console,
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            terminal_only=True,
+        )
+        self._file, self._task = "", self._bars.add_task("", visible=False)
+        self._since, self._first, self._said = 0.0, 0, 0.0
+
+    def line(self, text: str) -> None:
+        """Print a line, and end the bar of the file before it."""
+        self._file = ""
+        self._bars.update(self._task, visible=False)
+        self.print(text)
+
+    def transferred(self, file: str, done: int, total: int | None) -> None:
+        """Show that `done` of `total` bytes of a file are here."""
+        now = time.monotonic()
+        if file != self._file:
+            self._file, self._since, self._first, self._said = file, now, done, now
+            self._bars.reset(self._task, description=file, total=total, completed=done, visible=True)
+        self._bars.update(self._task, completed=done, total=total)
+        if not self._console.is_terminal and now - self._said >= LINE_SECONDS:
+            self._said = now
+            rate = (done - self._first) / (now - self._since)
+            self._console.print(_progress(file, done, total, rate), highlight=False, soft_wrap=True)
+
+
+def _progress(file: str, done: int, total: int | None, rate: float) -> str:
+    """Return a line with how much is here, the speed and the time left."""
+    text = f"{file}: {decimal(done)}"
+    if total is None:
+        return f"{text}, {decimal(int(rate))}/s"
+    left = f", {(total - done) / rate:.0f} s left" if rate > 0 else ""
+    return f"{text} of {decimal(total)} ({100 * done / total:.0f} %), {decimal(int(rate))}/s{left}"

@@ -1,10 +1,9 @@
-"""`shiftcast bench`: how fast this machine trains, and how two stored sessions of benchmarks compare."""
+"""`shiftcast bench`: how fast this machine trains."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cli.device import Device
+from shiftcast.cli.options import (
+    BENCHMARK,
+    Device,
+    OnDevice,
+    Threads,
+    example,
+    require_writable,
+    text_table,
+    workspace_of,
+)
+from shiftcast.errors import StoppedError, needs_extra
+from shiftcast.util.files import write_atomic
 
 if TYPE_CHECKING:
-    from shiftcast.speed import Comparison
     from shiftcast.training.speed import Machine, Measurement, Plan, Spread
 
 MOST_WORKERS = 8
@@ -23,142 +32,80 @@ MOST_WORKERS = 8
 SLOWER = 0.9
 """A precision below this share of the other's speed is worth a hint."""
 
-app = typer.Typer(
-    help="Measure speed on this machine.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+app = typer.Typer(name="bench", no_args_is_help=True)
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Start this many DataLoader processes [default: cores, at most 8].")
+]
 
 
-@app.callback()
+@app.callback(rich_help_panel=BENCHMARK)
 def bench() -> None:
-    """Measure speed on this machine."""
+    """Measure the speed of training on this machine."""
 
 
-@app.command()
+@app.command(epilog=example("bench train resnet18_s2 --device cpu --json speed.json"))
 def train(
     context: typer.Context,
     architectures: Annotated[
-        list[str], typer.Argument(metavar="ARCH...", help="See: shiftcast list architectures")
+        list[str], typer.Argument(metavar="ARCH...", help="Names; see: shiftcast list architectures")
     ],
-    recipe: Annotated[str, typer.Option(help="See: shiftcast list recipes")] = "plain-8",
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Images a step [default: recipe's].")] = None,
-    device: Annotated[Device, typer.Option(help="Where networks run.")] = Device.auto,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes of the plain DataLoader [default: cores, at most 8]."),
+    recipe: Annotated[
+        str, typer.Option(help="Train with this recipe; see: shiftcast list recipes")
+    ] = "plain-8",
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, help="Take this many images a step [default: the recipe's].")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Length of one reading.")] = 2.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Readings of each arm.")] = 3,
-    images: Annotated[int, typer.Option(min=2, help="Random training images.")] = 50_000,
+    device: OnDevice = Device.auto,
+    threads: Threads = None,
+    workers: Workers = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Take this long for a reading.")] = 2.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Take this many readings of each arm.")] = 3,
+    images: Annotated[int, typer.Option(min=2, help="Train on this many random images.")] = 50_000,
     json_file: Annotated[
-        Path | None, typer.Option("--json", dir_okay=False, help="Write everything to this file too.")
+        Path | None, typer.Option("--json", dir_okay=False, help="Write all readings to this file too.")
     ] = None,
 ) -> None:
-    """Time training against a plain PyTorch loop and against its limit, on random images.
+    """Time training against a plain PyTorch loop and its limit.
 
-    Four arms take turns: plain (Pillow images, torchvision transforms, a DataLoader, float32), the same
-    loader before our step, ours (images resident on the device), and the limit (our step on one batch
-    that is there already).
+    The images are random. Four arms take turns: plain (Pillow images, torchvision transforms, a DataLoader,
+    float32), the same loader before our step, ours (images resident on the device), and the limit (our step
+    on one batch that is on the device already).
     """
-    from shiftcast.errors import MissingExtraError, StoppedError
-    from shiftcast.util.files import write_atomic
-    from shiftcast.workspace import find_workspace
-
-    workspace = find_workspace(context.obj)
-    names = list(dict.fromkeys(architectures))
+    workspace = workspace_of(context)
+    names = dict.fromkeys(architectures)
+    update = {} if batch_size is None else {"batch_size": batch_size}
     pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in names]
-    try:
-        from shiftcast.training import run as work
-        from shiftcast.training import speed as bench
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
+    with needs_extra("train"):
+        from shiftcast.training import speed
+        from shiftcast.training.job import choose_device, set_threads
 
-    place = work.choose_device(device.value)
-    work.set_threads(threads)
-    machine = bench.describe_machine(place)
-    if workers is None:
-        workers = min(machine.cores, MOST_WORKERS)
-    plan = bench.Plan(workers, seconds, rounds, images)
-    typer.echo("\n".join([_machine_line(machine), *(f"{arm}: {what}" for arm, what in bench.ARMS.items())]))
-    found: list[Measurement] = []
+    where = choose_device(device.value)
+    set_threads(threads)
+    machine = speed.describe_machine(where)
+    plan = speed.Plan(_workers(workers, machine), seconds, rounds, images)
+    typer.echo("\n".join([_machine_line(machine), *(f"{arm}: {what}" for arm, what in speed.ARMS.items())]))
+    readings: list[Measurement] = []
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=json_file.parent):
-            pass  # a folder that cannot be written is found now, not after the first network
+        require_writable(json_file.parent)
     try:
-        for card, own in pairs:
-            chosen = own if batch_size is None else own.model_copy(update={"batch_size": batch_size})
-            found.append(bench.measure_training(card, chosen, plan, place, _announcing(card.name, rounds)))
-            typer.echo(f"\n{in_words(found[-1], plan)}")
+        for card, chosen in pairs:
+            readings.append(
+                speed.measure_training(
+                    card, chosen.model_copy(update=update), plan, where, _announcing(card.name, rounds)
+                )
+            )
+            typer.echo(f"\n{in_words(readings[-1], plan)}")
             if json_file is not None:
-                write_atomic(json_file, json.dumps(as_json(machine, plan, found), indent=1) + "\n")
+                write_atomic(json_file, json.dumps(as_json(machine, plan, readings), indent=1) + "\n")
     except KeyboardInterrupt as error:
-        kept = f", and {json_file} holds them" if json_file is not None and found else ""
+        kept = f", and {json_file} holds them" if json_file is not None and readings else ""
         raise StoppedError(f"stopped; the tables above stand{kept}") from error
     if json_file is not None:
         typer.echo(f"\nwrote {json_file}")
 
 
-@app.command(name="compare")
-def compare_files(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A file that make bench wrote.")],
-    new: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="NEW...", help="A later one; of several the best time of each benchmark counts."
-        ),
-    ],
-    factor: Annotated[float, typer.Option(help="Growth from which a benchmark counts as slower.")] = 1.5,
-    floor: Annotated[float, typer.Option(help="Seconds by which it must have grown as well.")] = 0.002,
-    check: Annotated[
-        bool, typer.Option("--check", help="Exit 1 if a benchmark has become slower, or is gone.")
-    ] = False,
-) -> None:
-    """Compare two stored sessions of benchmarks, each relative to its calibration kernel.
-
-    Times are minima of several rounds. What is compared is their ratio to a kernel that the same process
-    timed beside them, so that a machine that is slower today does not make every benchmark slower.
-    """
-    from shiftcast.errors import CheckFailedError
-    from shiftcast.speed import best_of, compare, read_benchmarks
-
-    before, after = read_benchmarks(old), best_of([read_benchmarks(path) for path in new])
-    found = compare(before, after, factor, floor)
-    typer.echo(f"old: {before.machine}\nnew: {after.machine}")
-    typer.echo(comparison_table(found))
-    if before.machine != after.machine:
-        typer.echo("Other processors: ratios to the kernel need not carry over, so nothing is judged.")
-    elif check:
-        slower = ", ".join(one.name for one in found if one.verdict == "slower")
-        gone = ", ".join(one.name for one in found if one.verdict == "gone")
-        problems = [f"{slower}: slower than in {old} by more than {factor:g} x"] if slower else []
-        problems += [f"{gone}: in {old} and not in {new[-1]}"] if gone else []
-        if problems:
-            raise CheckFailedError(
-                f"{'; '.join(problems)}. Other work on the machine does that too: try again when it is idle. "
-                f"If it is meant, keep the new times: cp {new[-1]} {old}"
-            )
-
-
-def comparison_table(found: Sequence[Comparison]) -> str:
-    """Return what has become of each benchmark, times in milliseconds, as a table."""
-    from tabulate import tabulate
-
-    rows = [
-        {
-            "benchmark": one.name,
-            "old ms": "" if one.old is None else f"{1000 * one.old.seconds:,.2f}",
-            "new ms": "" if one.new is None else f"{1000 * one.new.seconds:,.2f}",
-            "old ratio": "" if one.old is None else f"{one.old.ratio:,.3f}",
-            "new ratio": "" if one.new is None else f"{one.new.ratio:,.3f}",
-            "growth": "" if one.growth != one.growth else f"{one.growth:.2f} x",
-            "": "" if one.verdict == "alike" else one.verdict,
-        }
-        for one in found
-    ]
-    return str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, stralign="right"))
+def _workers(asked: int | None, machine: Machine) -> int:
+    return min(machine.cores, MOST_WORKERS) if asked is None else asked
 
 
 def _announcing(name: str, rounds: int) -> Callable[[int], None]:
@@ -173,29 +120,28 @@ def _machine_line(machine: Machine) -> str:
     )
 
 
-def in_words(found: Measurement, plan: Plan) -> str:
+def in_words(measurement: Measurement, plan: Plan) -> str:
     """Return an architecture's table, with what was measured above and what follows below it."""
-    from tabulate import tabulate
-
     rows = [
         {
             "arm": arm,
-            "images/s": f"{found.speed(arm).median:,.0f}",
-            "lowest..highest": f"{found.speed(arm).low:,.0f}..{found.speed(arm).high:,.0f}",
-            "resident is": _times(found.ratio(arm)) if arm != "resident" else "",
+            "images/s": f"{measurement.speed(arm).median:,.0f}",
+            "lowest..highest": f"{measurement.speed(arm).low:,.0f}..{measurement.speed(arm).high:,.0f}",
+            "resident is": _times(measurement.ratio(arm)) if arm != "resident" else "",
         }
-        for arm in found.speeds
+        for arm in measurement.speeds
     ]
     lines = [
-        f"{found.architecture}: {found.parameters:,} parameters, {found.precision}, recipe {found.recipe}, "
-        f"batches of {found.batch_size}, {plan.workers} DataLoader processes",
-        str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True)),
+        f"{measurement.architecture}: {measurement.parameters:,} parameters, {measurement.precision}, "
+        f"recipe {measurement.recipe}, batches of {measurement.batch_size}, "
+        f"{plan.workers} DataLoader processes",
+        text_table(rows),
         f"Medians of {plan.rounds} rounds of {plan.seconds:g} s an arm.",
     ]
-    if found.parts > 1:
-        lines.append(f"Memory did not suffice for whole batches: our step took {found.parts} parts.")
-    if found.precisions:
-        lines.append(_precision_line(found))
+    if measurement.parts > 1:
+        lines.append(f"Memory did not suffice for whole batches: our step took {measurement.parts} parts.")
+    if measurement.precisions:
+        lines.append(_precision_line(measurement))
     return "\n".join(lines)
 
 
@@ -203,11 +149,11 @@ def _times(ratio: Spread) -> str:
     return f"{ratio.median:.2f} x ({ratio.low:.2f}..{ratio.high:.2f})"
 
 
-def _precision_line(found: Measurement) -> str:
+def _precision_line(measurement: Measurement) -> str:
     """Say which precision is used and which is faster, with a hint where the choice costs much."""
-    used, other = found.precision, found.other_precision
-    speeds = {name: statistics.median(values) for name, values in found.precisions.items()}
-    ratio = found.precision_ratio
+    used, other = measurement.precision, measurement.other_precision
+    speeds = {name: statistics.median(values) for name, values in measurement.precisions.items()}
+    ratio = measurement.precision_ratio
     line = (
         f"Precision: the limit is {speeds[used]:,.0f} images/s in {used}, which is used, and "
         f"{speeds[other]:,.0f} in {other}: {used if ratio.median >= 1 else other} is faster "
@@ -216,23 +162,23 @@ def _precision_line(found: Measurement) -> str:
     if ratio.median >= SLOWER:
         return line
     return (
-        f'{line}\nHint: precision = "{other}" in {found.precision_set_in} would train faster on this '
+        f'{line}\nHint: precision = "{other}" in {measurement.precision_set_in} would train faster on this '
         "machine; runs trained before would count as stale."
     )
 
 
-def as_json(machine: Machine, plan: Plan, found: Sequence[Measurement]) -> dict[str, Any]:
+def as_json(machine: Machine, plan: Plan, measurements: Sequence[Measurement]) -> dict[str, Any]:
     """Return settings, facts and every reading, with the medians that the tables show."""
     return {
         "machine": asdict(machine),
         "settings": asdict(plan),
         "architectures": [
             {
-                **asdict(one),
-                "images_per_second": {arm: asdict(one.speed(arm)) for arm in one.speeds},
-                "resident_is": {arm: asdict(one.ratio(arm)) for arm in one.speeds},
-                "precision_is": asdict(one.precision_ratio) if one.precisions else None,
+                **asdict(measurement),
+                "images_per_second": {arm: asdict(measurement.speed(arm)) for arm in measurement.speeds},
+                "resident_is": {arm: asdict(measurement.ratio(arm)) for arm in measurement.speeds},
+                "precision_is": asdict(measurement.precision_ratio) if measurement.precisions else None,
             }
-            for one in found
+            for measurement in measurements
         ],
     }

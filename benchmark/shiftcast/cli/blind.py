@@ -7,47 +7,52 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    help="Sets whose labels are withheld until predictions are final.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+from shiftcast.cli.options import MAINTAIN, Results, example, workspace_of
+
+app = typer.Typer(name="blind", no_args_is_help=True)
+
+
+@app.callback(rich_help_panel=MAINTAIN)
+def blind() -> None:
+    """Withhold the labels of a set until predictions are final."""
+
 
 Name = Annotated[str, typer.Argument(help="Dataset whose labels are withheld.")]
 Labels = Annotated[
-    Path, typer.Option(help="Labels of its images in order: .npy of integers.", dir_okay=False)
-]
-Results = Annotated[
-    Path | None, typer.Option(file_okay=False, help="Results folder [default: the workspace's].")
+    Path, typer.Option(help="Read the labels, in the order of the images, from this .npy.", dir_okay=False)
 ]
 
 
-@app.command()
+@app.command(epilog=example("blind seal blind-a --labels secret/blind-a.npy"))
 def seal(context: typer.Context, name: Name, labels: Labels) -> None:
-    """Put a salted commitment to the labels into the set's card; the salt is kept beside the labels."""
+    """Put a salted commitment to the labels into the card.
+
+    The salt is written beside the labels.
+    """
     from shiftcast.blind.seal import salt_path
     from shiftcast.blind.seal import seal as commit
-    from shiftcast.workspace import find_workspace
 
-    found = commit(find_workspace(context.obj), name, labels)
-    typer.echo(f"sealed {name}: {found}")
+    commitment = commit(workspace_of(context), name, labels)
+    typer.echo(f"sealed {name}: {commitment}")
     typer.echo(
         f"keep {labels} and {salt_path(labels)} secret and safe: without both the set cannot be opened"
     )
     typer.echo(f"commit datasets/{name}.toml, so that others can see when it was sealed")
 
 
-@app.command()
+@app.command(epilog=example("blind register", "blind register blind-a"))
 def register(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(help="Blind sets [default: all].")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of blind sets [default: all].")] = None,
     results: Results = None,
 ) -> None:
-    """Append every prediction and every estimate about blind sets to results/blind/NAME.jsonl."""
-    from shiftcast.blind.register import open_names, register_all
-    from shiftcast.workspace import find_workspace
+    """Register all predictions and estimates about blind sets.
 
-    workspace = find_workspace(context.obj)
+    They are appended to results/blind/NAME.jsonl.
+    """
+    from shiftcast.blind.register import open_names, register_all
+
+    workspace = workspace_of(context)
     for name in names or []:
         workspace.dataset(name)
     chosen = names or open_names(workspace)
@@ -61,7 +66,7 @@ def register(
     )
 
 
-@app.command("open")
+@app.command("open", epilog=example("blind open blind-a --labels secret/blind-a.npy"))
 def open_(
     context: typer.Context,
     name: Name,
@@ -71,11 +76,10 @@ def open_(
     ] = False,
     results: Results = None,
 ) -> None:
-    """Check revealed labels against the seal and fill in the actual accuracies."""
+    """Check revealed labels, and fill in the actual accuracies."""
     from shiftcast.blind.seal import open_set
-    from shiftcast.workspace import find_workspace
 
-    workspace = find_workspace(context.obj)
+    workspace = workspace_of(context)
     opening = open_set(workspace, results or workspace.results(), name, labels, unregistered)
     typer.echo(f"{name}: the labels are those that were sealed")
     typer.echo(

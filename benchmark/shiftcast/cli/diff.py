@@ -8,30 +8,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from shiftcast.board.assemble import score_suite
-from shiftcast.board.changes import FEW, FEWEST_ARCHITECTURES, changed_runs, moved_rows
-from shiftcast.board.tables import SuiteScores
-from shiftcast.cards.suite import Suite
+from shiftcast.cli.options import BENCHMARK, AsJson, example, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.leaderboard.cache import content_key
-from shiftcast.runs.layout import stored_suites
-from shiftcast.util.git import find_commit, unpack
 from shiftcast.util.text import count, points, signed
-from shiftcast.workspace import Workspace, find_workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from shiftcast.board.tables import SuiteScores
+    from shiftcast.workspace import Workspace
 
 KEPT = ("architectures", "datasets", "benchmark/recipes", "benchmark/suites", "results")
 """What of a revision the board is made from."""
 NEEDED = ("benchmark/suites", "results")
 MOST_RUNS = 4
 """Runs that are named in one line."""
-State = tuple[Workspace, Path]
 
 
 @dataclass
@@ -53,39 +49,43 @@ class Found:
     same: list[str] = field(default_factory=list)
 
 
-def show_difference(workspace: Workspace, old: str, new: str, suite: str | None, as_json: bool) -> bool:
-    """Print the runs that came or went and the rows that moved; return whether any row did.
+app = typer.Typer()
 
-    Parameters
-    ----------
-    workspace
-        The workspace whose repository revisions are of, and whose cards bare results folders go with.
-    old, new
-        A workspace, a folder of results, or a git revision.
-    suite
-        Only this suite; all when None.
-    as_json
-        Print one JSON object instead of tables.
 
-    Raises
-    ------
-    InvalidInputError
-        If either is neither a folder nor a revision, or holds no results.
+@app.command(rich_help_panel=BENCHMARK, epilog=example("diff HEAD~1", "diff v0.1 HEAD --suite cifar10-cpu"))
+def diff(
+    context: typer.Context,
+    old: Annotated[str, typer.Argument(help="A workspace, a folder of results, or a git revision.")],
+    new: Annotated[
+        str | None, typer.Argument(help="The state to compare with [default: the workspace as it is].")
+    ] = None,
+    suite: Annotated[str | None, typer.Option(help="Compare only this suite.")] = None,
+    as_json: AsJson = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 if a row moved.")] = False,
+) -> None:
+    """Show which rows of the board moved, and whether it is noise.
+
+    Two states of the results are compared. Runs that were added or removed are listed.
     """
+    workspace = workspace_of(context)
+    new = new or str(workspace.root)
     with _state(workspace, old) as before, _state(workspace, new) as after:
         found = _difference(before, after, suite)
     if as_json:
         rows = [{key: None if value != value else value for key, value in row.items()} for row in found.rows]
         whole = {"old": old, "new": new, "runs": found.runs, "rows": rows, "unchanged": found.same}
-        print(json.dumps(whole, indent=1))  # noqa: T201
+        typer.echo(json.dumps(whole, indent=1))
     else:
         _print(found)
-    return bool(found.rows)
+    if found.rows and exit_code:
+        raise typer.Exit(1)
 
 
 @contextmanager
-def _state(workspace: Workspace, what: str) -> Iterator[State]:
+def _state(workspace: Workspace, what: str) -> Iterator[tuple[Workspace, Path]]:
     """Give the cards and the results of a folder or a revision."""
+    from shiftcast.workspace import find_workspace
+
     folder = Path(what)
     if folder.is_dir():
         if (folder / "results").is_dir() and (folder / "benchmark" / "suites").is_dir():
@@ -101,6 +101,9 @@ def _state(workspace: Workspace, what: str) -> Iterator[State]:
 
 def _unpacked(workspace: Workspace, revision: str, place: Path) -> Workspace:
     """Return the workspace as a revision holds it, written to a folder."""
+    from shiftcast.util.git import find_commit, unpack
+    from shiftcast.workspace import find_workspace
+
     found = find_commit(workspace.root, revision)
     if found is None:
         raise InvalidInputError(
@@ -113,10 +116,16 @@ def _unpacked(workspace: Workspace, revision: str, place: Path) -> Workspace:
     return find_workspace(place / inside)
 
 
-def _difference(before: State, after: State, suite: str | None) -> Found:
+def _difference(before: tuple[Workspace, Path], after: tuple[Workspace, Path], suite: str | None) -> Found:
     """Return what differs, in one suite or in all; suites whose files are alike are not scored."""
+    from rich.console import Console
+
+    from shiftcast.board.assemble import score_suite
+    from shiftcast.leaderboard.cache import content_key
+    from shiftcast.runs.layout import label_of, stored_suites
+
     states = (before, after)
-    stored = [{_name(*one): one for one in stored_suites(*state)} for state in states]
+    stored = [{label_of(one[0].name, one[1]): one for one in stored_suites(*state)} for state in states]
     names = sorted(name for name in stored[0].keys() | stored[1].keys() if suite in (None, name))
     if suite is not None and not names:
         raise InvalidInputError(f"--suite {suite}: neither state holds results of it")
@@ -138,6 +147,8 @@ def _difference(before: State, after: State, suite: str | None) -> Found:
 
 def _add(found: Found, name: str, old: SuiteScores | None, new: SuiteScores | None) -> bool:
     """Add what differs in one suite; return whether a row moved."""
+    from shiftcast.board.changes import changed_runs, moved_rows
+
     added, removed = changed_runs(old, new)
     if added or removed:
         found.runs[name] = {"added": added, "removed": removed}
@@ -146,11 +157,12 @@ def _add(found: Found, name: str, old: SuiteScores | None, new: SuiteScores | No
     return len(table) > 0
 
 
-def _name(suite: Suite, edition: str) -> str:
-    return f"{suite.name}{edition and '@'}{edition}"
-
-
 def _print(found: Found) -> None:
+    import pandas as pd
+    from rich.console import Console
+
+    from shiftcast.board.changes import FEW
+
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for suite, changes in found.runs.items():
         for change, names in changes.items():
@@ -177,6 +189,10 @@ def _shortened(names: list[str]) -> str:
 
 
 def _table(suite: str, board: str, rows: pd.DataFrame) -> Table:
+    import pandas as pd
+    from rich.box import SIMPLE
+    from rich.table import Table
+
     unit = "%" if board.startswith("models") else "mean absolute error, pp"
     table = Table(title=f"{suite}: {board} ({unit})", box=SIMPLE, title_justify="left")
     table.add_column("", no_wrap=True)
@@ -193,6 +209,8 @@ def _table(suite: str, board: str, rows: pd.DataFrame) -> Table:
 
 def _folded(suite: str, rows: pd.DataFrame) -> str:
     """Return one line for the rows of which nothing can be told."""
+    from shiftcast.board.changes import FEW, FEWEST_ARCHITECTURES
+
     most = max(rows.to_dict("records"), key=lambda row: abs(row["change"]))
     return (
         f"{suite}: {count(len(rows), 'row')} of estimators moved by at most {points(abs(most['change']))} pp "

@@ -1,53 +1,90 @@
-"""`shiftcast difficulty`: the reference ensemble's score of every image, as a table and a summary."""
+"""`shiftcast difficulty`: how confusing each image is to an ensemble, as a table and a summary."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
-from tabulate import tabulate
 
-from shiftcast.analysis.confusion import Confusion, image_table
-from shiftcast.analysis.human import human_figures, require_files
-from shiftcast.board.confusion import HUMAN
-from shiftcast.cards.base import lookup
-from shiftcast.cards.suite import Suite
-from shiftcast.difficulty import KINDS, MORE_KINDS, half_splits, split_half_reliability
-from shiftcast.difficulty import difficulty as scores
+from shiftcast.cli.options import YOUR_MODEL, Results, example, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimate.ensemble_file import read_ensemble
-from shiftcast.runs.layout import results_folder
-from shiftcast.runs.reading import read_pool
 from shiftcast.util.files import write_atomic
-from shiftcast.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from shiftcast.analysis.confusion import Confusion
+    from shiftcast.cards.suite import Suite
+    from shiftcast.workspace import Workspace
+
+app = typer.Typer()
 
 
-def write_difficulty(
+@app.command(
+    rich_help_panel=YOUR_MODEL,
+    epilog=example("difficulty quickstart", "difficulty --ensemble members.npz --kind vote_entropy"),
+)
+def difficulty(
+    context: typer.Context,
+    suite: Annotated[
+        str | None, typer.Argument(help="Name of a suite that has been run; none with --ensemble.")
+    ] = None,
+    ensemble: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="Read your ensemble: .npy, or .npz with probs or logits (M, n, K)."
+        ),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="Summarise this score; see: shiftcast list difficulty. All are written.")
+    ] = "entropy",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write this CSV file [default: outputs/SUITE/difficulty.csv, or beside your FILE].",
+        ),
+    ] = None,
+    human: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False, help="Compare with people: a folder with CIFAR-10H and reviewed labels."
+        ),
+    ] = None,
+    edition: Annotated[
+        str, typer.Option(help="Use the runs on this edition of the datasets, as in SUITE@EDITION.")
+    ] = "",
+    results: Results = None,
+) -> None:
+    """Write how confusing each image is to an ensemble.
+
+    The ensemble is the reference ensemble of a suite, or yours. Neither images nor torch are needed.
+    """
+    if (suite is None) == (ensemble is None):
+        raise typer.BadParameter("name a suite, or give your ensemble with --ensemble FILE")
+    if suite is None and ensemble is not None:
+        _of_file(ensemble, kind, out or ensemble.with_suffix(".difficulty.csv"))
+    elif suite is not None:
+        workspace = workspace_of(context)
+        chosen = workspace.suite(suite)
+        table = out or workspace.outputs(chosen) / "difficulty.csv"
+        _of_suite(workspace, chosen, results or workspace.results(chosen), edition, kind, table, human)
+
+
+def _of_suite(
     workspace: Workspace, suite: Suite, results: Path, edition: str, kind: str, out: Path, human: Path | None
 ) -> None:
-    """Write the score of every image of a suite and print how the sets compare.
+    """Write the score of every image of a suite, print how the sets compare, and compare with people."""
+    from shiftcast.analysis.confusion import Confusion, image_table
+    from shiftcast.analysis.human import human_figures, require_files
+    from shiftcast.board.confusion import HUMAN
+    from shiftcast.cards.base import lookup
+    from shiftcast.difficulty import KINDS
+    from shiftcast.runs.layout import results_folder
+    from shiftcast.runs.reading import read_pool
 
-    Parameters
-    ----------
-    workspace, suite
-        Where the cards are, and which suite.
-    results, edition
-        Where its runs are.
-    kind
-        The difficulty score that percentiles and the summary are about; all kinds are written.
-    out
-        CSV file to write.
-    human
-        Folder with human labels of the CIFAR-10 test images; figures of the comparison are then
-        written beside the suite's runs.
-
-    Raises
-    ------
-    InvalidInputError
-        If the reference ensemble is incomplete.
-    """
     lookup("difficulty score", kind, KINDS)
     if human is not None:
         require_files(human)
@@ -80,18 +117,15 @@ def write_difficulty(
         typer.echo(f"wrote {folder / HUMAN}; shiftcast leaderboard shows it")
 
 
-def write_own_difficulty(path: Path, kind: str, out: Path) -> None:
-    """Write the score of every image by a person's own ensemble, and print how they are spread.
+def _of_file(path: Path, kind: str, out: Path) -> None:
+    """Write the score of every image by a user's ensemble, and print how they are spread."""
+    import pandas as pd
 
-    Parameters
-    ----------
-    path
-        `.npy` or `.npz` file, see `read_ensemble`.
-    kind
-        The score that the printed percentiles are of; all are written.
-    out
-        CSV file to write.
-    """
+    from shiftcast.cards.base import lookup
+    from shiftcast.difficulty import KINDS, MORE_KINDS, half_splits, split_half_reliability
+    from shiftcast.difficulty import difficulty as scores
+    from shiftcast.estimate.ensemble_file import read_ensemble
+
     kinds = {**KINDS, **MORE_KINDS}
     lookup("difficulty score", kind, kinds)
     members = read_ensemble(path)
@@ -123,4 +157,4 @@ def _summary(table: pd.DataFrame, kind: str, confusion: Confusion) -> str:
         }
         for name, own in table.groupby("set", sort=False)
     ]
-    return str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True))
+    return text_table(rows)

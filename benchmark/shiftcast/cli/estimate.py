@@ -1,36 +1,25 @@
-"""`shiftcast estimate`: the likely accuracy of somebody's own model on unlabelled data."""
+"""`shiftcast estimate`: the likely accuracy of a user's model on unlabelled data."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from shiftcast.cli.options import YOUR_MODEL, AsJson, example
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
-from shiftcast.estimate.answer import (
-    EVERY,
-    by_predicted_class,
-    by_slice,
-    choose_estimators,
-    estimate_accuracy,
-    summary,
-)
-from shiftcast.estimate.board_errors import board_errors
-from shiftcast.estimate.drop import explained, predicted_drop
-from shiftcast.estimate.inputs import OwnSet, attach, in_order, read_set
-from shiftcast.estimate.warnings import warnings_about
-from shiftcast.estimate.wording import board_error, interval_notes, order_note
-from shiftcast.estimators import Estimator, Outside, load_outside
-from shiftcast.predictions import Predictions
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from shiftcast.estimators import Estimator, Outside
+    from shiftcast.predictions import Predictions
 
 SHOWN = 4
 """Estimators that tables of classes and slices have room for; JSON holds all."""
@@ -38,8 +27,77 @@ MANY_CLASSES = 100
 """From this many classes on, estimating each takes long enough to be announced."""
 PREFERRED = ("NoShift", "ATC-NE", "COTT", "AgreementShift")
 
+app = typer.Typer()
+Ensemble = Annotated[
+    Path | None,
+    typer.Option(help="Use the probabilities of other models: .npz with source (M, n, K) and target."),
+]
+Peers = Annotated[
+    Path | None,
+    typer.Option(help="Use the predicted classes of other models: .npz with source (Z, n) and target."),
+]
+Siblings = Annotated[
+    Path | None,
+    typer.Option(help="Use the predicted classes of your architecture with other seeds: .npz, as --peers."),
+]
 
-def estimate_own(
+
+@app.command(
+    rich_help_panel=YOUR_MODEL,
+    epilog=example(
+        "estimate --source validation.npz --target production.npz",
+        "estimate --source val.csv --target new.csv --slice camera",
+    ),
+)
+def estimate(
+    source: Annotated[
+        Path, typer.Option(help="Read labelled predictions: .npz, .npy (with --labels), .csv or .parquet.")
+    ],
+    target: Annotated[Path, typer.Option(help="Read predictions without labels, in the same form.")],
+    labels: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Read the source's labels (n,) from this .npy.")
+    ] = None,
+    estimators: Annotated[str, typer.Option(help="Use 'all', or these names with commas.")] = "all",
+    ensemble: Ensemble = None,
+    peers: Peers = None,
+    siblings: Siblings = None,
+    column: Annotated[
+        str | None, typer.Option("--slice", help="Also estimate each value of this column of the target.")
+    ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Also estimate the accuracy of each predicted class.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the whole answer to this JSON file.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write a page with figures to this HTML file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate your model's accuracy on unlabelled data.
+
+    It is estimated from predictions: labelled ones, and those on the unlabelled data. Neither torch nor a
+    workspace is needed.
+    """
+    others = {"reference": ensemble, "peers": peers, "siblings": siblings}
+    answer, first, second = _estimates(source, target, labels, estimators, others, column, classes)
+    text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
+    if out is not None:
+        write_atomic(out, text + "\n")
+    if html is not None:
+        from shiftcast.estimate.html import page  # loads matplotlib
+
+        write_atomic(html, page(answer, first, second))
+    if as_json:
+        typer.echo(text)
+        return
+    print_estimates(answer)
+    for written in filter(None, (out, html)):
+        typer.echo(f"wrote {written}")
+
+
+def _estimates(
     source: Path,
     target: Path,
     labels: Path | None,
@@ -47,11 +105,12 @@ def estimate_own(
     others: Mapping[str, Path | None],
     column: str | None,
     classes: bool,
-    out: Path | None,
-    html: Path | None,
-    as_json: bool,
-) -> None:
-    """Read, estimate, and print a table or JSON; arguments are the command's options."""
+) -> tuple[dict[str, Any], Predictions, Predictions]:
+    """Return the answer, and the predictions on source and target that it is about."""
+    from shiftcast.estimate.answer import by_predicted_class, by_slice, choose_estimators
+    from shiftcast.estimate.inputs import OwnSet, attach, in_order, read_set
+    from shiftcast.estimators import load_outside
+
     outside = load_outside()
     chosen = choose_estimators(names, outside)
     known, unknown = read_set(source, labelled=True, labels=labels), read_set(target, labelled=False)
@@ -70,19 +129,7 @@ def estimate_own(
     if column is not None:
         whole = OwnSet(second, unknown.classes, unknown.columns)
         answer["by_slice"] = by_slice(first, whole, column, chosen)
-    text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
-    if out is not None:
-        write_atomic(out, text + "\n")
-    if html is not None:
-        from shiftcast.estimate.html import page  # matplotlib: only where something is drawn
-
-        write_atomic(html, page(answer, first, second))
-    if as_json:
-        typer.echo(text)
-        return
-    print_estimates(answer)
-    for written in filter(None, (out, html)):
-        typer.echo(f"wrote {written}")
+    return answer, first, second
 
 
 def _answer(
@@ -95,6 +142,11 @@ def _answer(
     InvalidInputError
         If no estimator could answer.
     """
+    from shiftcast.estimate.answer import estimate_accuracy, summary
+    from shiftcast.estimate.board_errors import board_errors
+    from shiftcast.estimate.drop import explained, predicted_drop
+    from shiftcast.estimate.warnings import warnings_about
+
     rows = estimate_accuracy(source, target, estimators, board_errors())
     if all("skipped" in row for row in rows):
         reasons = sorted({f"{row['estimator']}: {row['skipped']}" for row in rows})
@@ -116,6 +168,8 @@ def _plugins(rows: list[dict[str, Any]], names: str, outside: Outside) -> list[s
     BrokenEstimatorError
         If one was asked for by name.
     """
+    from shiftcast.estimate.answer import EVERY
+
     failed = [
         f"{row['estimator']} of package {outside.packages[row['estimator']]}: {row['skipped']}"
         for row in rows
@@ -139,6 +193,13 @@ def _announce(classes: int, estimators: int) -> None:
 
 def print_estimates(answer: Mapping[str, Any]) -> None:
     """Print the estimates for a person's own predictions as a table."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from shiftcast.estimate.wording import board_error, flag_notes, interval_notes, marked, order_note
+
     source, target = answer["source"], answer["target"]
     title = f"Estimated accuracy on {target['name']} ({count(target['images'], 'image')})"
     table = Table(title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)  # fits 80 columns
@@ -160,12 +221,12 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         ends = [_ends(row)] + ([_ends(row["conformal"]) if row.get("conformal") else "–"] if wide else [])
         change = 100 * (row["accuracy"] - source["accuracy"])
         last = [board_error(row)] if order else []
-        table.add_row(row["estimator"], f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
+        table.add_row(marked(row), f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
     console = Console()
     _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
     _print_lines(console, [order] if order else [])
     console.print(table)
-    _print_lines(console, [f"skipped {reason}" for reason in answer["skipped_plugins"]])
+    _print_lines(console, [*flag_notes(rows), *(f"skipped {reason}" for reason in answer["skipped_plugins"])])
     for reason, names in skipped.items():
         console.print(f"skipped {', '.join(names)}: {escape(reason)}", highlight=False)
     for key, title, head in (("by_class", "By predicted class", "class"), ("by_slice", "By slice", "slice")):
@@ -190,6 +251,9 @@ def _ends(row: Mapping[str, Any]) -> str:
 
 def _parts(rows: list[dict[str, Any]], title: str, head: str) -> Table:
     """Return a table of parts of the target, with as many estimators as there is room for."""
+    from rich.markup import escape
+    from rich.table import Table
+
     answered = [one["estimator"] for row in rows for one in row.get("estimates", []) if "accuracy" in one]
     actual = any("actual" in row for row in rows)
     order = list(dict.fromkeys([*(name for name in PREFERRED if name in answered), *answered]))[:SHOWN]

@@ -1,93 +1,81 @@
-"""`shiftcast data make`: a derived dataset, measured, and stored only where a person asks for it."""
+"""`shiftcast data make`: a derived dataset, measured, and stored only with --out."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cards.base import lookup
-from shiftcast.cards.dataset import DatasetCard
-from shiftcast.cards.suite import RunKey
-from shiftcast.data.corruptions.measure import Predict, Regenerated, regenerate, selected
-from shiftcast.data.corruptions.registry import CORRUPTIONS, SEVERITIES
-from shiftcast.data.corruptions.streams import GENERATOR_VERSION
-from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.loading import load_dataset
-from shiftcast.errors import DataError, InvalidInputError, MissingExtraError
-from shiftcast.leaderboard.markup import table
+from shiftcast.cli.options import example, workspace_of
+from shiftcast.errors import DataError, InvalidInputError, needs_extra
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import count, percent, points
-from shiftcast.workspace import Workspace, data_folder
+from shiftcast.util.text import BLANK, count, percent, points
 
 if TYPE_CHECKING:
+    from shiftcast.cards.dataset import DatasetCard, Derivation
+    from shiftcast.data.corruptions.measure import Predict, Regenerated
     from shiftcast.data.readers.layouts import Images
+    from shiftcast.workspace import Workspace
+
+app = typer.Typer()
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SUITE/ARCHITECTURE/RECIPE/seed-N",
+        help="Measure this trained run's accuracy on each set (repeatable).",
+    ),
+]
 
 
-def make_dataset(
-    workspace: Workspace,
-    name: str,
-    types: Sequence[str],
-    severities: Sequence[int],
-    models: Sequence[str],
-    out: Path | None,
-    report: Path | None,
-    replace: bool = False,
+@app.command(
+    epilog=example("data make cifar10-c-regenerated --transform fog --out fog/"),
+)
+def make(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Dataset derived from another, as cifar10-c-regenerated.")],
+    transform: Annotated[list[str] | None, typer.Option(help="Make only this type (repeatable).")] = None,
+    severity: Annotated[
+        list[int] | None, typer.Option(min=1, max=5, help="Make only this severity (repeatable).")
+    ] = None,
+    model: Models = None,
+    out: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Store the sets here [default: store nothing].")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the measurements to FILE.json and FILE.md.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a report that exists.")] = False,
 ) -> None:
-    """Make a derived dataset a set at a time and print how far each is from the clean images.
+    """Make a derived dataset, and measure it.
 
-    Parameters
-    ----------
-    workspace
-        Where the cards are.
-    name
-        A dataset that is derived from another by our generator.
-    types, severities
-        Which of its transforms; all when empty.
-    models
-        Trained runs, as SUITE/ARCHITECTURE/RECIPE/seed-N, whose accuracy is measured on each set.
-    out
-        Folder to store the sets in; nothing is stored when None.
-    report
-        File without suffix: FILE.json and FILE.md are written.
-    replace
-        Whether these files may be replaced.
-
-    Raises
-    ------
-    InvalidInputError
-        If the dataset is not derived by us, no type has these severities, or a model's name is none.
+    The distance of each set from the clean images is measured, in grey levels. One set is made at a time,
+    so the memory of one set suffices.
     """
+    from shiftcast.data.corruptions.measure import regenerate
+    from shiftcast.data.corruptions.registry import SEVERITIES
+    from shiftcast.data.loading import load_dataset
+    from shiftcast.workspace import data_folder
+
+    workspace = workspace_of(context)
     for path in _report_paths(report) if report is not None and not replace else ():
         if path.exists():
-            raise InvalidInputError(f"{path}: is there already; name another with --report, or --replace it")
+            raise InvalidInputError(f"{path}: exists; name another with --report, or add --replace")
     card = workspace.dataset(name)
-    if card.derived is None or card.derived.generator != "corruptions":
-        how = (
-            "suites make it in memory"
-            if card.layout == "derived"
-            else f"get it with: shiftcast data get {name}"
-        )
-        raise InvalidInputError(f"{name}: is no corruption that we make; {how}")
-    offered = dict.fromkeys(card.derived.transforms)
-    for one in types:
-        lookup(f"transform of {name}", one, offered)
-    chosen = [one for one in offered if not types or one in types]
-    kept = selected(chosen, severities or SEVERITIES)
-    if left := sorted(set(types) - set(kept)):
-        typer.echo(f"left out, having none of these severities: {', '.join(left)}")
-    source = load_dataset(workspace.dataset(card.derived.source), data_folder())
+    derived = _derivation(card)
+    severities = severity or SEVERITIES
+    types = _types(name, derived, transform or (), severities)
+    source = load_dataset(workspace.dataset(derived.source), data_folder())
     if source.labels is None:
-        raise DataError(f"{card.derived.source}: has no labels")
-    predictors = {model: _predictor(workspace, model) for model in models}
+        raise DataError(f"{derived.source}: has no labels")
+    predictors = {run: _predictor(workspace, run) for run in model or ()}
     start, rows = time.perf_counter(), []
-    for row in regenerate(source.images, source.labels, chosen, severities or SEVERITIES, predictors, out):
+    for row in regenerate(source.images, source.labels, types, severities, predictors, out):
         rows.append(row)
         typer.echo(_line(row))
     seconds = time.perf_counter() - start
@@ -95,8 +83,40 @@ def make_dataset(
     if out is not None:
         _describe(out, card, source, rows)
     if report is not None:
-        clean = {m: float((p(source.images) == source.labels).mean()) for m, p in predictors.items()}
+        clean = {run: float((p(source.images) == source.labels).mean()) for run, p in predictors.items()}
         _write_report(report, card, source, rows, clean, seconds)
+
+
+def _derivation(card: DatasetCard) -> Derivation:
+    """Return how a dataset is made of another by the generator of corruptions.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not.
+    """
+    if card.derived is None or card.derived.generator != "corruptions":
+        how = (
+            "suites make it in memory"
+            if card.layout == "derived"
+            else f"get it with: shiftcast data get {card.name}"
+        )
+        raise InvalidInputError(f"{card.name}: is not made by our generator of corruptions; {how}")
+    return card.derived
+
+
+def _types(name: str, derived: Derivation, asked: Sequence[str], severities: Iterable[int]) -> list[str]:
+    """Return the types to make, all by default; those that have none of the severities are named."""
+    from shiftcast.cards.base import lookup
+    from shiftcast.data.corruptions.measure import selected
+
+    offered = dict.fromkeys(derived.transforms)
+    for transform in asked:
+        lookup(f"transform of {name}", transform, offered)
+    types = [transform for transform in offered if not asked or transform in asked]
+    if left := sorted(set(asked) - set(selected(types, list(severities)))):
+        typer.echo(f"left out, having none of these severities: {', '.join(left)}")
+    return types
 
 
 def _memory() -> str:
@@ -112,18 +132,26 @@ def _memory() -> str:
     return f", taking {most / 2**30:.2f} GiB of memory"
 
 
-def _describe(out: Path, card: DatasetCard, source: Images, rows: Sequence[Regenerated]) -> None:
-    """Say, beside stored sets, what they are: their files hold images alone."""
-    severities = sorted({row.severity for row in rows})
-    facts = {
+def _facts(card: DatasetCard, source: Images) -> dict[str, Any]:
+    from shiftcast.data.corruptions.streams import GENERATOR_VERSION
+    from shiftcast.data.fingerprints import fingerprint
+
+    return {
         "dataset": card.name,
         "generator": GENERATOR_VERSION,
         "source": fingerprint(source.images, source.labels),
         "images": len(source),
-        "severities": severities,
     }
+
+
+def _describe(out: Path, card: DatasetCard, source: Images, rows: Sequence[Regenerated]) -> None:
+    """Write made.json beside stored sets, whose files hold images alone."""
+    from shiftcast.data.corruptions.registry import SEVERITIES
+
+    severities = sorted({row.severity for row in rows})
+    facts = {**_facts(card, source), "severities": severities}
     write_atomic(out / "made.json", json.dumps(facts, indent=1) + "\n")
-    typer.echo(f"stored in {out}; made.json there says what")
+    typer.echo(f"stored in {out}; made.json there describes the sets")
     if severities != list(SEVERITIES):
         listed = ", ".join(map(str, severities))
         typer.echo(f"  each file holds severity {listed} alone: readers of CIFAR-10-C expect all five")
@@ -135,25 +163,29 @@ def _line(row: Regenerated) -> str:
 
 
 def _predictor(workspace: Workspace, model: str) -> Predict:
-    parts = model.split("/")
-    if len(parts) != 4 or not parts[3].removeprefix("seed-").isdigit():
-        raise InvalidInputError(f"--model {model}: expected SUITE/ARCHITECTURE/RECIPE/seed-N")
-    suite = workspace.suite(parts[0])
-    key = RunKey(architecture=parts[1], recipe=parts[2], seed=int(parts[3].removeprefix("seed-")))
+    """Return the function with which a trained run classifies images."""
+    from shiftcast.cards.base import lookup
+    from shiftcast.data.loading import load_suite
+    from shiftcast.runs.layout import SHAPE, key_of
+    from shiftcast.workspace import data_folder
+
+    name, _, run = model.partition("/")
+    try:
+        key = key_of(Path(run))
+    except ValueError as error:
+        raise InvalidInputError(f"--model {model}: expected {SHAPE}") from error
+    suite = workspace.suite(name)
     roles = dict.fromkeys(suite.scored_runs(), "scored")
     roles |= dict.fromkeys(suite.reference_runs(), "reference")
     if key not in roles:
         lookup(f"run of suite {suite.name}", str(key), {str(run): run for run in roles})
-    try:
-        from shiftcast.data.loading import load_suite
-        from shiftcast.training import run as work
+    with needs_extra("train"):
         from shiftcast.training.inference import classifier
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-    device, threads = work.choose_device("auto"), work.set_threads(None)
+        from shiftcast.training.job import choose_device, plan_job, set_threads
+    device, threads = choose_device("auto"), set_threads(None)
     alone = suite.model_copy(update={"targets": []})
     data = load_suite(workspace, alone, data_folder())
-    return classifier(work.plan_job(workspace, alone, key, roles[key], data, device, threads))
+    return classifier(plan_job(workspace, alone, key, roles[key], data, device, threads))
 
 
 def _write_report(
@@ -165,10 +197,7 @@ def _write_report(
     seconds: float,
 ) -> None:
     values = {
-        "dataset": card.name,
-        "generator": GENERATOR_VERSION,
-        "source": fingerprint(source.images, source.labels),
-        "images": len(source),
+        **_facts(card, source),
         "clean_accuracy": clean,
         "sets": [asdict(row) for row in rows],
         "measured": {"seconds": round(seconds, 1)},
@@ -187,9 +216,11 @@ def _report_paths(report: Path) -> tuple[Path, Path]:
 
 def render(values: Mapping[str, Any]) -> str:
     """Return the page of a report: distances, then each model's accuracies, a row for each type."""
+    from shiftcast.data.corruptions.registry import CORRUPTIONS
+
     severities = sorted({row["severity"] for row in values["sets"]})
     published = all(row["name"] in CORRUPTIONS for row in values["sets"])
-    said = (
+    strengths = (
         " The strengths are those of the published CIFAR-10-C. Severity orders neither distance nor accuracy "
         "for every type: the published strengths are kept as they are."
     )
@@ -197,7 +228,7 @@ def render(values: Mapping[str, Any]) -> str:
         f"# What {values['dataset']} does",
         f"Each set is made from the {values['images']:,} images of one test set (fingerprint "
         f"`{values['source'][:12]}…`) by version {values['generator']} of the generator."
-        + (said if published else ""),
+        + (strengths if published else ""),
         "## Mean absolute difference from the clean images, in grey levels",
         _grid(values, severities, lambda row: points(row["mean_absolute"])),
     ]
@@ -211,7 +242,9 @@ def render(values: Mapping[str, Any]) -> str:
 
 
 def _grid(values: Mapping[str, Any], severities: Sequence[int], cell: Any) -> str:
-    found = {(row["name"], row["severity"]): cell(row) for row in values["sets"]}
+    from shiftcast.leaderboard.markup import table
+
+    cells = {(row["name"], row["severity"]): cell(row) for row in values["sets"]}
     names = list(dict.fromkeys(row["name"] for row in values["sets"]))
     headings = {"type": "left"} | {f"severity {severity}": "right" for severity in severities}
-    return table(headings, [[name, *(found.get((name, s), "–") for s in severities)] for name in names])
+    return table(headings, [[name, *(cells.get((name, s), BLANK) for s in severities)] for name in names])

@@ -1,31 +1,36 @@
-"""`shiftcast predict`: a trained network from the cache on somebody's own images."""
+"""`shiftcast predict`: classify user images with a trained network from the cache."""
 
 from __future__ import annotations
 
 import io
 import shlex
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from tabulate import tabulate
 
-from shiftcast.cli.bars import Bars
-from shiftcast.data.readers.layouts import load_npy
-from shiftcast.errors import InvalidInputError, MissingExtraError, TrainingError
-from shiftcast.statistics import wilson
-from shiftcast.training.checkpoints import Wanted, choose_checkpoint, find_checkpoints, verify
+from shiftcast.cli.options import (
+    YOUR_MODEL,
+    Device,
+    OnDevice,
+    Threads,
+    example,
+    require_writable,
+    text_table,
+    workspace_of,
+)
+from shiftcast.errors import InvalidInputError, StoppedError, TrainingError, needs_extra
 from shiftcast.util.arrays import class_indices, softmax
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import count, percent
+from shiftcast.util.text import BLANK, count, percent
 from shiftcast.util.types import Integers
-from shiftcast.workspace import Workspace, cache_folder
+
+if TYPE_CHECKING:
+    from shiftcast.training.checkpoints import Checkpoint, Wanted
+    from shiftcast.workspace import Workspace
 
 SIZE = 32
 """Side of the images that networks take, in pixels."""
@@ -42,92 +47,92 @@ OTHER_FILES = {
 
 Outputs = NDArray[np.float32]
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Where and how networks run; `threads` of None is PyTorch's own default."""
-
-    device: str = "auto"
-    threads: int | None = None
-    batch_size: int = 512
+app = typer.Typer()
 
 
-def predict_images(
-    workspace: Workspace,
-    wanted: Wanted,
-    data: Path,
-    labels: Path | None,
-    out: Path | None,
-    settings: Settings,
-) -> Path:
-    """Classify images with a network from the cache, print a summary and return the file of predictions.
+@app.command(
+    rich_help_panel=YOUR_MODEL,
+    epilog=example("predict resnet18_s2 --seed 0 --data images.npy --labels labels.npy"),
+)
+def predict(
+    context: typer.Context,
+    architecture: Annotated[
+        str, typer.Argument(help="Architecture of the trained network; see: shiftcast list checkpoints")
+    ],
+    seed: Annotated[int, typer.Option(help="Use the training with this seed.")],
+    data: Annotated[Path, typer.Option(help="Read images from this .npy of uint8 (n, 32, 32, 3).")],
+    suite: Annotated[str | None, typer.Option(help="Use the training in this suite, if several fit.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Use the training with this recipe, if several fit.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Read labels from this .npy of integers (n,).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="Write predictions here [default: beside the images, .predictions.npz]."
+        ),
+    ] = None,
+    device: OnDevice = Device.auto,
+    threads: Threads = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Classify this many images at a time.")] = 512,
+) -> None:
+    """Classify images with a trained network of the benchmark.
 
-    Parameters
-    ----------
-    workspace
-        Where the cards are.
-    wanted
-        Which network.
-    data
-        `.npy` of uint8 images (n, 32, 32, 3); it is mapped, so it may be larger than the memory.
-    labels
-        `.npy` of integers (n,), or None.
-    out
-        `.npz` to write: `logits` float32 (n, K), `predicted` (n,) and, where given, `labels` (n,), as
-        `shiftcast estimate` reads them. Beside `data` when None.
-    settings
-        Where and how to run.
-
-    Raises
-    ------
-    MissingExtraError
-        If torch or timm is not installed.
-    InvalidInputError
-        If images, labels or the file to write are refused, or several networks fit.
-    DataError
-        If a file cannot be read as what it should be.
-    RunError
-        If there is no such network in the cache, or not one that can be used.
-    TrainingError
-        If the network gives no finite logits, or memory does not suffice.
+    The file of predictions holds logits (n, K), predicted classes (n,) and the labels, if given, as
+    `shiftcast estimate` reads them. Images are mapped, so there may be more than the memory holds.
     """
+    with needs_extra("train"):
+        from shiftcast.training.checkpoints import Wanted, choose_checkpoint, find_checkpoints, verify
+        from shiftcast.training.job import choose_device, set_threads
+    from shiftcast.workspace import cache_folder
+
+    workspace, wanted = workspace_of(context), Wanted(architecture, seed, suite, recipe)
     try:
-        from shiftcast.training import run as work
-        from shiftcast.training.evaluate import evaluate
-        from shiftcast.training.inference import load_network
-        from shiftcast.training.network import memory_named
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-    cache = cache_folder()
-    found, complaints = find_checkpoints(cache)
-    chosen, notes = choose_checkpoint(found, workspace, wanted, cache)
-    for note in (*complaints, *notes):
-        typer.echo(f"note: {note}", err=True)
-    facts = chosen.manifest
-    images = read_images(data)
-    known = None if labels is None else read_labels(labels, len(images), len(facts.classes))
-    verify(chosen, workspace, wanted)
-    device, _ = work.choose_device(settings.device), work.set_threads(settings.threads)
-    card = chosen.card(workspace)
-    place = _place(out, data, labels)
-    with memory_named(str(facts.key), device), _Bar(str(facts.key)) as bar:
-        network = load_network(card, len(facts.classes), chosen.path, device)
-        logits = evaluate(
-            network, card, {"": images}, facts.mean, facts.std, device, settings.batch_size, bar.show
-        )[""]
+        checkpoints, complaints = find_checkpoints(cache_folder())
+        chosen, notes = choose_checkpoint(checkpoints, workspace, wanted, cache_folder())
+        for note in (*complaints, *notes):
+            typer.echo(f"note: {note}", err=True)
+        classes = chosen.manifest.classes
+        images = read_images(data)
+        known = None if labels is None else read_labels(labels, len(images), len(classes))
+        verify(chosen, workspace, wanted)
+        where, _ = choose_device(device.value), set_threads(threads)
+        file = _output_file(out, data, labels)
+        logits = _logits(chosen, workspace, images, where, batch_size)
+        _require_finite(logits, chosen.path, wanted, workspace)
+        _write(file, logits, known)
+    except KeyboardInterrupt as error:
+        raise StoppedError("stopped; nothing was written") from error
+    typer.echo(f"{chosen.name} (trained on {chosen.machine}) on {data}: {count(len(images), 'image')}")
+    typer.echo(summary(logits, classes, known))
+    typer.echo(f"wrote {file}")
+    typer.echo(_next_step(file, known is not None))
+
+
+def _logits(
+    chosen: Checkpoint, workspace: Workspace, images: NDArray[np.uint8], device: str, batch_size: int
+) -> Outputs:
+    """Return the network's logits float32 (n, K)."""
+    from shiftcast.cli.bars import ImageBar
+    from shiftcast.training.evaluate import Network, evaluate
+    from shiftcast.training.inference import load_network
+    from shiftcast.training.network import memory_named
+
+    facts, name, card = chosen.manifest, str(chosen.manifest.key), chosen.card(workspace)
+    with memory_named(name, device), ImageBar(name) as bar:
+        model = load_network(card, len(facts.classes), chosen.path, device)
+        network = Network(model, card, facts.mean, facts.std, device)
+        return evaluate(network, {"": images}, batch_size, bar.show)[""]
+
+
+def _require_finite(logits: Outputs, path: Path, wanted: Wanted, workspace: Workspace) -> None:
     bad = ~np.isfinite(logits).all(axis=1)
     if bad.any():
         raise TrainingError(
-            f"{chosen.path}: gives NaN or infinite logits for {int(bad.sum())} images, the first at index "
+            f"{path}: gives NaN or infinite logits for {int(bad.sum())} images, the first at index "
             f"{int(bad.argmax())}; the training has probably diverged. Lower its learning rate, delete the "
             f"file, and {wanted.how_to_train(workspace)}"
         )
-    _write(place, logits, known)
-    typer.echo(f"{chosen.name} (trained on {chosen.machine}) on {data}: {count(len(images), 'image')}")
-    typer.echo(summary(logits, facts.classes, known))
-    typer.echo(f"wrote {place}")
-    typer.echo(_next_step(place, known is not None))
-    return place
 
 
 def read_images(path: Path) -> NDArray[np.uint8]:
@@ -168,6 +173,8 @@ def _load(path: Path) -> NDArray[Any]:
     kind = next((what for magic, what in OTHER_FILES.items() if begin.startswith(magic)), "")
     if kind:
         raise InvalidInputError(f"{path}: is {kind}; expected one array, as numpy.save writes it (.npy)")
+    from shiftcast.data.readers.layouts import load_npy
+
     return load_npy(path)
 
 
@@ -217,29 +224,27 @@ def _shape_hint(shape: Sequence[int]) -> str:
     return "give one image of three channels an entry of the first axis"
 
 
-def _place(out: Path | None, data: Path, labels: Path | None) -> Path:
+def _output_file(out: Path | None, data: Path, labels: Path | None) -> Path:
     """Return where predictions go; nothing that was given is overwritten, and the folder can be written."""
-    place = out or data.with_suffix(".predictions.npz")
-    if place.suffix != ".npz":
-        raise InvalidInputError(f"--out {place}: expected a name that ends in .npz")
+    file = out or data.with_suffix(".predictions.npz")
+    if file.suffix != ".npz":
+        raise InvalidInputError(f"--out {file}: expected a name that ends in .npz")
     for given in filter(None, (data, labels)):
-        if place.resolve() == given.resolve() or (place.exists() and place.samefile(given)):
+        if file.resolve() == given.resolve() or (file.exists() and file.samefile(given)):
             raise InvalidInputError(
-                f"--out {place}: is the file that was given as {given}; name another one for the predictions"
+                f"--out {file}: is the file that was given as {given}; name another one for the predictions"
             )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=place.parent):
-        pass  # a folder that cannot be written is found now, not after minutes of computing
-    return place
+    require_writable(file.parent)
+    return file
 
 
-def _write(place: Path, logits: Outputs, labels: Integers | None) -> None:
+def _write(file: Path, logits: Outputs, labels: Integers | None) -> None:
     arrays: dict[str, Any] = {"logits": logits, "predicted": logits.argmax(axis=1)}
     if labels is not None:
         arrays["labels"] = labels
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    write_atomic(place, buffer.getvalue())
+    write_atomic(file, buffer.getvalue())
 
 
 def summary(logits: Outputs, classes: Sequence[str], labels: Integers | None) -> str:
@@ -254,6 +259,8 @@ def summary(logits: Outputs, classes: Sequence[str], labels: Integers | None) ->
     labels
         True classes (n,), or None.
     """
+    from shiftcast.statistics import wilson
+
     predicted = logits.argmax(axis=1)
     confidence = softmax(logits).max(axis=1)
     counts = np.bincount(predicted, minlength=len(classes))
@@ -263,7 +270,7 @@ def summary(logits: Outputs, classes: Sequence[str], labels: Integers | None) ->
             "class": name,
             "images": f"{n:,}",
             "share %": percent(n / len(logits)),
-            "mean confidence %": percent(total / n) if n else "–",
+            "mean confidence %": percent(total / n) if n else BLANK,
         }
         for name, n, total in zip(classes, counts.tolist(), sums.tolist(), strict=True)
     ]
@@ -276,7 +283,7 @@ def summary(logits: Outputs, classes: Sequence[str], labels: Integers | None) ->
         }
     )
     align = ("left", "right", "right", "right")
-    lines = [str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, colalign=align))]
+    lines = [text_table(rows, align=align)]
     if labels is not None:
         right, n = int((predicted == labels).sum()), len(labels)
         low, high = wilson(right, n)
@@ -287,28 +294,9 @@ def summary(logits: Outputs, classes: Sequence[str], labels: Integers | None) ->
     return "\n".join(lines)
 
 
-def _next_step(place: Path, labelled: bool) -> str:
+def _next_step(file: Path, labelled: bool) -> str:
     """Return the command that estimates an accuracy from these predictions and others of the network."""
-    own = shlex.quote(str(place))
-    files = f"--source {own} --target OTHER.npz" if labelled else f"--source OTHER.npz --target {own}"
+    given = shlex.quote(str(file))
+    files = f"--source {given} --target OTHER.npz" if labelled else f"--source OTHER.npz --target {given}"
     other = "unlabelled" if labelled else "labelled"
     return f"next, with its predictions on {other} images: shiftcast estimate {files}"
-
-
-class _Bar(Bars):
-    """A bar over the images; nothing where there is no terminal."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            None,
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            terminal_only=True,
-        )
-        self._task = self._bars.add_task(name, total=None)
-
-    def show(self, done: int, total: int) -> None:
-        """Show how many images are done."""
-        self._bars.update(self._task, completed=done, total=total)

@@ -25,8 +25,10 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
     console.print(f"\n{suite.title}", style="bold", highlight=False, markup=False, soft_wrap=True)
     for table in terminal_tables(scores):
         console.print(table)
-    for name, reason in sorted(set(zip(scores.skipped["estimator"], scores.skipped["reason"], strict=True))):
-        console.print(f"{name} is skipped: {reason}", highlight=False, markup=False)
+    for reason, rows in scores.skipped.groupby("reason"):
+        names = sorted(set(rows["estimator"]))
+        text = f"{count(len(names), 'estimator')} skipped, {reason}: {', '.join(names)}"
+        console.print(text, highlight=False, markup=False)
     folder = workspace.outputs(suite)
     write(generate([scores], results, folder), folder)
     write_atomic(folder / "table.csv", tidy_csv(scores))

@@ -1,78 +1,94 @@
-"""`shiftcast score`: what somebody's estimator does on the committed predictions."""
+"""`shiftcast score`: a user's estimator on the stored predictions, beside the official ones."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import typer
 
-from shiftcast.board.candidate import (
-    KINDS,
-    Candidate,
-    default_suite,
-    load_estimator,
-    score_candidate,
-)
+from shiftcast.cli.options import YOUR_MODEL, AsJson, Results, example, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.testing import check_estimator
 from shiftcast.util.text import points, signed
-from shiftcast.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from shiftcast.board.candidate import Candidate
+    from shiftcast.estimators import Estimator
 
 LEGEND = """\
 Difference: MAE of yours minus theirs, in pp, where both answer; below 0 yours is better. The 95 %
 intervals are over images and architectures, for these shifts alone; * marks those without 0, not
 adjusted for the number of comparisons."""
 
+app = typer.Typer()
 
-def score_estimator(
-    workspace: Workspace, where: str, suite: str | None, results: Path | None, as_json: bool, contract: bool
+
+@app.command(rich_help_panel=YOUR_MODEL, epilog=example("score my_estimator.py:MyEstimator quickstart"))
+def score(
+    context: typer.Context,
+    estimator: Annotated[
+        str, typer.Argument(help="Class of the estimator, as FILE.py:Class or package.module:Class.")
+    ],
+    suite: Annotated[
+        str | None, typer.Argument(help="Name of a suite [default: that with the most architectures].")
+    ] = None,
+    as_json: AsJson = False,
+    contract: Annotated[
+        bool, typer.Option("--check/--no-check", help="Check the contract of estimators first.")
+    ] = True,
+    results: Results = None,
 ) -> None:
-    """Check an estimator against the contract, run it, and print its row and its paired differences.
+    """Score your estimator on the stored predictions.
 
-    Raises
-    ------
-    InvalidInputError
-        If it cannot be loaded or scored; the message says whether it breaks the contract, and where.
+    It is compared with the official estimators. Neither images nor torch are needed.
     """
-    estimator = load_estimator(where)
-    name = where.rpartition(":")[2]
-    console = Console(stderr=True)
-    breach = ""
-    if contract:
-        try:
-            check_estimator(estimator)
-        except AssertionError as failure:
-            breach = str(failure)
+    from rich.console import Console
+
+    from shiftcast.board.candidate import default_suite, load_estimator, score_candidate
+
+    workspace = workspace_of(context)
+    candidate, name = load_estimator(estimator), estimator.rpartition(":")[2]
+    breach = _breach(candidate) if contract else ""
     folder = results or workspace.results()
     chosen = workspace.suite(suite) if suite else default_suite(workspace, folder)
     if suite and results is None:
         folder = workspace.results(chosen)
     try:
-        with console.status(f"Scoring {name} and ours on {chosen.name} …"):
-            found = score_candidate(workspace, chosen, folder, estimator, name)
+        with Console(stderr=True).status(f"Scoring {name} and ours on {chosen.name} …"):
+            scored = score_candidate(workspace, chosen, folder, candidate, name)
     except InvalidInputError as error:
         verdict = f"\nIt breaks the contract of estimators: {breach}" if breach else ""
         raise InvalidInputError(f"{error}{verdict}") from error
     if as_json:
-        print(json.dumps(_answer(found, breach), indent=1, sort_keys=True))  # noqa: T201
+        typer.echo(json.dumps(_answer(scored, breach), indent=1, sort_keys=True))
         return
-    _print(found, breach, contract)
+    _print(scored, breach, contract)
 
 
-def _own(found: Candidate) -> dict[str, dict[str, Any]]:
+def _breach(estimator: Estimator) -> str:
+    """Return where an estimator breaks the contract; empty if it keeps it."""
+    from shiftcast.testing import check_estimator
+
+    try:
+        check_estimator(estimator)
+    except AssertionError as failure:
+        return str(failure)
+    return ""
+
+
+def _figures(scored: Candidate) -> dict[str, dict[str, Any]]:
     """Return the candidate's figures by kind of shift: plain means over cells as on the board."""
+    from shiftcast.board.candidate import KINDS
+
     figures: dict[str, dict[str, Any]] = {}
-    rows = found.table[(found.table["estimator"] == found.name) & (found.table["protocol"] == "official")]
+    rows = scored.table[(scored.table["estimator"] == scored.name) & (scored.table["protocol"] == "official")]
     rows = rows[rows["actual"].notna()].astype({"abstains": bool})
     for natural, kind in KINDS.items():
-        own = rows[rows["natural"].astype(bool) == natural]
-        used = own[~own["abstains"]]
+        of_kind = rows[rows["natural"].astype(bool) == natural]
+        used = of_kind[~of_kind["abstains"]]
         if used.empty:
             continue
         error = 100 * (used["predicted"].astype(float) - used["actual"].astype(float))
@@ -84,39 +100,42 @@ def _own(found: Candidate) -> dict[str, dict[str, Any]]:
         figures[kind] = {
             **{name: round(float(board[name]), 4) for name in figures_of},
             "rows": len(used),
-            "abstained": len(own) - len(used),
+            "abstained": len(of_kind) - len(used),
             "shifts": int(used["group"].nunique()),
-            "seconds": round(float(own["seconds"].mean()), 6),
+            "seconds": round(float(of_kind["seconds"].mean()), 6),
             "nominal": round(100 * float(used["nominal"].iloc[0]), 4),
         }
     return figures
 
 
-def _answer(found: Candidate, breach: str) -> dict[str, Any]:
-    pairs = found.pairs.round(4).astype(object).where(found.pairs.notna(), None)
+def _answer(scored: Candidate, breach: str) -> dict[str, Any]:
+    pairs = scored.pairs.round(4).astype(object).where(scored.pairs.notna(), None)
     return {
-        "estimator": found.name,
-        "suite": found.suite.name,
+        "estimator": scored.name,
+        "suite": scored.suite.name,
         "contract": breach or "kept",
-        "figures": _own(found),
+        "figures": _figures(scored),
         "differences": pairs.to_dict("records"),
-        "skipped": dict(found.skipped),
+        "skipped": dict(scored.skipped),
     }
 
 
-def _print(found: Candidate, breach: str, contract: bool) -> None:
+def _print(scored: Candidate, breach: str, contract: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
     console = Console(highlight=False)
-    track = found.table.loc[found.table["estimator"] == found.name, "track"].iloc[0]
-    console.print(f"{escape(found.name)} ({track}) on {found.suite.name}", style="bold")
+    track = scored.table.loc[scored.table["estimator"] == scored.name, "track"].iloc[0]
+    console.print(f"{escape(scored.name)} ({track}) on {scored.suite.name}", style="bold")
     if breach:
         console.print(f"It breaks the contract; the board would not list it: {escape(breach)}", style="red")
     elif contract:
         console.print("It keeps the contract of estimators (shiftcast.testing.check_estimator).")
-    for kind, row in _own(found).items():
+    for kind, row in _figures(scored).items():
         console.print(f"\n{kind.capitalize()} shifts ({row['shifts']}): {_in_words(row)}", soft_wrap=True)
-        console.print(_pair_table(found, kind, track))
-    for reason, count in found.skipped.items():
-        console.print(f"skipped {count} rows: {escape(reason)}")
+        console.print(_pair_table(scored, kind, track))
+    for reason, rows in scored.skipped.items():
+        console.print(f"skipped {rows} rows: {escape(reason)}")
     console.print(LEGEND, style="dim")
 
 
@@ -128,14 +147,18 @@ def _in_words(row: dict[str, Any]) -> str:
     )
 
 
-def _pair_table(found: Candidate, kind: str, track: str) -> Table:
+def _pair_table(scored: Candidate, kind: str, track: str) -> Table:
+    from rich.box import SIMPLE
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
     for heading in ("track", "estimator", "MAE", "yours", "difference", "95 %", "sets"):
         left = heading in ("track", "estimator")
         table.add_column(heading, no_wrap=True, justify="left" if left else "right")
-    pairs = found.pairs[found.pairs["kind"] == kind].sort_values(["track", "rival_mae", "rival"])
+    pairs = scored.pairs[scored.pairs["kind"] == kind].sort_values(["track", "rival_mae", "rival"])
     for row in pairs.to_dict("records"):
-        apart = not pd.isna(row["low"]) and not row["low"] <= 0 <= row["high"]
+        apart = not math.isnan(row["low"]) and not row["low"] <= 0 <= row["high"]
         table.add_row(
             row["track"],
             escape(row["rival"]),

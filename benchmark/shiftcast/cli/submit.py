@@ -6,24 +6,99 @@ from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from math import sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from tabulate import tabulate
 
-from shiftcast.cards.suite import Suite
+from shiftcast.cli.options import SUBMIT, Results, example, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimators import official_estimators
-from shiftcast.submission.create import UNKNOWN_FAMILY, File, Imported, import_run, make_claim
 from shiftcast.util.text import count, percent
-from shiftcast.workspace import Workspace
+
+if TYPE_CHECKING:
+    from shiftcast.cards.suite import Suite
+    from shiftcast.submission.create import File, Imported
+    from shiftcast.workspace import Workspace
 
 ABOVE_CHANCE = 6.0
 """Standard errors above chance up to which a model has learned next to nothing."""
 
 
-def which_suite(workspace: Workspace, name: str | None) -> Suite:
+app = typer.Typer()
+Predictions = Annotated[
+    list[str],
+    typer.Option(
+        metavar="[SET=]FILE",
+        help="Read logits (n, K) or class indices (n,): .npz, .safetensors or .csv of all sets by their ids, "
+        "or SET=FILE for a file of one set, .npy too (repeatable).",
+    ),
+]
+
+
+@app.command(
+    rich_help_panel=SUBMIT,
+    epilog=example("submit cifar10-cpu --predictions outputs.npz --architecture my-net"),
+)
+def submit(
+    context: typer.Context,
+    predictions: Predictions,
+    architecture: Annotated[str, typer.Option(help="Name the model.")],
+    suite: Annotated[
+        str | None, typer.Argument(help="Name of the suite (needed); see: shiftcast list suites")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Number this training among several of the model.")] = 0,
+    family: Annotated[
+        str | None,
+        typer.Option(help="Name its family [default: the card's of this name, else unknown]."),
+    ] = None,
+    parameters: Annotated[
+        int | None, typer.Option(min=1, help="State its trainable parameters [default: the card's].")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Describe the training, in one line.")] = "",
+    results: Results = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a run that has other content.")] = False,
+) -> None:
+    """Make a run of the outputs of a model trained elsewhere.
+
+    Such a run is listed apart and never ranked, except in a suite of contributed logits.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from shiftcast.submission.create import import_run, make_claim
+
+    workspace = workspace_of(context)
+    chosen, files = _chosen_suite(workspace, suite), _files_of(predictions)
+    family = _as_cards_spell_it(workspace, chosen, family)
+    claim = make_claim(workspace, architecture, seed, family, parameters, note)
+    folder = results or workspace.results(chosen)
+    fresh = not folder.exists()
+    names = ", ".join(file.name for _, file in files)
+    with Console(stderr=True).status(escape(f"Checking {names} against suite {chosen.name} …")):
+        found = import_run(workspace, chosen, files, claim, folder, force)
+    if fresh:
+        typer.echo(f"made a new results folder, as there was none: {folder}")
+    _report(workspace, chosen, found, folder)
+    typer.echo(_how_to_renew(workspace, chosen, results))
+
+
+def _report(workspace: Workspace, suite: Suite, found: Imported, results: Path) -> None:
+    """Print what a run holds, likely mistakes, and the command that checks it."""
+    from shiftcast.submission import need_logits
+
+    if found.changed:
+        typer.echo(f"wrote {found.place.path}")
+    else:
+        typer.echo(f"{found.place.path} is there already, with the same content; nothing was written")
+    _say_where_labels_are_from(found, results / suite.name)
+    typer.echo("\n" + _accuracies(found) + "\n")
+    if found.record.outputs == "classes":
+        skipped = ", ".join(need_logits())
+        typer.echo(f"class indices alone (hard labels): skipped for want of logits: {skipped}")
+    _warn(workspace, suite, found)
+    typer.echo(f"check it as a reviewer would: shiftcast validate {found.place.path}")
+
+
+def _chosen_suite(workspace: Workspace, name: str | None) -> Suite:
     """Return the suite that is named; a run is never written into one that is not.
 
     Raises
@@ -41,7 +116,7 @@ def which_suite(workspace: Workspace, name: str | None) -> Suite:
     return workspace.suite(name)
 
 
-def files_of(predictions: Sequence[str]) -> list[File]:
+def _files_of(predictions: Sequence[str]) -> list[File]:
     """Return files as they are given on the command line: `FILE`, or `SET=FILE` for a file of one set."""
     found = []
     for given in predictions:
@@ -49,42 +124,6 @@ def files_of(predictions: Sequence[str]) -> list[File]:
         alone = separator and not Path(given).exists()
         found.append((name, Path(path)) if alone else ("", Path(given)))
     return found
-
-
-def submit_predictions(
-    workspace: Workspace,
-    suite: Suite,
-    files: Sequence[File],
-    architecture: str,
-    seed: int,
-    family: str | None,
-    parameters: int | None,
-    note: str,
-    results: Path | None,
-    force: bool,
-) -> None:
-    """Write a self-reported run and say what it holds; arguments are the command's options."""
-    family = _as_cards_spell_it(workspace, suite, family)
-    claim = make_claim(workspace, architecture, seed, family, parameters, note)
-    folder = results or workspace.results(suite)
-    fresh = not folder.exists()
-    names = ", ".join(file.name for _, file in files)
-    with Console(stderr=True).status(escape(f"Checking {names} against suite {suite.name} …")):
-        found = import_run(workspace, suite, files, claim, folder, force)
-    if fresh:
-        typer.echo(f"made a new results folder, as there was none: {folder}")
-    if found.changed:
-        typer.echo(f"wrote {found.place.path}")
-    else:
-        typer.echo(f"{found.place.path} is there already, with the same content; nothing was written")
-    _say_where_labels_are_from(found, folder / suite.name)
-    typer.echo("\n" + _accuracies(found) + "\n")
-    if found.record.outputs == "classes":
-        skipped = [name for name, one in official_estimators().items() if "logits" in one.requires]
-        typer.echo(f"class indices alone (hard labels): skipped for want of logits: {', '.join(skipped)}")
-    _say_what_is_odd(workspace, suite, found)
-    typer.echo(f"check it as a reviewer would: shiftcast validate {found.place.path}")
-    typer.echo(_how_to_renew(workspace, suite, results))
 
 
 def _families(workspace: Workspace) -> Collection[str]:
@@ -105,7 +144,7 @@ def _as_cards_spell_it(workspace: Workspace, suite: Suite, family: str | None) -
 
 def _say_where_labels_are_from(found: Imported, folder: Path) -> None:
     sets = found.record.targets
-    asked = [name for name in sets if not found.known[name].from_runs]
+    asked = [name for name in sets if not found.known[name].from_run]
     if len(asked) < len(sets):
         typer.echo(f"images and labels: as the complete runs in {folder} have them", nl=False)
         typer.echo(f" ({count(len(sets) - len(asked), 'set')})")
@@ -120,12 +159,11 @@ def _accuracies(found: Imported) -> str:
         [name, f"{one.n:,}", "withheld" if one.accuracy is None else percent(one.accuracy)]
         for name, one in found.record.targets.items()
     ]
-    headings = ("set", "images", "accuracy %")
-    alignment = ("left", "right", "right")
-    return str(tabulate(rows, headings, "simple", colalign=alignment, disable_numparse=True))
+    return text_table(rows, ("set", "images", "accuracy %"), ("left", "right", "right"))
 
 
-def _say_what_is_odd(workspace: Workspace, suite: Suite, found: Imported) -> None:
+def _warn(workspace: Workspace, suite: Suite, found: Imported) -> None:
+    """Name likely mistakes in what was submitted."""
     sets, classes = found.record.targets, workspace.dataset(suite.source.test).classes
     lacking = [
         target.id
@@ -156,6 +194,8 @@ def _say_what_is_odd(workspace: Workspace, suite: Suite, found: Imported) -> Non
 
 
 def _near_family(family: str, known: Collection[str]) -> str:
+    from shiftcast.submission.create import UNKNOWN_FAMILY
+
     near = get_close_matches(family.lower(), sorted(known), n=3) if family != UNKNOWN_FAMILY else []
     return f"; did you mean {' or '.join(near)}? Then repeat the command with it and --force" if near else ""
 

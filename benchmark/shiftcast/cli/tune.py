@@ -3,83 +3,121 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 
-from shiftcast.cards.architecture import ArchitectureCard
-from shiftcast.cards.suite import Suite
-from shiftcast.data.loading import load_dataset, with_shortcut
-from shiftcast.engines.contract import choose_runs
-from shiftcast.errors import InvalidInputError, MissingExtraError
+from shiftcast.cli.options import (
+    BENCHMARK,
+    Device,
+    OnDevice,
+    Only,
+    SuiteName,
+    Threads,
+    example,
+    workspace_of,
+)
+from shiftcast.errors import InvalidInputError, StoppedError, needs_extra
 from shiftcast.util.files import write_atomic
-from shiftcast.workspace import Workspace, data_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from shiftcast.cards.suite import Suite
+    from shiftcast.workspace import Workspace
 
 TRIAL = ("architecture", "recipe", "learning_rate", "epochs", "images", "held_out", "seed")
-"""What makes a trial the same one: a repeated trial replaces the earlier row."""
+"""Columns that identify a trial: a repeated trial replaces the earlier row."""
+RATES = (1e-3, 3e-3, 1e-2)
+
+app = typer.Typer()
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is tried: which architectures and rates, on how many images, for how many epochs."""
+@app.command(rich_help_panel=BENCHMARK, epilog=example("tune cifar10-smoke --only resnet18_s2 --rate 0.003"))
+def tune(
+    context: typer.Context,
+    suite: SuiteName,
+    only: Only = None,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(help="Try this peak learning rate (repeatable) [default: 1e-3 3e-3 1e-2]."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Train each trial for this many epochs.")] = 2,
+    images: Annotated[int, typer.Option(min=1, help="Train each trial on this many images.")] = 15_000,
+    held_out: Annotated[int, typer.Option(min=1, help="Judge on this many other training images.")] = 5_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed the choice of images and the trials.")] = 0,
+    device: OnDevice = Device.auto,
+    threads: Threads = None,
+) -> None:
+    """Try learning rates on held-out training images.
 
-    only: tuple[str, ...]
-    rates: tuple[float, ...]
-    epochs: int
-    images: int
-    held_out: int
-    seed: int
-
-
-def tune_suite(workspace: Workspace, suite: Suite, plan: Plan, device: str, threads: int | None) -> Path:
-    """Try the rates for every architecture and recipe of a suite and return the table's path.
-
-    Raises
-    ------
-    InvalidInputError
-        If a rate is not positive or the training images are too few.
-    MissingExtraError
-        If torch or timm is not installed.
+    No test image is read. The results are printed, and kept in outputs/SUITE/tuning.csv; put the best rate
+    into the architecture's card, under [train.RECIPE].
     """
-    try:
-        from shiftcast.training import run as work
+    from shiftcast.data.loading import load_dataset, with_shortcut
+    from shiftcast.workspace import data_folder
+
+    with needs_extra("train"):
         from shiftcast.training import tuning
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-    training_set = workspace.dataset(suite.training_set)
-    for rate in plan.rates:
+        from shiftcast.training.job import choose_device, set_threads
+    workspace = workspace_of(context)
+    chosen = workspace.suite(suite)
+    rates, pairs = _checked(rate or RATES), _pairs(workspace, chosen, only or ())
+    path = workspace.outputs(chosen) / "tuning.csv"
+    settings = {"epochs": epochs, "images": images, "held_out": held_out, "seed": seed}
+    try:
+        stored = load_dataset(workspace.dataset(chosen.training_set), data_folder())
+        data = tuning.hold_out(with_shortcut(chosen, stored, "train"), held_out, images, seed)
+        where, _ = choose_device(device.value), set_threads(threads)
+        for architecture, recipe in pairs:
+            card = workspace.network(architecture)
+            resolved = workspace.training(architecture, recipe).model_copy(update={"epochs": epochs})
+            for trial in tuning.try_rates(card, resolved, rates, data, where, seed):
+                typer.echo(
+                    f"{architecture:<24} {recipe:<12} learning rate {trial.learning_rate:<8g} "
+                    f"held out {100 * trial.accuracy:6.2f} %  loss {trial.loss:.3f}  {trial.seconds:6.1f} s"
+                )
+                _store(path, {**asdict(trial), **settings})
+    except KeyboardInterrupt as error:
+        raise StoppedError(f"stopped; the trials above are stored in {path}") from error
+    typer.echo(f"wrote {path}")
+
+
+def _checked(rates: Sequence[float]) -> Sequence[float]:
+    for rate in rates:
         if not 0 < rate < math.inf:
             raise InvalidInputError(f"--rate {rate}: expected a finite learning rate above 0")
+    return rates
+
+
+def _pairs(workspace: Workspace, suite: Suite, only: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the architectures and recipes of a suite's runs; those without a learning rate only by name."""
+    from shiftcast.cards.architecture import ArchitectureCard
+    from shiftcast.engines.contract import choose_runs
+
     pairs = {
         (key.architecture, key.recipe): None
-        for _, key in choose_runs(suite, plan.only)
-        if plan.only or isinstance(workspace.architecture(key.architecture), ArchitectureCard)
+        for _, key in choose_runs(suite, only)
+        if only or isinstance(workspace.architecture(key.architecture), ArchitectureCard)
     }
-    images = with_shortcut(suite, load_dataset(training_set, data_folder()), "train")
-    data = tuning.hold_out(images, plan.held_out, plan.images, plan.seed)
-    place, _ = work.choose_device(device), work.set_threads(threads)
-    path = workspace.outputs(suite) / "tuning.csv"
-    table = _earlier(path)
-    settings = {"epochs": plan.epochs, "images": plan.images, "held_out": plan.held_out, "seed": plan.seed}
-    for architecture, recipe in pairs:
-        card = workspace.network(architecture)
-        resolved = workspace.training(architecture, recipe).model_copy(update={"epochs": plan.epochs})
-        for trial in tuning.try_rates(card, resolved, plan.rates, data, place, plan.seed):
-            typer.echo(
-                f"{architecture:<24} {recipe:<12} learning rate {trial.learning_rate:<8g} "
-                f"held out {100 * trial.accuracy:6.2f} %  loss {trial.loss:.3f}  {trial.seconds:6.1f} s"
-            )
-            table = pd.concat([table, pd.DataFrame([{**asdict(trial), **settings}])], ignore_index=True)
-            table = table.drop_duplicates(list(TRIAL), keep="last")
-            write_atomic(path, table.to_csv(index=False))
-    typer.echo(f"wrote {path}")
-    return path
+    return list(pairs)
+
+
+def _store(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a trial to the table; one that was tried before is replaced."""
+    import pandas as pd
+
+    table = pd.concat([_earlier(path), pd.DataFrame([row])], ignore_index=True)
+    write_atomic(path, table.drop_duplicates(list(TRIAL), keep="last").to_csv(index=False))
 
 
 def _earlier(path: Path) -> pd.DataFrame:
-    """Return the trials of earlier calls; none where the file is not such a table."""
+    """Return the trials of earlier calls; none if the file is not such a table."""
+    import pandas as pd
+
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError):

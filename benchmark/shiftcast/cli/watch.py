@@ -13,7 +13,7 @@ from shiftcast.cli.bars import Bars
 from shiftcast.runs.record import RunRecord
 
 if TYPE_CHECKING:
-    from shiftcast.training.loop import Progress as Training
+    from shiftcast.training.pace import Progress as Training
 
 
 WIDTH = 80

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import tomllib
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from shiftcast.cards.base import read_card
 from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.download.records import Store
 from shiftcast.data.fingerprints import fingerprint
-from shiftcast.data.readers.image_folders import EIGHT_BITS
+from shiftcast.data.readers.image_folders import EIGHT_BITS, opened_image
 from shiftcast.data.readers.layouts import checked_images, checked_labels, open_npz, read_bytes
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 from shiftcast.util.files import write_atomic
@@ -128,7 +127,7 @@ def read_own(path: Path, names: Sequence[str], filter_: str = "box", side: int =
 
 
 def _read_folder(folder: Path, filter_: str, side: int) -> OwnImages:
-    kinds = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] != ".")
+    kinds = sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
     by_kind = [(kind.name, _image_files(kind)) for kind in kinds]
     loose = _image_files(folder)
     if not loose and not any(files for _, files in by_kind):
@@ -161,35 +160,16 @@ def _all_pixels(files: Sequence[Path]) -> Iterator[Bytes]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    found = [one for one in folder.iterdir() if one.suffix.lower() in SUFFIXES and one.name[0] != "."]
-    return sorted(one for one in found if one.is_file())
+    files = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
+    return sorted(file for file in files if file.is_file())
 
 
 def _pixels(path: Path) -> Bytes:
     """Return an image as it is looked at: turned as its camera says, transparency on white."""
-    data = read_bytes(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check(image, path)
-                upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace it or take it out") from error
+    with opened_image(read_bytes(path), path, FORMATS, MODES, MAX_SIDE) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
-
-
-def _check(image: Image.Image, path: Path) -> None:
-    if max(image.size) > MAX_SIDE:
-        raise DataError(f"{path}: {image.width} x {image.height} pixels; at most {MAX_SIDE} a side")
-    if image.mode not in MODES:
-        raise DataError(
-            f"{path}: expected values of 8 bits, got an image of mode {image.mode}; "
-            "save it with 8 bits a channel, or take it out"
-        )
 
 
 def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnImages:
@@ -203,7 +183,7 @@ def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnI
             raise DataError(
                 f"{path}: expected one label per image, shape ({len(images)},), got {labels.shape}"
             )
-        return OwnImages(*sized, [str(one) for one in labels])
+        return OwnImages(*sized, [str(name) for name in labels])
     numbers = checked_labels(path, labels, len(images))
     if numbers.max() >= len(names):
         raise InvalidInputError(
@@ -244,8 +224,8 @@ def fit(own: OwnImages, classes: Sequence[str], renamed: Mapping[str, str]) -> F
             f"none of the classes {_some(theirs)} is one of {', '.join(classes)}; "
             "say which is which with --map THEIRS=OURS"
         )
-    kept = [place for place, name in enumerate(own.names) if name in mapped]
-    labels = np.array([classes.index(mapped[own.names[place]]) for place in kept], dtype=np.int64)
+    kept = [row for row, name in enumerate(own.names) if name in mapped]
+    labels = np.array([classes.index(mapped[own.names[row]]) for row in kept], dtype=np.int64)
     left_out = Counter(name for name in own.names if name not in mapped)
     resized = int(own.resized[kept].sum())
     return Fitted(own.images[kept], labels, dict(sorted(left_out.items())), mapped, resized)
@@ -257,12 +237,12 @@ def _some(names: Sequence[str]) -> str:
 
 def _sized(images: Iterable[Bytes], filter_: str, side: int) -> tuple[Bytes, NDArray[np.bool_]]:
     """Return images at one size (n, side, side, 3), and which of them had another."""
-    found, resized = [], []
+    sized, resized = [], []
     for image in images:
         height, width = image.shape[:2]
         resized.append((height, width) != (side, side))
-        found.append(_square(image, filter_, side) if resized[-1] else image)
-    return np.stack(found), np.array(resized)
+        sized.append(_square(image, filter_, side) if resized[-1] else image)
+    return np.stack(sized), np.array(resized)
 
 
 def _square(image: Bytes, filter_: str, side: int) -> Bytes:
@@ -271,19 +251,6 @@ def _square(image: Bytes, filter_: str, side: int) -> Bytes:
     top, left = (height - shorter) // 2, (width - shorter) // 2
     square = Image.fromarray(image).crop((left, top, left + shorter, top + shorter))
     return np.asarray(square.resize((side, side), FILTERS[filter_]))
-
-
-def _check_own(card: DatasetCard, path: Path) -> None:
-    """Refuse to replace what this command did not make, or what others rely on."""
-    if not card.own:
-        raise InvalidInputError(
-            f"{path}: is not a set that shiftcast data add made, so it is not replaced; choose another name"
-        )
-    if card.seal:
-        raise InvalidInputError(
-            f"{path}: is sealed ({card.seal.sealed}); another set under its name would undo the seal. Choose "
-            "another name"
-        )
 
 
 def write_dataset(
@@ -322,13 +289,44 @@ def write_dataset(
         If one is there already, or is one that this function did not write, or is sealed.
     """
     path, place = cards / f"{name}.toml", folder / name
-    for there in (path, place):
-        if there.exists() and not replace:
-            raise InvalidInputError(f"{there}: is there already; choose another name, or --replace it")
-    if path.exists():
-        _check_own(read_card(DatasetCard, path), path)
-    elif place.exists():
-        raise InvalidInputError(f"{place}: is there without a card of that name; choose another name")
+    _check_free(path, place, replace)
+    card = _card_text(name, fitted, classes, texts)
+    arrays: dict[str, NDArray[Any]] = {"images.npy": fitted.images}
+    if fitted.labels is not None:
+        arrays["labels.npy"] = fitted.labels
+    # Before the arrays: a kill must not leave old records beside new files.
+    Store(folder).forget(name)
+    for file, array in arrays.items():
+        stream = io.BytesIO()
+        np.save(stream, np.asarray(array), allow_pickle=False)
+        write_atomic(place / file, stream.getvalue())
+    write_atomic(path, card)
+    return path, place
+
+
+def _check_free(path: Path, arrays: Path, replace: bool) -> None:
+    """Refuse names that are taken: always by what this command did not make, or by what others rely on."""
+    for taken in (path, arrays):
+        if taken.exists() and not replace:
+            raise InvalidInputError(f"{taken}: is there already; choose another name, or --replace it")
+    if not path.exists():
+        if arrays.exists():
+            raise InvalidInputError(f"{arrays}: is there without a card of that name; choose another name")
+        return
+    card = read_card(DatasetCard, path)
+    if not card.own:
+        raise InvalidInputError(
+            f"{path}: is not a set that shiftcast data add made, so it is not replaced; choose another name"
+        )
+    if card.seal:
+        raise InvalidInputError(
+            f"{path}: is sealed ({card.seal.sealed}); another set under its name would undo the seal. Choose "
+            "another name"
+        )
+
+
+def _card_text(name: str, fitted: Fitted, classes: Sequence[str], texts: Mapping[str, str]) -> str:
+    """Return a valid card's TOML."""
     labelled = fitted.labels is not None
     values: dict[str, Any] = {
         "title": texts["title"],
@@ -349,14 +347,7 @@ def write_dataset(
     }
     text = "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
     DatasetCard.model_validate({"name": name, **tomllib.loads(text)})
-    arrays = {"images.npy": fitted.images} | ({"labels.npy": fitted.labels} if labelled else {})
-    Store(folder).forget(name)
-    for file, array in arrays.items():
-        stream = io.BytesIO()
-        np.save(stream, np.asarray(array), allow_pickle=False)
-        write_atomic(place / file, stream.getvalue())
-    write_atomic(path, text)
-    return path, place
+    return text
 
 
 def _toml(value: Any) -> str:
@@ -364,7 +355,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return "[" + ", ".join(_toml(one) for one in value) + "]"
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, int):
         return str(value)
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')

@@ -85,15 +85,16 @@ def _select(card: DatasetCard, build: Build, archive: Path, hashes: Path) -> Ima
     wanted = _read_hashes(card, hashes)
     labels = np.array([label for _, label in wanted], dtype=np.int64)
     images = np.zeros((card.n, SIDE, SIDE, 3), dtype=np.uint8)
-    left = {pair: place for place, pair in enumerate(wanted)}
+    left = {pair: row for row, pair in enumerate(wanted)}
     for path, match, data in _members(archive, build.pattern):
         label = card.label_of.get(match["class"])
         if label is None:
             continue
         pixels = _exact(data, f"{archive}, {path}")
-        place = left.pop((sha256(pixels.tobytes())[:16], label), None)
-        if place is not None:
-            images[place] = pixels
+        row = left.pop((sha256(pixels.tobytes())[:16], label), None)
+        if row is not None:
+            images[row] = pixels
+        # The rest of the archive may be gigabytes.
         if not left:
             break
     if left:
@@ -110,27 +111,28 @@ def _select(card: DatasetCard, build: Build, archive: Path, hashes: Path) -> Ima
 
 def _gather(card: DatasetCard, build: Build, archive: Path, report: Report) -> Images:
     """Return every image whose class is kept, in order of path, shrunk to 32 pixels."""
-    found, skipped = [], Counter[str]()
+    kept, skipped = [], Counter[str]()
     for path, match, data in _members(archive, build.pattern):
         label = card.label_of.get(match["class"])
         if label is None:
             skipped[match["class"]] += 1
             continue
         shown = (label, match["cluster"] if card.clusters else path)
-        found.append((path, label, shown, _shrunk(data, f"{archive}, {path}")))
+        kept.append((path, label, shown, _shrunk(data, f"{archive}, {path}")))
     left_out = _left_out(skipped)
-    if len(found) != card.n:
+    if len(kept) != card.n:
         raise DataError(
-            f"{archive}: expected {card.n} images of the classes of {card.name!r}, got {len(found)}; "
+            f"{archive}: expected {card.n} images of the classes of {card.name!r}, got {len(kept)}; "
             f"{left_out}. It is another or a damaged archive; obtain it again"
         )
     report(left_out)
-    found.sort(key=lambda entry: entry[0])
+    # By path: archives of the same files come in any order.
+    kept.sort(key=lambda entry: entry[0])
     numbers: dict[tuple[int, str], int] = {}
-    clusters = [numbers.setdefault(shown, len(numbers)) for _, _, shown, _ in found]
+    clusters = [numbers.setdefault(shown, len(numbers)) for _, _, shown, _ in kept]
     return Images(
-        np.stack([pixels for *_, pixels in found]),
-        np.array([label for _, label, _, _ in found], dtype=np.int64),
+        np.stack([pixels for *_, pixels in kept]),
+        np.array([label for _, label, _, _ in kept], dtype=np.int64),
         np.array(clusters, dtype=np.int64) if card.clusters else None,
     )
 
@@ -192,7 +194,7 @@ def _read_hashes(card: DatasetCard, path: Path) -> list[tuple[str, int]]:
     """Return hash and label of each image, in order: 16 hexadecimal digits, a space, a number."""
     if not path.is_file():
         raise MissingDataError(f"missing {path.name}; looked in {path.parent}. It comes with the card")
-    found = []
+    listed = []
     for number, line in enumerate(read_bytes(path).decode("ascii", "replace").splitlines(), start=1):
         match = HASH_LINE.fullmatch(line)
         if match is None or int(match["label"]) >= len(card.classes):
@@ -200,13 +202,13 @@ def _read_hashes(card: DatasetCard, path: Path) -> list[tuple[str, int]]:
                 f"{path}: line {number}: expected 16 hexadecimal digits, a space and a label below "
                 f"{len(card.classes)}, got {line[:40]!r}"
             )
-        found.append((match["hash"], int(match["label"])))
-    if len(found) != card.n or len(set(found)) != card.n:
-        distinct = len(set(found))
+        listed.append((match["hash"], int(match["label"])))
+    if len(listed) != card.n or len(set(listed)) != card.n:
+        distinct = len(set(listed))
         raise DataError(
-            f"{path}: expected {card.n} distinct lines, got {len(found)}, {distinct} of them distinct"
+            f"{path}: expected {card.n} distinct lines, got {len(listed)}, {distinct} of them distinct"
         )
-    return found
+    return listed
 
 
 def _write(card: DatasetCard, made: Images, folder: Path) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcast.cards.base import SELF_REPORTED as SELF_REPORTED
-from shiftcast.cards.base import StrictModel
 from shiftcast.errors import InvalidInputError
+from shiftcast.util.strict import StrictModel
 
 
 def fingerprint(images: NDArray[np.uint8], labels: NDArray[Any] | None = None) -> str:
@@ -44,6 +43,7 @@ def fingerprint(images: NDArray[np.uint8], labels: NDArray[Any] | None = None) -
                 f"labels: expected integers of shape ({len(images)},), "
                 f"got {labels.dtype} of shape {labels.shape}"
             )
+        # One width and byte order, so that a file saved as int32 is the same dataset.
         digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
 

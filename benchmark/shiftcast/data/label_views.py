@@ -65,12 +65,12 @@ def read_label_views(card: DatasetCard, folder: Path, labels: Integers) -> dict[
     DataError
         If a file is there but not what the card says.
     """
-    found = {}
+    views = {}
     for name, view in card.label_views.items():
         path = folder / view.file
         if path.is_file():
-            found[name] = _view(view, path, labels, len(card.classes))
-    return found
+            views[name] = _view(view, path, labels, len(card.classes))
+    return views
 
 
 def _view(view: LabelViewCard, path: Path, labels: Integers, classes: int) -> LabelView:
@@ -82,6 +82,7 @@ def _view(view: LabelViewCard, path: Path, labels: Integers, classes: int) -> La
     differs = int((shares.argmax(axis=1) != labels).sum())
     if view.format == "shares":
         return LabelView(shares, everyone, differs)
+    # Where people are divided evenly, each of the labels counts in part.
     highest = shares == shares.max(axis=1, keepdims=True)
     return LabelView(highest / highest.sum(axis=1, keepdims=True), everyone, differs)
 

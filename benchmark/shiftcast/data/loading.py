@@ -143,9 +143,7 @@ def _read(card: DatasetCard, folder: Path) -> Images:
     return read_arrays(base / card.files[0], labels, base / card.clusters if card.clusters else None)
 
 
-def load_suite(
-    workspace: Workspace, suite: Suite, folder: Path, only: Collection[str] | None = None
-) -> SuiteData:
+def load_suite(workspace: Workspace, suite: Suite, folder: Path) -> SuiteData:
     """Load a suite's training images, test images and targets from the data folder.
 
     Parameters
@@ -154,8 +152,6 @@ def load_suite(
         Where the cards are, and the suite.
     folder
         The data folder.
-    only
-        Ids of the targets to load; all when None.
 
     Raises
     ------
@@ -165,7 +161,7 @@ def load_suite(
     """
     card = workspace.dataset(suite.training_set)
     train, used = _source(suite, card, load_dataset(card, folder), "train")
-    rest = load_sets(workspace, suite, folder, only)
+    rest = load_sets(workspace, suite, folder)
     everything = {card.name: used, **rest.used}
     test = rest.sets[suite.source.test]
     views = read_label_views(workspace.dataset(suite.source.test), folder, cast("Integers", test.labels))
@@ -185,7 +181,7 @@ class SuiteSets:
 def load_sets(
     workspace: Workspace, suite: Suite, folder: Path, only: Collection[str] | None = None
 ) -> SuiteSets:
-    """Load a suite's test images and targets; arguments and errors are those of `load_suite`."""
+    """Load a suite's test images and targets, of these only those in `only`; otherwise as `load_suite`."""
     test_card = workspace.dataset(suite.source.test)
     plain = load_dataset(test_card, folder)
     test, source = _source(suite, test_card, plain, "test")
@@ -198,6 +194,7 @@ def load_sets(
         try:
             images = load_target(workspace, suite, target, folder, test, plain)
         except MissingDataError as error:
+            # The others may be missing: a board is worth having without them.
             if target.level == "required":
                 raise
             absent[target.id] = str(error)
@@ -215,6 +212,7 @@ def _source(
         raise DataError(f"suite {suite.name!r}: its source {card.name!r} must have labels")
     used = _used(card, images)
     if suite.source.planted is not None:
+        # Other pixels: runs on them must not pass for runs on the plain images.
         images = with_shortcut(suite, images, split)
         used = used.model_copy(update={"fingerprint": fingerprint(images.images, images.labels)})
     return images, used
@@ -261,6 +259,7 @@ def load_target(
     card = workspace.dataset(target.dataset)
     if not target.derived:
         return load_dataset(card, folder)
+    # What moves a shortcut starts from images without one.
     moved = card.derived is not None and card.derived.generator == "planted"
     return _derive(card, folder, target, plain if moved else test, suite)
 

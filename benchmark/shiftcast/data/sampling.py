@@ -80,6 +80,7 @@ def stratified_subset(labels: NDArray[Any], count: int, seed: int) -> Index:
     InvalidInputError
         If the labels are not integers (n,), n >= 1, or count or seed is outside its range.
     """
+    # See SUBSET: equal streams would choose the members of one half.
     random = np.random.RandomState([SUBSET, _checked_seed(seed)])
     members = _members(labels)
     n = len(labels)
@@ -98,6 +99,7 @@ def _largest_remainder(sizes: list[int], count: int) -> list[int]:
     """Share `count` out in proportion to `sizes`, in exact integers."""
     n = sum(sizes)
     quotas = [count * size // n for size in sizes]
+    # Exact: with floats, equal remainders would be settled by rounding.
     by_remainder = sorted(range(len(sizes)), key=lambda i: (-(count * sizes[i] % n), i))
     for i in by_remainder[: count - sum(quotas)]:
         quotas[i] += 1

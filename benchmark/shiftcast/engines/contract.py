@@ -7,23 +7,18 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from shiftcast.cards.base import lookup
 from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.engines.one_run import Again
-from shiftcast.errors import (
-    InvalidInputError,
-    MissingExtraError,
-    ShiftcastError,
-)
+from shiftcast.errors import InvalidInputError, ShiftcastError
 from shiftcast.runs.record import RunRecord
 from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
-    from shiftcast.training.loop import Progress
-    from shiftcast.training.run import Job
+    from shiftcast.training.job import Job
+    from shiftcast.training.pace import Progress
 
 
 Setting = tuple[Workspace, Path, Again]
@@ -112,21 +107,6 @@ class Attempts(Protocol):
         """
 
 
-def training_code() -> ModuleType:
-    """Return the module that trains.
-
-    Raises
-    ------
-    MissingExtraError
-        If torch or timm is not installed.
-    """
-    try:
-        from shiftcast.training import run as work
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("train", str(error.name)) from error
-    return work
-
-
 def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) -> list[tuple[str, RunKey]]:
     """Return (role, run) in the order of work, restricted to the architectures in `only` and to `seeds`.
 
@@ -144,6 +124,7 @@ def choose_runs(suite: Suite, only: Sequence[str], seeds: Sequence[int] = ()) ->
     runs = [("reference", key) for key in suite.reference_runs()]
     runs += [("scored", key) for key in _in_rounds(suite.scored_runs())]
     used = {key.architecture: key for _, key in runs}
+    # An unknown name is a mistake, one without such a seed as well: neither may pass for "nothing to do".
     for name in only:
         lookup(f"architecture of suite {suite.name},", name, used)
     runs = [(role, key) for role, key in runs if not only or key.architecture in only]

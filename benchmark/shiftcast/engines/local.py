@@ -25,13 +25,9 @@ from shiftcast.engines.contract import (
     Setting,
     Summary,
     choose_runs,
-    training_code,
 )
 from shiftcast.engines.one_run import FAILURES, Again, add_label_views, finish, what_is_needed
-from shiftcast.errors import (
-    HeldError,
-    OutOfTimeError,
-)
+from shiftcast.errors import HeldError, OutOfTimeError, needs_extra
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.layout import results_folder
 from shiftcast.runs.record import RunRecord
@@ -39,7 +35,7 @@ from shiftcast.util.locks import locked
 from shiftcast.workspace import Workspace, data_folder
 
 if TYPE_CHECKING:
-    from shiftcast.training.run import Job
+    from shiftcast.training.job import Job
 
 
 def run_suite(
@@ -60,13 +56,16 @@ def run_suite(
         If the time budget is no number of minutes above 0.
     """
     may_begin = Budget.of(options.time_budget).allows
-    work = training_code()
-    machine = work.choose_device(options.device), work.set_threads(options.threads)
+    with needs_extra("train"):
+        from shiftcast.training.job import choose_device, set_threads
+
+    machine = choose_device(options.device), set_threads(options.threads)
     if options.jobs > 1 and options.threads is None and machine[0] == "cpu":
         reporter.note(f"each of the --jobs takes {machine[1]} threads; with --threads 1 they do not compete")
 
     def attempts(todo: Sequence[Job], setting: Setting, patient: bool) -> Generator[Outcome]:
         attempt = partial(finish, *setting, say=reporter.note if patient else None, may_begin=may_begin)
+        # Two commands that each held a run and waited for one of the other would wait for ever.
         if options.jobs == 1 or len(todo) < 2 or patient:
             return _one_by_one(todo, attempt, reporter, may_begin)
         from shiftcast.engines.processes import side_by_side
@@ -96,19 +95,17 @@ def complete(
     attempts
         Does the runs.
     """
-    from shiftcast.training import run as work
+    from shiftcast.training.job import plan_job
 
     jobs_of = choose_runs(suite, options.only, options.seeds)
     device, threads = machine
     data = load_suite(workspace, suite, data_folder())
     for name, reason in data.absent.items():
         reporter.note(f"target {name} is left out: {reason}")
-    if data.edition:
-        reporter.note(
-            f"these arrays are another edition ({data.edition}); results go to {suite.name}@{data.edition}"
-        )
     folder = results_folder(results, suite, data.edition)
-    jobs = [work.plan_job(workspace, suite, key, role, data, device, threads) for role, key in jobs_of]
+    if data.edition:
+        reporter.note(f"these arrays are another edition ({data.edition}); results go to {folder.name}")
+    jobs = [plan_job(workspace, suite, key, role, data, device, threads) for role, key in jobs_of]
     summary = Summary(data.edition)
     again = Again(options.retrain, options.checkpoints)
     todo = [job for job in jobs if what_is_needed(workspace, folder, again, job, reporter.note) != "nothing"]
@@ -118,8 +115,10 @@ def complete(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass  # a folder that cannot be written is found before the first training, not after
+    # A mistake in a card is told in seconds, not after the trainings before it.
     todo = _trainable(todo, summary, reporter)
     setting = (workspace, folder, again)
+    # Closed whatever happens: processes and locks must end with this one.
     with closing(attempts(todo, setting, patient=False)) as outcomes:
         held = _collect(outcomes, summary, reporter)
     if options.time_budget is not None:  # nobody knows how long another process would be waited for
@@ -130,6 +129,7 @@ def complete(
         _collect(outcomes, summary, reporter)
     for job in jobs:
         if data.label_views and job.key in summary.kept:
+            # Whoever holds it is at the run, and adds the views itself.
             with suppress(HeldError), locked(job.lock, None):
                 add_label_views(RunFolder(folder / job.key.path), data)
     return summary
@@ -137,7 +137,7 @@ def complete(
 
 def _trainable(todo: Sequence[Job], summary: Summary, reporter: Reporter) -> list[Job]:
     """Return the runs whose card can be trained by their recipe; the others have failed."""
-    from shiftcast.training.run import broken_cards
+    from shiftcast.training.job import broken_cards
 
     broken = broken_cards(todo)
     for complaint, name in {str(error): name for (name, _), error in broken.items()}.items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from shiftcast.data.loading import SuiteData
 from shiftcast.engines.budget import MayBegin
-from shiftcast.errors import CardError, HeldError, OutOfTimeError, RunError, TrainingError
+from shiftcast.errors import CardError, HeldError, NewerSchemaError, OutOfTimeError, RunError, TrainingError
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.reading import staleness
 from shiftcast.runs.record import LabelViewAccuracy, RunRecord
@@ -18,8 +18,8 @@ from shiftcast.util.locks import locked
 from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
-    from shiftcast.training.loop import Progress
-    from shiftcast.training.run import Job
+    from shiftcast.training.job import Job
+    from shiftcast.training.pace import Progress
 
 
 @dataclass(frozen=True)
@@ -99,24 +99,25 @@ def claimed(
         If another process is at the run and there is no `say`.
     """
     with locked(job.lock, say):
+        # Asked under the lock: whoever held it may have done the run.
         yield what_is_needed(workspace, folder, again, job)
 
 
 def carry_out(
     need: Literal["run", "network"],
     job: Job,
-    place: RunFolder,
+    run_folder: RunFolder,
     on_progress: Callable[[Progress], None] | None = None,
     may_begin: MayBegin | None = None,
 ) -> RunRecord:
-    """Do what there is to do for a run in the folder `place` and return its record; raises as `finish`."""
-    from shiftcast.training import run as work
+    """Do what there is to do for a run and return its record; raises as `finish`."""
+    from shiftcast.training.run import perform, train_network
 
     if need == "network":
-        work.train_network(job, on_progress, may_begin)
-        return place.read_record()
-    record = work.perform(job, place, on_progress, may_begin)
-    return record if not add_label_views(place, job.data) else place.read_record()
+        train_network(job, on_progress, may_begin)
+        return run_folder.read_record()
+    record = perform(job, run_folder, on_progress, may_begin)
+    return record if not add_label_views(run_folder, job.data) else run_folder.read_record()
 
 
 def what_is_needed(
@@ -129,19 +130,22 @@ def what_is_needed(
     """Return what there is to do for a run; say so where the answer may surprise."""
     from shiftcast.training.run import final_checkpoint
 
-    place = RunFolder(folder / job.key.path)
-    if not place.record_path.exists():
+    run_folder = RunFolder(folder / job.key.path)
+    if not run_folder.record_path.exists():
         return "run"
     try:
-        record, _ = place.read()
+        record, _ = run_folder.read()
+    except NewerSchemaError:
+        raise  # nothing is wrong with it
     except RunError as error:
-        reason = str(error).removesuffix(f"; {RunRecord.remedy}")
+        reason = str(error).splitlines()[0].removesuffix(f"; {RunRecord.remedy}")
         say(f"{job.key} is damaged and is made again: {reason}")
         return "run"
     if reason := staleness(record, workspace, job.suite, job.key, job.role):
         if not again.stale:
             say(f"{job.key} is stale ({reason}) and is kept, unranked; train it again with --retrain")
         return "run" if again.stale else "nothing"
+    # A set that was added later is evaluated from the checkpoint, without a training.
     if lacking := lacking_sets(record, job.data):
         if again.stale or final_checkpoint(job):
             return "run"
@@ -163,25 +167,25 @@ def lacking_sets(record: RunRecord, data: SuiteData) -> list[str]:
     ]
 
 
-def add_label_views(place: RunFolder, data: SuiteData) -> bool:
+def add_label_views(run_folder: RunFolder, data: SuiteData) -> bool:
     """Write a complete run's accuracy under the label views that are at hand; return whether it changed.
 
     Views whose files are not at hand stay as they were.
     """
     try:
-        record, sets = place.read()
+        record, sets = run_folder.read()
     except RunError:
         return False
     if record.source not in sets:
         return False
     predicted = sets[record.source].logits.argmax(axis=1)
-    found = {
+    fresh = {
         name: LabelViewAccuracy(
             accuracy=view.accuracy(predicted), images=int(view.kept.sum()), differs=view.differs
         )
         for name, view in data.label_views.items()
     }
-    if (changed := record.model_copy(update={"label_views": {**record.label_views, **found}})) == record:
+    if (changed := record.model_copy(update={"label_views": {**record.label_views, **fresh}})) == record:
         return False
-    place.write_record(changed)
+    run_folder.write_record(changed)
     return True

@@ -26,7 +26,7 @@ from shiftcast.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from shiftcast.engines.contract import Reporter
-    from shiftcast.training.run import Job
+    from shiftcast.training.job import Job
 
 Attempt = Callable[..., RunRecord | None]
 PATIENCE = 5.0
@@ -104,6 +104,7 @@ class _Worker:
         self.process = context.Process(target=_work, args=arguments, daemon=True)
         self.lost = ""
         try:
+            # The images go along here, once for all runs of this process.
             self.process.start()
         except OSError as error:  # it died while the images were sent
             self.lost = str(error)
@@ -140,6 +141,7 @@ class _Worker:
         self.pipe.close()  # it leaves when it finds nobody there
         if self.process.pid is None:
             return
+        # It answers this by clearing away what it holds; only then is it killed.
         if at_once:
             self.process.terminate()
         self.process.join(PATIENCE)
@@ -150,14 +152,16 @@ class _Worker:
 
 def _work(pipe: Connection, attempt: Attempt, data: SuiteData, threads: int) -> None:
     """Do runs as they come, until nobody is at the other end."""
-    from shiftcast.training import run as work
+    from shiftcast.training.job import set_threads
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, who says what is to be done
+    # So that `finally` runs: the default would leave locks and temporary files.
     signal.signal(signal.SIGTERM, lambda *_: _leave())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    work.set_threads(threads)
+    set_threads(threads)
     notes = _Notes(pipe)
     logging.getLogger("shiftcast").addHandler(notes)
+    # The parent shows them, in its own lines.
     logging.getLogger("shiftcast").propagate = False
     try:
         while True:
@@ -171,6 +175,7 @@ def _outcome(attempt: Attempt, job: Job, pipe: Connection) -> RunRecord | Shiftc
     try:
         return attempt(job, on_progress=lambda progress: pipe.send(("progress", progress)))
     except FAILURES as error:
+        # Made anew: the cause of the first may hold what cannot be sent.
         return type(error)(str(error))
 
 

@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,17 +35,16 @@ from shiftcast.engines.contract import (
     Setting,
     Summary,
     choose_runs,
-    training_code,
 )
 from shiftcast.engines.local import complete
 from shiftcast.engines.one_run import FAILURES, carry_out, claimed
 from shiftcast.errors import (
     HeldError,
     InvalidInputError,
-    MissingExtraError,
     OutOfTimeError,
     ShiftcastError,
     TrainingError,
+    needs_extra,
 )
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.record import RunRecord
@@ -53,7 +52,7 @@ from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import source_hash
 from shiftcast.workspace import Workspace
 
-try:
+with needs_extra("ray"):
     import ray
     from ray.exceptions import (
         LocalRayletDiedError,
@@ -64,12 +63,10 @@ try:
         WorkerCrashedError,
     )
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ModuleNotFoundError as missing:
-    raise MissingExtraError("ray", str(missing.name)) from missing
 
 if TYPE_CHECKING:
-    from shiftcast.training.loop import Progress
-    from shiftcast.training.run import Job
+    from shiftcast.training.job import Job
+    from shiftcast.training.pace import Progress
 
 LOST = (LocalRayletDiedError, NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError)
 """What ends a task through no fault of its own."""
@@ -120,9 +117,10 @@ def run_suite(
         If the cluster has no GPU and one was asked for, or a node has another Shiftcast than this process.
     """
     budget = Budget.of(options.time_budget)
-    work = training_code()
+    with needs_extra("train"):
+        from shiftcast.training.job import set_threads
     choose_runs(suite, options.only, options.seeds)  # a mistake is found before anything is started
-    threads = work.set_threads(options.threads)
+    threads = set_threads(options.threads)
     with _joined(address, threads):
         machine = (_device(options.device), threads)
         if options.jobs > 1 and machine[0] == "cpu":
@@ -134,17 +132,16 @@ def run_suite(
 @contextmanager
 def _joined(address: str | None, threads: int) -> Iterator[None]:
     """Be the driver of a cluster."""
+    # Nothing about a person's work is reported to anybody.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         cpus = max(os.cpu_count() or 1, threads)
         quiet |= {"include_dashboard": False, "num_cpus": cpus}
-    with _own_signals():
+    with _own_signals(), needs_extra("ray"):
         try:
             _knock(address)
             ray.init(address=address or "local", **quiet)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("ray", str(error.name)) from error
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InvalidInputError(
                 f"--address {address or 'local'}: no Ray cluster can be joined there ({_reason(error)}); "
@@ -171,13 +168,13 @@ def _token_hint() -> str:
 
 def _knock(address: str | None) -> None:
     """Raise ConnectionError where nobody listens at a host and port: Ray itself would wait for minutes."""
-    place = urlsplit(address if address and "://" in address else f"//{address or ''}")
-    if place.scheme not in ("", "ray"):
-        raise ValueError(f"unknown scheme {place.scheme}://")
-    if not place.hostname or place.port is None:
+    parts = urlsplit(address if address and "://" in address else f"//{address or ''}")
+    if parts.scheme not in ("", "ray"):
+        raise ValueError(f"unknown scheme {parts.scheme}://")
+    if not parts.hostname or parts.port is None:
         return
     try:
-        socket.create_connection((str(place.hostname), place.port), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((str(parts.hostname), parts.port), timeout=KNOCK_SECONDS).close()
     except OSError as error:
         raise ConnectionError(error.strerror or str(error)) from error
 
@@ -197,10 +194,10 @@ def _own_signals() -> Iterator[None]:
 
 def _device(name: str) -> Literal["cpu", "cuda"]:
     """Return "cpu" or "cuda" for `--device cpu|cuda|auto`, by what the nodes of the cluster have."""
-    there = ray.cluster_resources().get("GPU", 0) > 0
-    if name == "cuda" and not there:
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    if name == "cuda" and not has_gpu:
         raise TrainingError("--device cuda: no node of the Ray cluster has a GPU; use --device cpu or auto")
-    return "cuda" if there and name != "cpu" else "cpu"
+    return "cuda" if has_gpu and name != "cpu" else "cpu"
 
 
 def needs(job: Job, share: int) -> tuple[int, float]:
@@ -287,9 +284,9 @@ class _Box:
 
     def emptied(self) -> list[tuple[int, str, Any]]:
         """Return all that was said since the last call."""
-        found = [*self.said, *((number, "progress", what) for number, what in self.progress.items())]
+        said = [*self.said, *((number, "progress", what) for number, what in self.progress.items())]
         self.said, self.progress = [], {}
-        return found
+        return said
 
 
 class _Tasks:
@@ -308,6 +305,7 @@ class _Tasks:
     def __init__(self, share: int, reporter: Reporter, budget: Budget) -> None:
         self.share, self.reporter, self.budget = share, reporter, budget
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # Beside the driver and without a CPU: it lives as long, and takes none from a run.
         self.box: Any = ray.remote(_Box).options(num_cpus=0, scheduling_strategy=here).remote(budget.left)
         self.work: Any = ray.remote(_carried_out)
         self.images: ray.ObjectRef[SuiteData] | None = None
@@ -342,8 +340,8 @@ class _Tasks:
         cpus, gpus = needs(job, self.share)
         has = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         return sum(
-            int(min(one.get("CPU", 0) // cpus, one.get("GPU", 0) // gpus if gpus else math.inf))
-            for one in has
+            int(min(resources.get("CPU", 0) // cpus, resources.get("GPU", 0) // gpus if gpus else math.inf))
+            for resources in has
         )
 
     def _room(self, job: Job) -> int:
@@ -364,15 +362,18 @@ class _Tasks:
                 return
             if need != "nothing":
                 order = _order(job, need, setting[1])
+                # The lock leaves this block with the task, and is released when that has ended.
                 self._submit(job, order, held.pop_all())
                 return
         yield job, None
 
     def _submit(self, job: Job, order: _Order, held: ExitStack, tries: int = 1) -> None:
         if self.images is None:
+            # Once for all runs: nodes fetch the images, and keep them.
             self.images = ray.put(job.data)
         number = next(self.numbers)
         cpus, gpus = needs(job, self.share)
+        # Ray does not begin lost tasks again: here it can be counted, and said.
         with_needs = self.work.options(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=str(job.key))
         answer = with_needs.remote(order, self.images, self.box, number)
         self.under_way[number] = _Task(job, order, held, answer, number, tries)
@@ -398,13 +399,14 @@ class _Tasks:
     def _listen(self) -> None:
         """Pass on what tasks have said."""
         for number, kind, what in ray.get(self.box.emptied.remote()):
+            # It was lost, and its last words come late.
             if (task := self.under_way.get(number)) is None:
                 continue
             if kind == "started":
                 self.places[number] = what
                 self.reporter.started(task.job.key, task.job.recipe.epochs_run)
             elif kind == "progress":
-                self.reporter.progress(task.job.key, _progress(what))
+                self.reporter.progress(task.job.key, what)
             else:
                 self.reporter.note(f"{task.job.key}: {what}")
 
@@ -429,13 +431,13 @@ class _Tasks:
     def _again(self, task: _Task, error: Exception) -> TrainingError | None:
         """Begin a lost run again, if it was not lost too often."""
         node = self.places.get(task.number)
-        place = f"its node {node}" if node else "a node that it had not named yet"
+        where = f"its node {node}" if node else "a node that it had not named yet"
         if isinstance(error, OutOfMemoryError):
-            lost = f"was ended because memory ran out on {place}"
+            lost = f"was ended because memory ran out on {where}"
         elif isinstance(error, WorkerCrashedError):
-            lost = f"was lost with its process on {place}"
+            lost = f"was lost with its process on {where}"
         else:
-            lost = f"was lost with {place}"
+            lost = f"was lost with {where}"
         if task.tries == TRIES:
             return TrainingError(
                 f"it {lost}, and {TRIES - 1} times before; the same command tries it again. More --threads "
@@ -467,9 +469,9 @@ def _order(job: Job, need: Literal["run", "network"], folder: Path) -> _Order:
     """Return what a task has to know, with what the driver has of the run already."""
     from shiftcast.training.run import final_checkpoint
 
-    place = RunFolder(folder / job.key.path)
+    run_folder = RunFolder(folder / job.key.path)
     files = {}
-    for path in (place.record_path, place.predictions_path, place.signals_path):
+    for path in (run_folder.record_path, run_folder.predictions_path, run_folder.signals_path):
         with suppress(FileNotFoundError):
             files[path.name] = path.read_bytes()
     network = {}
@@ -536,24 +538,25 @@ def _done_or_failed(
     if not may_begin(0.0):
         return "failed", OutOfTimeError(NOT_BEGUN)
     tell("started", host)
-    from shiftcast.training import run as work
+    from shiftcast.training.job import choose_device, set_threads
 
     job = replace(order.job, data=images)
     with tempfile.TemporaryDirectory(prefix="shiftcast-") as folder, _passed_on(tell):
-        place = RunFolder(Path(folder))
+        run_folder = RunFolder(Path(folder))
         for name, content in order.files.items():
-            (place.path / name).write_bytes(content)
+            (run_folder.path / name).write_bytes(content)
         try:
-            work.choose_device(job.device)
-            work.set_threads(job.threads)
+            choose_device(job.device)
+            set_threads(job.threads)
             _place_network(order, job)
-            record = carry_out(order.need, job, place, _seldom(tell), may_begin)
+            record = carry_out(order.need, job, run_folder, _seldom(tell), may_begin)
         except FAILURES as error:
+            # Made anew: the cause of the first may hold what cannot be sent.
             return "failed", type(error)(str(error))
         paths = (job.checkpoint, job.manifest) if job.is_network else ()
         network = {path.suffix: path.read_bytes() for path in paths}
-        signals = None if record.signals_sha256 is None else place.signals_path.read_bytes()
-        return "done", _Answer(record, place.predictions_path.read_bytes(), signals, network)
+        signals = None if record.signals_sha256 is None else run_folder.signals_path.read_bytes()
+        return "done", _Answer(record, run_folder.predictions_path.read_bytes(), signals, network)
 
 
 def _place_network(order: _Order, job: Job) -> None:
@@ -572,16 +575,10 @@ def _seldom(tell: Callable[[str, Any], None]) -> Callable[[Progress], None]:
     def on_progress(progress: Progress) -> None:
         nonlocal last
         if time.monotonic() - last >= PROGRESS_SECONDS:
-            tell("progress", astuple(progress))
+            tell("progress", progress)
             last = time.monotonic()
 
     return on_progress
-
-
-def _progress(values: tuple[Any, ...]) -> Progress:
-    from shiftcast.training.loop import Progress
-
-    return Progress(*values)
 
 
 @contextmanager

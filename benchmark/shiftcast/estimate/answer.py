@@ -94,12 +94,14 @@ def estimate_accuracy(
     Returns
     -------
     list of dict
-        `estimator`, `track`, `accuracy`, `low`, `high`, `level`, `interval` ("sampling"),
-        `diagnostics`; where errors are known, `conformal` (`low`, `high`, `level`, `extended`,
-        `learned_on`; None where too few shifts are known) and `board`: of the benchmark's natural
-        shifts, `mae` (the mean absolute error of the accuracies predicted there, a share), `coverage`
-        (how often such sampling intervals held), `shifts`, `architectures` and `learned_on`; or
-        `estimator`, `track` and `skipped` with the reason, and `broken` true where somebody's code failed.
+        `estimator`, `track`, `accuracy`, `low`, `high`, `level`, `interval` (what it holds: "sampling",
+        or what the estimator says), `diagnostics`; where errors are known, `conformal` (`low`, `high`,
+        `level`, `extended`, `learned_on`; None where too few shifts are known) and `board`: of the
+        benchmark's natural shifts, `mae` (the mean absolute error of the accuracies predicted there, a
+        share), `coverage` (how often such intervals held), `shifts`, `architectures` and `learned_on`; or
+        `estimator`, `track` and `skipped` with the reason, and `broken` true where somebody's code failed. A
+        doubtful estimate has `flagged`, the reason; one from which its estimator abstains is skipped, and
+        `abstained` keeps its `accuracy`, `low`, `high` and `level`.
 
     Raises
     ------
@@ -141,14 +143,18 @@ def _row(
         if name in official_estimators():
             raise  # ours: a mistake that must be seen
         return {**head, "skipped": f"its code failed: {with_line(error)}", "broken": True}
+    if found.abstains:
+        told = {"accuracy": found.accuracy, "low": found.low, "high": found.high, "level": found.level}
+        return {**head, "skipped": f"abstains: {found.abstains}", "abstained": told}
     return {
         **head,
         "accuracy": found.accuracy,
         "low": found.low,
         "high": found.high,
         "level": found.level,
-        "interval": "sampling",
+        "interval": found.diagnostics.get("interval", "sampling"),
         "diagnostics": dict(found.diagnostics),
+        **({"flagged": found.flagged} if found.flagged else {}),
         **({} if errors is None else _from_board(errors, found.accuracy, len(target))),
     }
 

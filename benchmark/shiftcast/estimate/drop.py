@@ -11,6 +11,7 @@ from shiftcast.difficulty import difficulty, largest_score
 from shiftcast.estimators import ConfusionPartition, ImportanceReweighting
 from shiftcast.estimators.partition import PartitionEstimator
 from shiftcast.predictions import Predictions
+from shiftcast.statistics.decomposition import decompose
 from shiftcast.util.types import Floats
 
 MOST_IMAGES = 1000
@@ -57,10 +58,9 @@ def predicted_drop(source: Predictions, target: Predictions) -> dict[str, Any]:
     partition.fit(source)
     count, (score, values, largest) = partition.bins, image_difficulty(target)
     own, there = partition.bins_of(source), partition.bins_of(target.without_labels())
-    w, w_target = (np.bincount(index, minlength=count) / len(index) for index in (own, there))
-    right = np.bincount(own[source.correct], minlength=count) / len(own)
-    accuracy = np.divide(right, w, out=np.zeros(count), where=w > 0)
-    lost = (w - w_target) * (accuracy - source.accuracy)
+    n, m, right = (np.bincount(bins, minlength=count) for bins in (own, there, own[source.correct]))
+    w, w_target, accuracy = n / n.sum(), m / m.sum(), right / np.maximum(n, 1)
+    lost, _ = decompose(n, right, m, m * accuracy)  # as accurate in each bin as on the source
     carrying = (w_target > w) & (accuracy < source.accuracy)
     images = np.flatnonzero(carrying[there])
     order = images[np.argsort(-values[images], kind="stable")]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shiftcast.estimate.drop import image_difficulty
-from shiftcast.estimate.wording import board_error, interval_notes, order_note
+from shiftcast.estimate.wording import board_error, flag_notes, interval_notes, marked, order_note
 from shiftcast.predictions import Predictions
 from shiftcast.util.plot_style import COLOURS, GREY, house_style
 from shiftcast.util.text import count
@@ -130,7 +130,7 @@ def _estimates(answer: Mapping[str, Any]) -> str:
     headings += ["MAE on our board pp"] if order else []
     cells = []
     for row in rows:
-        line = [row["estimator"], _percent(row["accuracy"])]
+        line = [marked(row), _percent(row["accuracy"])]
         line.append(f"{_percent(row['low'])} to {_percent(row['high'])}")
         if wide:
             ends = row.get("conformal")
@@ -138,7 +138,8 @@ def _estimates(answer: Mapping[str, Any]) -> str:
         line.append(f"{100 * (row['accuracy'] - answer['source']['accuracy']):+.2f}")
         line += [board_error(row)] if order else []
         cells.append(line)
-    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in interval_notes(rows))
+    said_of_rows = [*flag_notes(rows), *interval_notes(rows)]
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in said_of_rows)
     said = f"<p>{escape(order)}</p>\n" if order else ""
     return f"<h2>Estimates</h2>\n{said}{_table(headings, cells)}\n{notes}"
 

@@ -23,6 +23,20 @@ def board_error(row: Mapping[str, Any]) -> str:
     return "–" if error is None else f"{100 * error:.2f}"
 
 
+def marked(row: Mapping[str, Any]) -> str:
+    """Return the estimator of an answered row, with a star where its estimate is flagged."""
+    return f"{row['estimator']}{'*' if row.get('flagged') else ''}"
+
+
+def flag_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line on each reason for which estimates of answered rows are doubtful."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("flagged"):
+            reasons.setdefault(row["flagged"], []).append(row["estimator"])
+    return [f"* doubtful, {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
 def interval_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what is to be said about the intervals of answered rows."""
     notes = ["Sampling intervals cover the chance of which images were drawn, and nothing else."]

@@ -9,9 +9,13 @@ from shiftcast.estimators.atc import ATC
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.baselines import MeanShift, NoShift
 from shiftcast.estimators.calibrated import Calibrated
+from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
+from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorrectness
 from shiftcast.estimators.cot import COT, COTT
-from shiftcast.estimators.decomposition import DropDecomposition, decompose_drop
+from shiftcast.estimators.dawid_skene import DawidSkene
+from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
+from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
 from shiftcast.estimators.registry import (
@@ -21,6 +25,7 @@ from shiftcast.estimators.registry import (
     official_estimators,
     outside_estimators,
 )
+from shiftcast.estimators.scaled import Scaled
 from shiftcast.estimators.scores import (
     MDE,
     Entropy,
@@ -42,15 +47,23 @@ __all__ = [
     "ALineS",
     "AgreementShift",
     "AverageConfidence",
+    "BalancedAgreement",
     "Calibrated",
+    "ClassATC",
     "ConfusionPartition",
+    "CorrectnessRegression",
+    "DawidSkene",
+    "DensityRatioAC",
     "DifferenceOfConfidences",
     "Dispersion",
-    "DropDecomposition",
+    "EnsembleCorrectness",
     "Entropy",
     "Estimator",
     "FrechetDistance",
     "ImportanceReweighting",
+    "ImportanceWeighted",
+    "LargestDrop",
+    "LargestDropAlone",
     "MaNo",
     "MappedScore",
     "MeanShift",
@@ -59,10 +72,10 @@ __all__ = [
     "NuclearNorm",
     "Outside",
     "OwnLabelPartition",
+    "Scaled",
     "SoftmaxCorr",
     "Track",
     "Transport",
-    "decompose_drop",
     "dispersion",
     "frechet_distance",
     "get_estimator",

@@ -71,8 +71,8 @@ class ALineS(Estimator):
 
     The variance, conditional on the line, is that of a_ID carried through it (delta method,
     [slope phi(l) / phi(probit a_ID)]^2 a_ID (1 - a_ID) / n, l the probit of the estimate) plus
-    est (1 - est) / m. Diagnostics: `r2`, `flagged` (R2 below 0.95), `abstains` (below 0.75; an R2
-    of 0 where target agreements do not vary, as with a single image).
+    est (1 - est) / m. The estimate is flagged where R2 is below 0.95, and abstains below 0.75 (R2 is 0
+    where target agreements do not vary, as with a single image). Diagnostics: `r2`, `slope`, `intercept`.
 
     Parameters
     ----------
@@ -117,11 +117,11 @@ class ALineS(Estimator):
             estimate,
             variance,
             self.level,
+            flagged=_below(line, FLAGGED_BELOW),
+            abstains=_below(line, ABSTAINS_BELOW),
             r2=line.r2,
             slope=line.slope,
             intercept=line.intercept,
-            flagged=line.r2 < FLAGGED_BELOW,
-            abstains=line.r2 < ABSTAINS_BELOW,
             peers=self.source_models_["peers"],
         )
 
@@ -158,6 +158,10 @@ class ALineD(ALineS):
         b = (np.bincount(first, known, models) + np.bincount(second, known, models)) / 2
         solved = 4 / (models - 2) * (b[-1] - b.sum() / (2 * (models - 1)))
         return float(inverse_probit(solved))
+
+
+def _below(line: Line, bound: float) -> str:
+    return f"R2 of its line is {line.r2:.3f}, below {bound:g}" if line.r2 < bound else ""
 
 
 def _line_variance(line: Line, abscissa: float, n: int) -> float:

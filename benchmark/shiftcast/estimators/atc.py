@@ -14,6 +14,10 @@ from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import entropy_terms
 from shiftcast.util.types import Floats
 
+NEAR = 0.05
+FEWEST_NEAR = 10
+"""Source images on either side of the threshold among which densities are compared: a share, and at least."""
+
 
 def max_confidence_score(predictions: Predictions) -> Floats:
     """Return a score (n,) that orders images as their largest probability does.
@@ -74,13 +78,49 @@ def _rounded(scores: Floats) -> Floats:
 _SCORES = {"max_confidence": max_confidence_score, "negative_entropy": negative_entropy_score}
 
 
-class ATC(Estimator):
-    """Share of target images whose score passes the threshold that as many source images pass as are right.
+class ThresholdEstimator(Estimator):
+    """Base of estimators of the share of target images whose score passes a threshold learned on the source.
 
-    Estimate minus actual is the mean over the target of (passes - right), which on the source is
-    0 by the choice of the threshold. The variance is s^2 (1/n + 1/m), s^2 that of the source
-    residuals right - passes. This takes the density of target scores at the threshold, relative
-    to the source's, as 1: where the target has more images there, moving the threshold moves more.
+    As many source images pass as are right. Estimate minus actual is the mean over the target of
+    (passes - right), which on the source is 0 by the choice of the threshold. The variance is
+    s^2 (r^2/n + 1/m), s^2 that of the source residuals right - passes. The error of the threshold moves
+    r times as large a share of the target as of the source: r is the ratio of the densities of scores,
+    counted among a tenth of the source around the threshold.
+    """
+
+    exact_on_source: ClassVar[bool] = True
+
+    def _learn(self, scores: Floats, source: Predictions) -> None:
+        """Learn the threshold from the scores of the labelled source (n,)."""
+        n, right = len(scores), int(source.correct.sum())
+        self.source_count_ = n
+        self.threshold_, self.tied_ = find_threshold(scores, right)
+        reach, ordered = max(NEAR * n, FEWEST_NEAR), np.sort(scores)
+        first, last = (int(np.clip(n - right + side * reach, 0, n - 1)) for side in (-1, 1))
+        self.near_ = (float(ordered[first]), float(ordered[last]))
+        self.near_share_ = self._share_near(scores)
+        passes = passing_share(scores, self.threshold_, self.tied_)
+        self.residual_variance_ = residual_variance(type(self).__name__, source.correct - passes)
+
+    def _share_near(self, scores: Floats) -> float:
+        return float(((scores >= self.near_[0]) & (scores <= self.near_[1])).mean())
+
+    def _answer(self, scores: Floats) -> Estimate:
+        """Return the estimate for the scores of the target (m,)."""
+        ratio = self._share_near(scores) / self.near_share_
+        variance = self.residual_variance_ * (ratio**2 / self.source_count_ + 1 / len(scores))
+        return sampling_estimate(
+            float(passing_share(scores, self.threshold_, self.tied_).mean()),
+            variance,
+            self.level,
+            # JSON has no infinity: an infinite threshold, all right or none, is told as null
+            threshold=self.threshold_ if np.isfinite(self.threshold_) else None,
+            mass_at_threshold=float((scores == self.threshold_).mean()),
+        )
+
+
+class ATC(ThresholdEstimator):
+    """Share of target images whose score passes the threshold that as many source images pass as are right.
 
     Parameters
     ----------
@@ -94,7 +134,6 @@ class ATC(Estimator):
     citation: ClassVar[str] = (
         "Garg et al. (2022), Leveraging Unlabeled Data to Predict Out-of-Distribution Performance"
     )
-    exact_on_source: ClassVar[bool] = True
 
     def __init__(
         self, score: Literal["max_confidence", "negative_entropy"] = "max_confidence", level: float = 0.95
@@ -105,22 +144,7 @@ class ATC(Estimator):
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
         if self.score not in _SCORES:
             raise UnknownNameError("score", str(self.score), _SCORES, "ATC")
-        scores = _SCORES[self.score](source)
-        self.source_count_ = len(source)
-        self.threshold_, self.tied_ = find_threshold(scores, int(source.correct.sum()))
-        passes = passing_share(scores, self.threshold_, self.tied_)
-        self.residual_variance_ = residual_variance("ATC", source.correct - passes)
+        self._learn(_SCORES[self.score](source), source)
 
     def _predict(self, target: Predictions) -> Estimate:
-        scores = _SCORES[self.score](target)
-        estimate = float(passing_share(scores, self.threshold_, self.tied_).mean())
-        variance = self.residual_variance_ * (1 / self.source_count_ + 1 / len(target))
-        # JSON has no infinity: an infinite threshold, all right or none, is told as null
-        threshold = self.threshold_ if np.isfinite(self.threshold_) else None
-        return sampling_estimate(
-            estimate,
-            variance,
-            self.level,
-            threshold=threshold,
-            mass_at_threshold=float((scores == self.threshold_).mean()),
-        )
+        return self._answer(_SCORES[self.score](target))

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self, get_args
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError, RequirementError
@@ -27,6 +29,12 @@ NEEDS = frozenset({"classes", "logits", "reference", "peers", "siblings", "featu
 
 _STACKED = ("reference", "peers", "siblings")
 """Inputs with one entry a model along their first axis; source and target must hold the same models."""
+
+NOTHING_TOLD = "the model's outputs are the same on all images: they tell nothing"
+SAME = 1e-9
+"""Part of the largest output by which two outputs may differ and be one but for rounding."""
+FIRST = 64
+"""Images that almost always show already that outputs differ."""
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -51,6 +59,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         Whether the source predicted from itself gives its accuracy exactly.
     reads_offsets
         Whether adding a constant to all logits of an image may change the answer.
+    reads_counts
+        Whether showing every target image twice may change the answer: it allows for chance in so many.
 
     Parameters
     ----------
@@ -65,6 +75,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     others_from: ClassVar[Literal["alike", "synthetic"]] = "alike"
     exact_on_source: ClassVar[bool] = False
     reads_offsets: ClassVar[bool] = False
+    reads_counts: ClassVar[bool] = False
 
     level: float = 0.95
 
@@ -98,6 +109,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         if "others" in self.requires:
             self._check_others(others)
         self._check_requirements("fit", source)
+        self.alike_ = "logits" in self.requires and not tells_images_apart(source)
         self.classes_ = source.classes
         self.source_accuracy_ = source.accuracy
         self.source_models_ = {key: len(getattr(source, key)) for key in _STACKED if key in self.requires}
@@ -138,6 +150,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
                 f"{type(self).__name__}: _predict must return an Estimate (shiftcast.predictions), "
                 f"got {type(answer).__name__}"
             )
+        if "logits" in self.requires and (self.alike_ or not tells_images_apart(target)):
+            return replace(answer, flagged=NOTHING_TOLD)
         return answer
 
     def _check_type(self, method: str, given: object, which: str = "") -> None:
@@ -178,6 +192,16 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     @abstractmethod
     def _predict(self, target: Predictions) -> Estimate:
         """Answer for a validated target without labels."""
+
+
+def tells_images_apart(predictions: Predictions) -> bool:
+    """Return whether outputs differ between images by more than rounding; of a single image they may."""
+    for rows in (predictions.logits[:FIRST], predictions.logits):
+        if predictions.kind == "logits":
+            rows = rows - rows.max(axis=1, keepdims=True)  # what is added to all classes tells nothing
+        if np.ptp(rows, axis=0).max() > SAME * np.abs(rows).max():
+            return True
+    return len(predictions) == 1
 
 
 def declaration_problem(given: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.bins import partition_variance
-from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
+from shiftcast.estimators.intervals import binomial_variance, sampling_estimate
 from shiftcast.predictions import Estimate, Predictions
 
 
@@ -72,7 +72,8 @@ class MeanShift(Estimator):
         for group in self.groups_:
             members = [other for other in others if other.group == group]
             drops.append(np.mean(sorted(self.source_accuracy_ - other.accuracy for other in members)))
-            errors.append(np.mean(sorted(_standard_error(other) for other in members)))
+            variances = binomial_variance([other.accuracy for other in members], [len(o) for o in members])
+            errors.append(np.sqrt(np.sort(variances)).mean())
         self.mean_drop_ = float(np.mean(drops))
         self.mean_drop_variance_ = float(np.square(errors).sum()) / len(self.groups_) ** 2
 
@@ -82,16 +83,12 @@ class MeanShift(Estimator):
                 f"MeanShift.predict: target {target.name!r} belongs to group {target.group!r}, whose labels "
                 "were used in fit; fit on other groups only"
             )
-        estimate = min(max(self.source_accuracy_ - self.mean_drop_, 0.0), 1.0)
-        m = len(target)
-        spread = smoothed_share(estimate * m, m)
-        variance = self.mean_drop_variance_ + spread * (1 - spread) / m
+        estimate = self.source_accuracy_ - self.mean_drop_
+        drawn = float(binomial_variance(min(max(estimate, 0.0), 1.0), len(target)))
         return sampling_estimate(
-            estimate, variance, self.level, mean_drop=self.mean_drop_, groups=len(self.groups_)
+            estimate,
+            self.mean_drop_variance_ + drawn,
+            self.level,
+            mean_drop=self.mean_drop_,
+            groups=len(self.groups_),
         )
-
-
-def _standard_error(labelled: Predictions) -> float:
-    n = len(labelled)
-    share = smoothed_share(float(labelled.correct.sum()), n)
-    return float(np.sqrt(share * (1 - share) / n))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import hypot
 from typing import Any, ClassVar, Self
 
 from sklearn.base import clone
@@ -11,7 +12,9 @@ from sklearn.base import clone
 from shiftcast.calibration import Calibrator, Temperature
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.base import Estimator
+from shiftcast.estimators.confidence import NO_TEMPERATURE
 from shiftcast.predictions import Estimate, Predictions
+from shiftcast.statistics.intervals import normal_quantile
 
 
 def _declared(name: str) -> Any:
@@ -24,6 +27,8 @@ class Calibrated(Estimator):
 
     Track, requirements (and logits, which calibrators read) and interval are the estimator's own. So are its
     diagnostics; `calibrator` (the class) is added to them and, for `Temperature`, `calibrator_temperature`.
+    For `Temperature` the interval is widened by the error of 1/T: by how far the estimate moves, in squares,
+    when everything is learned again one standard error away. The errors of other calibrators are not in it.
 
     Parameters
     ----------
@@ -66,12 +71,29 @@ class Calibrated(Estimator):
 
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:
         self.calibrator_ = clone(self.calibrator).fit(source)
-        seen = [self.calibrator_.transform(other) for other in others]
-        self.estimator_ = clone(self.estimator).fit(self.calibrator_.transform(source), seen)
+        self.estimator_ = self._learned(self.calibrator_, source, others)
+        self.moved_ = None
+        if isinstance(self.calibrator_, Temperature):
+            self.moved_ = self.calibrator_.moved()
+            self.moved_estimator_ = self._learned(self.moved_, source, others)
+
+    def _learned(
+        self, calibrator: Calibrator, source: Predictions, others: Sequence[Predictions]
+    ) -> Estimator:
+        fitted: Estimator = clone(self.estimator)
+        return fitted.fit(calibrator.transform(source), [calibrator.transform(other) for other in others])
 
     def _predict(self, target: Predictions) -> Estimate:
         answer: Estimate = self.estimator_.predict(self.calibrator_.transform(target))
         told: dict[str, Any] = {**answer.diagnostics, "calibrator": type(self.calibrator_).__name__}
-        if isinstance(self.calibrator_, Temperature):
-            told["calibrator_temperature"] = self.calibrator_.temperature_
-        return replace(answer, diagnostics=told)
+        if not isinstance(self.calibrator_, Temperature) or self.moved_ is None:
+            return replace(answer, diagnostics=told)
+        moved = self.moved_estimator_.predict(self.moved_.transform(target)).accuracy
+        learning = normal_quantile(answer.level) * (moved - answer.accuracy)
+        return replace(
+            answer,
+            low=answer.accuracy - hypot(answer.accuracy - answer.low, learning),
+            high=answer.accuracy + hypot(answer.high - answer.accuracy, learning),
+            flagged=answer.flagged or (NO_TEMPERATURE if self.calibrator_.fit_.bounded else ""),
+            diagnostics={**told, "calibrator_temperature": self.calibrator_.temperature_},
+        )

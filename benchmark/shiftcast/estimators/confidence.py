@@ -7,23 +7,28 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from shiftcast.calibration import fit_temperature, scalable_logits
+from shiftcast.calibration import scalable_logits, temperature_fit
 from shiftcast.errors import UnknownNameError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.differences import SignalDifference
-from shiftcast.estimators.intervals import sampling_estimate
+from shiftcast.estimators.intervals import independent_variance, sampling_estimate
 from shiftcast.estimators.partition import PartitionEstimator
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import softmax
 from shiftcast.util.types import Floats
+
+NO_TEMPERATURE = (
+    "the source has no most likely temperature: its errors, if any, say nothing of the logits' size"
+)
 
 
 class AverageConfidence(Estimator):
     """Mean confidence on the target (AC), optionally after temperature scaling on the source (AC-TS).
 
     If confidences are calibrated on the target, the number of right images is Poisson-binomial,
-    so the variance of estimate minus actual is mean(c (1 - c)) / m (Kivimaki et al. 2025). The
-    error of the fitted temperature is not in it.
+    so the variance of estimate minus actual is that of `independent_variance`. A fitted temperature adds
+    Var(1/T) (d AC / d(1/T))^2 by the delta method, d AC / d(1/T) = mean(c (z_top - sum_k p_k z_k)). The
+    estimate is flagged where the source has no most likely temperature.
 
     Parameters
     ----------
@@ -46,18 +51,28 @@ class AverageConfidence(Estimator):
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
         if self.calibration not in (None, "temperature"):
             raise UnknownNameError("calibration", str(self.calibration), ["temperature"], "AverageConfidence")
-        self.temperature_ = 1.0
-        if self.calibration and source.labels is not None:
-            self.temperature_ = fit_temperature(scalable_logits(source), source.labels)
+        self.source_count_ = len(source)
+        if self.calibration:
+            self.fit_ = temperature_fit(scalable_logits(source), np.asarray(source.labels))
+            self.temperature_ = self.fit_.value
 
     def _predict(self, target: Predictions) -> Estimate:
-        if self.calibration:
-            confidences = target.of_predicted(softmax(scalable_logits(target) / self.temperature_))
-        else:
+        if not self.calibration:
             confidences = target.confidence
-        variance = float((confidences * (1 - confidences)).mean()) / len(target)
-        told = {"temperature": self.temperature_} if self.calibration else {}
-        return sampling_estimate(float(confidences.mean()), variance, self.level, **told)
+            variance = independent_variance(confidences, self.source_count_)
+            return sampling_estimate(float(confidences.mean()), variance, self.level)
+        logits = scalable_logits(target)
+        probabilities = softmax(logits / self.temperature_)
+        confidences = target.of_predicted(probabilities)
+        ahead = target.of_predicted(logits) - (probabilities * logits).sum(axis=1)
+        learning = (self.fit_.inverse_error * float((confidences * ahead).mean())) ** 2
+        return sampling_estimate(
+            float(confidences.mean()),
+            independent_variance(confidences, self.source_count_) + learning,
+            self.level,
+            flagged=NO_TEMPERATURE if self.fit_.bounded else "",
+            temperature=self.temperature_,
+        )
 
 
 class DifferenceOfConfidences(SignalDifference):

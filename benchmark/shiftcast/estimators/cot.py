@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd, inf, sqrt
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimators.atc import find_threshold, passing_share
+from shiftcast.estimators.atc import ThresholdEstimator
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.intervals import residual_variance, sampling_estimate
+from shiftcast.estimators.intervals import independent_variance, sampling_estimate
 from shiftcast.predictions import Estimate, Predictions
-from shiftcast.statistics.transport import Transport, sent_probabilities, transport
+from shiftcast.statistics.transport import Transport, distinct_rows, sent_probabilities, transport
 from shiftcast.util.memory import remembered
 from shiftcast.util.types import Floats
 
@@ -21,6 +22,10 @@ CITATION = (
     "Lu et al. (2023), Characterizing Out-of-Distribution Error via Optimal Transport (NeurIPS 2023; "
     "arXiv:2305.15640)"
 )
+
+CLEAR = 4.0
+"""Standard errors beyond which a class's share differs for sure: of 1,000 classes without a difference, one
+in fifteen sets has one."""
 
 
 def class_shares(name: str, prior: ArrayLike | None, source: Predictions) -> Floats:
@@ -48,6 +53,67 @@ def class_shares(name: str, prior: ArrayLike | None, source: Predictions) -> Flo
     return given
 
 
+def share_beyond_chance(shares: Floats, predicted: Floats, n: float, m: int) -> float:
+    """Return how much of the difference between class shares is more than sampling noise, in [0, 1].
+
+    sqrt(1 - E[X^2] / X^2), 0 where X^2 is smaller, with X^2 the two-sample chi-square statistic of n labels
+    and m predicted classes, and E[X^2] = (K - 1) (n + m) / (n + m - 1) its mean over allocations of these
+    images to the two samples (Haldane 1940), K the classes that occur. Times this factor, differences are
+    as long as without noise.
+
+    Parameters
+    ----------
+    shares, predicted
+        Class shares (K,) of the labels and of the predicted classes.
+    n, m
+        Images behind them; n is infinite for shares that are known.
+    """
+    weight = 1 / (1 + m / n)
+    pooled = weight * shares + (1 - weight) * predicted
+    apart = (shares - predicted) ** 2
+    if (apart[pooled == 0] > 0).any():  # a class that is known not to occur
+        return 1.0
+    used = pooled > 0
+    statistic = float((apart[used] / pooled[used]).sum()) * m * weight
+    expected = float(np.count_nonzero(used) - 1) * (1 + 1 / (n + m - 1))
+    return sqrt(1 - expected / statistic) if statistic > expected else 0.0
+
+
+def steadied(shares: Floats, predicted: Floats, n: float, m: int) -> Floats:
+    """Return class shares (K,) without what chance explains, arguments as in `share_beyond_chance`.
+
+    Classes that differ by more than four standard errors keep their share. Those of the others, within their
+    sum, are drawn towards the predicted ones, at which transport costs nothing. Else the noise of n labels
+    and m images costs transport that no error of the model does: with five images a class, ten points of
+    accuracy.
+    """
+    weight = 1 / (1 + m / n)
+    pooled = weight * shares + (1 - weight) * predicted
+    spread = pooled * (1 - pooled) * (1 / n + 1 / m)
+    rest = (shares - predicted) ** 2 <= CLEAR**2 * spread
+    left, there = float(shares[rest].sum()), float(predicted[rest].sum())
+    if not (left > 0 and there > 0):
+        return shares
+    part, wanted = shares[rest] / left, predicted[rest] / there
+    factor = share_beyond_chance(part, wanted, n * left, max(round(m * there), 1))
+    drawn = shares.copy()
+    drawn[rest] = left * (wanted + factor * (part - wanted))
+    return drawn
+
+
+def _steadied(predictions: Predictions, shares: Floats, n: float) -> Floats:
+    """Return `steadied` shares for a set of predictions; copies of a set are no further images."""
+    predicted = np.bincount(predictions.predicted, minlength=predictions.classes) / len(predictions)
+    return steadied(shares, predicted, n, _different(predictions.logits))
+
+
+def _different(rows: Floats) -> int:
+    """Return the number of rows over how often each of them occurs, where all do several times."""
+    if np.count_nonzero((rows == rows[0]).all(axis=1)) == 1:  # almost always, and the rest is slow
+        return len(rows)
+    return len(rows) // gcd(*distinct_rows(rows)[1].tolist())
+
+
 def coupled(predictions: Predictions, shares: Floats) -> Transport:
     """Return the best coupling of a set's probabilities with class shares, solved once for each."""
     key = f"transport {predictions.kind} {shares.tobytes().hex()}"
@@ -62,9 +128,13 @@ class COT(Estimator):
     average confidence, and equals it where some choice of most probable classes has the shares q.
     Solved exactly up to 100 classes; above, the diagnostic `gap` bounds what the answer may be too high.
 
-    The variance of estimate minus actual is taken as mean(g (1 - g)) / m with g the worth of each
-    image at the class prices: right answers are independent draws with these probabilities, as
-    for AverageConfidence. That the shares q are the target's is assumed.
+    Shares of n source labels, and of m images, are noisy, and noise costs transport: q is drawn towards the
+    predicted shares as far as chance explains the difference (`steadied`). Where it explains all, the
+    answer is the average confidence.
+
+    The variance of estimate minus actual is `independent_variance` of the worth of each image at the class
+    prices u, as though right answers were independent draws with these probabilities, plus that of q.u for
+    the shares of n labels. That the shares are the target's is assumed.
 
     Parameters
     ----------
@@ -83,15 +153,19 @@ class COT(Estimator):
 
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
         self.shares_ = class_shares("COT", self.prior, source)
+        self.source_count_ = len(source)
+        self.share_count_ = inf if self.prior is not None else len(source)
 
     def _predict(self, target: Predictions) -> Estimate:
-        solved = coupled(target, self.shares_)
-        worth = np.clip(solved.gains, 0.0, 1.0)
-        variance = float((worth * (1 - worth)).mean()) / len(target)
+        solved = coupled(target, _steadied(target, self.shares_, self.share_count_))
+        variance = independent_variance(np.clip(solved.gains, 0.0, 1.0), self.source_count_)
+        priced = np.isfinite(solved.prices)
+        q, u = self.shares_[priced], solved.prices[priced]
+        variance += max(float(q @ u**2 - (q @ u) ** 2), 0.0) / self.share_count_
         return sampling_estimate(solved.value, variance, self.level, gap=round(solved.gap, 12))
 
 
-class COTT(Estimator):
+class COTT(ThresholdEstimator):
     """Share of target images whose transport cost stays below a threshold learned on the source (COTT).
 
     The cost of image i is one minus its probability of the class that it is sent to in its own set's
@@ -100,7 +174,9 @@ class COTT(Estimator):
     softmax_k((p_ik - u_k) / 1e-3). The price itself is no part of the cost: prices differ between
     two samples of one distribution, by as much as probabilities do where a handful of images decides
     them, and would carry whole classes over the threshold. The threshold passes as many source images
-    as are right, ties as in ATC; the interval is ATC's.
+    as are right, ties as in ATC; the interval is ATC's, and leaves the error of q out. Of both sets, q is
+    drawn towards the predicted shares as far as chance explains the difference (`steadied`): noise sends
+    images where nothing but chance wants them, and more of the target's than of the source's.
 
     Parameters
     ----------
@@ -112,7 +188,6 @@ class COTT(Estimator):
 
     track: ClassVar[Track] = "T1"
     citation: ClassVar[str] = CITATION
-    exact_on_source: ClassVar[bool] = True
 
     def __init__(self, prior: ArrayLike | None = None, level: float = 0.95) -> None:
         self.prior = prior
@@ -120,19 +195,12 @@ class COTT(Estimator):
 
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
         self.shares_ = class_shares("COTT", self.prior, source)
+        self.share_count_ = inf if self.prior is not None else len(source)
         own = class_shares("COTT", None, source)  # the source's classes are known, whatever the target's
-        sent = _sent(source, own)
-        self.source_count_ = len(source)
-        self.threshold_, self.tied_ = find_threshold(sent, int(source.correct.sum()))
-        passes = passing_share(sent, self.threshold_, self.tied_)
-        self.residual_variance_ = residual_variance("COTT", source.correct - passes)
+        self._learn(_sent(source, _steadied(source, own, len(source))), source)
 
     def _predict(self, target: Predictions) -> Estimate:
-        sent = _sent(target, self.shares_)
-        estimate = float(passing_share(sent, self.threshold_, self.tied_).mean())
-        variance = self.residual_variance_ * (1 / self.source_count_ + 1 / len(target))
-        threshold = self.threshold_ if np.isfinite(self.threshold_) else None
-        return sampling_estimate(estimate, variance, self.level, threshold=threshold)
+        return self._answer(_sent(target, _steadied(target, self.shares_, self.share_count_)))
 
 
 def _sent(predictions: Predictions, shares: Floats) -> Floats:

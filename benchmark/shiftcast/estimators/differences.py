@@ -17,7 +17,7 @@ class SignalDifference(Estimator):
 
     Estimate minus actual is the mean residual (right minus signal) of the source minus that of
     the target; if residuals are spread alike on both, its variance is s^2 (1/n + 1/m) with s^2
-    the source residual variance. Clipping is reported as the diagnostic `clipped`.
+    the source residual variance. A clipped estimate is flagged.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class SignalDifference(Estimator):
     def _predict(self, target: Predictions) -> Estimate:
         estimate = self.source_accuracy_ + float(self._signal(target).mean()) - self.source_signal_
         variance = self.residual_variance_ * (1 / self.source_count_ + 1 / len(target))
-        return sampling_estimate(estimate, variance, self.level, clipped=not 0 <= estimate <= 1)
+        return sampling_estimate(estimate, variance, self.level)
 
     @abstractmethod
     def _signal(self, predictions: Predictions) -> Floats:

@@ -17,6 +17,10 @@ from shiftcast.estimators.intervals import sampling_estimate
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.types import Floats, Integers
 
+FLAGGED_BEYOND = 0.05
+"""Share of target images beyond the source's scores from which a partition is doubtful: their accuracy is
+that of source images less confused."""
+
 
 class PartitionEstimator(Estimator):
     """Base of estimators sum_b w'_b a_b over bins of a score per image.
@@ -25,7 +29,7 @@ class PartitionEstimator(Estimator):
     have equal width over the score's natural range and are merged in `fit`, on source counts
     alone. Diagnostics: `bins` that stand, `mass_moved` (share of target images whose bin was
     merged into another) and `mass_beyond_source` (share of target images with a score that no
-    source image reaches from above or below).
+    source image reaches from above or below; flagged above 5 %).
 
     Subclasses take `bins` and `min_count` in their constructor.
     """
@@ -62,6 +66,7 @@ class PartitionEstimator(Estimator):
             partition_accuracy(*counts),
             partition_variance(*counts, self.estimand),
             self.level,
+            flagged=_beyond(float(beyond.mean())),
             estimand=self.estimand,
             bins=int(np.count_nonzero(self.source_counts_)),
             mass_moved=float((merged != raw).mean()),
@@ -91,8 +96,8 @@ class ConfusionPartition(PartitionEstimator):
     """Source accuracy in bins of confusion, weighted by the target's mass in each bin.
 
     Confusion is a difficulty score of the reference ensemble. It assumes that within a bin the
-    model is as accurate on the target as on the source; what that misses is the within-bin shift
-    of `decompose_drop`.
+    model is as accurate on the target as on the source; what that misses is the part within bins of
+    `shiftcast.statistics.decomposition.decompose`.
 
     Parameters
     ----------
@@ -132,7 +137,7 @@ class ConfusionPartition(PartitionEstimator):
         self.estimand = estimand
 
     def _scores(self, predictions: Predictions) -> Floats:
-        return difficulty(_reference(predictions), self.kind)
+        return difficulty(reference_members(predictions), self.kind)
 
     def _largest_score(self) -> float:
         largest = largest_score(self.kind, self.classes_)
@@ -186,9 +191,9 @@ class OwnLabelPartition(PartitionEstimator):
         else:
             own = predictions.predicted[None, :, None]
             # sorted over members: their order must not change a bit
-            support = np.sort(np.take_along_axis(_reference(predictions), own, axis=2)[..., 0], axis=0).mean(
-                axis=0
-            )
+            support = np.sort(
+                np.take_along_axis(reference_members(predictions), own, axis=2)[..., 0], axis=0
+            ).mean(axis=0)
         return np.round(1 - support, 9)
 
 
@@ -214,12 +219,19 @@ class AgreementShift(SignalDifference):
         return own_label_votes(predictions)
 
 
+def _beyond(share: float) -> str:
+    if share <= FLAGGED_BEYOND:
+        return ""
+    return f"{100 * share:.1f} % of the images have scores that no source image reaches"
+
+
 def own_label_votes(predictions: Predictions) -> Floats:
     """Return v_i[yhat_i], the share of reference members that vote as the model does (n,)."""
-    return predictions.of_predicted(vote_shares(_reference(predictions)))
+    return predictions.of_predicted(vote_shares(reference_members(predictions)))
 
 
-def _reference(predictions: Predictions) -> Floats:
+def reference_members(predictions: Predictions) -> Floats:
+    """Return the probabilities of the reference members (M, n, K); `InvalidInputError` below three."""
     if predictions.reference is None:  # the base class has checked; this tells the type checker
         raise InvalidInputError(f"{predictions.name}: carries no reference ensemble")
     check_members(predictions.reference)

@@ -10,10 +10,16 @@ from shiftcast.estimators.agreement import GDE, ALineD, ALineS
 from shiftcast.estimators.atc import ATC
 from shiftcast.estimators.base import Estimator, declaration_problem
 from shiftcast.estimators.baselines import MeanShift, NoShift
+from shiftcast.estimators.class_atc import ClassATC
 from shiftcast.estimators.confidence import AverageConfidence, DifferenceOfConfidences, ImportanceReweighting
+from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorrectness
 from shiftcast.estimators.cot import COT, COTT
+from shiftcast.estimators.dawid_skene import DawidSkene
+from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
+from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
+from shiftcast.estimators.scaled import Scaled
 from shiftcast.estimators.scores import MDE, Entropy, MaNo, MutualInformation, NuclearNorm, SoftmaxCorr
 
 ENTRY_POINT_GROUP = "shiftcast.estimators"
@@ -30,8 +36,12 @@ def official_estimators() -> dict[str, Estimator]:
         "IM": ImportanceReweighting(),
         "ATC-MC": ATC(),
         "ATC-NE": ATC(score="negative_entropy"),
+        "ClassATC": ClassATC(),
         "COT": COT(),
         "COTT": COTT(),
+        "CorrectnessRegression": CorrectnessRegression(),
+        "DensityRatioAC": DensityRatioAC(),
+        "ImportanceWeighted": ImportanceWeighted(),
         "GDE": GDE(),
         "ALine-S": ALineS(),
         "ALine-D": ALineD(),
@@ -39,6 +49,13 @@ def official_estimators() -> dict[str, Estimator]:
         "AgreementShift": AgreementShift(),
         "OwnLabelPartition": OwnLabelPartition(),
         "OwnLabelPartition-mean": OwnLabelPartition(score="mean"),
+        "BalancedAgreement": BalancedAgreement(),
+        "LargestDrop": LargestDrop(),
+        "LargestDrop-T1": LargestDropAlone(),
+        "CorrectnessRegression-T2": EnsembleCorrectness(),
+        "DawidSkene": DawidSkene(),
+        "DoC-scaled": Scaled(DifferenceOfConfidences()),
+        "AgreementShift-scaled": Scaled(AgreementShift()),
         "NuclearNorm": NuclearNorm(),
         "MaNo": MaNo(),
         "MDE": MDE(),

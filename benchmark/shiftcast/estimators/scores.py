@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
+from shiftcast.estimators.intervals import binomial_variance, sampling_estimate
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.statistics.lines import pairs
 from shiftcast.util.arrays import entropy_terms, log_softmax
@@ -36,9 +35,9 @@ class MappedScore(Estimator):
     of pairwise slopes, the intercept the median of what is left; the answer is clipped to [0, 1].
     Estimate minus actual has the binomial variance of the m target images plus the mean squared
     standard error of the accuracies that the line was learned from; how far sets lie from the line
-    is model error and in the diagnostic `scatter` (median absolute residual) only. Diagnostics:
-    `score`, `slope`, `intercept`, `sets`, and `outside` (whether the score lies outside the range
-    of those that the line was learned from).
+    is model error and in the diagnostic `scatter` (median absolute residual) only. An estimate is flagged
+    where its score lies outside the range of those that the line was learned from. Diagnostics: `score`,
+    `slope`, `intercept`, `sets`.
 
     Subclasses give `_score`.
 
@@ -73,7 +72,7 @@ class MappedScore(Estimator):
         self.range_ = (float(scores.min()), float(scores.max()))
         self.sets_ = len(scores)
         self.scatter_ = float(np.median(np.abs(accuracies - self.slope_ * scores - self.intercept_)))
-        self.variance_ = float(_variance(accuracies, np.array([len(other) for other in others])).mean())
+        self.variance_ = float(binomial_variance(accuracies, [len(other) for other in others]).mean())
 
     def _predict(self, target: Predictions) -> Estimate:
         if target.group in self.groups_:
@@ -82,17 +81,18 @@ class MappedScore(Estimator):
                 "whose labels were used in fit; fit on other groups only"
             )
         score = self.score(target)
-        estimate = min(max(self.intercept_ + self.slope_ * score, 0.0), 1.0)
+        estimate = self.intercept_ + self.slope_ * score
+        low, high = self.range_
         return sampling_estimate(
             estimate,
-            self.variance_ + float(_variance(estimate, len(target))),
+            self.variance_ + float(binomial_variance(min(max(estimate, 0.0), 1.0), len(target))),
             self.level,
+            flagged="" if low <= score <= high else _beyond(score, low, high),
             score=score,
             slope=self.slope_,
             intercept=self.intercept_,
             scatter=self.scatter_,
             sets=self.sets_,
-            outside=not self.range_[0] <= score <= self.range_[1],
         )
 
     def score(self, predictions: Predictions) -> float:
@@ -111,12 +111,8 @@ class MappedScore(Estimator):
         raise NotImplementedError
 
 
-def _variance(accuracy: ArrayLike, n: ArrayLike) -> Floats:
-    """Return the variance of accuracies found on n images each, in their shape."""
-    images = np.asarray(n, dtype=np.float64)
-    share = smoothed_share(np.asarray(accuracy) * images, images)
-    variance: Floats = share * (1 - share) / images
-    return variance
+def _beyond(score: float, low: float, high: float) -> str:
+    return f"its score {score:.4g} lies outside those that its line was learned from, {low:.4g} to {high:.4g}"
 
 
 class NuclearNorm(MappedScore):

@@ -19,8 +19,8 @@ from typing import Any
 from shiftcast.cards.suite import Suite
 from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.pages import SuitePages
-from shiftcast.runs.layout import results_folder, stored_suites
-from shiftcast.runs.ledger import FILE as LEDGER
+from shiftcast.runs.layout import LEDGER, is_made, results_folder, stored_suites
+from shiftcast.runs.soundness import is_being_written
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import canonical_json, hash_of, sha256, source_hash
 from shiftcast.util.memory import give_back
@@ -29,8 +29,6 @@ from shiftcast.workspace import Workspace, cache_folder
 CARDS = ("architectures", "datasets", "benchmark/recipes")
 PACKAGES = ("matplotlib", "numpy", "pandas", "pydantic", "scipy", "tabulate")
 """Libraries whose versions may move a digit or a line."""
-MADE = ("figures/*.svg", "confusion.md")
-"""Files in a suite's folder that are made from the others."""
 
 
 def board_pages(
@@ -99,10 +97,14 @@ def _key(workspace: Workspace, results: Path, out: Path, suite: Suite, edition: 
 def content_key(workspace: Workspace, results: Path, suite: Suite, edition: str) -> str:
     """Return the hash of everything that a suite's scores come from: runs, ledger, cards, code, versions."""
     folder = results_folder(results, suite, edition)
-    made = {path for pattern in MADE for path in folder.glob(pattern)}
     # What somebody else is writing just now, or left when it was killed, is no result.
-    made |= set(folder.rglob(".*.part"))
-    files = [path for path in folder.rglob("*") if path not in made and path.is_file()]
+    files = [
+        path
+        for path in folder.rglob("*")
+        if not is_made(path.relative_to(folder).as_posix())
+        and not is_being_written(path.name)
+        and path.is_file()
+    ]
     cards = [path for name in CARDS for path in (workspace.root / name).glob("*.toml")]
     ledger = results / LEDGER
     cards.append(workspace.root / "benchmark" / "suites" / f"{suite.name}.toml")

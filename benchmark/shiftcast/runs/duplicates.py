@@ -9,7 +9,7 @@ from shiftcast.runs.suite_runs import StoredRun
 from shiftcast.util.hashing import sha256
 
 
-class Twins:
+class Duplicates:
     """Finds runs that hold the outputs of another run under a name of their own."""
 
     def __init__(self, source: str) -> None:
@@ -19,15 +19,15 @@ class Twins:
 
     def add(self, run: StoredRun) -> None:
         """Remember a run."""
-        self._runs.setdefault(self._key(run), []).append(run)
+        self._runs.setdefault(self._digest(run), []).append(run)
 
-    def of(self, run: StoredRun) -> RunKey | None:
+    def original(self, run: StoredRun) -> RunKey | None:
         """Return a run that was added and whose outputs are the same on every set that both hold."""
-        for other in self._runs.get(self._key(run), []):
+        for other in self._runs.get(self._digest(run), []):
             both = set(run.sets) & set(other.sets)
             if all(np.array_equal(run.sets[name].logits, other.sets[name].logits) for name in both):
                 return other.key
         return None
 
-    def _key(self, run: StoredRun) -> str:
+    def _digest(self, run: StoredRun) -> str:
         return sha256(np.ascontiguousarray(run.sets[self.source].logits).tobytes())

@@ -18,11 +18,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from shiftcast.cards.base import explain
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.layout import LEDGER, RECORD
 from shiftcast.runs.record import LARGEST_RECORD
 from shiftcast.util.files import read_regular, write_atomic
 from shiftcast.util.hashing import sha256
 
-FILE = "ledger.toml"
 LARGEST_LEDGER = 10_000_000
 Level = Literal["reproduced", "recomputed", "self-reported"]
 """`reproduced`: trained or run again by maintainers; `recomputed`: accuracies follow from logits and the
@@ -48,44 +48,44 @@ class Ledger:
     results: Path
     entries: Mapping[str, tuple[Level, str]] = field(default_factory=dict)
 
-    def level(self, place: Path) -> Level:
+    def level(self, folder: Path) -> Level:
         """Return the level of the run in a folder; one that changed since it was entered has the lowest."""
-        level, digest = self.entries.get(self._name(place), (LOWEST, ""))
-        return level if level != LOWEST and digest == _digest(place) else LOWEST
+        level, digest = self.entries.get(self._name(folder), (LOWEST, ""))
+        return level if level != LOWEST and digest == _digest(folder) else LOWEST
 
-    def changed(self, place: Path) -> bool:
+    def changed(self, folder: Path) -> bool:
         """Whether a run is entered as it no longer is."""
-        entry = self.entries.get(self._name(place))
-        return entry is not None and entry[1] != _digest(place)
+        entry = self.entries.get(self._name(folder))
+        return entry is not None and entry[1] != _digest(folder)
 
-    def _name(self, place: Path) -> str:
-        return (place / "run.json").relative_to(self.results).as_posix()
+    def _name(self, folder: Path) -> str:
+        return (folder / RECORD).relative_to(self.results).as_posix()
 
-    def with_runs(self, places: Iterable[Path], level: Level) -> Ledger:
+    def with_runs(self, folders: Iterable[Path], level: Level) -> Ledger:
         """Return a ledger in which the runs in these folders, as they are now, have a level."""
         entries = dict(self.entries)
-        for place in places:
+        for folder in folders:
             if level == LOWEST:
-                entries.pop(self._name(place), None)
+                entries.pop(self._name(folder), None)
             else:
-                entries[self._name(place)] = (level, _digest(place))
+                entries[self._name(folder)] = (level, _digest(folder))
         return Ledger(self.results, entries)
 
     def text(self) -> str:
         """Return the file's content: equal entries, equal text."""
         blocks = [HEAD]
         for level in LEVELS:
-            own = sorted((path, digest) for path, (other, digest) in self.entries.items() if other == level)
-            if own:
+            runs = sorted((path, digest) for path, (other, digest) in self.entries.items() if other == level)
+            if runs:
                 blocks.append(
-                    "\n".join([f"[{level}]", *(f'"{path}" = "{digest}"' for path, digest in own), ""])
+                    "\n".join([f"[{level}]", *(f'"{path}" = "{digest}"' for path, digest in runs), ""])
                 )
         return "\n".join(blocks)
 
     def write(self) -> Path:
         """Write `ledger.toml`; return where it stands."""
-        write_atomic(self.results / FILE, self.text())
-        return self.results / FILE
+        write_atomic(self.results / LEDGER, self.text())
+        return self.results / LEDGER
 
 
 def read_ledger(results: Path) -> Ledger:
@@ -96,7 +96,7 @@ def read_ledger(results: Path) -> Ledger:
     RunError
         If the file is no such ledger, or names a run twice.
     """
-    path = results / FILE
+    path = results / LEDGER
     try:
         values = tomllib.loads(read_regular(path, LARGEST_LEDGER).decode())
         tables = _TABLES.validate_python(values)
@@ -119,8 +119,8 @@ def read_ledger(results: Path) -> Ledger:
     return Ledger(results, entries)
 
 
-def _digest(place: Path) -> str:
+def _digest(folder: Path) -> str:
     try:
-        return sha256(read_regular(RunFolder(place).record_path, LARGEST_RECORD))
+        return sha256(read_regular(RunFolder(folder).record_path, LARGEST_RECORD))
     except (InvalidInputError, OSError):
         return ""

@@ -7,7 +7,7 @@ the *stored* logits, so that labels and correctness follow without any dataset.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,23 +18,24 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from shiftcast.cards.base import SELF_REPORTED as SELF_REPORTED
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.runs.record import SCHEMA
 from shiftcast.util.arrays import one_hot
 from shiftcast.util.hashing import canonical_json, parse_json
-from shiftcast.util.safetensors_header import read_claims
+from shiftcast.util.safetensors_header import Claim, read_claims
 from shiftcast.util.types import Floats, Integers
 
 LARGEST_LOGIT = 60_000.0
+LARGEST_BITS = int(np.float16(LARGEST_LOGIT).view(np.uint16))
 
 
 PREDICTIONS_LIMIT = 1_500_000
 """Bytes that one run's predictions may take in `results/`."""
 
 
+OUTPUTS = ("logits", "classes")
+"""What names of tensors begin with that hold outputs: logits, or class indices alone."""
 CLASSES = "classes/"
-"""What names of tensors begin with that hold class indices."""
 
 
 LARGEST_PREDICTIONS = 128_000_000
@@ -225,41 +226,79 @@ def encode_predictions(sets: Mapping[str, StoredSet]) -> bytes:
     return bytes(save(tensors, metadata={"shiftcast": canonical_json(about)}))
 
 
+class Misfit(NamedTuple):
+    """What is wrong with one tensor, or with the whole file, whose name is empty."""
+
+    name: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        """Return all of it in one line."""
+        return f"{self.name and f'{self.name}: '}expected {self.expected}, found {self.found}"
+
+
+class Decoded(NamedTuple):
+    """The sets in a file, and what is wrong with it; with any misfit, no sets."""
+
+    sets: dict[str, StoredSet]
+    misfits: Sequence[Misfit]
+    truncated: bool = False
+
+
 def decode_predictions(data: bytes, where: str) -> dict[str, StoredSet]:
     """Return the sets in a `predictions.safetensors` file.
 
     Raises
     ------
     RunError
-        If the bytes are truncated, foreign, or hold tensors of unexpected names, types or shapes.
+        If the bytes are truncated, foreign, or hold tensors of unexpected names, types, shapes or values.
+    """
+    sets, misfits, _ = decode(data)
+    if misfits:
+        raise RunError(f"{where}: {misfits[0]}")
+    return sets
+
+
+def decode(data: bytes, sizes: Mapping[str, int | None] | None = None, classes: int | None = None) -> Decoded:
+    """Return the sets in a `predictions.safetensors` file, and everything that is wrong with it.
+
+    No array is made before the header fits; class indices of many classes take far more memory as logits.
+
+    Parameters
+    ----------
+    data
+        The file.
+    sizes
+        The sets that it may hold, with their numbers of images; None for any set, or any number.
+    classes
+        How many classes there are; None where the file says it.
     """
     claims = read_claims(data, len(data))
     if claims.problems:
-        raise RunError(
-            f"{where}: is not a readable safetensors file (truncated or foreign): {claims.problems[0]}"
-        )
+        return Decoded({}, [Misfit("", *problem) for problem in claims.problems], claims.truncated)
+    if misfits := list(_misfits(claims.tensors, claims.metadata, sizes, classes)):
+        return Decoded({}, misfits)
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise RunError(
-            f"{where}: is not a readable safetensors file (truncated or foreign): {error}"
-        ) from error
-    if hard := any(key.startswith(CLASSES) for key in tensors):
-        tensors = _widened(where, tensors, claims.metadata)
+        return Decoded({}, [Misfit("", "a safetensors file that can be read", str(error))])
+    count = class_count(claims.metadata) or 0
     sets: dict[str, StoredSet] = {}
-    for key, logits in tensors.items():
+    for key, outputs in tensors.items():
         part, _, name = key.partition("/")
-        if part in ("true_rank", "cluster") and f"logits/{name}" in tensors:
+        if part not in OUTPUTS:
             continue
-        if part != "logits" or not name:
-            raise RunError(
-                f"{where}: unexpected tensor {key!r}; expected logits/NAME, true_rank/NAME and cluster/NAME"
-            )
-        stored = _checked_set(where, name, logits, tensors.get(f"true_rank/{name}"))
-        sets[name] = replace(stored, clusters=_checked_clusters(where, name, logits, tensors), hard=hard)
-    if not sets:
-        raise RunError(f"{where}: holds no predictions")
-    return sets
+        hard = part == OUTPUTS[1]
+        of = count if hard else outputs.shape[1]
+        ranks, clusters = tensors.get(f"true_rank/{name}"), tensors.get(f"cluster/{name}")
+        if wrong := list(_wrong_values(key, outputs, ranks, of)):
+            misfits += wrong
+            continue
+        logits = one_hot(outputs, of, np.float16) if hard else outputs
+        # ranks stay as narrow as they are stored: a board holds every run's
+        sets[name] = StoredSet(logits, ranks, None if clusters is None else clusters.astype(np.int64), hard)
+    return Decoded({} if misfits else sets, misfits)
 
 
 def class_count(metadata: Mapping[str, str]) -> int | None:
@@ -271,59 +310,65 @@ def class_count(metadata: Mapping[str, str]) -> int | None:
     return count if type(count) is int and 2 <= count <= 65_536 else None
 
 
-def _widened(
-    where: str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
-) -> dict[str, NDArray[Any]]:
-    """Return tensors with logits of 0 and 1 in place of class indices."""
-    count = class_count(metadata)
-    if count is None:
-        raise RunError(f"{where}: its metadata do not say of how many classes its class indices are")
-    if sum(array.size for key, array in tensors.items() if key.startswith(CLASSES)) * count > MOST_OUTPUTS:
-        raise RunError(f"{where}: holds more than {MOST_OUTPUTS:,} images x classes")
-    found = {}
-    for key, array in tensors.items():
-        if key.startswith("logits/"):
-            raise RunError(f"{where}: {key}: a run holds logits or class indices (classes/NAME), not both")
-        if key.startswith(CLASSES):
-            if array.dtype.kind != "u" or array.ndim != 1 or not array.size or array.max() >= count:
-                raise RunError(
-                    f"{where}: {key}: expected unsigned (n,) below {count}, got {array.dtype} {array.shape}"
-                )
-            key, array = f"logits/{key.removeprefix(CLASSES)}", one_hot(array, count, np.float16)
-        found[key] = array
-    return found
+def _misfits(
+    tensors: Mapping[str, Claim],
+    metadata: Mapping[str, str],
+    sizes: Mapping[str, int | None] | None,
+    classes: int | None,
+) -> Iterator[Misfit]:
+    """Give what is wrong with the names, types and shapes that a file's header states."""
+    hard = any(name.startswith(CLASSES) for name in tensors)
+    kind, parts = OUTPUTS[hard], (OUTPUTS[hard], "true_rank", "cluster")
+    stated = class_count(metadata) if hard else classes
+    if not tensors:
+        yield Misfit("", "outputs on a set", "no tensor")
+    if hard and (stated is None or classes not in (None, stated)):
+        yield Misfit("__metadata__", f"{classes or 'the number of'} classes", str(stated))
+        return
+    images = 0
+    for key, claim in tensors.items():
+        part, _, name = key.partition("/")
+        outputs = tensors.get(f"{kind}/{name}")
+        if part not in parts or not name or (sizes is not None and name not in sizes):
+            known = "" if sizes is None else " of sets of the suite"
+            yield Misfit(repr(key), f"{kind}/SET, true_rank/SET or cluster/SET{known}", "another name")
+        elif outputs is None:
+            yield Misfit(key, f"{kind}/{name} beside it", "none")
+        else:
+            images += outputs.shape[0] if part == kind and outputs.shape else 0
+            yield from _misshapen(key, claim, outputs.shape, None if sizes is None else sizes[name], stated)
+    if hard and stated is not None and images * stated > MOST_OUTPUTS:
+        yield Misfit("", f"at most {MOST_OUTPUTS:,} images x classes", f"{images * stated:,}")
 
 
-def _checked_set(where: str, name: str, logits: NDArray[Any], ranks: NDArray[Any] | None) -> StoredSet:
-    if logits.dtype != np.float16 or logits.ndim != 2 or 0 in logits.shape or logits.shape[1] < 2:
-        raise RunError(
-            f"{where}: logits/{name}: expected float16 (n, K) with n >= 1 and K >= 2, "
-            f"got {logits.dtype} {logits.shape}"
-        )
-    if not np.isfinite(logits).all():
-        raise RunError(f"{where}: logits/{name}: holds NaN or infinite values")
-    if ranks is None:
-        return StoredSet(logits, None)
-    if ranks.dtype.kind != "u" or ranks.shape != logits.shape[:1] or ranks.max() >= logits.shape[1]:
-        raise RunError(
-            f"{where}: true_rank/{name}: expected unsigned ({logits.shape[0]},) below {logits.shape[1]}, "
-            f"got {ranks.dtype} {ranks.shape}"
-        )
-    return StoredSet(logits, ranks)  # as narrow as it was stored: a board holds every run's
+def _misshapen(
+    key: str, claim: Claim, outputs: tuple[int, ...], images: int | None, classes: int | None
+) -> Iterator[Misfit]:
+    """Give what is wrong with a tensor beside outputs of a shape; what is not known is as they have it."""
+    n = images or (outputs[0] if outputs else 0)
+    k = classes or (outputs[1] if len(outputs) == 2 else 0)
+    part = key.partition("/")[0]
+    narrow = "U8" if k <= 256 else "U16"
+    types = {"logits": ("F16",), "cluster": ("U8", "U16", "U32")}.get(part, (narrow,))
+    if claim.dtype not in types or claim.shape != ((n, k) if part == "logits" else (n,)) or not n or k < 2:
+        wanted = f"({n or 'n'}, {k if k > 1 else 'K >= 2'})" if part == "logits" else f"({n or 'n'},)"
+        yield Misfit(key, f"{' or '.join(types)} {wanted}", f"{claim.dtype} {claim.shape}")
 
 
-def _checked_clusters(
-    where: str, name: str, logits: NDArray[Any], tensors: Mapping[str, NDArray[Any]]
-) -> Integers | None:
-    clusters = tensors.get(f"cluster/{name}")
-    if clusters is None:
-        return None
-    if clusters.dtype.kind != "u" or clusters.shape != logits.shape[:1]:
-        raise RunError(
-            f"{where}: cluster/{name}: expected unsigned ({logits.shape[0]},), "
-            f"got {clusters.dtype} {clusters.shape}"
-        )
-    return clusters.astype(np.int64)
+def _wrong_values(
+    key: str, outputs: NDArray[Any], ranks: NDArray[Any] | None, classes: int
+) -> Iterator[Misfit]:
+    if outputs.ndim == 2:
+        # the bits of float16 without the sign grow with its size, and those of NaN are largest
+        beyond = int(((outputs.view(np.uint16) & 0x7FFF) > LARGEST_BITS).sum())
+        if beyond:
+            found = f"{beyond:,} that are NaN or infinite values, or beyond"
+            yield Misfit(key, f"finite values of at most {LARGEST_LOGIT:,.0f} in size", found)
+    elif outputs.max() >= classes:
+        yield Misfit(key, f"classes below {classes}", f"{outputs.max()}")
+    if ranks is not None and ranks.max() >= classes:
+        name = f"true_rank/{key.partition('/')[2]}"
+        yield Misfit(name, f"ranks below {classes}", f"{ranks.max()}")
 
 
 def left_in_file(

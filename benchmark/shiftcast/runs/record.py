@@ -6,12 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from shiftcast.cards.base import SELF_REPORTED as SELF_REPORTED
-from shiftcast.cards.base import StrictModel
+from shiftcast.cards.base import SELF_REPORTED
 from shiftcast.cards.recipe import LATER_FIELDS, FitRecipe, Recipe
 from shiftcast.cards.suite import RunKey
 from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.util.git import Git
+from shiftcast.util.strict import StrictModel
 
 SCHEMA = 1
 
@@ -49,14 +49,17 @@ class Epoch(StrictModel):
     parts: int = 1
 
 
+NotNegative = Annotated[float, Field(ge=0)]
+
+
 class Measured(StrictModel):
     """What differs between equal runs; ignored when runs are compared."""
 
-    train_seconds: float
-    evaluate_seconds: float
-    images_per_second: float
-    peak_memory_mib: float
-    signals_seconds: float | None = None
+    train_seconds: NotNegative
+    evaluate_seconds: NotNegative
+    images_per_second: NotNegative
+    peak_memory_mib: NotNegative
+    signals_seconds: NotNegative | None = None
     """What the signals took; in neither of the others."""
 
 
@@ -177,4 +180,5 @@ class ReportedRecord(Claim):
         return [field for field in one if one[field] != two[field]]
 
 
+Record = RunRecord | ReportedRecord
 AnyRecord = TypeVar("AnyRecord", RunRecord, ReportedRecord)

@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from shiftcast.errors import RunError
+from shiftcast.errors import NewerSchemaError, RunError
 from shiftcast.util.hashing import canonical_json, parse_json, sha256
 from shiftcast.util.safetensors_header import read_claims
 from shiftcast.util.types import Integers
 
-FILE = "signals.safetensors"
 SCHEMA = 1
 SIGNALS_LIMIT = 250_000
 """Bytes that one run's signals may take in `results/`."""
@@ -145,6 +144,32 @@ def encode_signals(signals: Signals) -> bytes:
     return bytes(save(tensors, metadata={KEY: canonical_json(about)}))
 
 
+def signals_of_run(
+    data: bytes, where: str, digest: str, predicted: Mapping[str, Integers], epochs: int
+) -> Signals:
+    """Return the content of a `signals.safetensors` file that is the one of a run.
+
+    Parameters
+    ----------
+    data, where
+        The file's bytes, and its path.
+    digest
+        Its SHA-256, as the run's record states.
+    predicted, epochs
+        As in `check_agreement`.
+
+    Raises
+    ------
+    RunError
+        If it is damaged, of another schema or of other images.
+    """
+    signals = decode_signals(data, where)
+    check_agreement(where, signals, predicted, epochs)
+    if sha256(data) != digest:
+        raise RunError(f"{where}: its SHA-256 differs from the one in run.json")
+    return signals
+
+
 def decode_signals(data: bytes, where: str) -> Signals:
     """Return the content of a `signals.safetensors` file.
 
@@ -183,11 +208,10 @@ def _about(where: str, metadata: Mapping[str, str]) -> tuple[tuple[str, ...], di
     except ValueError:
         about = None
     schema = about.get("schema") if isinstance(about, dict) else None
+    if type(schema) is int and schema > SCHEMA:
+        raise NewerSchemaError(f"{where}: newer schema, {schema}: this version of Shiftcast reads {SCHEMA}")
     if not isinstance(about, dict) or type(schema) is not int or schema != SCHEMA:
-        raise RunError(
-            f"{where}: its schema is {schema!r}, but this version of Shiftcast reads {SCHEMA}; install the "
-            "version that wrote it, or make the run again"
-        )
+        raise RunError(f"{where}: its schema is {schema!r}, but this version of Shiftcast reads {SCHEMA}")
     blocks, predicted = about.get("blocks"), about.get("predicted")
     if not isinstance(blocks, list) or not all(isinstance(name, str) for name in blocks):
         raise RunError(f"{where}: its metadata do not name the probed blocks")

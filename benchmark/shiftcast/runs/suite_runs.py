@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from shiftcast.util.arrays import softmax
 from shiftcast.util.hashing import sha256
 from shiftcast.util.types import Classes, Floats, Integers
 from shiftcast.workspace import Workspace
+
+if TYPE_CHECKING:
+    from shiftcast.runs.agreement import Known
 
 
 class StoredRun:
@@ -71,13 +74,14 @@ class ReportedRun(StoredRun):
 
 
 class Pool:
-    """All complete runs of one suite, with what their scorings share."""
+    """All complete runs of one suite, what they say of its sets, and what their scorings share."""
 
     def __init__(self, workspace: Workspace, suite: Suite) -> None:
         """Start with no runs; `read_pool` adds them."""
         self.workspace, self.suite = workspace, suite
         self.scored: list[StoredRun] = []
         self.reference: dict[str, StoredRun] = {}
+        self.known: dict[str, Known] = {}
         self._ensembles: dict[tuple[tuple[str, ...], str, str], Floats | None] = {}
         self._predicted: dict[tuple[str, str], Classes] = {}
         self._agreements: dict[tuple[str, str], Floats] = {}

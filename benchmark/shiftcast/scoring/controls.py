@@ -213,7 +213,7 @@ def _on_part(
             estimate = clone(estimator).fit(view.source("A")).predict(target)
         except RequirementError:
             continue
-        if not estimate.diagnostics.get("abstains", False):
+        if not estimate.abstains:
             rows.append({**own, "estimator": label, "predicted": estimate.accuracy})
     return rows
 

@@ -190,21 +190,24 @@ def combine(estimates: Sequence[Estimate], counts: Sequence[int]) -> Estimate:
     """Return the estimate for the union of disjoint sets of images.
 
     The accuracies are weighted by the number of images; distances to either bound add in
-    quadrature, as those of independent errors do.
+    quadrature, as those of independent errors do, or plainly where the intervals hold model error:
+    both parts share it.
     """
     if len(estimates) == 1:
         return estimates[0]
     weights = np.array(counts) / sum(counts)
     centre = float(sum(w * e.accuracy for w, e in zip(weights, estimates, strict=True)))
-    below = math.hypot(*(w * (e.accuracy - e.low) for w, e in zip(weights, estimates, strict=True)))
-    above = math.hypot(*(w * (e.high - e.accuracy) for w, e in zip(weights, estimates, strict=True)))
+    sampling = all(e.diagnostics.get("interval", "sampling") == "sampling" for e in estimates)
+    distances = [(e.accuracy - e.low, e.high - e.accuracy) for e in estimates]
+    below, above = np.linalg.norm(weights[:, None] * distances, 2 if sampling else 1, axis=0)
     return Estimate(
         accuracy=centre,
-        low=centre - below,
-        high=centre + above,
+        low=centre - float(below),
+        high=centre + float(above),
         level=estimates[0].level,
         extended=any(e.extended for e in estimates),
-        diagnostics={"abstains": any(e.diagnostics.get("abstains", False) for e in estimates)},
+        flagged=next((e.flagged for e in estimates if e.flagged), ""),
+        abstains=next((e.abstains for e in estimates if e.abstains), ""),
     )
 
 
@@ -308,7 +311,8 @@ def _estimate_columns(estimate: Estimate) -> dict[str, Any]:
         "low": estimate.low,
         "high": estimate.high,
         "nominal": estimate.level,
-        "abstains": bool(estimate.diagnostics.get("abstains", False)),
+        "flagged": bool(estimate.flagged),
+        "abstains": bool(estimate.abstains),
     }
 
 

@@ -15,7 +15,7 @@ TABLE_COLUMNS = (
     *("suite", "architecture", "recipe", "seed", "family", "target", "group", "natural", "severity", "level"),
     *("estimator", "track", "selected_on", "protocol", "predicted", "low", "high", "nominal", "actual", "n"),
     "effective",
-    *("abstains", "note", "seconds"),
+    *("flagged", "abstains", "note", "seconds"),
 )
 """Columns of `SuiteScores.table`."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
+from shiftcast.statistics.intervals import NARROWEST
 from shiftcast.statistics.lines import inverse_probit, probit
 from shiftcast.util.types import Floats
 
@@ -96,8 +97,9 @@ def conformal_interval(accuracy: float, n: float, reach: float) -> tuple[float, 
     Returns
     -------
     tuple[float, float, bool]
-        Lower and upper end, rounded to 1e-6, with low <= accuracy <= high.
+        Lower and upper end, rounded to 1e-6, with low <= accuracy <= high; never of no width.
     """
     centre = float(probit(accuracy, n))
     low, high = (round(float(inverse_probit(centre + side * reach)), 6) for side in (-1, 1))
-    return min(low, accuracy), max(high, accuracy), low > accuracy or high < accuracy
+    least, most = round(max(accuracy - NARROWEST, 0.0), 6), round(min(accuracy + NARROWEST, 1.0), 6)
+    return min(low, least), max(high, most), low > accuracy or high < accuracy

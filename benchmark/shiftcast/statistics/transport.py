@@ -282,10 +282,9 @@ class _Smoothed:
             new_value, masses = self._passes(self.prices + length * step)
             if new_value <= value + 0.25 * length * slope + 1e-15:
                 return length, new_value, masses
-            end = float(
-                (self.shares - masses) @ step
-            )  # where the slope along the step comes to 0, if straight
-            length *= min(max(slope / (slope - end), 0.1), 0.7) if end > 0 else 0.5
+            # A slope that rises evenly comes to 0 there; one that does not fall at first has no such point.
+            end = float((self.shares - masses) @ step)
+            length *= min(max(slope / (slope - end), 0.1), 0.7) if slope < 0 < end else 0.5
         return None
 
     def _soft(self, block: NDArray[np.floating], prices: Floats) -> tuple[NDArray[np.floating], float]:
@@ -440,7 +439,7 @@ def _settle(
     if not hesitant.any():
         return value / problem.images, problem.prices
     worths = np.where(opened[:, hesitant], np.round(columns[:, hesitant], 12), -1.0)
-    rows, copies = _distinct(worths.T)
+    rows, copies = distinct_rows(worths.T)
     image, klass = np.nonzero(rows >= 0)
     room = np.maximum(room, 0.0)
     room *= copies.sum() / room.sum()
@@ -465,7 +464,7 @@ def _settle(
     return (value - float(found.fun)) / problem.images, prices
 
 
-def _distinct(rows: Floats) -> tuple[Floats, Integers]:
+def distinct_rows(rows: Floats) -> tuple[Floats, Integers]:
     """Return the different rows of an array (n, K), and how often each occurs."""
     # bytes are compared: a fifth of the time of `numpy.unique(rows, axis=0)`
     whole = np.ascontiguousarray(rows)

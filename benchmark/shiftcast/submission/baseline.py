@@ -10,8 +10,8 @@ from pathlib import Path
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.board_errors import FILE as RESIDUALS
-from shiftcast.runs.ledger import FILE as LEDGER
-from shiftcast.submission.problems import Problem
+from shiftcast.runs.layout import LEDGER, is_made, is_register
+from shiftcast.runs.problems import Problem
 from shiftcast.util.git import find_commit, unpack
 
 CHUNK = 1 << 20
@@ -70,7 +70,7 @@ def altered(old: Path, new: Path) -> list[Problem]:
             remedy = "restore it: git checkout BASE -- FILE"
             if name == LEDGER:
                 remedy = "restore it: only maintainers say who vouches for a run"
-            elif name.startswith("blind/"):
+            elif is_register(name):
                 remedy = "restore it: lines of a register may only be added"
             problems.append(
                 Problem(str(new / name), "the content that stands in the base", "another", remedy)
@@ -93,15 +93,13 @@ def _files(root: Path) -> Mapping[str, Path]:
 
 def _generated(name: str) -> bool:
     """Whether `shiftcast leaderboard` makes a file of this name."""
-    parts = name.split("/")
-    pages = len(parts) == 2 and parts[1] == "confusion.md"
-    return pages or name == RESIDUALS.name or (len(parts) == 3 and parts[1] == "figures")
+    return name == RESIDUALS.name or is_made(name.partition("/")[2])
 
 
 def _kept(name: str, old: Path, new: Path) -> bool:
     if _generated(name):
         return True
-    grows = name.startswith("blind/")
+    grows = is_register(name)
     if new.is_symlink() or not new.is_file():
         return False
     size = old.stat().st_size

@@ -17,6 +17,7 @@ from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.leaderboard.markup import escape
 from shiftcast.leaderboard.self_reported import reported_rows
+from shiftcast.runs.layout import split_label
 from shiftcast.util.text import BLANK, accuracy, interval, predicted, signed
 from shiftcast.workspace import Workspace
 
@@ -60,7 +61,7 @@ def changes(
     new, old
         The results folders; without an old one nothing but the runs' own rows is returned.
     """
-    name, _, edition = label.partition("@")
+    name, edition = split_label(label)
     suite = workspace.suite(name)
     names = [_row_name(suite, key) for key in keys]
     now = _rows(workspace, suite, edition, new, keys)

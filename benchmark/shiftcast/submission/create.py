@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from pydantic import ValidationError
 
 from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.cards.base import SELF_REPORTED, explain
-from shiftcast.cards.suite import Suite
-from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
+from shiftcast.cards.suite import RunKey, Suite
+from shiftcast.data.fingerprints import DatasetUsed
+from shiftcast.errors import InvalidInputError, UnknownNameError
 from shiftcast.intake.archives import ONE_SET, OUTPUTS, Outputs, opened
+from shiftcast.runs.agreement import Known
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.layout import results_folder
 from shiftcast.runs.outputs import (
@@ -34,8 +36,11 @@ from shiftcast.runs.outputs import (
     store_classes,
     store_logits,
 )
+from shiftcast.runs.problems import refusal
+from shiftcast.runs.reading import inspect
 from shiftcast.runs.record import LONGEST_LINE, Claim, ReportedRecord, TargetResult
-from shiftcast.submission.known_sets import KnownSet, known_sets
+from shiftcast.runs.soundness import Inspection, expected_of
+from shiftcast.submission.known_sets import known_sets
 from shiftcast.util.arrays import (
     are_percentages,
     class_indices,
@@ -75,7 +80,7 @@ class Imported:
 
     place: RunFolder
     record: ReportedRecord
-    known: Mapping[str, KnownSet]
+    known: Mapping[str, Known]
     changed: bool
 
 
@@ -142,6 +147,8 @@ def import_run(
     ------
     InvalidInputError
         If the file is refused, or there is such a run already.
+    RunError
+        If a run that is there is not sound.
     UnknownNameError
         If an array is called like no set of the suite.
     MissingDataError
@@ -149,18 +156,11 @@ def import_run(
     """
     folder = results_folder(results, suite, "")
     place = RunFolder(folder / claim.key.path)
-    replaced = claim.key if force and not _readable(place) else None
-    names = workspace.dataset(suite.source.test).classes
+    existing = inspect(place, expected_of(workspace, suite)) if place.record_path.exists() else None
+    if existing is not None and existing.problems and not force:
+        raise refusal(existing.problems)
     given = [("", files)] if isinstance(files, Path) else list(files)
-    with ExitStack() as stack:
-        sources = [stack.enter_context(opened(file, names)) for _, file in given]
-        places = _named(suite, given, [source.names() for source in sources])
-        known = known_sets(workspace, suite, folder, list(places), replaced)
-        stored = {}
-        for name, (position, key) in places.items():
-            outputs = sources[position].read(key, known[name].n, len(names))
-            stored[name] = _stored(outputs, known[name], len(names))
-    _refuse_mixture(given, stored)
+    known, stored = _read_sets(workspace, suite, given, folder, claim.key if force else None)
     predictions = encode_predictions(stored)
     if len(predictions) > PREDICTIONS_LIMIT and not suite.scratch:
         raise InvalidInputError(
@@ -168,51 +168,60 @@ def import_run(
             f"{PREDICTIONS_LIMIT:,} that one run may take in results/; leave sets away that the suite "
             "does not require"
         )
-    record = ReportedRecord(
-        key=claim.key,
-        family=claim.family,
-        parameters=claim.parameters,
-        note=claim.note,
+    record = _record(suite, claim, stored, known, predictions)
+    changed = existing is None or bool(existing.problems) or _differs(existing, record, force)
+    if changed:
+        place.write(record, predictions)
+    return Imported(place, record, known, changed)
+
+
+def _read_sets(
+    workspace: Workspace, suite: Suite, files: Sequence[File], folder: Path, replaced: RunKey | None
+) -> tuple[dict[str, Known], dict[str, StoredSet]]:
+    """Return what is known of each set in the files, and the outputs on it as they are stored."""
+    names = workspace.dataset(suite.source.test).classes
+    with ExitStack() as stack:
+        sources = [stack.enter_context(opened(file, names)) for _, file in files]
+        places = _named(suite, files, [source.names() for source in sources])
+        known = known_sets(workspace, suite, folder, list(places), replaced)
+        stored = {}
+        for name, (position, key) in places.items():
+            outputs = sources[position].read(key, known[name].n, len(names))
+            stored[name] = _stored(outputs, known[name], len(names))
+    _refuse_mixture(files, stored)
+    return known, stored
+
+
+def _record(
+    suite: Suite,
+    claim: Claim,
+    stored: Mapping[str, StoredSet],
+    known: Mapping[str, Known],
+    predictions: bytes,
+) -> ReportedRecord:
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return ReportedRecord(
+        **dict(claim),
         suite=suite.name,
         suite_version=suite.version,
         source=suite.source.test,
-        datasets={name: known[name].used for name in stored},
-        targets={name: TargetResult(n=s.n, accuracy=s.accuracy) for name, s in stored.items()},
-        packages={name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        datasets={name: cast("DatasetUsed", known[name].used) for name in stored},
+        targets={name: TargetResult(n=one.n, accuracy=one.accuracy) for name, one in stored.items()},
+        packages=versions | {"python": platform.python_version()},
         predictions_sha256=sha256(predictions),
         outputs="classes" if any(one.hard for one in stored.values()) else "logits",
     )
-    there = _already_there(place, record, force)
-    if not there:
-        place.write(record, predictions)
-    return Imported(place, record, known, changed=not there)
 
 
-def _readable(place: RunFolder) -> bool:
-    try:
-        place.read_reported()
-    except RunError:
-        return False
-    return True
-
-
-def _already_there(place: RunFolder, record: ReportedRecord, force: bool) -> bool:
-    """Whether the same run is there; refuse to replace another one without `force`."""
-    if not place.record_path.exists():
-        return False
-    try:
-        differing = place.read_reported()[0].differences(record)
-    except RunError as error:
-        if force:
-            return False
-        raise InvalidInputError(f"{error}. To replace it, repeat the command with --force") from error
+def _differs(existing: Inspection, record: ReportedRecord, force: bool) -> bool:
+    """Whether the run that is there is another one; refuse to replace it without `force`."""
+    differing = cast("ReportedRecord", existing.record).differences(record)
     if differing and not force:
         raise InvalidInputError(
-            f"{place.path}: holds a run that differs in {', '.join(differing)}; replace it with --force, or "
-            "give this one another name or --seed. Nothing was changed"
+            f"{existing.folder.path}: holds a run that differs in {', '.join(differing)}; replace it with "
+            "--force, or give this one another name or --seed. Nothing was changed"
         )
-    return not differing
+    return bool(differing)
 
 
 def _named(suite: Suite, files: Sequence[File], held: Sequence[Sequence[str]]) -> dict[str, tuple[int, str]]:
@@ -278,7 +287,7 @@ def _probs_hint(keys: Sequence[str]) -> str:
     return f"; of probabilities save the logarithm, as 'logits': {FROM_PROBABILITIES}" if only else ""
 
 
-def _stored(outputs: Outputs, known: KnownSet, classes: int) -> StoredSet:
+def _stored(outputs: Outputs, known: Known, classes: int) -> StoredSet:
     """Return the outputs on one set as they are stored, held against what is known of it."""
     what, array = outputs.what, outputs.array
     if outputs.labels is not None and known.labels is not None:

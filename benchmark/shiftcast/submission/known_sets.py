@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import cast
 
 from shiftcast.cards.suite import RunKey, Suite
-from shiftcast.data.fingerprints import DatasetUsed
 from shiftcast.data.loading import edition_tag, load_natural, load_sets
 from shiftcast.data.sampling import base_index
-from shiftcast.errors import DataError, InvalidInputError, MissingDataError
+from shiftcast.errors import DataError, InvalidInputError, MissingDataError, RunError
+from shiftcast.runs.agreement import Known
 from shiftcast.runs.reading import read_pool
-from shiftcast.runs.suite_runs import StoredRun
 from shiftcast.util.types import Integers
 from shiftcast.workspace import Workspace, data_folder
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What is known of a set's images.
-
-    Parameters
-    ----------
-    labels
-        True classes (n,); None where they are withheld.
-    clusters
-        Which object each image shows (n,), or None.
-    fingerprint
-        Of the arrays; empty where it was not computed.
-    said_by
-        The dataset, or the run, that says so.
-    """
-
-    labels: Integers | None
-    clusters: Integers | None
-    fingerprint: str
-    said_by: str
 
 
 @dataclass
@@ -58,14 +35,6 @@ class Truth:
     data: dict[str, Known] = field(default_factory=dict)
     runs: dict[str, Known] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
-
-    def learn(self, run: StoredRun) -> None:
-        """Take what a run says of sets that no earlier one holds."""
-        used: Mapping[str, DatasetUsed] = run.record.datasets
-        for name, stored in run.sets.items():
-            if name not in self.runs and name in used:
-                known = Known(stored.labels, stored.clusters, used[name].fingerprint, str(run.key))
-                self.runs[name] = known
 
 
 def read_data(workspace: Workspace, suite: Suite, edition: str, names: Sequence[str], folder: Path) -> Truth:
@@ -100,51 +69,27 @@ def read_data(workspace: Workspace, suite: Suite, edition: str, names: Sequence[
             return str(error)
         if used.edition != suite.editions.get(name, "publisher"):
             return f"dataset {name} is here as another edition, {used.edition}"
-        return Known(images.labels, images.clusters, used.fingerprint, f"dataset {name}")
+        said_by = f"dataset {name}"
+        return Known(len(images), images.labels, images.clusters, used, said_by, from_run=False)
 
     for name in names:
         target = targets.get(name)
         derived = target is not None and target.derived
-        found = load(suite.source.test if derived or target is None else target.dataset)
-        if isinstance(found, str):
-            truth.absent[name] = found
+        known = load(suite.source.test if derived or target is None else target.dataset)
+        if isinstance(known, str):
+            truth.absent[name] = known
         elif target is not None and derived:
-            labels = cast("Integers", found.labels)
+            labels = cast("Integers", known.labels)
             index = base_index(target, labels, suite.source.seed)
-            truth.data[name] = Known(labels[index], None, "", found.said_by)
+            truth.data[name] = Known(len(index), labels[index], None, None, known.said_by, from_run=False)
         else:
-            truth.data[name] = found
+            truth.data[name] = known
     return truth
-
-
-@dataclass(frozen=True, eq=False)
-class KnownSet:
-    """What logits on a set must fit.
-
-    Parameters
-    ----------
-    n
-        Number of images.
-    labels
-        True classes (n,); None where they are withheld.
-    clusters
-        Which object each image shows (n,), or None.
-    used
-        The arrays that stand behind the set's name.
-    from_runs
-        Whether complete runs say so, else the dataset.
-    """
-
-    n: int
-    labels: Integers | None
-    clusters: Integers | None
-    used: DatasetUsed
-    from_runs: bool
 
 
 def known_sets(
     workspace: Workspace, suite: Suite, folder: Path, names: list[str], replaced: RunKey | None = None
-) -> dict[str, KnownSet]:
+) -> dict[str, Known]:
     """Return what outputs on each of the sets must fit.
 
     Parameters
@@ -156,30 +101,30 @@ def known_sets(
     names
         Ids of sets of the suite.
     replaced
-        A run that is not asked, as it may be damaged and is to be replaced.
+        A run that is to be replaced, and is not asked if it is damaged.
 
     Raises
     ------
     RunError
-        If a run in `folder` is damaged.
+        If another run in `folder` is damaged.
     MissingDataError
         If no complete run holds a set, and its dataset is not at hand.
     InvalidInputError
         If the dataset at hand is another edition than the one the suite names.
     """
-    pool, _ = read_pool(workspace, suite, folder, without=replaced)
-    found = {}
-    for name in names:
-        run = next((run for run in pool.runs if name in run.sets and name in run.record.datasets), None)
-        if run is not None:
-            stored, used = run.sets[name], run.record.datasets[name]
-            found[name] = KnownSet(stored.n, pool.labels_of(name), stored.clusters, used, True)
-    if left := [name for name in names if name not in found]:
-        found |= _from_datasets(workspace, suite, folder, left)
-    return found
+    try:
+        pool, _ = read_pool(workspace, suite, folder)
+    except RunError:
+        if replaced is None:
+            raise
+        pool, _ = read_pool(workspace, suite, folder, without=replaced)
+    known = {name: pool.known[name] for name in names if name in pool.known}
+    if left := [name for name in names if name not in known]:
+        known |= _from_datasets(workspace, suite, folder, left)
+    return known
 
 
-def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, KnownSet]:
+def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list[str]) -> dict[str, Known]:
     why = f"no complete run in {folder} holds {', '.join(names)}, so that the datasets must say what it is"
     try:
         data = load_sets(workspace, suite, data_folder(), only=names)
@@ -195,6 +140,6 @@ def _from_datasets(workspace: Workspace, suite: Suite, folder: Path, names: list
         )
     sets = {name: data.sets[name] for name in names}
     return {
-        name: KnownSet(len(one), one.labels, one.clusters, data.used[name], False)
+        name: Known(len(one), one.labels, one.clusters, data.used[name], f"dataset {name}", from_run=False)
         for name, one in sets.items()
     }

@@ -8,18 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shiftcast.cards.suite import RunKey
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.board_errors import FILE as RESIDUALS
-from shiftcast.runs.layout import RUN_FILES, RUNS_BELOW, SEED, SHAPE, Place
-from shiftcast.runs.ledger import FILE as LEDGER
-from shiftcast.runs.signals import FILE as SIGNALS
-from shiftcast.submission.problems import Problem
+from shiftcast.runs.folder import RunFolder
+from shiftcast.runs.layout import BLIND, FIGURES, LEDGER, RECORD, RUNS_BELOW, SEED, SHAPE
+from shiftcast.runs.problems import Problem
+from shiftcast.runs.reading import misplaced
+from shiftcast.runs.soundness import is_being_written
 
-EXTRA_FILES = (SIGNALS,)
-"""What else runs may hold, where `run.json` states it."""
 TOP_FILES = (LEDGER, RESIDUALS.name, "README.md")
-OTHER_FOLDERS = ("blind",)
 SUITE_SUFFIXES = (".md", ".json")
 MOST_ENTRIES = 200_000
 """Files and folders that are looked at."""
@@ -33,14 +30,14 @@ class Tree:
     ----------
     root
         The folder.
-    places
+    runs
         Every run's folder.
     problems
         What should not be there.
     """
 
     root: Path
-    places: list[Place] = field(default_factory=list)
+    runs: list[RunFolder] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -63,11 +60,11 @@ def locate(path: Path) -> tuple[Path, Path | None]:
     if whole.is_symlink() or not whole.is_dir():
         raise InvalidInputError(f"{path}: expected a folder of results, or of one run, that is no link")
     above = [whole, *whole.parents]
-    run = SEED.fullmatch(whole.name) or os.path.lexists(whole / RUN_FILES[0])
+    run = SEED.fullmatch(whole.name) or os.path.lexists(whole / RECORD)
     depth = 4 if run else next((n for n, runs in enumerate(RUNS_BELOW) if any(whole.glob(runs))), None)
     if depth is None or depth >= len(above):
         raise InvalidInputError(
-            f"{path}: holds no run; expected a folder of results ({SHAPE}/run.json), or one in it: "
+            f"{path}: holds no run; expected a folder of results ({SHAPE}/{RECORD}), or one in it: "
             "of a suite, an architecture, a recipe or a run"
         )
     return above[depth], whole if depth else None
@@ -126,7 +123,7 @@ def _entries(tree: Tree, folder: Path) -> Iterator[Path]:
             _link(tree, path)
         elif not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             tree.problems.append(Problem(str(path), "a file or a folder", "neither", "take it out"))
-        elif not (name.startswith(".") and name.endswith(".part")):  # a run that is being written
+        elif not is_being_written(name):
             yield path
 
 
@@ -143,14 +140,14 @@ def _strange(tree: Tree, path: Path, expected: str) -> None:
 def _suite(tree: Tree, path: Path) -> None:
     if path.is_file() and path.name not in TOP_FILES:
         _strange(tree, path, f"folders of suites, or one of {', '.join(TOP_FILES)}")
-    if path.is_file() or path.name in OTHER_FOLDERS:
+    if path.is_file() or path.name == BLIND:
         return
     for entry in _entries(tree, path):
         if entry.is_file() and entry.suffix not in SUITE_SUFFIXES:
             _strange(
                 tree, entry, "folders of architectures, or pages (.md) and figures (.json) about the suite"
             )
-        elif entry.is_dir() and entry.name != "figures":
+        elif entry.is_dir() and entry.name != FIGURES:
             _architecture(tree, entry)
 
 
@@ -163,20 +160,11 @@ def _folders(tree: Tree, folder: Path, expected: str) -> Sequence[Path]:
 
 
 def _run(tree: Tree, path: Path) -> None:
-    """Add a run's folder, or say why it is none."""
-    entries = list(_entries(tree, path))
-    for entry in entries:
-        if entry.name not in (*RUN_FILES, *EXTRA_FILES) or entry.is_dir():
-            _strange(tree, entry, f"nothing but {', '.join(RUN_FILES)} and {EXTRA_FILES[0]}")
-    label, architecture, recipe, seed = path.relative_to(tree.root).parts
+    """Add a run's folder, or say why it is none; what is in it is `Inspection`'s business."""
+    run = RunFolder(path)
     try:
-        if not SEED.fullmatch(seed):
-            raise ValueError("seed")
-        number = int(seed.removeprefix("seed-"))
-        key = RunKey(architecture=architecture, recipe=recipe, seed=number)
-    except ValueError:  # pydantic's is one
-        expected = f"{SHAPE}, names of at most 64 small letters, digits, '.', '_' and '-'"
-        remedy = "rename the folders; shiftcast submit makes them"
-        tree.problems.append(Problem(str(path), expected, "another path", remedy))
-        return
-    tree.places.append(Place(path, label, key))
+        _ = run.key
+    except ValueError:
+        tree.problems.append(misplaced(path))
+    else:
+        tree.runs.append(run)

@@ -63,13 +63,14 @@ class RandAugment:
         self.negative = torch.randint(2, shape, generator=generator)
         """Whether each is turned round, where it has a sign (operations, n)."""
 
-    def __call__(self, pixels: Tensor, place: slice) -> Tensor:
-        """Return images uint8 (b, H, W, 3), changed; `place` is where they stand in the epoch."""
+    def __call__(self, pixels: Tensor, rows: slice) -> Tensor:
+        """Return images uint8 (b, H, W, 3), changed; `rows` is where they stand in the epoch."""
         _, height, width, _ = pixels.shape
         signed = [operations(self.magnitude, sign, height, width) for sign in (1, -1)]
         images = pixels.permute(0, 3, 1, 2)
-        for kinds, negative in zip(self.kinds[:, place], self.negative[:, place], strict=True):
+        for kinds, negative in zip(self.kinds[:, rows], self.negative[:, rows], strict=True):
             codes = 2 * kinds + negative
+            # Images that drew the same lie side by side, are changed at once, and go back to their places.
             order = codes.argsort(stable=True)
             drawn, counts = codes[order].unique_consecutive(return_counts=True)
             pieces = images.index_select(0, order.to(images.device)).split(counts.tolist())  # type: ignore[no-untyped-call]
@@ -98,6 +99,7 @@ def operations(magnitude: int, sign: int, height: int, width: int) -> list[Opera
         return float(torch.linspace(least, most, BINS)[magnitude])
 
     slant = sign * math.degrees(math.atan(level(0.3)))
+    # Shifts are those of ImageNet, 150 of 331 pixels at most, in proportion to the image.
     right, down = (sign * int(level(150 / 331 * side)) for side in (width, height))
     factor = 1 + sign * level(0.9)
     affine = partial(functional.affine, angle=0.0, scale=1.0)
@@ -169,6 +171,7 @@ class Mixing:
             Images (b, 3, H, W) and targets, float32 (b, K): each row a distribution over the classes,
             smoothed already.
         """
+        # timm refuses odd numbers.
         even = len(images) // 2 * 2
         targets: Tensor = mixup_target(  # type: ignore[no-untyped-call]
             labels, self.classes, smoothing=self.smoothing
@@ -216,6 +219,7 @@ def training_set(data: ResidentImages, recipe: AnyRecipe, seeds: Seeds) -> Resid
     """
     if recipe.train_half is None and recipe.train_share is None and recipe.label_noise is None:
         return data
+    # Before any choice: a part may lack the highest class.
     labels = data.labels.cpu().numpy()
     classes = int(labels.max()) + 1
     if recipe.train_half is not None:
@@ -258,6 +262,6 @@ def noisy(labels: NDArray[np.int64], classes: int, share: float, seed: int) -> N
     """
     random = np.random.RandomState(divmod(seed, 2**32))
     index = random.permutation(len(labels))[: round(share * len(labels))]
-    found = labels.copy()
-    found[index] = random.randint(classes, size=len(index))
-    return found
+    changed = labels.copy()
+    changed[index] = random.randint(classes, size=len(index))
+    return changed

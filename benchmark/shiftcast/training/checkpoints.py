@@ -2,12 +2,11 @@
 
 Beside each finished `IDENTITY.pt` stands an `IDENTITY.json` that says what was trained, how, and what
 images must be normalised with, so that the network can be used without its training data. Nothing
-here loads weights or needs torch (see `classify`).
+here loads weights or needs torch (see `inference`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,17 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 from pydantic import Field, ValidationError
 
 from shiftcast.cards.architecture import ArchitectureCard, ClassicalCard, Precision, card_hash
-from shiftcast.cards.base import StrictModel, explain, lookup
+from shiftcast.cards.base import explain, lookup
 from shiftcast.cards.recipe import recipe_hash
 from shiftcast.cards.suite import RunKey
 from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
 from shiftcast.runs.record import Seeds
 from shiftcast.util.files import write_atomic
 from shiftcast.util.git import Git
+from shiftcast.util.hashing import file_hash
+from shiftcast.util.strict import StrictModel
 from shiftcast.workspace import Workspace
 
 if TYPE_CHECKING:
-    from shiftcast.training.run import Job
+    from shiftcast.training.job import Job
 
 SCHEMA = 1
 SHOWN = 12
@@ -140,12 +141,13 @@ def write_manifest(
         mean=cast("Levels", tuple(mean)),
         std=cast("Levels", tuple(std)),
         train_fingerprint=job.data.used[job.suite.training_set].fingerprint,
-        sha256=_sha256_of(job.checkpoint),
+        sha256=file_hash(job.checkpoint),
         size=job.checkpoint.stat().st_size,
         packages=dict(packages),
         git=git,
     )
     path = job.manifest
+    # The same weights were trained once, by the packages that trained them.
     with suppress(RunError):
         earlier = read_manifest(path)
         if earlier.sha256 == manifest.sha256:
@@ -196,9 +198,9 @@ def find_checkpoints(cache: Path) -> tuple[list[Checkpoint], list[str]]:
     return sorted(found, key=_order), complaints
 
 
-def _order(one: Checkpoint) -> tuple[str, str, str, int, Path]:
-    key = one.manifest.key
-    return one.manifest.suite, key.architecture, key.recipe, key.seed, one.path
+def _order(checkpoint: Checkpoint) -> tuple[str, str, str, int, Path]:
+    key = checkpoint.manifest.key
+    return checkpoint.manifest.suite, key.architecture, key.recipe, key.seed, checkpoint.path
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ class Wanted:
 
 
 def choose_checkpoint(
-    found: Sequence[Checkpoint], workspace: Workspace, wanted: Wanted, cache: Path
+    checkpoints: Sequence[Checkpoint], workspace: Workspace, wanted: Wanted, cache: Path
 ) -> tuple[Checkpoint, list[str]]:
     """Return the one checkpoint that is asked for, and what is worth knowing about the choice.
 
@@ -259,24 +261,25 @@ def choose_checkpoint(
     RunError
         If there is none, or none that can be used.
     """
-    fitting = [one for one in found if wanted.fits(one.manifest.suite, one.manifest.key)]
+    fitting = [entry for entry in checkpoints if wanted.fits(entry.manifest.suite, entry.manifest.key)]
     if not fitting:
-        raise _missing(found, workspace, wanted, cache)
+        raise _missing(checkpoints, workspace, wanted, cache)
     # What another suite has taken over is the same network: the newest usable file of each stands for all.
-    order = sorted(fitting, key=lambda one: (not one.unusable(workspace), _written(one)))
-    fitting = list({one.manifest.identity: one for one in order}.values())
-    if len({one.name for one in fitting}) > 1:
+    order = sorted(fitting, key=lambda entry: (not entry.unusable(workspace), _written(entry)))
+    fitting = list({entry.manifest.identity: entry for entry in order}.values())
+    if len({entry.name for entry in fitting}) > 1:
         listed = "; ".join(
-            f"--suite {one.manifest.suite} --recipe {one.manifest.key.recipe} (trained on {one.machine})"
-            for one in fitting
+            f"--suite {entry.manifest.suite} --recipe {entry.manifest.key.recipe} "
+            f"(trained on {entry.machine})"
+            for entry in fitting
         )
         raise InvalidInputError(f"several checkpoints fit {wanted}; choose one: {listed}")
-    usable = [one for one in fitting if not one.unusable(workspace)]
+    usable = [entry for entry in fitting if not entry.unusable(workspace)]
     chosen = max(usable or fitting, key=_written)
     _refuse_unusable(chosen, workspace, wanted)
     notes = []
     if len(fitting) > 1:
-        others = "; ".join(_apart(one, chosen, workspace) for one in fitting if one is not chosen)
+        others = "; ".join(_apart(entry, chosen, workspace) for entry in fitting if entry is not chosen)
         notes.append(
             f"the newest usable of {len(fitting)} checkpoints is taken ({chosen.machine}), not: {others}"
         )
@@ -293,7 +296,7 @@ def verify(chosen: Checkpoint, workspace: Workspace, wanted: Wanted) -> None:
     RunError
         If they differ.
     """
-    if (came := _sha256_of(chosen.path)) != chosen.manifest.sha256:
+    if (came := file_hash(chosen.path)) != chosen.manifest.sha256:
         raise RunError(
             f"{chosen.path}: is damaged, or a training is writing it: expected SHA-256 "
             f"{chosen.manifest.sha256[:16]}…, as its manifest says, got {came[:16]}…; if no training is at "
@@ -316,26 +319,34 @@ def _refuse_unusable(chosen: Checkpoint, workspace: Workspace, wanted: Wanted) -
 
 
 def _missing(
-    found: Sequence[Checkpoint], workspace: Workspace, wanted: Wanted, cache: Path
+    checkpoints: Sequence[Checkpoint], workspace: Workspace, wanted: Wanted, cache: Path
 ) -> RunError | UnknownNameError:
     if wanted.suite is not None:
-        lookup("suite", wanted.suite, {**workspace.suites, **{one.manifest.suite: None for one in found}})
+        lookup(
+            "suite",
+            wanted.suite,
+            {**workspace.suites, **{entry.manifest.suite: None for entry in checkpoints}},
+        )
     if wanted.recipe is not None:
         lookup(
-            "recipe", wanted.recipe, {**workspace.recipes, **{one.manifest.key.recipe: None for one in found}}
+            "recipe",
+            wanted.recipe,
+            {**workspace.recipes, **{entry.manifest.key.recipe: None for entry in checkpoints}},
         )
     name = wanted.architecture
-    own = [f"{one.name} ({one.machine})" for one in found if one.manifest.key.architecture == name]
-    if not own and name not in workspace.architectures:
+    trained = [
+        f"{entry.name} ({entry.machine})" for entry in checkpoints if entry.manifest.key.architecture == name
+    ]
+    if not trained and name not in workspace.architectures:
         return UnknownNameError("architecture", name, workspace.architectures)
-    if not own and isinstance(workspace.architectures[name], ClassicalCard):
+    if not trained and isinstance(workspace.architectures[name], ClassicalCard):
         return RunError(
             f"{name} is a classifier of scikit-learn, of which nothing but its predictions is kept: expected "
             "a network"
         )
-    held = f"of {name} it holds {_some(own)}" if own else f"it holds none of {name}"
-    if not own and found:
-        held += f", but of {_some(sorted({one.manifest.key.architecture for one in found}))}"
+    held = f"of {name} it holds {_some(trained)}" if trained else f"it holds none of {name}"
+    if not trained and checkpoints:
+        held += f", but of {_some(sorted({entry.manifest.key.architecture for entry in checkpoints}))}"
     bare = [
         path
         for path in (cache / "checkpoints").glob(f"*/{name}/*/seed-{wanted.seed}/*.pt")
@@ -365,9 +376,9 @@ def _recipe_has_changed(chosen: Checkpoint, workspace: Workspace) -> bool:
     return recipe_hash(workspace.training(key.architecture, key.recipe)) != chosen.manifest.recipe_hash
 
 
-def _written(one: Checkpoint) -> float:
+def _written(checkpoint: Checkpoint) -> float:
     try:
-        return one.path.stat().st_mtime
+        return checkpoint.path.stat().st_mtime
     except OSError:
         return 0.0
 
@@ -375,8 +386,3 @@ def _written(one: Checkpoint) -> float:
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

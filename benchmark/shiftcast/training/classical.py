@@ -67,12 +67,14 @@ class Classical:
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return ln max(p, 2^-14) (n, K) for images uint8 (n, H, W, 3); p is 0 for classes not fitted on."""
-        found = np.zeros((len(images), self.classes))
+        probabilities = np.zeros((len(images), self.classes))
         with threadpool_limits(self.threads):
             for start in range(0, len(images), AT_ONCE):
                 part = slice(start, start + AT_ONCE)
-                found[part, self.model.classes_] = self.model.predict_proba(self._pixels(images[part]))
-        logits: NDArray[np.float64] = np.log(np.maximum(found, FLOOR))
+                probabilities[part, self.model.classes_] = self.model.predict_proba(
+                    self._pixels(images[part])
+                )
+        logits: NDArray[np.float64] = np.log(np.maximum(probabilities, FLOOR))
         return logits
 
     def _pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

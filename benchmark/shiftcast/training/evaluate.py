@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +17,33 @@ from shiftcast.training.resident import Channels, Images, normalise
 Outputs = NDArray[np.float32]
 
 
+class Network(NamedTuple):
+    """A trained network, and all it takes to use it.
+
+    Parameters
+    ----------
+    model, card
+        The network, on `device`, and its card.
+    mean, std
+        The training images' channel statistics, in grey levels.
+    device
+        Where to evaluate.
+    """
+
+    model: nn.Module
+    card: ArchitectureCard
+    mean: Channels
+    std: Channels
+    device: str | torch.device
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """Return uint8 pixels or views of them (b, H, W, 3) as the network takes them."""
+        return normalise(pixels, self.mean, self.std)
+
+
 def evaluate(
-    model: nn.Module,
-    card: ArchitectureCard,
+    network: Network,
     sets: Mapping[str, Images],
-    mean: Channels,
-    std: Channels,
-    device: str | torch.device,
     batch_size: int = 512,
     on_progress: Callable[[int, int], None] | None = None,
     on_features: Callable[[str, Outputs, Outputs], None] | None = None,
@@ -34,16 +55,10 @@ def evaluate(
 
     Parameters
     ----------
-    model
-        The card's network, on `device`; left in evaluation mode.
-    card
-        The architecture card.
+    network
+        The network, which is left in evaluation mode.
     sets
         uint8 images (n, H, W, 3) by name, all of one size.
-    mean, std
-        The training images' channel statistics, in grey levels.
-    device
-        Where to evaluate.
     batch_size
         Images a batch; batches run across the borders between sets. One that memory does not
         suffice for is computed in halves.
@@ -62,11 +77,12 @@ def evaluate(
     parts = []
     waiting = _Waiting(sets, on_features) if on_features is not None else None
     done = 0
-    model.eval()
+    network.model.eval()
     with torch.inference_mode():
         for images in _batches(list(sets.values()), batch_size):
-            pixels = torch.from_numpy(images).to(device)
-            logits, features = _outputs(model, card, normalise(pixels, mean, std))
+            pixels = torch.from_numpy(images).to(network.device)
+            logits, features = _outputs(network.model, network.card, network.images(pixels))
+            # Left on the device: to read each batch would make it wait for us.
             parts.append(logits)
             if waiting is not None:
                 waiting.add(logits.cpu().numpy(), features.cpu().numpy())
@@ -85,6 +101,7 @@ def _outputs(model: nn.Module, card: ArchitectureCard, images: Tensor) -> tuple[
     except RuntimeError as error:
         if len(images) == 1 or not out_of_memory(error):
             raise
+    # Outside of `except`, whose error would keep the failed batch alive.
     halves = [_outputs(model, card, half) for half in images.tensor_split(2)]
     return torch.cat([logits for logits, _ in halves]), torch.cat([features for _, features in halves])
 
@@ -102,7 +119,7 @@ class _Waiting:
         self.held.append((logits, features))
         while self.sizes:
             name, size = next(iter(self.sizes.items()))
-            if sum(len(one) for one, _ in self.held) < size:
+            if sum(len(batch) for batch, _ in self.held) < size:
                 return
             both = [np.concatenate(parts) for parts in zip(*self.held, strict=True)]
             self.pass_on(name, both[0][:size], both[1][:size])
@@ -126,3 +143,10 @@ def _batches(sets: list[Images], batch_size: int) -> Iterator[Images]:
                 waiting, room = [], batch_size
     if waiting:
         yield np.concatenate(waiting)
+
+
+def stored_classes(logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the predicted classes (n,) of logits (n, K) rounded as they are stored, to float16."""
+    with np.errstate(over="ignore"):  # what diverges is refused when it is stored
+        classes: NDArray[np.int64] = logits.astype(np.float16).astype(np.float32).argmax(axis=1)
+    return classes

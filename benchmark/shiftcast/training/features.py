@@ -12,6 +12,7 @@ from shiftcast.cards.suite import Suite
 from shiftcast.data.sampling import base_index, stratified_halves
 from shiftcast.errors import RequirementError
 from shiftcast.estimators.features import FrechetSample, dispersion
+from shiftcast.training.evaluate import stored_classes
 from shiftcast.util.types import Integers
 
 DIGITS = 6
@@ -41,21 +42,20 @@ class FeatureScores:
 
     def add(self, name: str, logits: NDArray[Any], features: NDArray[Any]) -> None:
         """Score one set from its logits (n, K) and features (n, d)."""
-        with np.errstate(over="ignore"):  # what diverges is refused when it is stored
-            predicted = logits.astype(np.float16).astype(np.float32).argmax(axis=1)  # as they will be stored
-        classes, found = logits.shape[1], self.found.setdefault(name, {})
+        predicted = stored_classes(logits)
+        classes, by_part = logits.shape[1], self.found.setdefault(name, {})
         parts = dict(self._parts(name, len(logits)))
         samples = {part: _sample(features[rows]) for part, rows in parts.items()}
         if name == self.suite.source.test:
             self.source = samples
         for part, rows in parts.items():
-            sample, own = samples[part], _dispersion(features[rows], predicted[rows], classes)
+            sample, alone = samples[part], _dispersion(features[rows], predicted[rows], classes)
             for fitted in ("all",) if part == "all" else ("A", "B"):
                 source = self.source.get(fitted)
-                scores = dict(own)
+                scores = dict(alone)
                 if sample is not None and source is not None:
                     scores["FrechetDistance"] = round(source.distance(sample), DIGITS)
-                found[f"{fitted}/{part}"] = scores
+                by_part[f"{fitted}/{part}"] = scores
 
     def _parts(self, name: str, count: int) -> Iterator[tuple[str, NDArray[Any]]]:
         """Yield the parts of a set, by name, with the positions of their images."""

@@ -15,10 +15,11 @@ from torch import nn
 from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.errors import TrainingError
 from shiftcast.training.augment import training_set
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
+from shiftcast.training.job import Job, classes_of
 from shiftcast.training.network import build_model
 from shiftcast.training.resident import ResidentImages
-from shiftcast.training.run import Job, classes_of, final_checkpoint
+from shiftcast.training.run import final_checkpoint
 from shiftcast.training.saved import load_checkpoint
 from shiftcast.util.types import Integers
 
@@ -80,9 +81,11 @@ def classifier(job: Job) -> Callable[[NDArray[np.uint8]], Integers]:
     train = ResidentImages(job.data.train.images, cast("Integers", job.data.train.labels))
     mean, std = training_set(train, job.recipe, job.seeds).statistics
     model = load_network(job.fitted, classes_of(job), checkpoint, job.device)
+    network = Network(model, job.fitted, mean, std, job.device)
 
     def predict(images: NDArray[np.uint8]) -> Integers:
-        logits = evaluate(model, job.fitted, {"images": images}, mean, std, job.device)["images"]
+        logits = evaluate(network, {"images": images})["images"]
+        # Rounded as a run stores them, so that both name the same class.
         predicted: Integers = np.argmax(logits.astype(np.float16), axis=1)
         return predicted
 

@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,8 +30,8 @@ from shiftcast.errors import OutOfTimeError, TrainingError
 from shiftcast.runs.record import Epoch, Seeds
 from shiftcast.training.augment import Mixing, RandAugment, training_set
 from shiftcast.training.network import build_model, logits_of, out_of_memory
-from shiftcast.training.pace import Pace
-from shiftcast.training.resident import ResidentImages, epoch_seed
+from shiftcast.training.pace import Pace, Progress
+from shiftcast.training.resident import Augmentation, ResidentImages, epoch_seed
 from shiftcast.training.saved import load_checkpoint
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import hash_of
@@ -45,33 +44,6 @@ REPORT_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands.
-
-    Parameters
-    ----------
-    epoch, epochs
-        Epochs begun, from 1, and in all.
-    step, steps
-        Optimiser steps taken and in all.
-    loss
-        Mean training loss of this epoch so far.
-    images_per_second
-        Speed since the training began or was resumed, without pauses and what is done between epochs.
-    eta
-        Seconds left at that speed.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    images_per_second: float
-    eta: float
-
-
 def derive_seeds(architecture: str, recipe: str, seed: int) -> Seeds:
     """Return a run's seeds, one an axis.
 
@@ -79,6 +51,7 @@ def derive_seeds(architecture: str, recipe: str, seed: int) -> Seeds:
     "shiftcast/1|AXIS|ARCHITECTURE|RECIPE|SEED", with AXIS one of weights, order, augmentation.
     """
 
+    # One stream an axis: another order of the images leaves the weights as they were.
     def derived(axis: str) -> int:
         text = f"shiftcast/1|{axis}|{architecture}|{recipe}|{seed}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % 2**63
@@ -93,6 +66,7 @@ def derive_seeds(architecture: str, recipe: str, seed: int) -> Seeds:
 
 def seeded_model(card: ArchitectureCard, classes: int, seed: int) -> nn.Module:
     """Build a card's network on the CPU with weights drawn from `seed`; the caller's stream stays."""
+    # On the CPU whatever the device is: a GPU draws other numbers from the same seed.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_model(card, classes)
@@ -125,6 +99,7 @@ def build_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimiser; weight decay spares norms, biases and what the model exempts."""
     exempt: set[str] = getattr(model, "no_weight_decay", set)()
     groups = param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=exempt)
+    # Fused: small networks wait for the start of kernels more than for arithmetic.
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     if recipe.optimiser == "muon":
@@ -173,26 +148,18 @@ def train(
 
     Parameters
     ----------
-    model
-        The card's network; moved to `device`.
-    card
-        The architecture card.
+    model, card
+        The card's network, moved to `device`, and the architecture card.
     data
         Training images and labels on `device`, of which the recipe may choose a part or change labels
         (see `augment.training_set`, which says what images must be normalised with afterwards).
-    recipe
-        The recipe with the card's overrides.
-    seeds
-        The run's seeds.
-    device
-        Where to train.
-    checkpoint
-        File to resume from and save to; None to keep none.
+    recipe, seeds, device
+        The recipe with the card's overrides, the run's seeds, and where to train.
+    checkpoint, checkpoint_seconds
+        File to resume from and save to, None to keep none; it is saved at the end of an epoch if the last
+        save is at least so long ago, and at the end of the last.
     on_progress
         Called about twice a second and at the end of each epoch.
-    checkpoint_seconds
-        Save at an epoch's end if the last save is at least this many seconds ago. The last epoch
-        is always saved.
     may_begin
         Asked before each epoch, with the seconds that the one before it took (0 for the first epoch of
         this call); where it says no, the training is saved and ends. Always yes when None.
@@ -220,26 +187,7 @@ def train(
     data = training_set(data, recipe, seeds)
     with deterministic(device):
         training = Trainer(model, card, data, recipe, seeds, on_progress)
-        if checkpoint is not None:
-            training.resume(checkpoint)
-        saved, kept, begun = time.monotonic(), training.epoch, training.epoch
-        while training.epoch < recipe.epochs_run:
-            # A first epoch is begun whatever it takes: else a call with little time would never get on.
-            expected = training.pace.expected if training.epoch > begun else 0.0
-            if may_begin is not None and not may_begin(expected):
-                if checkpoint is not None and kept < training.epoch:
-                    training.save(checkpoint)
-                raise OutOfTimeError(training.stands)
-            training.run_epoch()
-            training.check_weights()
-            if on_epoch is not None:
-                on_epoch(training.epoch, model if training.average is None else training.average.module)
-            last = training.epoch == recipe.epochs_run
-            if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
-                training.save(checkpoint)
-                saved, kept = time.monotonic(), training.epoch
-        if training.average is not None:
-            model.load_state_dict(training.average.module.state_dict())
+        training.run(checkpoint, checkpoint_seconds, may_begin, on_epoch)
     return training.log
 
 
@@ -301,9 +249,40 @@ class Trainer:
         """Optimiser steps of the whole training; fewer where the recipe stops early."""
         return len(self.sizes) * self.recipe.epochs_run
 
+    def run(
+        self,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
+        may_begin: Callable[[float], bool] | None,
+        on_epoch: Callable[[int, nn.Module], None] | None,
+    ) -> None:
+        """Train from the checkpoint on, if there is a matching one; arguments and errors are `train`'s."""
+        if checkpoint is not None:
+            self.resume(checkpoint)
+        saved, kept, begun = time.monotonic(), self.epoch, self.epoch
+        while self.epoch < self.recipe.epochs_run:
+            # A first epoch is begun whatever it takes: else a call with little time would never get on.
+            expected = self.pace.expected if self.epoch > begun else 0.0
+            if may_begin is not None and not may_begin(expected):
+                if checkpoint is not None and kept < self.epoch:
+                    self.save(checkpoint)
+                raise OutOfTimeError(self.stands)
+            self.run_epoch()
+            self.check_weights()
+            # Before the save: no checkpoint may know of an epoch whose weights were not kept.
+            if on_epoch is not None:
+                on_epoch(self.epoch, self.model if self.average is None else self.average.module)
+            last = self.epoch == self.recipe.epochs_run
+            if checkpoint is not None and (last or time.monotonic() - saved >= checkpoint_seconds):
+                self.save(checkpoint)
+                saved, kept = time.monotonic(), self.epoch
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+
     def run_epoch(self) -> None:
         """Train for one epoch and log it."""
         device = self.data.device
+        # Dropout draws from the global stream, which must not remember the epochs before.
         torch.manual_seed(epoch_seed(self.seeds.augmentation, self.epoch, "dropout"))
         self.model.train()
         self.pace.begin()
@@ -337,22 +316,19 @@ class Trainer:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the next epoch's batches: images float32 (b, 3, H, W), augmented, and labels (b,)."""
-        mean, std = self.data.statistics
-        spec, seed = self.recipe.rand_augment, self.seeds.augmentation
-        return self.data.batches(
-            self.recipe.batch_size,
-            order_seed=self.seeds.order,
-            augmentation_seed=seed,
-            epoch=self.epoch,
-            crop_padding=self.recipe.crop_padding,
-            crop_fill=self.recipe.crop_fill,
-            resolution=self.recipe.resolution(self.epoch),
-            flip=self.recipe.flip,
-            cutout=self.recipe.cutout,
-            mean=mean,
-            std=std,
+        recipe, seed = self.recipe, self.seeds.augmentation
+        spec = recipe.rand_augment
+        augmentation = Augmentation(
+            *self.data.statistics,
+            crop_padding=recipe.crop_padding,
+            crop_fill=recipe.crop_fill,
+            flip=recipe.flip,
             change=None if spec is None else RandAugment(len(self.data), spec, seed, self.epoch),
+            cutout=recipe.cutout,
+            resolution=recipe.resolution(self.epoch),
         )
+        seeds = {"order_seed": self.seeds.order, "augmentation_seed": seed}
+        return self.data.batches(recipe.batch_size, augmentation, **seeds, epoch=self.epoch)
 
     def _rate(self, index: int) -> float:
         return learning_rate(self.recipe, self.epoch * len(self.sizes) + index, self.steps)
@@ -379,7 +355,7 @@ class Trainer:
         targets = labels
         if self.mixing is not None:
             images, targets = self.mixing(images, labels, self.taken)
-        found = self._summed(images, targets)
+        outputs = self._summed(images, targets)
         if self.recipe.sam is not None:
             if not self.taken:
                 self.proven = 0  # the second pass of the first step may want for memory as well
@@ -391,13 +367,13 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.model, step=self.taken)
         self.taken += 1
-        return found
+        return outputs
 
     def _summed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Leave the gradients of a batch in the network, in as many parts as memory asks for."""
-        while (found := self._gradients(images, targets)) is None:
+        while (outputs := self._gradients(images, targets)) is None:
             self._halve(len(images))
-        return found
+        return outputs
 
     def _gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor] | None:
         """Sum the gradients of a batch's parts; None where memory does not suffice."""
@@ -407,12 +383,13 @@ class Trainer:
         smoothing = 0.0 if self.mixing is not None else self.recipe.label_smoothing  # mixed targets have it
         logits, losses = [], []
         try:
-            for some, own in zip(images.tensor_split(pieces), targets.tensor_split(pieces), strict=True):
-                found = logits_of(self.model, self.card, some)
-                loss = cross_entropy(found, own, label_smoothing=smoothing)
-                loss = loss * (len(own) / len(targets)) if pieces > 1 else loss
+            for some, expected in zip(images.tensor_split(pieces), targets.tensor_split(pieces), strict=True):
+                output = logits_of(self.model, self.card, some)
+                loss = cross_entropy(output, expected, label_smoothing=smoothing)
+                # So that the parts add up to the mean over the whole batch.
+                loss = loss * (len(expected) / len(targets)) if pieces > 1 else loss
                 loss.backward()  # type: ignore[no-untyped-call]
-                logits.append(found.detach())
+                logits.append(output.detach())
                 losses.append(loss.detach())
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -494,6 +471,7 @@ class Trainer:
         if self.average is not None:
             state["ema"] = self.average.module.state_dict()
         self.pace.save(path)
+        # By way of memory: a kill while PyTorch writes must not cost the file that stands.
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomic(path, buffer.getvalue())
@@ -507,6 +485,7 @@ class Trainer:
                 logger.warning("%s: is discarded, training starts from the beginning", path)
                 path.unlink()
             return
+        # Not an error: the recipe or the machine has changed, and this training is a new one.
         if state["identity"] != self.identity:
             logger.warning("%s: is the checkpoint of another training; starting from the beginning", path)
             return
@@ -515,6 +494,7 @@ class Trainer:
         if self.average is not None:
             self.average.module.load_state_dict(state["ema"])
         self.log = [Epoch.model_validate(epoch) for epoch in state["epochs"]]
+        # Memory is as short as it was: the batch that did not fit is not tried again.
         self.parts = self.log[-1].parts if self.log else 1
         self.taken = self.epoch * len(self.sizes)
         self.pace.resume(path, self.epoch)
@@ -562,8 +542,8 @@ def uphill(model: nn.Module, rho: float) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for value, own in zip(held, before, strict=True):
-                value.copy_(own)
+            for value, original in zip(held, before, strict=True):
+                value.copy_(original)
 
 
 @contextmanager

@@ -53,6 +53,7 @@ def build_model(card: ArchitectureCard, classes: int, device: str | torch.device
             _check_runs(model, card, classes)
             for removed in range(card.unstride):
                 _unstride(model, card, removed)
+    # Convolutions are faster in this layout, and nothing else is slower.
     return model.to(memory_format=torch.channels_last)
 
 
@@ -83,6 +84,7 @@ def outputs_of(model: nn.Module, card: ArchitectureCard, images: Tensor) -> tupl
     """
     net: Any = model
     device = images.device.type
+    # The weights stay float32: only what flows through the trunk is rounded.
     with torch.autocast(device, torch.bfloat16, enabled=card.precision == "bfloat16"):
         pooled = net.forward_head(_features(model, card, images), pre_logits=True)
     with torch.autocast(device, enabled=False):
@@ -93,6 +95,7 @@ def outputs_of(model: nn.Module, card: ArchitectureCard, images: Tensor) -> tupl
 
 def _classify(classifier: nn.Module, features: Tensor) -> Tensor:
     """Return the logits (n, K) of features (n, d); some heads are convolutions of one pixel."""
+    # A linear layer takes vectors, a convolution an image of one pixel.
     if isinstance(classifier, nn.Conv2d):
         features = features[:, :, None, None]
     logits: Tensor = classifier(features)
@@ -203,13 +206,13 @@ def _create(card: ArchitectureCard, classes: int) -> nn.Module:
 def _unstride(model: nn.Module, card: ArchitectureCard, removed: int) -> None:
     where = f"architectures/{card.name}.toml: unstride = {card.unstride}"
     try:
-        found = unstride_first(model, lambda: _run(model, card))
+        changed = unstride_first(model, lambda: _run(model, card))
     except REFUSALS as error:
         raise CardError(
             f"{where}: {card.timm!r} fails with downsampling stage {removed + 1} at stride 1: {error}; "
             "use input_size, or kwargs such as patch_size, instead"
         ) from error
-    if not found:
+    if not changed:
         raise CardError(
             f"{where}: {card.timm!r} has only {removed} downsampling stages that a stride makes; "
             "expected unstride to be at most that"

@@ -1,4 +1,4 @@
-"""How long a training takes: the seconds of each epoch, kept beside its checkpoint while it goes on."""
+"""How far a training is and how long it takes: the seconds of each epoch, kept beside its checkpoint."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from shiftcast.util.files import write_atomic
@@ -13,6 +14,33 @@ from shiftcast.util.files import write_atomic
 PAUSE_SECONDS = 60.0
 PAUSE_FACTOR = 10.0
 """A step that takes longer than both, the latter times the usual, is taken for a pause."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands.
+
+    Parameters
+    ----------
+    epoch, epochs
+        Epochs begun, from 1, and in all.
+    step, steps
+        Optimiser steps taken and in all.
+    loss
+        Mean training loss of this epoch so far.
+    images_per_second
+        Speed since the training began or was resumed, without pauses and what is done between epochs.
+    eta
+        Seconds left at that speed.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    images_per_second: float
+    eta: float
 
 
 class Pace:
@@ -49,6 +77,7 @@ class Pace:
         """Count the time since the last step."""
         now = self._clock()
         took, self._last = now - self._last, now
+        # A laptop that was closed overnight must not make an epoch look eight hours long.
         usual = self.total / max(self._steps, 1)
         if self._steps and took > max(PAUSE_SECONDS, PAUSE_FACTOR * usual):
             took = usual

@@ -21,9 +21,9 @@ from torch.nn.functional import normalize
 
 from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.runs.signals import MOST_PROBES
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate, stored_classes
 from shiftcast.training.network import IMAGE_SIZE, outputs_of
-from shiftcast.training.resident import Channels, Images
+from shiftcast.training.resident import Images
 
 NEIGHBOURS = 30
 """Training images that vote in a probe."""
@@ -50,7 +50,8 @@ def probed_blocks(model: nn.Module, card: ArchitectureCard) -> list[str]:
     """
     known = dict(model.named_modules())
     listed: Any = getattr(model, "feature_info", None) or []
-    stages = [str(one.get("module", "")) for one in listed if isinstance(one, dict)]
+    stages = [str(stage.get("module", "")) for stage in listed if isinstance(stage, dict)]
+    # Three views of where the blocks are: what timm says, the outermost lists, and the lists in those.
     outer = _items(model, [])
     levels = [stages, outer, _items(model, outer)]
     ended = _in_order(model, card, {name for level in levels for name in level if name in known})
@@ -62,7 +63,7 @@ def probed_blocks(model: nn.Module, card: ArchitectureCard) -> list[str]:
         if len(best) >= FEWEST_BLOCKS:
             break
     if len(best) > MOST_PROBES:
-        best = [best[place] for place in np.linspace(0, len(best) - 1, MOST_PROBES).round().astype(int)]
+        best = [best[position] for position in np.linspace(0, len(best) - 1, MOST_PROBES).round().astype(int)]
     return best or [LAST]
 
 
@@ -71,15 +72,15 @@ def _items(model: nn.Module, above: Sequence[str]) -> list[str]:
 
     A list within a list is no item, since nothing calls it: its own items are.
     """
-    modules, found = dict(model.named_modules()), dict[str, None]()
+    modules, items = dict(model.named_modules()), dict[str, None]()
     for name in modules:
         parent = modules.get(name.rpartition(".")[0])
         inside = any(name.startswith(f"{other}.") for other in above) or not above
         listed = isinstance(parent, nn.Sequential | nn.ModuleList) and any(modules[name].children())
         listed = listed and not isinstance(modules[name], nn.ModuleList)
-        if listed and inside and not any(name.startswith(f"{other}.") for other in found):
-            found[name] = None
-    return list(found)
+        if listed and inside and not any(name.startswith(f"{other}.") for other in items):
+            items[name] = None
+    return list(items)
 
 
 def _in_order(model: nn.Module, card: ArchitectureCard, names: set[str]) -> list[str]:
@@ -88,6 +89,7 @@ def _in_order(model: nn.Module, card: ArchitectureCard, names: set[str]) -> list
 
     def note(name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
         if any(len(tensor) == len(images) for tensor in _of_images(output)):
+            # A module that is called twice ends when it ends last.
             ended.pop(name, None)
             ended[name] = None
 
@@ -120,9 +122,9 @@ def _tensors(output: Any) -> list[Tensor]:
 
 def _of_images(output: Any) -> list[Tensor]:
     """Return those tensors of a module's output that have a row an image; others have one a part of it."""
-    found = _tensors(output)
-    images = min(map(len, found), default=0)
-    return [tensor for tensor in found if len(tensor) == images]
+    tensors = _tensors(output)
+    images = min(map(len, tensors), default=0)
+    return [tensor for tensor in tensors if len(tensor) == images]
 
 
 def pooled(output: Any, channels_last: bool = False) -> Tensor:
@@ -143,6 +145,7 @@ def pooled(output: Any, channels_last: bool = False) -> Tensor:
             axes = (1,)
         elif tensor.ndim == 4:
             _, first, second, third = tensor.shape
+            # Maps are square: two equal sizes are height and width, wherever they stand.
             last = first == second and (channels_last or second != third)
             axes = (1, 2) if last else (2, 3)
         parts.append(tensor.mean(dim=tuple(axes), dtype=torch.float32) if axes else tensor.float())
@@ -154,14 +157,10 @@ class Probes:
 
     Parameters
     ----------
-    model, card
-        The card's network; left in evaluation mode.
+    network
+        The network; left in evaluation mode.
     images, labels
         The sample of training images, uint8 (m, H, W, 3), and their labels (m,). Neither augmented.
-    mean, std
-        The training images' channel statistics, in grey levels.
-    device
-        Where to compute.
 
     Attributes
     ----------
@@ -171,21 +170,12 @@ class Probes:
         How long the probes took so far, without the network's own passes over evaluated images.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        card: ArchitectureCard,
-        images: Images,
-        labels: NDArray[np.int64],
-        mean: Channels,
-        std: Channels,
-        device: str | torch.device,
-    ) -> None:
+    def __init__(self, network: Network, images: Images, labels: NDArray[np.int64]) -> None:
         start = time.perf_counter()
-        self.model, self.blocks = model, probed_blocks(model, card)
-        self.labels = torch.from_numpy(labels).to(device)
+        self.model, self.blocks = network.model, probed_blocks(network.model, network.card)
+        self.labels = torch.from_numpy(labels).to(network.device)
         self.classes = int(labels.max()) + 1
-        self.channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        self.channels_last = getattr(network.model, "output_fmt", "NCHW") == "NHWC"
         self.now: dict[str, Tensor] = {}
         self.depths: list[NDArray[np.uint8]] = []
         self.distances: list[NDArray[np.float32]] = []
@@ -196,8 +186,9 @@ class Probes:
             kept.append([self.now[name] for name in self.blocks])
             features.append(normalize(read))
 
+        # In the same batches as evaluated images, so that rounding is the same.
         with self._watched(keep):
-            evaluate(model, card, {"training": images}, mean, std, device, batch_size=BATCH)
+            evaluate(network, {"training": images}, BATCH)
         self.references = [_Sample(torch.cat(parts)) for parts in zip(*kept, strict=True)]
         self.features = torch.cat(features)
         self.seconds = time.perf_counter() - start
@@ -290,12 +281,5 @@ def depths(votes: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np
         0 to B; B where even the last probe disagrees.
     """
     agrees = votes[::-1] == predicted
-    found: NDArray[np.uint8] = (len(votes) - np.logical_and.accumulate(agrees).sum(axis=0)).astype(np.uint8)
-    return found
-
-
-def stored_classes(logits: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the predicted classes (n,) of logits (n, K) rounded as they are stored, to float16."""
-    with np.errstate(over="ignore"):  # what diverges is refused when it is stored
-        classes: NDArray[np.int64] = logits.astype(np.float16).astype(np.float32).argmax(axis=1)
-    return classes
+    first: NDArray[np.uint8] = (len(votes) - np.logical_and.accumulate(agrees).sum(axis=0)).astype(np.uint8)
+    return first

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -95,9 +96,61 @@ class Draws(NamedTuple):
         def whole(below: int) -> Tensor:
             return torch.randint(below, (n,), generator=generator)
 
+        # In this order for ever: a new kind of draw goes last, so that the others stay.
         top, left = whole(2 * padding + 1), whole(2 * padding + 1)
         flip = whole(2).bool()
         return cls(top, left, flip, torch.stack([whole(height), whole(width)], dim=1))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What an epoch does to its images, in this order: crop, flip, change, normalise, cut out, shrink.
+
+    Parameters
+    ----------
+    mean, std
+        Channel statistics in grey levels.
+    crop_padding
+        Padding for random crops, in pixels; 0 for none.
+    crop_fill
+        "reflect" to pad with the image's own reflection, None with zeros (black).
+    flip
+        Mirror each image with probability 1/2; "alternating": in the first epoch so, and from then on in
+        every second epoch, so that two epochs show both sides of each image (Jordan 2024,
+        arXiv:2404.00498).
+    change
+        What else is done to uint8 images (b, H, W, 3): called with a batch and where it stands in the epoch.
+    cutout
+        Side of the blanked square, in pixels; 0 for none. It is zero after normalisation (the mean
+        colour), its centre anywhere in the image and clipped at the border, as in DeVries & Taylor (2017).
+    resolution
+        Side of the images in pixels, made by antialiased bilinear interpolation; None for their own.
+    """
+
+    mean: Channels
+    std: Channels
+    crop_padding: int = 0
+    crop_fill: Literal["reflect"] | None = None
+    flip: bool | Literal["alternating"] = False
+    change: Callable[[Tensor, slice], Tensor] | None = None
+    cutout: int = 0
+    resolution: int | None = None
+
+    def __call__(self, pixels: Tensor, drawn: Draws, rows: slice) -> Tensor:
+        """Return uint8 images (b, H, W, 3) as float32 (b, 3, H, W), by what was drawn for them."""
+        if self.crop_padding:
+            pixels = crop(pixels, drawn.top, drawn.left, self.crop_padding, self.crop_fill)
+        if self.flip:
+            pixels = mirror(pixels, drawn.flip)
+        if self.change is not None:
+            pixels = self.change(pixels, rows)
+        images = normalise(pixels, self.mean, self.std)
+        if self.cutout:
+            images = blank(images, drawn.centre, self.cutout)
+        if self.resolution not in (None, pixels.shape[1]):
+            size = (self.resolution, self.resolution)
+            images = interpolate(images, size=size, mode="bilinear", antialias=True)
+        return images
 
 
 class ResidentImages:
@@ -175,48 +228,22 @@ class ResidentImages:
     def batches(
         self,
         batch_size: int,
+        augmentation: Augmentation,
         *,
         order_seed: int,
         augmentation_seed: int,
         epoch: int,
-        crop_padding: int,
-        flip: bool | Literal["alternating"],
-        cutout: int,
-        mean: Channels,
-        std: Channels,
-        crop_fill: Literal["reflect"] | None = None,
-        resolution: int | None = None,
-        change: Callable[[Tensor, slice], Tensor] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield one epoch's batches.
-
-        Crops are padded in pixel space, before normalisation, with zeros (black) or the image's own
-        reflection; a cutout is zero after it (the mean colour), its centre anywhere in the image and
-        its square clipped at the border, as in DeVries & Taylor (2017). Smaller images are made last.
 
         Parameters
         ----------
         batch_size
             Images a batch; see `batch_sizes` for the last one.
+        augmentation
+            What is done to the images.
         order_seed, augmentation_seed, epoch
             What the order and the augmentations are drawn from.
-        crop_padding
-            Padding for random crops, in pixels; 0 for none.
-        flip
-            Mirror each image with probability 1/2; "alternating": in the first epoch so, and from then
-            on in every second epoch, so that two epochs show both sides of each image (Jordan 2024,
-            arXiv:2404.00498).
-        cutout
-            Side of the blanked square, in pixels; 0 for none.
-        mean, std
-            Channel statistics in grey levels.
-        crop_fill
-            "reflect" to pad with the image's reflection, None with zeros.
-        resolution
-            Side of the images in pixels, made by antialiased bilinear interpolation; None for their own.
-        change
-            What else is done to uint8 images (b, H, W, 3), after crop and flip: called with a batch and
-            where it stands in the epoch.
 
         Yields
         ------
@@ -224,32 +251,20 @@ class ResidentImages:
             float32 images (b, 3, H, W), channels_last, and int64 labels (b,).
         """
         _, height, width, _ = self.images.shape
-        small = None if resolution in (None, height) else resolution
-        order = torch.randperm(
-            len(self), generator=torch.Generator().manual_seed(epoch_seed(order_seed, epoch, "order"))
-        ).to(self.device)
-        drawn = Draws.of_epoch(len(self), height, width, crop_padding, augmentation_seed, epoch)
-        if flip == "alternating":
+        generator = torch.Generator().manual_seed(epoch_seed(order_seed, epoch, "order"))
+        order = torch.randperm(len(self), generator=generator).to(self.device)
+        padding = augmentation.crop_padding
+        drawn = Draws.of_epoch(len(self), height, width, padding, augmentation_seed, epoch)
+        if augmentation.flip == "alternating":
             drawn = drawn._replace(flip=alternating(len(self), augmentation_seed, epoch)[order.cpu()])
         draws = [values.to(self.device) for values in drawn]
+        # Drawn on the CPU at once and moved once: a draw a batch would wait for the device each time.
         start = 0
         for size in self.batch_sizes(batch_size):
-            part = slice(start, start + size)
-            start += size
-            own = Draws(*(values[part] for values in draws))
-            pixels = self.images.index_select(0, order[part])
-            if crop_padding:
-                pixels = crop(pixels, own.top, own.left, crop_padding, crop_fill)
-            if flip:
-                pixels = mirror(pixels, own.flip)
-            if change is not None:
-                pixels = change(pixels, part)
-            images = normalise(pixels, mean, std)
-            if cutout:
-                images = blank(images, own.centre, cutout)
-            if small is not None:
-                images = interpolate(images, size=(small, small), mode="bilinear", antialias=True)
-            yield images, self.labels[order[part]]
+            rows = slice(start, start := start + size)
+            pixels = self.images.index_select(0, order[rows])
+            images = augmentation(pixels, Draws(*(values[rows] for values in draws)), rows)
+            yield images, self.labels[order[rows]]
 
 
 def alternating(n: int, seed: int, epoch: int) -> Tensor:

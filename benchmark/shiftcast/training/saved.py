@@ -37,6 +37,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         missing = {"identity", "epochs", "model", "optimiser"} - set(state)
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    # A disk that fails says nothing about the file.
     except OSError:
         raise
     except Exception as error:  # PyTorch's reader meets what is no checkpoint with errors of every kind

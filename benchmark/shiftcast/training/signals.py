@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.cards.suite import Suite
 from shiftcast.data.sampling import stratified_subset
 from shiftcast.errors import InvalidInputError, RunError, TrainingError
@@ -28,10 +25,10 @@ from shiftcast.runs.signals import (
     classes_digest,
     decode_signals,
 )
-from shiftcast.training.evaluate import Outputs, evaluate
+from shiftcast.training.evaluate import Network, stored_classes
 from shiftcast.training.network import logits_of
-from shiftcast.training.probes import BATCH, Probes, stored_classes
-from shiftcast.training.resident import Channels, Images, ResidentImages, normalise
+from shiftcast.training.probes import BATCH, Probes
+from shiftcast.training.resident import Images, ResidentImages
 from shiftcast.training.snapshots import Snapshots, learned_epochs
 from shiftcast.training.views import views_of
 from shiftcast.util.files import read_regular
@@ -47,26 +44,6 @@ VIEWS_EVERY = 3
 """Of these sets, views are made of each third image: of all, they would take as much."""
 DERIVED_VIEWS_EVERY = 12
 """The same of sets that are made from the test set: there are many of them."""
-
-
-class Network(NamedTuple):
-    """A trained network, and all it takes to use it."""
-
-    model: nn.Module
-    card: ArchitectureCard
-    mean: Channels
-    std: Channels
-    device: str
-
-    def logits(
-        self,
-        sets: Mapping[str, Images],
-        on_features: Callable[[str, Outputs, Outputs], None] | None = None,
-        batch_size: int = 512,
-    ) -> dict[str, Outputs]:
-        """Return its logits on sets, as `evaluate` does."""
-        model, card, mean, std, device = self
-        return evaluate(model, card, sets, mean, std, device, batch_size, on_features=on_features)
 
 
 @dataclass(frozen=True)
@@ -98,15 +75,7 @@ class Recording:
         self.derived = {target.id for target in suite.unfolded_targets() if target.derived}
         labels = training.labels.cpu().numpy()
         rows = stratified_subset(labels, min(REFERENCES, len(labels)), suite.source.seed)
-        self.probes = Probes(
-            network.model,
-            network.card,
-            training.source[rows],
-            labels[rows],
-            network.mean,
-            network.std,
-            network.device,
-        )
+        self.probes = Probes(network, training.source[rows], labels[rows])
         self.more = 0.0
 
     @property
@@ -148,14 +117,15 @@ class Recording:
         start = time.perf_counter()
         learned = self._learned(images, predicted, snapshots, earlier)
         depth, distance = self.probes.result()
-        sets, place = {}, 0
+        sets, start_row = {}, 0
         for name, classes in predicted.items():
             views = self._views(name, images[name], classes)
-            rows = slice(place, place := place + len(classes))
+            rows = slice(start_row, start_row := start_row + len(classes))
             sets[name] = ImageSignals(
                 depth[rows], views.agreeing, views.probability, distance[rows], learned.get(name)
             )
         digests = {name: classes_digest(classes) for name, classes in predicted.items()}
+        # Told apart in the record: with signals, a run is not slower to evaluate.
         self.more += time.perf_counter() - start
         return Signals(tuple(self.probes.blocks), sets, digests)
 
@@ -167,16 +137,16 @@ class Recording:
         earlier: Signals | None,
     ) -> Mapping[str, NDArray[np.uint8]]:
         """Return the learned epochs of the sets that have any."""
-        own = {name: classes for name, classes in predicted.items() if name not in self.derived}
+        asked = {name: classes for name, classes in predicted.items() if name not in self.derived}
+        # Of a run that is only evaluated again, the networks of earlier epochs are gone.
         if snapshots.complete:
-            model, card, mean, std, device = self.network
-            return learned_epochs(snapshots, model, card, images, own, LEARNED_EVERY, mean, std, device)
+            return learned_epochs(snapshots, self.network, images, asked, LEARNED_EVERY)
         kept = {}
-        for name, classes in own.items():
+        for name, classes in asked.items():
             before = None if earlier is None else earlier.learned(name, classes)
             if before is not None:
                 kept[name] = before
-        if lost := sorted(set(own) - set(kept)):
+        if lost := sorted(set(asked) - set(kept)):
             logger.warning(
                 "%s: learned epochs of %s are not recorded, because the networks of earlier epochs are gone; "
                 "to have them, delete %s and the run's folder, and run it again",
@@ -194,18 +164,18 @@ class Recording:
         probability = np.full(len(images), np.nan, np.float32)
         for start in range(0, len(rows), BATCH):
             batch = rows[start : start + BATCH]
-            found = self._views_of_batch(name, images[batch], predicted[batch])
-            agreeing[batch], probability[batch] = found.agreeing, found.probability
+            views = self._views_of_batch(name, images[batch], predicted[batch])
+            agreeing[batch], probability[batch] = views.agreeing, views.probability
         return _Views(agreeing, probability)
 
     def _views_of_batch(self, name: str, images: Images, predicted: NDArray[np.int64]) -> _Views:
-        model, card, mean, std, device = self.network
+        device = self.network.device
         agreeing = np.zeros(len(images), np.uint8)
         total = np.zeros(len(images), np.float64)
         column = torch.from_numpy(predicted).to(device)[:, None]
         with torch.inference_mode():
             for view in views_of(torch.from_numpy(images).to(device)):
-                logits = logits_of(model, card, normalise(view, mean, std))
+                logits = logits_of(self.network.model, self.network.card, self.network.images(view))
                 agreeing += stored_classes(logits.cpu().numpy()) == predicted
                 total += logits.softmax(dim=1).gather(1, column)[:, 0].cpu().numpy()
         if not np.isfinite(total).all():

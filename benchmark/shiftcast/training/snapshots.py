@@ -22,13 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from shiftcast.cards.architecture import ArchitectureCard
 from shiftcast.errors import TrainingError
 from shiftcast.runs.signals import MOST_EPOCHS
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate, stored_classes
 from shiftcast.training.network import out_of_memory
-from shiftcast.training.probes import BATCH, stored_classes
-from shiftcast.training.resident import Channels, Images
+from shiftcast.training.probes import BATCH
+from shiftcast.training.resident import Images
 from shiftcast.training.saved import load_checkpoint, refuse_changed
 from shiftcast.util.files import write_atomic
 
@@ -132,6 +131,7 @@ class Snapshots:
         """Delete all: the run is written. Killed meanwhile, none of them is taken for what it was."""
         gone = self.folder.with_name(f"{self.folder.name}.gone")
         shutil.rmtree(gone, ignore_errors=True)
+        # Renamed first: half a folder of snapshots would be taken for a damaged one.
         with suppress(OSError):
             self.folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -139,14 +139,10 @@ class Snapshots:
 
 def learned_epochs(
     snapshots: Snapshots,
-    model: nn.Module,
-    card: ArchitectureCard,
+    network: Network,
     images: Mapping[str, Images],
     final: Mapping[str, NDArray[np.int64]],
     every: int,
-    mean: Channels,
-    std: Channels,
-    device: str | torch.device,
 ) -> dict[str, NDArray[np.uint8]]:
     """Return the first epoch from which each image's class is the final one and stays it.
 
@@ -158,18 +154,14 @@ def learned_epochs(
     ----------
     snapshots
         The networks after each epoch but the last.
-    model, card
-        The trained network, which stays as it is, and its card.
+    network
+        The trained network, which stays as it is.
     images
         uint8 images (n, H, W, 3) by set.
     final
         The trained network's classes (n,) by set, of logits as they are stored.
     every
         Only each `every`-th image of a set is asked about, from the first on.
-    mean, std
-        The training images' channel statistics, in grey levels.
-    device
-        Where to evaluate.
 
     Returns
     -------
@@ -181,19 +173,19 @@ def learned_epochs(
     TrainingError
         If a snapshot is missing or damaged.
     """
-    found = {name: np.zeros(len(classes), np.uint8) for name, classes in final.items()}
+    learned = {name: np.zeros(len(classes), np.uint8) for name, classes in final.items()}
     left = {name: np.arange(0, len(classes), every) for name, classes in final.items()}
-    earlier = copy.deepcopy(model)
+    earlier = network._replace(model=copy.deepcopy(network.model))
+    # Backwards: an image that the last epochs disagree on is settled at once.
     for epoch in range(snapshots.epochs - 1, 0, -1):
-        earlier.load_state_dict(snapshots.load(epoch))
+        earlier.model.load_state_dict(snapshots.load(epoch))
         for name, rows in left.items():
             if not len(rows):
                 continue
-            part = {name: images[name][rows]}
-            logits = evaluate(earlier, card, part, mean, std, device, batch_size=BATCH)[name]
+            logits = evaluate(earlier, {name: images[name][rows]}, BATCH)[name]
             same = stored_classes(logits) == final[name][rows]
-            found[name][rows[~same]] = epoch + 1
+            learned[name][rows[~same]] = epoch + 1
             left[name] = rows[same]
     for name, rows in left.items():
-        found[name][rows] = 1
-    return found
+        learned[name][rows] = 1
+    return learned

@@ -24,9 +24,10 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -265,6 +266,7 @@ def _measure(
     card: ArchitectureCard, recipe: Recipe, plan: Plan, device: str, on_round: Callable[[int], None] | None
 ) -> Measurement:
     place = torch.device(device)
+    # The same for all arms, and the same each time: only the machine may differ.
     images, labels = random_images(plan.images)
     data = ResidentImages(images, labels, place)
     # The plain arm must not call cuBLAS first: it reads our context's setting at its first use.
@@ -278,6 +280,7 @@ def _measure(
         arms = _arms(trainer, loader, fixed, place)
         for arm in (*arms.values(), *bare.values()):
             arm.warm_up(WARM_UP)
+        # In turn, so that a machine that slows down slows all arms.
         for number in range(plan.rounds):
             if on_round is not None:
                 on_round(number + 1)
@@ -319,36 +322,38 @@ def _in_words(card: ArchitectureCard, recipe: Recipe, plan: Plan) -> Iterator[No
         raise
 
 
-class _Source(Protocol):
-    """Where an arm's batches come from."""
-
-    ahead: int
-    """Batches that may lie ready when a reading begins: they cost nothing and must not count."""
-
-    def __next__(self) -> Batch:
-        """Return the next batch; there is always one."""
-
-    def rest(self) -> None:
-        """Return once nothing is being made ready any more, so that other arms have the machine."""
-
-
+@dataclass
 class _Arm:
-    """One way to train, ready to be timed."""
+    """One way to train, ready to be timed.
 
-    def __init__(
-        self,
-        source: _Source,
-        step: Callable[[Tensor, Tensor], object],
-        place: torch.device,
-        context: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self.source, self.step, self.place, self.context = source, step, place, context
+    Parameters
+    ----------
+    batches
+        Endless batches.
+    step
+        Takes one.
+    place
+        Where it does.
+    context
+        What surrounds each reading.
+    ahead
+        Batches that may lie ready when a reading begins: they cost nothing and must not count.
+    rest
+        Returns once nothing is being made ready any more, so that other arms have the machine.
+    """
+
+    batches: Iterator[Batch]
+    step: Callable[[Tensor, Tensor], object]
+    place: torch.device
+    context: Callable[[], AbstractContextManager[None]]
+    ahead: int = 0
+    rest: Callable[[], None] = lambda: None
 
     def warm_up(self, steps: int) -> None:
         """Take steps that are not counted."""
         with self.context():
             self._warm_up(steps)
-        self.source.rest()
+        self.rest()
 
     def read(self, seconds: float) -> float:
         """Train for so many seconds, at least one step, and return images/s."""
@@ -356,19 +361,19 @@ class _Arm:
             self._warm_up(1)
             seen, start = 0, time.perf_counter()
             while not seen or time.perf_counter() - start < seconds:
-                images, labels = next(self.source)
+                images, labels = next(self.batches)
                 self.step(images, labels)
                 seen += len(labels)
             self._synchronise()
             speed = seen / (time.perf_counter() - start)
-        self.source.rest()
+        self.rest()
         return speed
 
     def _warm_up(self, steps: int) -> None:
-        for _ in range(self.source.ahead):
-            next(self.source)
+        for _ in range(self.ahead):
+            next(self.batches)
         for _ in range(steps):
-            self.step(*next(self.source))
+            self.step(*next(self.batches))
         self._synchronise()
 
     def _synchronise(self) -> None:
@@ -385,10 +390,7 @@ def _trainer(card: ArchitectureCard, data: ResidentImages, recipe: Recipe) -> Tr
 
 def _arms(trainer: Trainer, loader: _Loader, fixed: Batch, place: torch.device) -> dict[str, _Arm]:
     """Return the arms by name, in the order of `ARMS`; all but the plain one share a network."""
-
-    def context() -> AbstractContextManager[None]:
-        return deterministic(place)
-
+    context = partial(deterministic, place)
     losses = torch.zeros((), device=place)
     right = torch.zeros((), dtype=torch.int64, device=place)
 
@@ -403,31 +405,30 @@ def _arms(trainer: Trainer, loader: _Loader, fixed: Batch, place: torch.device) 
         step(images.contiguous(memory_format=torch.channels_last), labels)
 
     return {
-        PLAIN: _Arm(loader, _plain_step(trainer, place), place, nullcontext),
-        OUR_STEP: _Arm(loader, moved, place, context),
-        RESIDENT: _Arm(_Ready(_epochs(trainer)), step, place, context),
+        PLAIN: _Arm(loader, _plain_step(trainer, place), place, nullcontext, loader.ahead, loader.rest),
+        OUR_STEP: _Arm(loader, moved, place, context, loader.ahead, loader.rest),
+        RESIDENT: _Arm(_epochs(trainer), step, place, context),
         LIMIT: _limit(trainer, fixed, place),
     }
 
 
 def _bare(trainer: Trainer, fixed: Batch, place: torch.device) -> dict[str, _Arm]:
     """Return the limit in each precision; the weights are float32 in both."""
-    found = {}
+    arms = {}
     for precision in get_args(Precision):
         card = trainer.card.model_copy(update={"precision": precision})
         other = Trainer(trainer.model, card, trainer.data, trainer.recipe, trainer.seeds, None)
-        found[precision] = _limit(other, fixed, place)
-    return found
+        arms[precision] = _limit(other, fixed, place)
+    return arms
 
 
 def _limit(trainer: Trainer, fixed: Batch, place: torch.device) -> _Arm:
     rate = _rate(trainer.recipe)
-    return _Arm(
-        _Ready(repeat(fixed)),
-        lambda images, labels: trainer.step(images, labels, rate),
-        place,
-        lambda: deterministic(place),
-    )
+
+    def step(images: Tensor, labels: Tensor) -> object:
+        return trainer.step(images, labels, rate)
+
+    return _Arm(repeat(fixed), step, place, partial(deterministic, place))
 
 
 def _rate(recipe: Recipe) -> float:
@@ -458,6 +459,7 @@ def _plain_step(trainer: Trainer, place: torch.device) -> Callable[[Tensor, Tens
         if average is not None:
             average.update(model, step=taken)
         taken += 1
+        # As a tutorial prints it: the device is waited for at every step.
         loss.item()
 
     return step
@@ -484,22 +486,7 @@ def _epochs(trainer: Trainer) -> Iterator[Batch]:
         yield from trainer.batches()
 
 
-class _Ready:
-    """Batches that are made when they are asked for."""
-
-    ahead = 0
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self.batches = batches
-
-    def __next__(self) -> Batch:
-        return next(self.batches)
-
-    def rest(self) -> None:
-        """Nothing is made ready beforehand."""
-
-
-class _Loader:
+class _Loader(Iterator[Batch]):
     """Endless batches of a DataLoader as tutorials make it: float32 (b, 3, 32, 32) and labels (b,).
 
     Its processes go on until so many batches lie ready; that they do is known from a count that
@@ -551,6 +538,7 @@ class _Loader:
         epoch_end = -(-self.taken // len(self.loader)) * len(self.loader)
         full = min(self.taken + self.ahead, epoch_end)
         give_up = time.monotonic() + REST_SECONDS
+        # A loader that was killed never comes to rest: not waited for longer than this.
         while self.made.get_obj().value < full and time.monotonic() < give_up:
             time.sleep(0.001)
 
@@ -562,10 +550,10 @@ class _Counting:
         self.made = made
 
     def __call__(self, batch: list[tuple[Tensor, int]]) -> Any:
-        found = default_collate(batch)
+        collated = default_collate(batch)
         with self.made.get_lock():
             self.made.value += 1
-        return found
+        return collated
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from shiftcast.data.readers.layouts import Images
 from shiftcast.data.sampling import stratified_subset
 from shiftcast.errors import InvalidInputError, TrainingError
 from shiftcast.training.augment import training_set
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
 from shiftcast.training.resident import ResidentImages
 from shiftcast.util.types import Integers
@@ -56,17 +56,8 @@ class Trial:
     seconds: float
 
 
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Training images in two parts without a common image.
-
-    Parameters
-    ----------
-    fitting
-        What trials are trained on.
-    held_out
-        What they are judged on.
-    """
+class HeldOut(NamedTuple):
+    """Training images in two parts without a common image: what trials are trained and judged on."""
 
     fitting: Images
     held_out: Images
@@ -97,6 +88,7 @@ def hold_out(train_set: Images, held_out: int, fitting: int | None, seed: int) -
             f"held-out: expected 1 to {len(labels) - 1} of the {len(labels)} training images, got {held_out}"
         )
     judged = stratified_subset(labels, held_out, seed)
+    # No trial sees what it is judged on, and no test image is looked at.
     rest = np.setdiff1d(np.arange(len(labels)), judged)
     if fitting is not None:
         if not 1 <= fitting <= len(rest):
@@ -142,10 +134,11 @@ def try_rates(
             epochs = train(
                 model, card, resident, recipe.model_copy(update={"learning_rate": rate}), seeds, device
             )
+        # A rate at which the training diverges is a result like any other.
         except TrainingError:
             accuracy = loss = math.nan
         else:
-            logits = evaluate(model, card, {HELD_OUT: judged.images}, mean, std, device)[HELD_OUT]
+            logits = evaluate(Network(model, card, mean, std, device), {HELD_OUT: judged.images})[HELD_OUT]
             accuracy = float((logits.argmax(axis=1) == judged.labels).mean())
             loss = epochs[-1].loss
         yield Trial(card.name, recipe.name, rate, accuracy, loss, time.perf_counter() - start)

@@ -51,11 +51,12 @@ def unstride_first(model: nn.Module, trace: Callable[[], object]) -> list[str]:
     RuntimeError
         If the changed network does not run; `trace` may raise its own errors as well.
     """
-    found = find_downsamplings(model, trace)
-    sizes = [(item.before[2:], item.after[2:]) for item in found]
-    stage = [item for item, size in zip(found, sizes, strict=True) if size == sizes[0]]
+    downsamplings = find_downsamplings(model, trace)
+    sizes = [(item.before[2:], item.after[2:]) for item in downsamplings]
+    stage = [item for item, size in zip(downsamplings, sizes, strict=True) if size == sizes[0]]
     for item in stage:
         _keep_size(model, item)
+    # Weights may fit at stride 1 and shapes further on may not.
     if stage:
         trace()
     return [item.name for item in stage]
@@ -63,13 +64,13 @@ def unstride_first(model: nn.Module, trace: Callable[[], object]) -> list[str]:
 
 def find_downsamplings(model: nn.Module, trace: Callable[[], object]) -> list[Downsampling]:
     """Return the leaf modules whose stride shrinks their input, in forward order."""
-    found: list[Downsampling] = []
+    downsamplings: list[Downsampling] = []
 
     def hook(name: str) -> Callable[..., None]:
         def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             before = inputs[0].shape
             if len(before) == 4 and output.ndim == 4 and output.shape[2] < before[2]:
-                found.append(Downsampling(name, module, before, output.shape))
+                downsamplings.append(Downsampling(name, module, before, output.shape))
 
         return record
 
@@ -79,7 +80,7 @@ def find_downsamplings(model: nn.Module, trace: Callable[[], object]) -> list[Do
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return downsamplings
 
 
 def _strided(module: nn.Module) -> bool:

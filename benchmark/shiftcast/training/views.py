@@ -56,6 +56,7 @@ def _shifted(images: Tensor, right: int, down: int) -> Tensor:
 def _turned(images: Tensor, angle: float, scale: float) -> Tensor:
     """Return images turned about their centre and scaled."""
     height, width = images.shape[-2:]
+    # Room for the corners of a turned image, which the crop then cuts off.
     margin = min(height, width) // 4
     padded = pad(images, (margin, margin, margin, margin), mode="reflect")
     turned = change.affine(

@@ -124,6 +124,7 @@ def looks_like_probabilities(array: NDArray[Any]) -> bool:
 
 def normalised(what: str, array: NDArray[np.float64]) -> NDArray[np.float64]:
     """Renormalise rows that sum to one within the tolerance; refuse the others."""
+    # The worst row is named: one of ten thousand is hard to find otherwise.
     sums = array.sum(axis=-1, keepdims=True)
     worst = int(np.abs(sums - 1).argmax())
     if array.min() < 0 or array.max() > 1 + SUM_TOLERANCE or abs(sums.flat[worst] - 1) > SUM_TOLERANCE:

@@ -39,6 +39,7 @@ def _write(path: Path, payload: bytes) -> None:
         try:
             stream.write(payload)
             stream.flush()
+            # Else a power cut could leave the new name with none of the bytes.
             os.fsync(stream.fileno())
             temporary.chmod(0o644)
             if fcntl is None:
@@ -67,7 +68,9 @@ def sweep(path: Path) -> None:
     """Remove temporary files of killed writers of `path`; one that is being written is locked, and stays."""
     with suppress(OSError), os.scandir(path.parent) as entries:
         start = f".{path.name}."
-        left = [one.path for one in entries if one.name.startswith(start) and one.name.endswith(".part")]
+        left = [
+            entry.path for entry in entries if entry.name.startswith(start) and entry.name.endswith(".part")
+        ]
         for name in left if fcntl is not None else []:
             with suppress(OSError), Path(name).open("rb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from shiftcast.util.strict import StrictModel
 
 SECONDS = 300
 
@@ -22,7 +22,7 @@ def find_commit(folder: Path, revision: str) -> tuple[Path, str] | None:
     return None if top is None or commit is None else (Path(top.strip()), commit.split()[-1])
 
 
-def unpack(top: Path, commit: str, paths: Sequence[str], place: Path) -> list[str]:
+def unpack(top: Path, commit: str, paths: Sequence[str], folder: Path) -> list[str]:
     """Write those of some folders that a commit holds to an empty folder; return which they are.
 
     Parameters
@@ -31,17 +31,18 @@ def unpack(top: Path, commit: str, paths: Sequence[str], place: Path) -> list[st
         As `find_commit` returns them.
     paths
         Folders, relative to the top.
-    place
+    folder
         The empty folder.
     """
+    # Asked first: `git archive` fails on a folder that this commit has not.
     listed = _git(top, "ls-tree", "-d", "-z", "--name-only", commit, "--", *paths) or ""
     present = [name for name in listed.split("\0") if name]
-    archive = place / "revision.tar"
+    archive = folder / "revision.tar"
     made = ("archive", "--format=tar", f"--output={archive}", commit, "--", *present)
     if not present or _git(top, *made) is None:
         return []
     with tarfile.open(archive) as members:
-        members.extractall(place, filter="data")
+        members.extractall(folder, filter="data")
     archive.unlink()
     return present
 
@@ -69,16 +70,15 @@ def git_state() -> Git | None:
         if Path(top) / "benchmark" / "shiftcast" not in here.parents:
             return None  # installed into somebody else's checkout
         commit = ask("rev-parse", "HEAD")
+        # Runs write to results/ themselves: what they leave changes no code.
         changes = ask("-C", top, "status", "--porcelain", "--", ".", ":!results", ":!leaderboard.md")
     except (OSError, subprocess.SubprocessError):
         return None
     return Git(commit=commit, dirty=bool(changes))
 
 
-class Git(BaseModel):
+class Git(StrictModel):
     """The checkout that a run was made from."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     commit: str
     dirty: bool

@@ -19,6 +19,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
 def hash_of(value: Any) -> str:
     """Return the SHA-256 of a JSON-serialisable value's canonical form."""
     return sha256(canonical_json(value).encode())
@@ -39,11 +45,11 @@ def parse_json(data: bytes) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"it holds the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} twice")
-    return found
+    return values
 
 
 def _no_number(name: str) -> Any:
@@ -56,6 +62,7 @@ def source_hash() -> str:
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
+        # With its path: a file that was moved is other code. The zero byte ends both.
         digest.update(path.relative_to(package).as_posix().encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()

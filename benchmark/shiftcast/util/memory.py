@@ -36,9 +36,9 @@ def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) ->
     if not _fixed(array):
         return compute()
     key = (id(array), name)
-    found = _known.get(key)
-    if found is not None and found[0]() is array:
-        kept: Any = array if found[1] is _ITSELF else found[1]
+    known = _known.get(key)
+    if known is not None and known[0]() is array:
+        kept: Any = array if known[1] is _ITSELF else known[1]
         return kept  # type: ignore[no-any-return]
     return remember(array, name, compute())
 
@@ -75,6 +75,7 @@ def _fixed(array: NDArray[Any]) -> bool:
 def give_back() -> None:
     """Give memory that is free back to the system, where the C library can (glibc's keeps a lot of it)."""
     if sys.platform == "linux":
+        # Not every C library has it (musl).
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)

@@ -132,7 +132,7 @@ def _claim(entry: Any) -> Claim | Mismatch:
 
 def _counts(value: Any) -> bool:
     """Whether a value is a list of whole numbers from 0 on, none of them enormous."""
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 2**48 for one in value)
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 2**48 for item in value)
 
 
 def _misplaced(tensors: Mapping[str, Claim], room: int) -> list[Mismatch]:

@@ -16,6 +16,7 @@ def printable(text: str, most: int = 10_000) -> str:
     Control characters and those that turn the direction of what follows are written out, and of long text
     the beginning is shown; lines are kept.
     """
+    # Escape codes of a file name could rewrite what a terminal shows.
     shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text[:most])
     return shown if len(text) <= most else f"{shown}…"
 

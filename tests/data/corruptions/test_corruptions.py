@@ -101,7 +101,7 @@ def test_images_severities_and_transforms_have_different_noise():
 def test_a_registry_addition_changes_no_byte(monkeypatch):
     before = {name: corrupt(IMAGES, name, one.severities[-1], INDEX) for name, one in TRANSFORMS.items()}
     others = dict(TRANSFORMS)
-    extra = Transform("aaa_first", "digital", (1, 2, 3, 4, 5), "none", 5, lambda images, *_: images)
+    extra = Transform("aaa_first", "digital", (1, 2, 3, 4, 5), 5, lambda images, *_: images)
     for name in list(TRANSFORMS):
         monkeypatch.delitem(TRANSFORMS, name)
     monkeypatch.setitem(TRANSFORMS, extra.name, extra)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shiftcast.data.download.transfer import UnreachedError
 
 
@@ -84,11 +82,11 @@ def test_a_persons_original_is_not_written_to(tiny, server, tmp_path):
     assert (tiny.store.folder / "people/people.json").read_bytes() == body
 
 
-def test_an_unreached_host_is_worth_one_line_and_is_waited_for_once(tiny, server, monkeypatch, patience):
+def test_an_unreached_host_is_worth_one_line_and_is_waited_for_once(tiny, server, monkeypatch):
     asked = []
 
     def unreached(download, *arguments):
-        asked.append((download.file, arguments[2].attempts))
+        asked.append((download.file, arguments[3].total))
         raise UnreachedError(f"{download.file}: no source gave it:\n  no connection\nTry again later")
 
     monkeypatch.setattr("shiftcast.data.download.obtain.fetch", unreached)
@@ -96,8 +94,8 @@ def test_an_unreached_host_is_worth_one_line_and_is_waited_for_once(tiny, server
         {"file": f"{name}.json", "urls": ["http://127.0.0.1:9/x"], "into": "people", "optional": True}
         for name in "ab"
     ]
-    tiny.extras(tiny.card(*extras), patience=replace(patience, attempts=5))
-    assert asked == [("a.json", 2)]
+    tiny.extras(tiny.card(*extras))
+    assert asked == [("a.json", 1)]
     assert tiny.notes.lines == [
         "tiny-set: looking for a.json and b.json, which are optional",
         "tiny-set: goes without a.json and b.json, which are optional: a.json: no source gave it: "

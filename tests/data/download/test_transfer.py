@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ import pytest
 from shiftcast.cards.dataset import Download
 from shiftcast.data.download import transfer as transfers
 from shiftcast.data.download.fetch import fetch
-from shiftcast.data.partial import Origin, Partial
+from shiftcast.data.download.transfer import Origin, Partial
 from shiftcast.errors import DataError
 
 BODY = np.random.RandomState(1).bytes(10_000)
+QUICK = transfers.RETRY.new(total=2, backoff_factor=0.01)
 SHA256 = hashlib.sha256(BODY).hexdigest()
 MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
 HTML = b"\n<!DOCTYPE html><html><body>Please log in.</body></html>"
@@ -33,11 +33,11 @@ def wanted(*urls, known=True, **more):
 
 
 @pytest.fixture
-def get(tmp_path, notes, patience):
-    def get(download, patience=patience):
+def get(tmp_path, notes):
+    def get(download, retry=QUICK):
         folder = tmp_path / "partial"
         folder.mkdir(exist_ok=True)
-        fetched = fetch(download, folder, download.digest, patience, notes)
+        fetched = fetch(download, folder, download.digest, notes, retry)
         assert fetched.path.read_bytes() == BODY
         assert fetched.sha256 == SHA256
         assert [path.name for path in folder.iterdir()] == ["set.bin"]
@@ -88,11 +88,11 @@ def test_a_server_that_is_busy_is_asked_again(server, get, notes):
     assert "503" in notes.text
 
 
-def test_retry_after_is_obeyed_within_reason(server, get, patience, monkeypatch):
+def test_retry_after_is_obeyed_within_reason(server, get, monkeypatch):
     url = server.add("/a", BODY, statuses=[503], headers={"Retry-After": "3600"})
     waits = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    get(wanted(url), replace(patience, longest_pause=0.3))
+    get(wanted(url), QUICK.new(backoff_max=0.3))
     assert [seconds for seconds in waits if seconds] == [0.3]  # the server's own are of no length
 
 
@@ -108,9 +108,9 @@ def test_one_that_always_cuts_and_has_no_ranges_is_given_up(server, get, notes):
     assert "tried 3 times in a row" in notes.text
 
 
-def test_one_that_gets_a_bit_farther_each_time_is_not_given_up(server, get, patience):
+def test_one_that_gets_a_bit_farther_each_time_is_not_given_up(server, get):
     get(wanted(server.add("/a", BODY, cut_after=[2048] * 9)))
-    assert len(server.log) > patience.attempts
+    assert len(server.log) > QUICK.total + 1
 
 
 def test_changed_content_is_not_spliced_without_a_hash(server, get, tmp_path):
@@ -183,7 +183,7 @@ def test_a_web_page_is_named_as_such_and_costs_no_bytes(server, get, tmp_path, n
 def test_wrong_bytes_name_both_hashes_and_the_next_source_is_used(server, get, notes):
     get(wanted(server.add("/a", BODY[::-1]), server.add("/b", BODY)))
     wrong = hashlib.sha256(BODY[::-1]).hexdigest()
-    assert f"expected sha256:{SHA256} but got {wrong}" in notes.text
+    assert f"expected sha256:{SHA256}, got sha256:{wrong}" in notes.text
     assert len(server.asked("/a")) == 1
 
 
@@ -234,37 +234,40 @@ def test_every_source_that_failed_is_listed(server, get):
         assert part in str(caught.value)
 
 
-def test_a_slow_source_is_warned_of_and_the_next_one_named(server, get, notes, patience):
+def test_a_slow_source_is_warned_of_and_the_next_one_named(server, get, notes, monkeypatch):
+    monkeypatch.setattr(transfers, "SLOW", 1e9)
     slow = server.add("/a", BODY, pause=0.03)
-    get(wanted(slow, "http://next/b"), replace(patience, slow_rate=1e9))
+    get(wanted(slow, "http://next/b"))
     warnings = [line for line in notes.lines if "slow" in line]
     assert len(warnings) == 1
     assert "http://next/b" in warnings[0]
     assert "min left" in warnings[0]
 
 
-def test_a_trickle_counts_as_a_stall(server, get, notes, patience):
+def test_a_trickle_counts_as_a_stall(server, get, notes, monkeypatch):
+    monkeypatch.setattr(transfers, "STALLED", 1e9)
+    monkeypatch.setattr(transfers, "WINDOW", 0.15)
     trickle = server.add("/a", BODY, pause=0.06)
-    get(wanted(trickle, server.add("/b", BODY)), replace(patience, stalled_rate=1e9, attempts=1, window=0.15))
+    get(wanted(trickle, server.add("/b", BODY)), QUICK.new(total=0))
     assert "stalled at" in notes.text
     assert server.asked("/b")[0].range is not None
 
 
-def test_a_source_that_stalls_twice_is_left_for_the_next_one(server, get, notes, patience):
+def test_a_source_that_stalls_twice_is_left_for_the_next_one(server, get, notes):
     stalling = server.add("/a", BODY, stall_after=[2048] * 9)
-    get(wanted(stalling, server.add("/b", BODY)), replace(patience, attempts=9))
+    get(wanted(stalling, server.add("/b", BODY)), QUICK.new(total=8))
     assert len(server.asked("/a")) == 2
     assert "(stalled 2 times)" in notes.text
     assert server.asked("/b")[0].range is not None
 
 
-def test_the_last_source_may_stall_as_long_as_it_is_worth_it(server, get, tmp_path, patience):
-    get(wanted(server.add("/a", BODY, stall_after=[2048] * 3)), replace(patience, attempts=2))
+def test_the_last_source_may_stall_as_long_as_it_is_worth_it(server, get, tmp_path, monkeypatch):
+    get(wanted(server.add("/a", BODY, stall_after=[2048] * 3)), QUICK.new(total=1))
     assert len(server.asked("/a")) == 4
     shutil.rmtree(tmp_path / "partial")
-    few = replace(patience, stalled_rate=1e9)
-    with pytest.raises(DataError, match=r"\(stalled 3 times\)"):
-        get(wanted(server.add("/a", BODY, pause=0.06)), few)
+    monkeypatch.setattr(transfers, "STALLED", 1e9)
+    with pytest.raises(DataError, match=r"stalled at .* \(tried 3 times in a row\)"):
+        get(wanted(server.add("/a", BODY, pause=0.06)))
 
 
 def test_no_room_is_said_before_anything_comes(server, get, monkeypatch):
@@ -279,14 +282,15 @@ import sys
 from pathlib import Path
 from shiftcast.cards.dataset import Download
 from shiftcast.data.download.fetch import fetch
-from shiftcast.data.download.transfer import Patience
+from shiftcast.data.download import transfer
 
 class Quiet:
     def note(self, text): pass
     def transferred(self, *facts): pass
 
+transfer.CHUNK = 1024
 download = Download(file="set.bin", urls=[sys.argv[1]])
-fetch(download, Path(sys.argv[2]), None, Patience(chunk=1024), Quiet())
+fetch(download, Path(sys.argv[2]), None, Quiet())
 """
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from shiftcast.data import corrupt
-from shiftcast.training.evaluate import evaluate
+from shiftcast.training.evaluate import Network, evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
-from shiftcast.training.resident import ResidentImages
+from shiftcast.training.resident import Augmentation, ResidentImages
 from shiftcast.workspace import find_workspace
 from support.workspaces import SPEED_RECIPE
 
@@ -28,8 +28,9 @@ def resident(n):
 
 def test_resident_epoch(timed):
     data = resident(5000)
-    options = {"order_seed": 0, "augmentation_seed": 0, "crop_padding": 4, "flip": True, "cutout": 0}
-    work = lambda: sum(len(y) for _, y in data.batches(256, epoch=0, mean=MEAN, std=STD, **options))  # noqa: E731
+    augmentation = Augmentation(MEAN, STD, crop_padding=4, flip=True)
+    seeds = {"order_seed": 0, "augmentation_seed": 0, "epoch": 0}
+    work = lambda: sum(len(y) for _, y in data.batches(256, augmentation, **seeds))  # noqa: E731
     assert timed(work) > 0
 
 
@@ -44,7 +45,7 @@ def test_training_steps(timed, name):
 def test_evaluation(timed):
     card = find_workspace().architecture("test_resnet")
     model, sets = seeded_model(card, 10, 0), {"a": images(700), "b": images(300)}
-    found = timed(lambda: evaluate(model, card, sets, MEAN, STD, "cpu", batch_size=500))
+    found = timed(lambda: evaluate(Network(model, card, MEAN, STD, "cpu"), sets, batch_size=500))
     assert [len(one) for one in found.values()] == [700, 300]
 
 

@@ -101,8 +101,8 @@ def smeared(images: NDArray[np.generic], strength: tuple[int, float], angles: Fl
     for tap, weight in zip(taps.tolist(), weights, strict=True):
         across = np.ceil(tap * np.cos(radians) - 0.5).astype(np.int64)
         down = np.ceil(tap * np.sin(radians) - 0.5).astype(np.int64)
-        there = np.clip(rows + down, 0, SIDE - 1), np.clip(columns + across, 0, SIDE - 1)
-        result += weight * images[pictures, there[0], there[1]]
+        source = np.clip(rows + down, 0, SIDE - 1), np.clip(columns + across, 0, SIDE - 1)
+        result += weight * images[pictures, source[0], source[1]]
     return result
 
 

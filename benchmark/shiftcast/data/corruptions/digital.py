@@ -89,12 +89,12 @@ def elastic_transform(images: Bytes, strength: tuple[float, float, float], words
     rows, columns = np.indices((SIDE, SIDE)).astype(np.float64)
     places = np.stack([columns, rows, np.ones((SIDE, SIDE))], axis=-1)
     warped = np.empty(images.shape)
-    for one, image in enumerate(images / 255.0):
-        across, down = np.moveaxis(places @ affine[one], -1, 0)
-        there = np.stack([rows + shifts[one, 1], columns + shifts[one, 0]])
+    for row, image in enumerate(images / 255.0):
+        across, down = np.moveaxis(places @ affine[row], -1, 0)
+        sources = np.stack([rows + shifts[row, 1], columns + shifts[row, 0]])
         for channel in range(3):
             turned = map_coordinates(image[..., channel], [down, across], order=1, mode="mirror")
-            warped[one, ..., channel] = map_coordinates(turned, there, order=1, mode="reflect")
+            warped[row, ..., channel] = map_coordinates(turned, sources, order=1, mode="reflect")
     return stored(warped)
 
 

@@ -60,10 +60,11 @@ def selected(names: Sequence[str], severities: Sequence[int]) -> dict[str, list[
         If no corruption has any of them.
     """
     wanted = {
-        name: [one for one in sorted(set(severities)) if one in TRANSFORMS[name].severities] for name in names
+        name: [severity for severity in sorted(set(severities)) if severity in TRANSFORMS[name].severities]
+        for name in names
     }
-    found = {name: kept for name, kept in wanted.items() if kept}
-    if not found:
+    nonempty = {name: kept for name, kept in wanted.items() if kept}
+    if not nonempty:
         offered = "; ".join(
             f"{name} has {', '.join(map(str, TRANSFORMS[name].severities))}" for name in list(wanted)[:5]
         )
@@ -71,7 +72,7 @@ def selected(names: Sequence[str], severities: Sequence[int]) -> dict[str, list[
         raise InvalidInputError(
             f"nothing is to be made of severity {asked}: {offered or 'no types are named'}"
         )
-    return found
+    return nonempty
 
 
 def regenerate(
@@ -124,10 +125,10 @@ def _made(
         store = None
         if out is not None and stored is not None:
             store = _Store(out, name, stored, len(images))
-        for place, severity in enumerate(severities):
+        for position, severity in enumerate(severities):
             made = corrupt(images, name, severity, index)
             if store is not None:
-                store.add(place, made)
+                store.add(position, made)
             absolute, squared = _distances(images, made)
             accuracy = {model: float((predict(made) == labels).mean()) for model, predict in models.items()}
             yield Regenerated(name, severity, absolute, squared, fingerprint(made, labels), accuracy)
@@ -167,6 +168,7 @@ def _distances(clean: Bytes, made: Bytes) -> tuple[float, float]:
     absolute = squared = 0
     for start in range(0, len(clean), BLOCK):
         part = slice(start, start + BLOCK)
+        # In whole numbers: the sums are exact, and the same on every machine.
         difference = made[part].astype(np.int32) - clean[part]
         absolute += int(np.abs(difference).sum())
         squared += int((difference**2).sum())
@@ -183,8 +185,8 @@ class _Store:
         self.array = np.lib.format.open_memmap(self.partial, mode="w+", dtype=np.uint8, shape=shape)
         self.labels, self.n = labels, n
 
-    def add(self, place: int, images: Bytes) -> None:
-        self.array[place * self.n : (place + 1) * self.n] = images
+    def add(self, position: int, images: Bytes) -> None:
+        self.array[position * self.n : (position + 1) * self.n] = images
 
     def close(self) -> None:
         self.array.flush()

@@ -53,8 +53,6 @@ class Transform:
         "noise", "blur", "weather" or "digital" (published types), "geometric" or "encoding" (ours).
     strengths
         The parameter, or tuple of parameters, at each severity from 1.
-    unit
-        What the parameters are.
     words
         Random 64-bit words that each image gets.
     apply
@@ -65,7 +63,6 @@ class Transform:
     name: str
     kind: Literal["noise", "blur", "weather", "digital", "geometric", "encoding"]
     strengths: tuple[Any, ...]
-    unit: str
     words: int
     apply: Apply
 
@@ -75,193 +72,118 @@ class Transform:
         return SEVERITIES[: len(self.strengths)]
 
 
+# Above each is what its strengths are.
 _ALL = (
+    # standard deviation, of a range of 1
+    Transform("gaussian_noise", "noise", (0.04, 0.06, 0.08, 0.09, 0.10), VALUES, noises.gaussian_noise),
+    # photons for full brightness
+    Transform("shot_noise", "noise", (500, 250, 100, 75, 50), VALUES, noises.shot_noise),
+    # share of values replaced
+    Transform("impulse_noise", "noise", (0.01, 0.02, 0.03, 0.05, 0.07), VALUES, noises.impulse_noise),
+    # standard deviation, as a share of the value
+    Transform("speckle_noise", "noise", (0.06, 0.1, 0.12, 0.16, 0.2), VALUES, noises.speckle_noise),
+    # standard deviation in pixels
+    Transform("gaussian_blur", "blur", (0.4, 0.6, 0.7, 0.8, 1.0), 0, blurs.gaussian_blur),
+    # radius of the disk and softness of its edge, in pixels
     Transform(
-        name="gaussian_noise",
-        kind="noise",
-        strengths=(0.04, 0.06, 0.08, 0.09, 0.10),
-        unit="standard deviation, of a range of 1",
-        words=VALUES,
-        apply=noises.gaussian_noise,
+        "defocus_blur",
+        "blur",
+        ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)),
+        0,
+        blurs.defocus_blur,
     ),
+    # standard deviation in pixels, reach of a move, rounds of moves
     Transform(
-        name="shot_noise",
-        kind="noise",
-        strengths=(500, 250, 100, 75, 50),
-        unit="photons for full brightness",
-        words=VALUES,
-        apply=noises.shot_noise,
+        "glass_blur",
+        "blur",
+        ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
+        2 * 2 * 30 * 30,
+        blurs.glass_blur,
     ),
+    # radius and standard deviation in pixels
     Transform(
-        name="impulse_noise",
-        kind="noise",
-        strengths=(0.01, 0.02, 0.03, 0.05, 0.07),
-        unit="share of values replaced",
-        words=VALUES,
-        apply=noises.impulse_noise,
+        "motion_blur", "blur", ((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5)), 1, blurs.motion_blur
     ),
+    # end of the range of zoom factors
+    Transform("zoom_blur", "blur", (1.06, 1.11, 1.16, 1.21, 1.26), 0, blurs.zoom_blur),
+    # flakes: mean, deviation, size, least value; smear: radius, deviation; share of the image
     Transform(
-        name="speckle_noise",
-        kind="noise",
-        strengths=(0.06, 0.1, 0.12, 0.16, 0.2),
-        unit="standard deviation, as a share of the value",
-        words=VALUES,
-        apply=noises.speckle_noise,
-    ),
-    Transform(
-        name="gaussian_blur",
-        kind="blur",
-        strengths=(0.4, 0.6, 0.7, 0.8, 1.0),
-        unit="standard deviation in pixels",
-        words=0,
-        apply=blurs.gaussian_blur,
-    ),
-    Transform(
-        name="defocus_blur",
-        kind="blur",
-        strengths=((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1)),
-        unit="radius of the disk and softness of its edge, in pixels",
-        words=0,
-        apply=blurs.defocus_blur,
-    ),
-    Transform(
-        name="glass_blur",
-        kind="blur",
-        strengths=((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2)),
-        unit="standard deviation in pixels, reach of a move, rounds of moves",
-        words=2 * 2 * 30 * 30,
-        apply=blurs.glass_blur,
-    ),
-    Transform(
-        name="motion_blur",
-        kind="blur",
-        strengths=((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5)),
-        unit="radius and standard deviation in pixels",
-        words=1,
-        apply=blurs.motion_blur,
-    ),
-    Transform(
-        name="zoom_blur",
-        kind="blur",
-        strengths=(1.06, 1.11, 1.16, 1.21, 1.26),
-        unit="end of the range of zoom factors",
-        words=0,
-        apply=blurs.zoom_blur,
-    ),
-    Transform(
-        name="snow",
-        kind="weather",
-        strengths=(
+        "snow",
+        "weather",
+        (
             (0.1, 0.2, 1.0, 0.6, 8, 3.0, 0.95),
             (0.1, 0.2, 1.0, 0.5, 10, 4.0, 0.9),
             (0.15, 0.3, 1.75, 0.55, 10, 4.0, 0.9),
             (0.25, 0.3, 2.25, 0.6, 12, 6.0, 0.85),
             (0.3, 0.3, 1.25, 0.65, 14, 12.0, 0.8),
         ),
-        unit="flakes: mean, deviation, size, least value; smear: radius, deviation; share of the image",
-        words=weather.SNOW_WORDS,
-        apply=weather.snow,
+        weather.SNOW_WORDS,
+        weather.snow,
     ),
+    # share of the image, share of the frost
     Transform(
-        name="frost",
-        kind="weather",
-        strengths=((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
-        unit="share of the image, share of the frost",
-        words=weather.FROST_WORDS,
-        apply=weather.frost,
+        "frost",
+        "weather",
+        ((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45)),
+        weather.FROST_WORDS,
+        weather.frost,
     ),
+    # thickness, decay of detail
     Transform(
-        name="fog",
-        kind="weather",
-        strengths=((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
-        unit="thickness, decay of detail",
-        words=weather.FOG_WORDS,
-        apply=weather.fog,
+        "fog",
+        "weather",
+        ((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)),
+        weather.FOG_WORDS,
+        weather.fog,
     ),
+    # liquid: mean, deviation, smoothing, least value; amount of water or smoothing of mud; mud?
     Transform(
-        name="spatter",
-        kind="weather",
-        strengths=(
+        "spatter",
+        "weather",
+        (
             (0.62, 0.1, 0.7, 0.7, 0.5, 0),
             (0.65, 0.1, 0.8, 0.7, 0.5, 0),
             (0.65, 0.3, 1.0, 0.69, 0.5, 0),
             (0.65, 0.1, 0.7, 0.69, 0.6, 1),
             (0.65, 0.1, 0.5, 0.68, 0.6, 1),
         ),
-        unit="liquid: mean, deviation, smoothing, least value; amount of water or smoothing of mud; mud?",
-        words=32 * 32,
-        apply=weather.spatter,
+        32 * 32,
+        weather.spatter,
     ),
+    # added to the value of HSV, of a range of 1
+    Transform("brightness", "digital", (0.05, 0.1, 0.15, 0.2, 0.3), 0, digital.brightness),
+    # factor on the distance from the channel mean
+    Transform("contrast", "digital", (0.75, 0.5, 0.4, 0.3, 0.15), 0, digital.contrast),
+    # factor on the saturation of HSV and what is added
     Transform(
-        name="brightness",
-        kind="digital",
-        strengths=(0.05, 0.1, 0.15, 0.2, 0.3),
-        unit="added to the value of HSV, of a range of 1",
-        words=0,
-        apply=digital.brightness,
+        "saturate",
+        "digital",
+        ((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
+        0,
+        digital.saturate,
     ),
+    # amount and smoothness of the field, reach of the affine map, in pixels
     Transform(
-        name="contrast",
-        kind="digital",
-        strengths=(0.75, 0.5, 0.4, 0.3, 0.15),
-        unit="factor on the distance from the channel mean",
-        words=0,
-        apply=digital.contrast,
-    ),
-    Transform(
-        name="saturate",
-        kind="digital",
-        strengths=((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
-        unit="factor on the saturation of HSV and what is added",
-        words=0,
-        apply=digital.saturate,
-    ),
-    Transform(
-        name="elastic_transform",
-        kind="digital",
-        strengths=(
+        "elastic_transform",
+        "digital",
+        (
             (0.0, 0.0, 2.56),
             (1.6, 6.4, 2.24),
             (2.56, 1.92, 1.92),
             (3.2, 1.28, 1.6),
             (3.2, 0.96, 0.96),
         ),
-        unit="amount and smoothness of the field, reach of the affine map, in pixels",
-        words=digital.ELASTIC_WORDS,
-        apply=digital.elastic_transform,
+        digital.ELASTIC_WORDS,
+        digital.elastic_transform,
     ),
-    Transform(
-        name="pixelate",
-        kind="digital",
-        strengths=(0.95, 0.9, 0.85, 0.75, 0.65),
-        unit="factor on the side length",
-        words=0,
-        apply=digital.pixelate,
-    ),
-    Transform(
-        name="jpeg_compression",
-        kind="digital",
-        strengths=(80, 65, 58, 50, 40),
-        unit="JPEG quality",
-        words=0,
-        apply=digital.jpeg_compression,
-    ),
-    Transform(
-        name="rotation",
-        kind="geometric",
-        strengths=(10, 20, 30, 40, 50),
-        unit="degrees, either way",
-        words=1,
-        apply=digital.rotation,
-    ),
-    Transform(
-        name="jpeg_75",
-        kind="encoding",
-        strengths=(75,),
-        unit="JPEG quality",
-        words=0,
-        apply=digital.jpeg_compression,
-    ),
+    # factor on the side length
+    Transform("pixelate", "digital", (0.95, 0.9, 0.85, 0.75, 0.65), 0, digital.pixelate),
+    # JPEG quality
+    Transform("jpeg_compression", "digital", (80, 65, 58, 50, 40), 0, digital.jpeg_compression),
+    # degrees, either way
+    Transform("rotation", "geometric", (10, 20, 30, 40, 50), 1, digital.rotation),
+    # JPEG quality
+    Transform("jpeg_75", "encoding", (75,), 0, digital.jpeg_compression),
 )
 
 TRANSFORMS: dict[str, Transform] = {transform.name: transform for transform in _ALL}
@@ -308,6 +230,7 @@ def corrupt(images: Bytes, name: str, severity: int, index: NDArray[Any]) -> Byt
     positions = _checked_index(index, len(images))
     strength = transform.strengths[severity - 1]
     result = np.empty_like(images, order="C")
+    # Any size of chunk gives the same bytes: an image depends on its own words alone.
     for start in range(0, len(images), CHUNK):
         part = slice(start, start + CHUNK)
         words = streams(name, severity, positions[part], transform.words)

@@ -76,6 +76,7 @@ def plant(images: Bytes, labels: Whole, kind: Shortcut, agreement: float, split:
     uint8 (n, 32, 32, 3).
     """
     words = _words(f"{kind}|{split}", len(images))
+    # All three draws are made whatever comes of them: none moves another.
     agrees = uniform(words[:, 0]) < agreement
     other = (labels + 1 + (words[:, 1] % np.uint64(CLASSES - 1)).astype(np.int64)) % CLASSES
     return _drawn(images, np.where(agrees, labels, other), kind, split, words[:, 2])
@@ -124,14 +125,14 @@ def _drawn(images: Bytes, shown: Whole, kind: Shortcut, split: Split, words: NDA
             f"shortcuts are planted in uint8 images (n, 32, 32, 3) of {CLASSES} classes, got {images.shape}"
         )
     if kind == "coloured-line":
-        found = images.copy()
-        found[:, ROWS] = COLOURS[shown][:, None, None]
-        return found
+        marked = images.copy()
+        marked[:, ROWS] = COLOURS[shown][:, None, None]
+        return marked
     digits, places = _digits(split)
     chosen = np.empty(len(shown), dtype=np.int64)
-    for label, own in enumerate(places):
+    for label, positions in enumerate(places):
         mine = shown == label
-        chosen[mine] = own[(words[mine] % np.uint64(len(own))).astype(np.int64)]
+        chosen[mine] = positions[(words[mine] % np.uint64(len(positions))).astype(np.int64)]
     return _stacked(digits[chosen], images)
 
 

@@ -67,10 +67,10 @@ def poisson(means: Floats, words: Words) -> NDArray[np.int64]:
         Random words.
     """
     levels, level = np.unique(means, return_inverse=True)
-    draws, found = uniform(words).ravel(), np.empty(means.size, dtype=np.int64)
+    draws, variates = uniform(words).ravel(), np.empty(means.size, dtype=np.int64)
     order = np.argsort(level.ravel(), kind="stable")
     ends = np.cumsum(np.bincount(level.ravel(), minlength=len(levels)))
     for mean, places in zip(levels, np.split(order, ends[:-1]), strict=True):
         counts = np.arange(int(mean + 12 * np.sqrt(mean)) + 24)  # beyond lies less than 2**-53
-        found[places] = np.searchsorted(pdtr(counts, mean), draws[places], side="right")
-    return found.reshape(means.shape)
+        variates[places] = np.searchsorted(pdtr(counts, mean), draws[places], side="right")
+    return variates.reshape(means.shape)

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from shiftcast.data.corruptions.blur import SIDE, smeared, stored, zoomed
 from shiftcast.data.corruptions.geometric import Bytes
 from shiftcast.data.corruptions.streams import Floats, Words, normal, uniform
+from shiftcast.errors import needs_extra
 
 GREY = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in luma (ITU-R BT.601)."""
@@ -136,11 +137,11 @@ def _crystals() -> Floats:
         angle = np.arctan2(slow(4.0), slow(4.0))
         grain, needles = gaussian_filter(noise(), 0.5, mode="wrap"), np.zeros(shape)
         for step in range(-reach, reach + 1):
-            there = (
+            shifted = (
                 (rows + np.rint(step * np.sin(angle)).astype(np.int64)) % FROST_SIDE,
                 (columns + np.rint(step * np.cos(angle)).astype(np.int64)) % FROST_SIDE,
             )
-            needles += np.exp(-0.5 * (2 * step / reach) ** 2) * grain[there]
+            needles += np.exp(-0.5 * (2 * step / reach) ** 2) * grain[shifted]
         needles /= needles.std()
         texture += weight * (needles + 1.2 * np.abs(needles))
     texture += 0.8 * slow(12.0)
@@ -162,20 +163,19 @@ def spatter(images: Bytes, strength: tuple[float, float, float, float, float, in
         brown = np.array([63, 42, 20]) / 255.0
         return stored(values * (1 - mud[..., None]) + brown * mud[..., None])
     # Above 1, at severity 3, bytes begin anew from 0: so it is in the published arrays.
-    drops = np.stack([_drops(one) for one in (liquid * 255).astype(np.int64).astype(np.uint8)])
+    drops = np.stack([_drops(image) for image in (liquid * 255).astype(np.int64).astype(np.uint8)])
     turquoise = np.array([175, 238, 238]) / 255.0
     return stored(values + amount * drops[..., None] * turquoise)
 
 
 def _drops(liquid: Bytes) -> Floats:
     """Return how much water each pixel shows (32, 32), in [0, 1]: most where a drop's edge is near."""
-    from shiftcast.data.corruptions.opencv import opencv
+    with needs_extra("train"):
+        import cv2
 
-    cv2 = opencv()
     distance = cv2.distanceTransform(255 - cv2.Canny(liquid, 50, 150), cv2.DIST_L2, 5)
-    distance = np.minimum(distance, 20)
-    edges = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(np.uint8))
+    edges = cv2.equalizeHist(cv2.blur(np.minimum(distance, 20), (3, 3)).astype(np.uint8))
     relief = cv2.filter2D(edges, cv2.CV_8U, RELIEF)
-    water: Floats = liquid * cv2.blur(relief, (3, 3)).astype(np.float64)
+    water: Floats = np.multiply(liquid, cv2.blur(relief, (3, 3)), dtype=np.float64)
     highest = float(water.max())
     return water / highest if highest > 0 else water

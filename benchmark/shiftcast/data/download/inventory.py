@@ -15,12 +15,12 @@ from typing import Literal
 from rich.filesize import decimal
 
 from shiftcast.cards.dataset import DatasetCard
-from shiftcast.data.download.fetch import file_sha256, wrong_bytes
+from shiftcast.data.download.fetch import wrong_bytes
 from shiftcast.data.download.records import Entry, Record, Store, contents
+from shiftcast.data.download.transfer import Partial
 from shiftcast.data.loading import fingerprint_of
-from shiftcast.data.partial import Partial
 from shiftcast.errors import DataError, MissingDataError
-from shiftcast.util.hashing import hash_of, sha256
+from shiftcast.util.hashing import file_hash, hash_of, sha256
 from shiftcast.util.text import now
 
 Status = Literal["here", "missing", "damaged", "changed", "built in"]
@@ -77,13 +77,14 @@ def inspect(card: DatasetCard, store: Store, fresh: bool = False) -> State:
         return replace(state, note="made in memory, nothing is to be got")
     if card.layout == "digits":
         return replace(state, note="scikit-learn brings it, nothing is to be got")
-    places = {place: store.inside(card, place) for place in contents(card)}
-    absent = [place for place, path in places.items() if not path.exists()]
+    places = {name: store.inside(card, name) for name in contents(card)}
+    absent = [name for name, path in places.items() if not path.exists()]
     if absent:
         return replace(state, status="missing", note=_begun(card, store))
-    extents = {place: extent(path) for place, path in places.items()}
-    stamps = {place: stamp for place, (_, stamp) in extents.items()}
+    extents = {name: extent(path) for name, path in places.items()}
+    stamps = {name: stamp for name, (_, stamp) in extents.items()}
     state = replace(state, status="here", size=sum(size for size, _ in extents.values()))
+    # Reading gigabytes takes a minute; a file that was not written to since is what it was.
     digest = None if fresh else store.fingerprint(card, stamps)
     if digest is None:
         try:
@@ -99,7 +100,7 @@ def inspect(card: DatasetCard, store: Store, fresh: bool = False) -> State:
 def present(card: DatasetCard, store: Store) -> bool:
     """Whether a dataset has files and all of them are there, whatever they hold."""
     places = contents(card)
-    return bool(places) and all(store.inside(card, place).exists() for place in places)
+    return bool(places) and all(store.inside(card, name).exists() for name in places)
 
 
 def _identified(card: DatasetCard, record: Record | None, state: State) -> State:
@@ -112,7 +113,8 @@ def _identified(card: DatasetCard, record: Record | None, state: State) -> State
         if card.fingerprint:
             arrays, note = "unknown", f"the card states {card.fingerprint[:12]}"
         elif record and record.fingerprint == state.fingerprint and _all_stated(record):
-            arrays, note = "publisher", f"by the hash of {', '.join(one.file for one in record.received)}"
+            files = ", ".join(received.file for received in record.received)
+            arrays, note = "publisher", f"by the hash of {files}"
     if record and record.fingerprint != state.fingerprint and arrays in ("unverified", "unknown"):
         note = f"recorded on {record.time[:10]} as {record.fingerprint[:12]}"
         return replace(state, status="changed", arrays=arrays, note=note)
@@ -120,7 +122,7 @@ def _identified(card: DatasetCard, record: Record | None, state: State) -> State
 
 
 def _all_stated(record: Record) -> bool:
-    return bool(record.received) and all(one.stated for one in record.received)
+    return bool(record.received) and all(received.stated for received in record.received)
 
 
 def _begun(card: DatasetCard, store: Store) -> str:
@@ -150,9 +152,9 @@ def check(card: DatasetCard, store: Store) -> tuple[State, list[str]]:
         )
         return replace(state, note=state.note or "recorded now"), _against_card(card, store)
     problems = [
-        f"{place}: recorded on {record.time[:10]} as sha256:{before.sha256}, is sha256:{after.sha256}"
-        for place, before in record.entries.items()
-        if (after := entries.get(place)) and after.sha256 != before.sha256
+        f"{name}: recorded on {record.time[:10]} as sha256:{before.sha256}, is sha256:{after.sha256}"
+        for name, before in record.entries.items()
+        if (after := entries.get(name)) and after.sha256 != before.sha256
     ]
     if record.fingerprint != state.fingerprint:
         problems.append(f"arrays: recorded as {record.fingerprint}, are {state.fingerprint}")
@@ -161,27 +163,29 @@ def check(card: DatasetCard, store: Store) -> tuple[State, list[str]]:
 
 def _against_card(card: DatasetCard, store: Store) -> list[str]:
     """Hold files that are kept as they come against their stated sizes and hashes, or those first seen."""
-    kept = [one for one in card.downloads if not one.members and not is_built(card, one.file)]
-    found = []
-    for one in kept:
-        path = store.inside(card, str(Path(one.into) / one.file))
-        trusted = None if one.digest else store.trusted(card.name, one)
-        expected = f"sha256:{trusted.sha256}" if trusted else one.digest
-        if path.is_file() and (problem := wrong_bytes(path, one, expected)):
+    kept = [
+        download for download in card.downloads if not download.members and not is_built(card, download.file)
+    ]
+    problems = []
+    for download in kept:
+        path = store.inside(card, str(Path(download.into) / download.file))
+        trusted = None if download.digest else store.trusted(card.name, download)
+        expected = f"sha256:{trusted.sha256}" if trusted else download.digest
+        if path.is_file() and (problem := wrong_bytes(path, download, expected)):
             seen = f" (it came from {trusted.url} on {trusted.time[:10]})" if trusted else ""
-            found.append(problem + seen)
-    return found
+            problems.append(problem + seen)
+    return problems
 
 
 def advice(card: DatasetCard, store: Store) -> str:
     """Return what can be done about a dataset that is not as it was recorded."""
-    own = f"If you changed it yourself, delete {store.record_path(card.name)}, and it is recorded anew"
+    yours = f"If you changed it yourself, delete {store.record_path(card.name)}, and it is recorded anew"
     if not card.required_downloads:
         return (
             "Nobody offers it for download: put its files back, or name a folder that holds them: "
-            f"shiftcast data get {card.name} --from DIR --force. {own}"
+            f"shiftcast data get {card.name} --from DIR --force. {yours}"
         )
-    return f"Get it again: shiftcast data get {card.name} --force. {own}"
+    return f"Get it again: shiftcast data get {card.name} --force. {yours}"
 
 
 def is_built(card: DatasetCard, file: str) -> bool:
@@ -191,14 +195,14 @@ def is_built(card: DatasetCard, file: str) -> bool:
 
 def entries_of(card: DatasetCard, folder: Path) -> dict[str, Entry]:
     """Hash every file of a dataset that is there."""
-    return {place: _entry(folder / place) for place in contents(card)}
+    return {name: _entry(folder / name) for name in contents(card)}
 
 
 def _entry(path: Path) -> Entry:
     size, stamp = extent(path)
     if path.is_file():
-        return Entry(size=size, stamp=stamp, sha256=file_sha256(path))
-    lines = [f"{name}\0{file_sha256(path / name)}\n" for name, _, _ in sorted(scan(path))]
+        return Entry(size=size, stamp=stamp, sha256=file_hash(path))
+    lines = [f"{name}\0{file_hash(path / name)}\n" for name, _, _ in sorted(scan(path))]
     return Entry(size=size, stamp=stamp, sha256=sha256("".join(lines).encode()))
 
 
@@ -213,14 +217,14 @@ def extent(path: Path) -> tuple[int, str]:
 
 def scan(folder: Path, below: str = "") -> Iterator[tuple[str, int, int]]:
     """Yield path, bytes and time of every file below a folder; one look each, for there may be 100,000."""
-    with os.scandir(folder / below) as found:
-        for one in found:
-            name = f"{below}/{one.name}" if below else one.name
-            if one.is_dir():
+    with os.scandir(folder / below) as entries:
+        for entry in entries:
+            name = f"{below}/{entry.name}" if below else entry.name
+            if entry.is_dir():
                 yield from scan(folder, name)
             else:
                 try:
-                    facts = one.stat()
+                    facts = entry.stat()
                 except OSError:  # a link that leads nowhere, which reading will complain of
-                    facts = one.stat(follow_symlinks=False)
+                    facts = entry.stat(follow_symlinks=False)
                 yield name, facts.st_size, facts.st_mtime_ns

@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from shiftcast.cards.dataset import DatasetCard, Download
-from shiftcast.data.download.fetch import Fetched, file_sha256, wrong_bytes
+from shiftcast.data.download.fetch import Fetched, wrong_bytes
 from shiftcast.data.download.records import contents
 from shiftcast.errors import MissingDataError
+from shiftcast.util.hashing import file_hash
 
 DEPTH = 2
 """Folders below the one that is named that are searched too."""
@@ -32,7 +33,7 @@ def find_download(download: Download, source: Path, expected: str | None) -> tup
         path = folder / download.file
         if _exists(path) and path.is_file():
             if not (problem := wrong_bytes(path, download, expected)):
-                return Fetched(path, path.resolve().as_uri(), file_sha256(path)), []
+                return Fetched(path, path.resolve().as_uri(), file_hash(path)), []
             problems.append(problem)
     return None, problems
 
@@ -46,25 +47,24 @@ def find_contents(card: DatasetCard, source: Path) -> Iterator[tuple[bool, dict[
     the files or folders at hand, by their places below the data folder.
     """
     parts, places = Path(card.path).parts, contents(card)
-    found = []
+    candidates = []
     for folder in _folders(source):
         for start in range(len(parts) + 1):
             base = folder.joinpath(*parts[start:])
-            paths = {place: base / Path(place).relative_to(card.path) for place in places}
+            paths = {name: base / Path(name).relative_to(card.path) for name in places}
             named = base.resolve().name == Path(card.path).name or (bool(card.files) and base == source)
             if (named or card.files) and all(map(_exists, paths.values())):
-                found.append((named, paths))
-    yield from sorted(found, key=lambda one: not one[0])
+                candidates.append((named, paths))
+    yield from sorted(candidates, key=lambda candidate: not candidate[0])
 
 
 def place(source: Path, target: Path) -> None:
     """Copy a file or folder to `target`: through a hard link, a person's own file could be changed."""
-    if source.is_dir():
-        for file in source.iterdir():
-            place(file, target / file.name)
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, target)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copy2(source, target)
 
 
 def require_folder(source: Path) -> None:
@@ -88,13 +88,13 @@ def _folders(source: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> list[Path]:
-    found = []
+    folders = []
     with suppress(OSError), os.scandir(folder) as entries:
-        for one in entries:
+        for entry in entries:
             with suppress(OSError):  # a link into a folder that is closed to us
-                if one.is_dir() and not one.name.startswith("."):
-                    found.append(Path(one.path))
-    return sorted(found)
+                if entry.is_dir() and not entry.name.startswith("."):
+                    folders.append(Path(entry.path))
+    return sorted(folders)
 
 
 def _exists(path: Path) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from urllib3.util import Retry
 
 from shiftcast.cards.dataset import DatasetCard, Download
 from shiftcast.data.download.fetch import Fetched, fetch
@@ -18,7 +20,7 @@ from shiftcast.data.download.inventory import State, advice, entries_of, inspect
 from shiftcast.data.download.local_files import find_contents, find_download, place
 from shiftcast.data.download.placing import check_links, check_strangers, put
 from shiftcast.data.download.records import Received, Record, Store, contents, key_of
-from shiftcast.data.download.transfer import Patience, Reporter
+from shiftcast.data.download.transfer import RETRY, Reporter
 from shiftcast.data.download.unpack import unpack
 from shiftcast.data.loading import fingerprint_of
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
@@ -39,14 +41,14 @@ class Options:
         Get them even if they are here.
     trust
         Datasets whose files without a published hash are accepted as they now are.
-    patience
-        How long servers are waited for.
+    retry
+        How often a source may fail in a row, and how long to wait between.
     """
 
     source: Path | None = None
     force: bool = False
     trust: frozenset[str] = frozenset()
-    patience: Patience = field(default_factory=Patience)
+    retry: Retry = RETRY
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _settled(job: Job) -> State | None:
 
 
 def _check_trust(job: Job) -> None:
-    stated = [one for one in job.card.downloads if one.digest]
+    stated = [download for download in job.card.downloads if download.digest]
     if job.card.name in job.options.trust and len(stated) == len(job.card.downloads):
         why = (
             f"{stated[0].file}'s hash is stated ({stated[0].stated_by})" if stated else "it has no downloads"
@@ -145,7 +147,10 @@ def _brought(job: Job, staging: Path) -> list[Received]:
         if not job.card.required_downloads:
             why = "no download is offered" if job.card.public else "not public"
             raise MissingDataError(f"dataset {job.card.name!r}: {why}. {remedy(job)}")
-        return [_unpacked(job, one, fetched(job, one), staging) for one in job.card.required_downloads]
+        return [
+            _unpacked(job, download, fetched(job, download), staging)
+            for download in job.card.required_downloads
+        ]
     return _from_disk(job, job.options.source, staging)
 
 
@@ -155,18 +160,21 @@ def remedy(job: Job) -> str:
 
 
 def _from_disk(job: Job, source: Path, staging: Path) -> list[Received]:
-    found = {
-        one.file: find_download(one, source, expected_hash(job, one)) for one in job.card.required_downloads
+    matches = {
+        download.file: find_download(download, source, expected_hash(job, download))
+        for download in job.card.required_downloads
     }
-    files = [(one, found[one.file][0]) for one in job.card.required_downloads]
-    whole = [(one, file) for one, file in files if file is not None]
+    files = [(download, matches[download.file][0]) for download in job.card.required_downloads]
+    whole = [(download, file) for download, file in files if file is not None]
     if whole and len(whole) == len(files):
-        return [_unpacked(job, one, file, staging) for one, file in whole]
-    wrong = [problem for _, problems in found.values() for problem in problems]
-    wrong += [_how_to_trust(job, one) for one in job.card.required_downloads if found[one.file][1]]
+        return [_unpacked(job, download, file, staging) for download, file in whole]
+    wrong = [problem for _, problems in matches.values() for problem in problems]
+    wrong += [
+        _how_to_trust(job, download) for download in job.card.required_downloads if matches[download.file][1]
+    ]
     if not wrong and _files_placed(job, source, staging):
         return []
-    names = ", ".join([*found, *contents(job.card)])
+    names = ", ".join([*matches, *contents(job.card)])
     raise MissingDataError(
         f"dataset {job.card.name!r}: not found below {source}, searched two folders deep for {names}"
         + "".join(f"\n  {problem}" for problem in wrong or [remedy(job)] if problem)
@@ -179,6 +187,7 @@ def _files_placed(job: Job, source: Path, staging: Path) -> bool:
     File names such as images.npy are many datasets': where the folder's name does not say that they
     are this one's, their fingerprint must.
     """
+    # The likeliest come first, since every trial copies gigabytes.
     for named, places in find_contents(job.card, source):
         for where, path in places.items():
             place(path, staging / where)
@@ -213,9 +222,10 @@ def fetched(job: Job, download: Download) -> Fetched:
     if job.options.force and not download.digest:
         (folder / download.file).unlink(missing_ok=True)  # verified by nobody, so not to be kept
     try:
-        return fetch(download, folder, expected, job.options.patience, job.reporter)
+        return fetch(download, folder, expected, job.reporter, job.options.retry)
     except DataError as error:
-        advice = _how_to_trust(job, download) if "does not match" in str(error) else ""
+        other = expected is not None and f"expected {expected}, got" in str(error)
+        advice = _how_to_trust(job, download) if other else ""
         if not advice:
             raise
         raise DataError(f"{error}\n{advice}") from error
@@ -271,7 +281,7 @@ def _put(job: Job, staging: Path, received: list[Received]) -> None:
     try:
         digest = fingerprint_of(job.card, staging)
     except DataError as error:
-        came, reason = ", ".join(one.file for one in received), str(error).split(". To get it: ")[0]
+        came, reason = ", ".join(file.file for file in received), str(error).split(". To get it: ")[0]
         raise DataError(
             f"dataset {job.card.name!r}: what {came or job.options.source} holds is not as the card says: "
             f"{reason}"
@@ -279,14 +289,14 @@ def _put(job: Job, staging: Path, received: list[Received]) -> None:
     check_strangers(job.card, staging, job.store, job.forcing, job.say)
     entries = entries_of(job.card, staging)
     if received:
-        for one, download in zip(received, job.card.required_downloads, strict=True):
+        for file, download in zip(received, job.card.required_downloads, strict=True):
             if not download.digest:
-                job.store.trust(job.card.name, download, one)
+                job.store.trust(job.card.name, download, file)
     record = Record(time=now(), received=received, entries=entries, fingerprint=digest)
     job.store.write_record(job.card.name, record)
     put(job.card, staging, job.store.folder)
     # Sizes and times move along, so these stamps hold there too.
-    job.store.remember(job.card, {where: one.stamp for where, one in entries.items()}, digest)
+    job.store.remember(job.card, {where: file.stamp for where, file in entries.items()}, digest)
 
 
 def _tidy(job: Job) -> None:

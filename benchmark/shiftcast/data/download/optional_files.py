@@ -19,9 +19,6 @@ from shiftcast.data.download.transfer import Reporter, UnreachedError
 from shiftcast.errors import DataError, MissingDataError
 from shiftcast.util.locks import locked
 
-ATTEMPTS = 2
-"""How often a source of such a file is asked at most."""
-
 
 @dataclass(frozen=True)
 class _Progress:
@@ -53,7 +50,7 @@ def obtain_extras(job: Job) -> None:
 
 
 def _optional(downloads: list[Download]) -> str:
-    names = " and ".join(one.file for one in downloads)
+    names = " and ".join(download.file for download in downloads)
     return f"{names}, which {'is' if len(downloads) == 1 else 'are'} optional"
 
 
@@ -99,8 +96,9 @@ def _bring(job: Job, download: Download) -> None:
 
 def _found(job: Job, download: Download) -> Fetched:
     if job.options.source is None:
-        patience = replace(job.options.patience, attempts=min(ATTEMPTS, job.options.patience.attempts))
-        options = replace(job.options, patience=patience)
+        options = replace(
+            job.options, retry=job.options.retry.new(total=1)
+        )  # none of them is waited for long
         return fetched(replace(job, options=options, reporter=_Progress(job.reporter)), download)
     file, problems = find_download(download, job.options.source, expected_hash(job, download))
     if file is None:

@@ -41,9 +41,9 @@ def check_links(folder: Path, places: Iterable[str], force: str, say: Callable[[
         If a link leads nowhere, or something would be replaced that is a link or behind one.
     """
     said: dict[str, None] = {}
-    for place in places:
-        path = folder / place
-        link = next((one for one in _above(folder, path) if one.is_symlink()), None)
+    for name in places:
+        path = folder / name
+        link = next((parent for parent in _above(folder, path) if parent.is_symlink()), None)
         if link is not None and not link.is_dir():
             raise DataError(f"{link}: is a link that leads to no folder; mend it or remove it")
         replaced = path.is_symlink() or (link is not None and path.exists())
@@ -60,7 +60,7 @@ def check_links(folder: Path, places: Iterable[str], force: str, say: Callable[[
 
 def _above(folder: Path, path: Path) -> list[Path]:
     """Return the folders between the data folder and a place, the outermost first."""
-    return [one for one in reversed(path.parents) if one != folder and one.is_relative_to(folder)]
+    return [parent for parent in reversed(path.parents) if parent != folder and parent.is_relative_to(folder)]
 
 
 def check_strangers(
@@ -104,8 +104,8 @@ def check_strangers(
 
 def put(card: DatasetCard, staging: Path, folder: Path) -> None:
     """Move a dataset's files, or its folder, and nothing else from `staging` into the data folder."""
-    for place in contents(card):
-        swap(staging / place, folder / place)
+    for name in contents(card):
+        swap(staging / name, folder / name)
 
 
 def swap(source: Path, target: Path) -> None:
@@ -119,13 +119,14 @@ def swap(source: Path, target: Path) -> None:
         return
     old = target.with_name(f".{target.name}.old")
     _remove(old)  # what a killed run left
-    there = target.is_symlink() or target.exists()
-    if there:
+    replaced = target.is_symlink() or target.exists()
+    # Moved aside and not deleted: it comes back if the new one cannot be put there.
+    if replaced:
         _move(target, old)
     try:
         _move(source, target)
     except OSError:
-        if there:
+        if replaced:
             _move(old, target)
         raise
     _remove(old)

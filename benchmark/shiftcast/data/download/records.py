@@ -120,6 +120,7 @@ class Store:
     def locks(self, card: DatasetCard) -> list[Path]:
         """Return the locks of a dataset and its downloads, in the order in which all take them."""
         names = {card.name, *(key_of(download) for download in card.downloads)}
+        # Sorted: two processes that took them in different orders could wait for each other.
         return [self._memory / "locks" / f"{name}.lock" for name in sorted(names)]
 
     def record_path(self, name: str) -> Path:
@@ -166,13 +167,13 @@ class Store:
     def trusted(self, name: str, download: Download) -> Trusted | None:
         """Return what a file without a published hash was when it was first seen, or None."""
         known = (_read(self._trusted_path, TrustedFiles) or TrustedFiles()).files
-        return next((one for one in known if _same(one, name, download)), None)
+        return next((entry for entry in known if _same(entry, name, download)), None)
 
     def trust(self, name: str, download: Download, received: Received) -> None:
         """Record what a file without a published hash is, in place of what it was."""
         with locked(self._memory / "locks" / "trusted.lock", lambda _: None):
             known = (_read(self._trusted_path, TrustedFiles) or TrustedFiles()).files
-            kept = [one for one in known if not _same(one, name, download)]
+            kept = [entry for entry in known if not _same(entry, name, download)]
             facts = received.model_dump(include={"file", "url", "size", "sha256"})
             files = TrustedFiles(files=[*kept, Trusted(dataset=name, time=now(), **facts)])
             write_atomic(self._trusted_path, files.model_dump_json(indent=1))
@@ -189,8 +190,8 @@ def _reading(card: DatasetCard) -> str:
     return hash_of(card.model_dump(include=set(READ_BY), mode="json"))
 
 
-def _same(one: Trusted, name: str, download: Download) -> bool:
-    return one.file == download.file and (one.dataset == name or one.url in download.urls)
+def _same(trusted: Trusted, name: str, download: Download) -> bool:
+    return trusted.file == download.file and (trusted.dataset == name or trusted.url in download.urls)
 
 
 def _read(path: Path, model: type[Model]) -> Model | None:

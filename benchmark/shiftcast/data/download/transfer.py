@@ -1,7 +1,7 @@
 """One file from one web server: streamed, resumed by byte range, watched for its speed.
 
-Whether the bytes are the right ones is not known here; `download` verifies them. A transfer that is
-killed at any point leaves a partial file from which the next one goes on.
+Whether the bytes are the right ones is not known here; `fetch` verifies them. A transfer that is killed at
+any point leaves a partial file from which the next one goes on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,14 +18,27 @@ from typing import Protocol
 
 import requests
 import urllib3
+from pydantic import BaseModel, ValidationError
 from requests import Response
 from rich.filesize import decimal
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, MaxRetryError
+from urllib3.util import Retry
 
 from shiftcast import __version__
-from shiftcast.data.partial import Origin, Partial
+from shiftcast.data.readers.layouts import is_html
 from shiftcast.errors import DataError
+from shiftcast.util.files import write_atomic
 
-HTML = (b"<!doctype html", b"<html")
+RETRY = Retry(total=4, connect=1, backoff_factor=1.0, backoff_max=60.0)
+"""Failures in a row, without a new byte between them, that a source may have before it is given up."""
+TIMEOUT = (15.0, 30.0)
+"""Seconds until a connection, and the next bytes, must have come."""
+WINDOW = 20.0
+"""Seconds over which a transfer's speed is measured."""
+SLOW, STALLED = 200_000.0, 1_000.0
+"""Bytes a second below which a warning is given, or the connection is dropped and tried anew."""
+CHUNK = 1 << 14
+"""Bytes read at once: what a kill can lose."""
 BUSY = frozenset({408, 425, 429})
 """Answers below 500 that say to come again later."""
 
@@ -38,14 +51,14 @@ class UnreachedError(SourceError):
     """A source to which no connection came about."""
 
 
-class _TryAgainError(Exception):
+class _TryAgainError(HTTPError):
     """What may be better in a moment: a timeout, a lost connection, a busy server."""
 
     def __init__(
-        self, reason: str, after: float = 0.0, unreached: bool = False, stalled: bool = False
+        self, reason: str, answer: Response | None = None, unreached: bool = False, stalled: bool = False
     ) -> None:
         super().__init__(reason)
-        self.after, self.unreached, self.stalled = after, unreached, stalled
+        self.answer, self.unreached, self.stalled = answer, unreached, stalled
 
 
 class Reporter(Protocol):
@@ -58,39 +71,47 @@ class Reporter(Protocol):
         """Show that `done` of `total` bytes of a file are here; the total may be unknown."""
 
 
+class Origin(BaseModel):
+    """Where a partial file's bytes are from."""
+
+    url: str
+    validator: str = ""
+    total: int | None = None
+
+
 @dataclass(frozen=True)
-class Patience:
-    """How long a server is waited for, and what is called slow.
+class Partial:
+    """A file that is being fetched, and a note of where its bytes are from, in a folder for it alone."""
 
-    Parameters
-    ----------
-    connect, read
-        Seconds until a connection, or the next bytes, must have come.
-    attempts
-        Failures in a row, without a new byte between them, after which a source is given up; two
-        are enough where no connection comes about. Also the stalls in a row, with less than
-        `stalled_rate` between them, after which the last source is given up.
-    stalls
-        Stalls, in a row or not, after which a source is given up for the next one.
-    pause
-        Seconds before the second attempt; doubled each time, up to `longest_pause`.
-    slow_rate, stalled_rate
-        Bytes a second, on average over `window` seconds, below which a warning is given, or the
-        connection is dropped and tried anew.
-    chunk
-        Bytes read at once: what a kill can lose.
-    """
+    folder: Path
 
-    connect: float = 15.0
-    read: float = 30.0
-    attempts: int = 5
-    stalls: int = 2
-    pause: float = 1.0
-    longest_pause: float = 60.0
-    slow_rate: float = 200_000.0
-    stalled_rate: float = 1_000.0
-    window: float = 20.0
-    chunk: int = 1 << 14
+    @property
+    def path(self) -> Path:
+        """The bytes so far."""
+        return self.folder / "part"
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the bytes are from; None where that is unknown."""
+        try:
+            return Origin.model_validate_json((self.folder / "part.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def begin(self, origin: Origin) -> None:
+        """Start anew with bytes from `origin`."""
+        self.discard()
+        write_atomic(self.folder / "part.json", origin.model_dump_json())
+
+    def discard(self) -> None:
+        """Forget what has come."""
+        self.path.unlink(missing_ok=True)
+        (self.folder / "part.json").unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -110,6 +131,8 @@ class Transfer:
         splice would be found. If not, only what the server vouches for unchanged is continued.
     alternative
         The next source, or empty.
+    retry
+        How often the source may fail, and how long to wait between.
     """
 
     url: str
@@ -117,7 +140,7 @@ class Transfer:
     size: int | None
     known: bool
     alternative: str
-    patience: Patience
+    retry: Retry
     reporter: Reporter
 
 
@@ -131,47 +154,39 @@ def transfer(job: Transfer, partial: Partial) -> bool:
     DataError
         If the disk has no room.
     """
-    failures, pieces = _Failures(job, partial.size), False
+    retry, most, stalls, pieces = job.retry, partial.size, 0, False
     while True:
         try:
             return _attempt(job, partial) or pieces
         except _TryAgainError as error:
             pieces = True
-            failures.count(error, partial.size)
-            failures.give_up(error)
-            wanted = max(job.patience.pause * 2 ** (failures.row - 1), error.after)
-            pause = min(wanted, job.patience.longest_pause)
+            # A byte now and then would keep us for ever: what stalls must have brought more to go on.
+            if partial.size - most > (STALLED * WINDOW if error.stalled else 0):
+                retry = job.retry
+            most, stalls = max(most, partial.size), stalls + error.stalled
+            if stalls == 2 and job.alternative:  # the last source is worth more patience
+                raise SourceError(f"{job.url}: {error} (stalled 2 times)") from error
+            retry = _counted(retry, job, error)
+            pause = _pause(retry, error.answer)
             job.reporter.note(f"{job.url}: {error}; trying again in {pause:.0f} s")
             time.sleep(pause)
 
 
-class _Failures:
-    """Counts what went wrong at a source, and says when it is enough."""
+def _counted(retry: Retry, job: Transfer, error: _TryAgainError) -> Retry:
+    """Return how often the source may fail still; `SourceError` if that was the last time."""
+    try:
+        return retry.increment("GET", job.url, error=ConnectTimeoutError() if error.unreached else error)
+    except MaxRetryError:
+        kind = UnreachedError if error.unreached else SourceError
+        raise kind(f"{job.url}: {error} (tried {len(retry.history) + 1} times in a row)") from error
 
-    def __init__(self, job: Transfer, size: int) -> None:
-        self._job, self._most = job, size
-        self.row, self.stalls = 0, 0
 
-    def count(self, error: _TryAgainError, size: int) -> None:
-        """Count a failure after which `size` bytes of the file are here."""
-        gained, patience = size - self._most, self._job.patience
-        self._most = max(self._most, size)
-        self.row = 1 if gained > 0 else self.row + 1
-        # With another source at hand, none is waited for that stalls now and then. The last one may, as
-        # long as it is worth it: a byte now and then would keep us for ever.
-        if not self._job.alternative and gained > patience.stalled_rate * patience.window:
-            self.stalls = 0
-        self.stalls += error.stalled
-
-    def give_up(self, error: _TryAgainError) -> None:
-        """Raise `SourceError` if it is enough."""
-        patience, where = self._job.patience, f"{self._job.url}: {error}"
-        if error.unreached and self.row >= min(2, patience.attempts):
-            raise UnreachedError(f"{where} (tried {self.row} times in a row)") from error
-        if self.row >= patience.attempts:
-            raise SourceError(f"{where} (tried {self.row} times in a row)") from error
-        if self.stalls >= (patience.stalls if self._job.alternative else patience.attempts):
-            raise SourceError(f"{where} (stalled {self.stalls} times)") from error
+def _pause(retry: Retry, answer: Response | None) -> float:
+    """Return the seconds until the next attempt: what the server asks for, within reason, or ever more."""
+    with suppress(InvalidHeader):
+        if answer is not None and (asked := retry.get_retry_after(answer.raw)):
+            return min(asked, retry.backoff_max)
+    return retry.get_backoff_time()
 
 
 def _attempt(job: Transfer, partial: Partial) -> bool:
@@ -216,9 +231,8 @@ def _headers(job: Transfer, partial: Partial, offset: int) -> dict[str, str]:
 
 
 def _get(job: Transfer, headers: Mapping[str, str]) -> Response:
-    timeout = (job.patience.connect, job.patience.read)
-    response = requests.get(job.url, headers=dict(headers), stream=True, timeout=timeout)
-    hops = [one.url for one in (*response.history, response)]
+    response = requests.get(job.url, headers=dict(headers), stream=True, timeout=TIMEOUT)
+    hops = [hop.url for hop in (*response.history, response)]
     lowered = any(a.startswith("https:") and not b.startswith("https:") for a, b in pairwise(hops))
     if lowered and not job.known:
         response.close()
@@ -234,12 +248,12 @@ def _named_failures(job: Transfer) -> Iterator[None]:
     """Sort what the network raises into what may be better in a moment and what will not."""
     try:
         yield
+    except _TryAgainError:
+        raise
     except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as error:
         raise SourceError(f"{job.url}: no safe connection ({error})") from error
     except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
-        raise _TryAgainError(f"nothing came for {job.patience.read:g} s", stalled=True) from error
-    except requests.exceptions.ConnectTimeout as error:
-        raise _TryAgainError(f"no connection within {job.patience.connect:g} s", unreached=True) from error
+        raise _TryAgainError(f"nothing came for {TIMEOUT[1]:g} s", stalled=True) from error
     except requests.exceptions.ConnectionError as error:
         if "Connection aborted" in str(error):
             raise _TryAgainError("the connection was lost before an answer came") from error
@@ -248,15 +262,14 @@ def _named_failures(job: Transfer) -> Iterator[None]:
         raise SourceError(f"{job.url}: leads away from http and https ({error}); refused") from error
     except requests.RequestException as error:
         raise SourceError(f"{job.url}: {error}") from error
-    except urllib3.exceptions.HTTPError as error:
+    except HTTPError as error:
         raise _TryAgainError("the connection was lost") from error
 
 
 def _check_answer(job: Transfer, response: Response, partial: Partial, offset: int) -> None:
     code, answer = response.status_code, f"answered {response.status_code} {response.reason}"
     if code >= 500 or code in BUSY:
-        after = response.headers.get("Retry-After", "")
-        raise _TryAgainError(answer, float(after) if after.isdecimal() else 0.0)
+        raise _TryAgainError(answer, response)
     if code == 416 and offset:
         # Not all there is, and nothing beyond it: bytes of another file.
         partial.discard()
@@ -267,10 +280,10 @@ def _check_answer(job: Transfer, response: Response, partial: Partial, offset: i
 
 def _continued(job: Transfer, response: Response, partial: Partial, offset: int) -> int | None:
     """Hold a partial answer against what was asked for; return the file's size in bytes."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    total = int(found[2]) if found and found[2] != "*" else None
+    told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    total = int(told[2]) if told and told[2] != "*" else None
     before = partial.origin.total if partial.origin else None
-    if found is None or int(found[1]) != offset or (total and before and total != before):
+    if told is None or int(told[1]) != offset or (total and before and total != before):
         partial.discard()
         raise _TryAgainError("did not go on where it was asked to, so it starts anew")
     _check_size(job, total)
@@ -282,8 +295,8 @@ def _begun(job: Transfer, response: Response, partial: Partial) -> int | None:
     told = response.headers.get("Content-Length", "")
     total = int(told) if told.isdecimal() else None
     # Looked at before the bytes at hand are given up: a hotel's log-in page must not cost them.
-    first = response.raw.read(job.patience.chunk, decode_content=False)
-    if first[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(HTML):
+    first = response.raw.read(CHUNK, decode_content=False)
+    if is_html(first):
         raise SourceError(f"{job.url}: answered with an HTML page instead of {job.file}")
     _check_size(job, total)
     _check_room(partial.folder, total or 0, job.file)
@@ -313,11 +326,12 @@ def _take(job: Transfer, response: Response, partial: Partial, total: int | None
     done, meter = partial.size, _Meter(job, total)
     # Unbuffered, so that what has come survives a kill.
     with partial.path.open("ab", buffering=0) as stream:
-        while chunk := response.raw.read(job.patience.chunk, decode_content=False):
+        while chunk := response.raw.read(CHUNK, decode_content=False):
             stream.write(chunk)
             done += len(chunk)
             job.reporter.transferred(job.file, done, total)
             meter.count(len(chunk), done)
+            # A server that never ends would fill the disk.
             if job.size is not None and done > job.size:
                 break
     if total is not None and done < total:
@@ -338,12 +352,12 @@ class _Meter:
         """Count bytes; warn once of a slow source, and give up a stalled connection."""
         self._bytes += new
         seconds = time.monotonic() - self._start
-        if seconds < self._job.patience.window:
+        if seconds < WINDOW:
             return
         rate = self._bytes / seconds
-        if rate < self._job.patience.stalled_rate:
+        if rate < STALLED:
             raise _TryAgainError(f"stalled at {rate:.0f} bytes/s", stalled=True)
-        if rate < self._job.patience.slow_rate and not self._warned:
+        if rate < SLOW and not self._warned:
             self._warned = True
             self._job.reporter.note(self._slow(rate, done))
         self._start, self._bytes = time.monotonic(), 0

@@ -39,6 +39,9 @@ OUR_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
 """Failures that are the disk's and not the archive's."""
 
 
+Kind = Literal["file", "folder", "link", "device"]
+
+
 @dataclass(frozen=True)
 class Limits:
     """The most that an archive may hold: members, and their bytes when unpacked."""
@@ -52,7 +55,7 @@ class Member:
     """What an archive holds under a name: `open` gives its `size` bytes, while the archive is being read."""
 
     name: str
-    kind: Literal["file", "folder", "link", "device"]
+    kind: Kind
     size: int
     open: Callable[[], IO[bytes]]
 
@@ -108,6 +111,7 @@ def members(archive: Path, limits: Limits | None = None) -> Iterator[Member]:
     limits, size = limits or Limits(), 0
     for count, member in enumerate(_members(archive), 1):
         name = _safe_name(archive, member.name)
+        # By what headers state, before anything is unpacked: `_write` holds members to it.
         size += member.size
         if count > limits.members or size > limits.size:
             raise DataError(
@@ -139,7 +143,8 @@ def _wanted(member: Member, patterns: Sequence[str]) -> bool:
 
 def _safe_name(archive: Path, name: str) -> str:
     """Return a member's path without `.` and doubled slashes; refuse one that leads elsewhere."""
-    # Windows' rules contain the others': both slashes, drives and shares.
+    # Not left to `tarfile`'s data filter and `zipfile`, which strip what leads elsewhere and go on: such an
+    # archive is not its publisher's. Windows' rules contain the others': slashes, drives and shares.
     path = PureWindowsPath(name)
     if path.anchor or ".." in path.parts:
         raise DataError(f"{archive}: member {name!r} would be unpacked outside its folder; refused")
@@ -163,7 +168,7 @@ def _members(archive: Path) -> Iterator[Member]:
         start = stream.read(512)
     if start.startswith(b"PK"):
         return _zip_members(archive)
-    opener = next((one for magic, one in COMPRESSED.items() if start.startswith(magic)), None)
+    opener = next((opens for magic, opens in COMPRESSED.items() if start.startswith(magic)), None)
     return _tar_members(archive, opener or partial(Path.open, mode="rb"))
 
 
@@ -171,13 +176,9 @@ def _zip_members(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             mode = stat.S_IFMT(info.external_attr >> 16)
-            kind: Literal["file", "folder", "link", "device"] = "file"
-            if info.is_dir():
-                kind = "folder"
-            elif mode == stat.S_IFLNK:
-                kind = "link"
-            elif mode not in (0, stat.S_IFREG):
-                kind = "device"
+            kind: Kind = "file" if mode in (0, stat.S_IFREG) else "device"
+            if info.is_dir() or mode == stat.S_IFLNK:
+                kind = "folder" if info.is_dir() else "link"
             yield Member(info.filename, kind, info.file_size, partial(opened.open, info))
 
 
@@ -188,18 +189,12 @@ def _tar_members(archive: Path, opener: Callable[[Path], Any]) -> Iterator[Membe
     ):
         while (info := opened.next()) is not None:
             cast("Any", opened).members.clear()  # their headers may be large, and nobody goes back to them
-            kind: Literal["file", "folder", "link", "device"] = "device"
-            if info.isreg():
-                kind = "file"
-            elif info.isdir():
-                kind = "folder"
-            elif info.islnk() or info.issym():
-                kind = "link"
-            yield Member(info.name, kind, info.size, partial(_extracted, opened, info))
-
-
-def _extracted(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    return cast("IO[bytes]", opened.extractfile(info))  # None is for what is no plain file
+            kind: Kind = "link" if info.islnk() or info.issym() else "device"
+            if info.isreg() or info.isdir():
+                kind = "file" if info.isreg() else "folder"
+            # It gives None for what is no plain file, which nobody opens.
+            read = cast("Callable[[], IO[bytes]]", partial(opened.extractfile, info))
+            yield Member(info.name, kind, info.size, read)
 
 
 class _Guarded:
@@ -222,16 +217,10 @@ def _named_failures(archive: Path) -> Iterator[None]:
         yield
     except ShiftcastError:
         raise
-    except OSError as error:
-        if error.errno in OUR_DISK:
-            raise
-        raise DataError(_damaged(archive, error)) from error
     except Exception as error:
-        raise DataError(_damaged(archive, error)) from error
-
-
-def _damaged(archive: Path, error: Exception) -> str:
-    return (
-        f"{archive}: cannot be unpacked as .tar, .tar.gz or .zip ({type(error).__name__}: {error}). "
-        "The file is damaged or something else; get it again"
-    )
+        if isinstance(error, OSError) and error.errno in OUR_DISK:
+            raise
+        raise DataError(
+            f"{archive}: cannot be unpacked as .tar, .tar.gz or .zip ({type(error).__name__}: {error}). "
+            "The file is damaged or something else; get it again"
+        ) from error

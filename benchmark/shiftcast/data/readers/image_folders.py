@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +61,14 @@ def read_image_folder(folder: Path, label_of: Mapping[str, int], pattern: str = 
         )
     first = _pixels(files[0][1])
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
-    for place, (_, path) in enumerate(files):
+    for row, (_, path) in enumerate(files):
         pixels = _pixels(path)
         if pixels.shape != first.shape:
             raise DataError(
                 f"{path}: expected an image of {_size(first)} pixels like {files[0][1].name}, "
                 f"got {_size(pixels)}. All images of a set have one size"
             )
-        images[place] = pixels
+        images[row] = pixels
     return Images(images, np.array([label for label, _ in files], dtype=np.int64))
 
 
@@ -92,34 +93,53 @@ def decode_png(data: bytes, where: Path | str) -> Image.Image:
         If the bytes are no whole PNG file, its values do not fit a byte, or a side is longer than
         `MAX_SIDE`.
     """
+    with opened_image(data, where, ("PNG",), EIGHT_BITS, MAX_SIDE) as image:
+        return image.convert("RGB")
+
+
+@contextmanager
+def opened_image(
+    data: bytes, where: Path | str, formats: tuple[str, ...], modes: Collection[str], most: int
+) -> Iterator[Image.Image]:
+    """Open an image file's bytes; whatever is wrong with them is told as a `DataError` that names `where`.
+
+    Parameters
+    ----------
+    data, where
+        As for `decode_png`.
+    formats, modes
+        Pillow's formats and modes that are read; it would start other programs for some others.
+    most
+        Pixels that a side may have.
+    """
     refuse_html(where, data)
+    what = "a PNG image" if formats == ("PNG",) else "an image"
     try:
         with warnings.catch_warnings():
-            # What Pillow says about a palette's transparency is nothing that a reader can act upon.
+            # Pillow warns of odd metadata and palettes, on which nothing here depends.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                _check(image, where)
-                return image.convert("RGB")
+            with Image.open(io.BytesIO(data), formats=formats) as image:
+                if max(image.size) > most:
+                    raise DataError(
+                        f"{where}: expected an image of at most {most} pixels a side, got {image.width} x "
+                        f"{image.height}"
+                    )
+                if image.mode not in modes:
+                    raise DataError(
+                        f"{where}: expected values of 8 bits, got an image of mode {image.mode}; save it "
+                        "with 8 bits a channel"
+                    )
+                yield image
     except DataError:
         raise
     except Exception as error:
         raise DataError(
-            f"{where}: cannot be read as a PNG image ({error}). The file is damaged; obtain it again"
+            f"{where}: cannot be read as {what} ({error}); the file is damaged, replace it"
         ) from error
 
 
-def _check(image: Image.Image, where: Path | str) -> None:
-    if max(image.size) > MAX_SIDE:
-        raise DataError(
-            f"{where}: expected an image of at most {MAX_SIDE} pixels a side, "
-            f"got {image.width} x {image.height}"
-        )
-    if image.mode not in EIGHT_BITS:
-        raise DataError(f"{where}: expected values of 8 bits, got an image of mode {image.mode}")
-
-
 def _image_files(folder: Path, label_of: Mapping[str, int], name: re.Pattern[str]) -> list[tuple[int, Path]]:
-    found = []
+    files = []
     for label, kind in sorted((label, kind) for kind, label in label_of.items()):
         try:
             paths = sorted((folder / kind).iterdir(), key=lambda path: path.name)
@@ -127,8 +147,8 @@ def _image_files(folder: Path, label_of: Mapping[str, int], name: re.Pattern[str
             continue
         except OSError as error:
             raise DataError(f"{folder / kind}: cannot be read ({error.strerror or error})") from error
-        found += [(label, path) for path in paths if path.name[0] != "." and name.fullmatch(path.name)]
-    return found
+        files += [(label, path) for path in paths if path.name[0] != "." and name.fullmatch(path.name)]
+    return files
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:

@@ -159,9 +159,9 @@ def read_npz(path: Path, keys: Sequence[str]) -> Images:
         If it is no `.npz` file, lacks one of the arrays or holds it as Python objects, or the arrays
         have other types, shapes or lengths.
     """
-    found = open_npz(path, keys)
-    images = checked_images(f"{path}, {keys[0]}", found[keys[0]])
-    return Images(images, checked_labels(f"{path}, {keys[1]}", found[keys[1]], len(images)))
+    arrays = open_npz(path, keys)
+    images = checked_images(f"{path}, {keys[0]}", arrays[keys[0]])
+    return Images(images, checked_labels(f"{path}, {keys[1]}", arrays[keys[1]], len(images)))
 
 
 def read_digits(split: Literal["train", "test"], size: int = 32) -> Images:
@@ -226,10 +226,14 @@ def read_bytes(path: Path, count: int = -1) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def is_html(start: bytes) -> bool:
+    """Whether a file that begins so is a web page."""
+    return start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html"))
+
+
 def refuse_html(path: Path | str, start: bytes) -> None:
     """Name a web page for what it is: a failed download often leaves one under the data's name."""
-    head = start[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head.startswith((b"<!doctype html", b"<html")):
+    if is_html(start):
         raise DataError(
             f"{path}: is an HTML page, not data; the download was answered with a web page. "
             "Delete the file and download it again"
@@ -298,11 +302,12 @@ def open_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
             "Save it with numpy.savez(path, images=..., labels=...)"
         )
     try:
+        # What numpy only warns of is no file that a publisher meant.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             # Opened here: numpy leaves the file open when it turns out to be damaged.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                found = {name: archive[name] for name in (*names, *optional) if name in archive.files}
+                members = {name: archive[name] for name in (*names, *optional) if name in archive.files}
                 held = ", ".join(archive.files) or "nothing"
     except Exception as error:
         raise DataError(
@@ -310,8 +315,8 @@ def open_npz(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> 
             "The file is damaged or holds Python objects; obtain it again"
         ) from error
     # A member that is no array is handed back as its bytes.
-    arrays = {name: array for name, array in found.items() if isinstance(array, np.ndarray)}
-    if lacking := [name for name in (*names, *found) if name not in arrays]:
+    arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
+    if lacking := [name for name in (*names, *members) if name not in arrays]:
         raise DataError(f"{path}: expected an array named {lacking[0]!r}, found {held}")
     return arrays
 
@@ -322,6 +327,7 @@ def checked_images(where: Path | str, array: NDArray[Any]) -> NDArray[np.uint8]:
         raise DataError(f"{where}: expected images of dtype uint8 (0 to 255), got {_described(array)}")
     if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
         raise DataError(f"{where}: expected images of shape (n, H, W, 3), n >= 1, got {array.shape}")
+    # Of its own: through a map, whoever writes to the file would change the images.
     return np.array(array, dtype=np.uint8, order="C")
 
 
@@ -333,10 +339,8 @@ def checked_labels(where: Path | str, array: NDArray[Any], n: int) -> NDArray[np
         raise DataError(f"{where}: expected one label per image, shape ({n},), got {array.shape}")
     wide = np.array(array).astype(np.int64)
     if (wide < 0).any():
-        place = int(np.flatnonzero(wide < 0)[0])
-        raise DataError(
-            f"{where}: expected labels of at least 0, got {int(array[place])} at position {place}"
-        )
+        row = int(np.flatnonzero(wide < 0)[0])
+        raise DataError(f"{where}: expected labels of at least 0, got {int(array[row])} at position {row}")
     return wide
 
 

@@ -154,6 +154,7 @@ def npy_md5(path: Path) -> str:
 @cache
 def _npy_md5(path: Path, *_state: int) -> str:
     """Remember what an unchanged file had: five severities share one."""
+    # Re-saved in memory: other versions of numpy pad the header differently.
     array = np.ascontiguousarray(load_npy(path))
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))

@@ -1,18 +1,28 @@
-"""Stored benchmarks and what two of them say of each other, on machines that other work shares.
+"""Compare stored sessions of benchmarks, on machines that other work shares.
 
-A file is pytest-benchmark's JSON. Each benchmark also carries the seconds of a calibration kernel that its
-process timed before and after it: the *ratio* of the two, each the minimum of its rounds, is what is
-compared, since a machine that is slow today is slow for both.
+    python tests/performance/compare.py OLD NEW... [--check]
+
+A file is pytest-benchmark's JSON, as `make bench` writes it. Each benchmark also carries the seconds of a
+calibration kernel that its process timed before and after it: the *ratio* of the two, each the minimum of
+its rounds, is compared, since a machine that is slow today is slow for both. Of several new sessions the best
+ratio of each benchmark counts.
+
+Exit code 1 with --check if a benchmark became slower or is gone, 2 if a file cannot be read. Sessions of
+another processor are shown and not judged.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from tabulate import tabulate
 
 from shiftcast.errors import InvalidInputError
 
@@ -121,7 +131,7 @@ def _reading(path: Path, name: str, seconds: object, calibration: object) -> Rea
     for value in (seconds, calibration):
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
             raise InvalidInputError(f"{path}: {name}: expected seconds above 0, got {value!r}")
-    return Reading(float(seconds), float(calibration))  # type: ignore[arg-type]  # checked just above
+    return Reading(float(seconds), float(calibration))
 
 
 def best_of(sessions: Sequence[Benchmarks]) -> Benchmarks:
@@ -142,34 +152,81 @@ def best_of(sessions: Sequence[Benchmarks]) -> Benchmarks:
     return Benchmarks(machines[0], {name: min(own, key=lambda one: one.ratio) for name, own in found.items()})
 
 
-def compare(
-    old: Benchmarks, new: Benchmarks, factor: float = FACTOR, floor: float = FLOOR
-) -> list[Comparison]:
-    """Return what has become of each benchmark, in order of name.
+def compare(old: Benchmarks, new: Benchmarks) -> list[Comparison]:
+    """Return how each benchmark changed, in order of name.
 
-    It is slower where its ratio to the calibration kernel grew by more than `factor` and its time, had the
-    kernel taken as long as in `old`, by more than `floor` seconds; faster where the reverse holds.
-
-    Raises
-    ------
-    InvalidInputError
-        If the factor is not above 1 or the floor below 0.
+    It is slower if its ratio to the calibration kernel grew by more than `FACTOR` and its time, had the
+    kernel taken as long as in `old`, by more than `FLOOR` seconds; faster if the reverse holds.
     """
-    if not factor > 1 or not floor >= 0:
-        raise InvalidInputError(f"compare: expected a factor above 1 and a floor >= 0, got {factor}, {floor}")
-    found = []
-    for name in sorted({*old.readings, *new.readings}):
-        before, after = old.readings.get(name), new.readings.get(name)
-        found.append(Comparison(name, before, after, _verdict(before, after, factor, floor)))
-    return found
+    names = sorted({*old.readings, *new.readings})
+    pairs = [(name, old.readings.get(name), new.readings.get(name)) for name in names]
+    return [Comparison(name, before, after, _verdict(before, after)) for name, before, after in pairs]
 
 
-def _verdict(old: Reading | None, new: Reading | None, factor: float, floor: float) -> Verdict:
+def _verdict(old: Reading | None, new: Reading | None) -> Verdict:
     if old is None or new is None:
         return "new" if old is None else "gone"
     difference = (new.ratio - old.ratio) * old.calibration
-    if new.ratio > factor * old.ratio and difference > floor:
+    if new.ratio > FACTOR * old.ratio and difference > FLOOR:
         return "slower"
-    if old.ratio > factor * new.ratio and -difference > floor:
+    if old.ratio > FACTOR * new.ratio and -difference > FLOOR:
         return "faster"
     return "alike"
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Return how each benchmark changed as a table, times in milliseconds."""
+    rows = [
+        {
+            "benchmark": row.name,
+            "old ms": "" if row.old is None else f"{1000 * row.old.seconds:,.2f}",
+            "new ms": "" if row.new is None else f"{1000 * row.new.seconds:,.2f}",
+            "old ratio": "" if row.old is None else f"{row.old.ratio:,.3f}",
+            "new ratio": "" if row.new is None else f"{row.new.ratio:,.3f}",
+            "growth": "" if math.isnan(row.growth) else f"{row.growth:.2f} x",
+            "": "" if row.verdict == "alike" else row.verdict,
+        }
+        for row in comparisons
+    ]
+    return str(tabulate(rows, headers="keys", tablefmt="simple", disable_numparse=True, stralign="right"))
+
+
+def problems_of(comparisons: Sequence[Comparison], old: Path, new: Path) -> list[str]:
+    """Return what a check fails for: benchmarks that became slower, and those that are gone."""
+    slower = ", ".join(row.name for row in comparisons if row.verdict == "slower")
+    gone = ", ".join(row.name for row in comparisons if row.verdict == "gone")
+    problems = [f"{slower}: slower than in {old} by more than {FACTOR:g} x"] if slower else []
+    return problems + ([f"{gone}: in {old} and not in {new}"] if gone else [])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the comparison; return the exit code."""
+    parser = argparse.ArgumentParser(description="Compare stored sessions of benchmarks.")
+    parser.add_argument("old", type=Path, metavar="OLD", help="file that make bench wrote")
+    parser.add_argument(
+        "new", type=Path, metavar="NEW", nargs="+", help="later file; the best of several counts"
+    )
+    parser.add_argument("--check", action="store_true", help="exit 1 if a benchmark became slower or is gone")
+    given = parser.parse_args(arguments)
+    try:
+        old, new = read_benchmarks(given.old), best_of([read_benchmarks(path) for path in given.new])
+    except InvalidInputError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    comparisons = compare(old, new)
+    print(f"old: {old.machine}\nnew: {new.machine}\n{comparison_table(comparisons)}")  # noqa: T201
+    if old.machine != new.machine:
+        print("Another processor: its ratios to the kernel may differ, so nothing is judged.")  # noqa: T201
+        return 0
+    problems = problems_of(comparisons, given.old, given.new[-1]) if given.check else []
+    if problems:
+        print(  # noqa: T201
+            f"error: {'; '.join(problems)}. Other work on the machine does that too: try again when it "
+            f"is idle. If the change is intended, keep the new times: cp {given.new[-1]} {given.old}",
+            file=sys.stderr,
+        )
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

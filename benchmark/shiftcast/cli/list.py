@@ -1,30 +1,51 @@
-"""What `shiftcast list` shows, as rows of a table."""
+"""`shiftcast list`: the cards of the workspace, estimators, difficulty scores and trained networks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cards.architecture import ArchitectureCard, ModelCard
-from shiftcast.cards.recipe import AnyRecipe, Recipe
-from shiftcast.workspace import Workspace, cache_folder
+from shiftcast.cli.options import BENCHMARK, example, text_table, workspace_of
+
+if TYPE_CHECKING:
+    from shiftcast.cards.architecture import ModelCard
+    from shiftcast.cards.recipe import AnyRecipe
+    from shiftcast.workspace import Workspace
 
 Rows = list[dict[str, Any]]
 
+app = typer.Typer()
 
-def rows_of(what: str, workspace: Callable[[], Workspace]) -> Rows:
-    """Return the rows of one listing; the workspace is only looked for where cards are listed."""
-    plain: dict[str, Callable[[], Rows]] = {"estimators": estimators, "difficulty": difficulty}
-    cards: dict[str, Callable[[Workspace], Rows]] = {
+
+class Kind(StrEnum):
+    """Kinds of items that can be listed."""
+
+    architectures = "architectures"
+    datasets = "datasets"
+    recipes = "recipes"
+    suites = "suites"
+    estimators = "estimators"
+    difficulty = "difficulty"
+    checkpoints = "checkpoints"
+
+
+@app.command(name="list", rich_help_panel=BENCHMARK, epilog=example("list suites", "list recipes"))
+def list_(context: typer.Context, kind: Annotated[Kind, typer.Argument(help="Kind of item.")]) -> None:
+    """List suites, models, datasets, estimators and more."""
+    without_cards: dict[str, Callable[[], Rows]] = {"estimators": estimators, "difficulty": difficulty}
+    of_workspace: dict[str, Callable[[Workspace], Rows]] = {
         "architectures": architectures,
         "datasets": datasets,
         "recipes": recipes,
         "suites": suites,
         "checkpoints": checkpoints,
     }
-    return plain[what]() if what in plain else cards[what](workspace())
+    plain = without_cards.get(kind)
+    rows = of_workspace[kind](workspace_of(context)) if plain is None else plain()
+    typer.echo(text_table(rows))
 
 
 def architectures(workspace: Workspace) -> Rows:
@@ -36,6 +57,8 @@ def architectures(workspace: Workspace) -> Rows:
 
 
 def _model(card: ModelCard) -> dict[str, str]:
+    from shiftcast.cards.architecture import ArchitectureCard
+
     if not isinstance(card, ArchitectureCard):
         return {"timm": "", "parameters": "", "final map": "", "fit": "scikit-learn", "precision": ""}
     return {
@@ -71,14 +94,20 @@ def recipes(workspace: Workspace) -> Rows:
 
 
 def _training(recipe: AnyRecipe) -> dict[str, Any]:
+    from shiftcast.cards.recipe import Recipe
+
+    headings = ("epochs", "batch", "optimiser", "learning rate", "resolutions", "signals")
     if not isinstance(recipe, Recipe):
-        return {"epochs": "", "batch": "", "optimiser": "", "learning rate": ""}
-    return {
-        "epochs": recipe.epochs_run,
-        "batch": recipe.batch_size,
-        "optimiser": recipe.optimiser,
-        "learning rate": f"{recipe.learning_rate:g}",
-    }
+        return dict.fromkeys(headings, "")
+    values = (
+        recipe.epochs_run,
+        recipe.batch_size,
+        recipe.optimiser,
+        f"{recipe.learning_rate:g}",
+        ", ".join(map(str, recipe.resolutions or ())),
+        "yes" if recipe.signals else "",
+    )
+    return dict(zip(headings, values, strict=True))
 
 
 def suites(workspace: Workspace) -> Rows:
@@ -98,40 +127,36 @@ def suites(workspace: Workspace) -> Rows:
 
 
 def checkpoints(workspace: Workspace) -> Rows:
-    """Return a row per trained network in the cache; say on standard error which manifests are damaged."""
+    """Return a row per trained network in the cache; damaged manifests are named on standard error."""
     from shiftcast.training.checkpoints import find_checkpoints
+    from shiftcast.workspace import cache_folder
 
-    found, complaints = find_checkpoints(cache_folder())
-    none = (
-        []
-        if found
-        else [
-            f"no trained network with a manifest is in the cache {cache_folder()}; shiftcast run trains some"
-        ]
-    )
-    for complaint in (*complaints, *none):
+    cache = cache_folder()
+    networks, complaints = find_checkpoints(cache)
+    none = f"the cache {cache} holds no trained network with a manifest; shiftcast run trains some"
+    for complaint in (*complaints, *([] if networks else [none])):
         typer.echo(complaint, err=True)
     return [
         {
-            "suite": one.manifest.suite,
-            "architecture": one.manifest.key.architecture,
-            "recipe": one.manifest.key.recipe,
-            "seed": one.manifest.key.seed,
-            "device": one.manifest.device,
-            "threads": one.manifest.threads,
-            "MB": f"{one.manifest.size / 1e6:.1f}",
-            "usable": one.unusable(workspace) or "ok",
+            "suite": network.manifest.suite,
+            "architecture": network.manifest.key.architecture,
+            "recipe": network.manifest.key.recipe,
+            "seed": network.manifest.key.seed,
+            "device": network.manifest.device,
+            "threads": network.manifest.threads,
+            "MB": f"{network.manifest.size / 1e6:.1f}",
+            "usable": network.unusable(workspace) or "ok",
         }
-        for one in found
+        for network in networks
     ]
 
 
 def estimators() -> Rows:
-    """Return a row per estimator, outside ones included; say on standard error which of those are broken."""
+    """Return a row per estimator, with plugins; those that are broken are named on standard error."""
     from shiftcast.estimators import load_outside, official_estimators
 
-    outside = load_outside()
-    for complaint in outside.complaints():
+    plugins = load_outside()
+    for complaint in plugins.complaints():
         typer.echo(complaint, err=True)
     return [
         {
@@ -140,7 +165,7 @@ def estimators() -> Rows:
             "needs": ", ".join(sorted(estimator.requires)),
             "citation": estimator.citation,
         }
-        for name, estimator in {**official_estimators(), **outside.estimators}.items()
+        for name, estimator in {**official_estimators(), **plugins.estimators}.items()
     ]
 
 

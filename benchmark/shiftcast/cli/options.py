@@ -1,0 +1,70 @@
+"""What commands share: the panels of the help, types of options, and the workspace."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shiftcast.workspace import Workspace
+
+YOUR_MODEL, BENCHMARK, SUBMIT, MAINTAIN = PANELS = ("Your model", "Benchmark", "Submit", "Maintain")
+"""Headings of `shiftcast --help`, in their order."""
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+SuiteName = Annotated[str, typer.Argument(help="Name of the suite; see: shiftcast list suites")]
+OnDevice = Annotated[Device, typer.Option(help="Run networks on this device.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Use this many CPU threads [default: PyTorch's].")]
+Only = Annotated[list[str] | None, typer.Option(help="Restrict the suite to this architecture (repeatable).")]
+Results = Annotated[
+    Path | None, typer.Option(file_okay=False, help="Use this results folder [default: the workspace's].")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+def example(*commands: str) -> str:
+    """Return the epilog that shows commands."""
+    lines = "\n".join(f"  shiftcast {command}" for command in commands)
+    # Click rewraps a paragraph unless it begins with a backspace.
+    return f"\b\nExample{'s' if len(commands) > 1 else ''}:\n{lines}"
+
+
+def workspace_of(context: typer.Context) -> Workspace:
+    """Return the workspace that `--workspace` names, or the one around the current folder.
+
+    Raises
+    ------
+    WorkspaceError
+        If there is none.
+    """
+    from shiftcast.workspace import find_workspace
+
+    return find_workspace(context.obj)
+
+
+def text_table(rows: Sequence[Any], headers: Sequence[str] | str = "keys", align: Sequence[str] = ()) -> str:
+    """Return rows as a plain table; values are shown as they are."""
+    from tabulate import tabulate
+
+    table = tabulate(rows, headers, "simple", colalign=align or None, disable_numparse=True)
+    return str(table)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder, and raise an `OSError` before minutes of computing if it cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
