@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+import shiftcast
+from shiftcast.estimators import official_estimators
 from support import REPOSITORY
 from support.markdown import blocks, pages
 
@@ -40,6 +42,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(site):
     built = list(site.rglob("*.html"))
     assert len(built) > 20
@@ -48,21 +51,16 @@ def test_the_site_loads_nothing_from_elsewhere(site):
     assert {style.name: found for style in styles if (found := STYLES.findall(style.read_text()))} == {}
 
 
-def test_public_names_are_in_the_reference(site):
-    import shiftcast
-
+@pytest.mark.slow
+def test_public_names_and_estimators_are_in_the_reference(site):
     text = (site / "reference" / "api.html").read_text()
     assert [name for name in shiftcast.__all__ if f'id="shiftcast.{name}"' not in text] == ["__version__"]
-
-
-def test_registered_estimators_are_in_the_reference(site):
-    from shiftcast.estimators import official_estimators
-
     text = (site / "reference" / "estimators.html").read_text()
     classes = {type(estimator).__name__ for estimator in official_estimators().values()}
     assert {name for name in classes if f'id="shiftcast.estimators.{name}"' not in text} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["api", "estimators", "calibration-and-difficulty"])
 def test_examples_of_the_reference_run(name, monkeypatch):
     monkeypatch.chdir(REPOSITORY)

@@ -107,6 +107,7 @@ def test_make_targets_exist(page):
         assert {word for word in arguments if "=" not in word} <= targets
 
 
+@pytest.mark.slow
 def test_quoted_outputs_and_the_reference_of_commands_are_current():
     script = REPOSITORY / "docs" / "scripts" / "generate.py"
     done = subprocess.run(
