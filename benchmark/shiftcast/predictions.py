@@ -26,6 +26,7 @@ from shiftcast.util.arrays import (
     softmax,
 )
 from shiftcast.util.memory import remembered
+from shiftcast.util.text import NARROWEST
 from shiftcast.util.types import Classes, Floats, Integers, Number
 
 Kind = Literal["logits", "probabilities", "classes"]
@@ -224,7 +225,8 @@ class Estimate:
     ----------
     accuracy, low, high
         The estimate and its interval for the accuracy on exactly the images seen, in [0, 1],
-        rounded to 1e-6, with low <= accuracy <= high.
+        rounded to 1e-6, with low <= accuracy <= high. An interval narrower
+        than 0.02 pp is widened to that, within [0, 1].
     level
         Nominal level of the interval, e.g. 0.95.
     extended
@@ -247,12 +249,15 @@ class Estimate:
     abstains: str = ""
 
     def __post_init__(self) -> None:
-        """Round to 1e-6, clip to [0, 1] and hold low <= accuracy <= high."""
+        """Round to 1e-6, clip to [0, 1], hold low <= accuracy <= high and some width."""
         values = (self.accuracy, self.low, self.high)
         if not all(map(math.isfinite, values)):
             raise InvalidInputError(f"an estimate must be finite, got {values}")
         accuracy, low, high = (round(min(max(float(v), 0.0), 1.0), 6) for v in values)
         extended = self.extended or low > accuracy or high < accuracy
+        if high - low < 2 * NARROWEST:  # printed, it would have no width
+            low = round(max(min(low, accuracy - NARROWEST), 0.0), 6)
+            high = round(min(max(high, accuracy + NARROWEST), 1.0), 6)
         object.__setattr__(self, "accuracy", accuracy)
         object.__setattr__(self, "low", min(low, accuracy))
         object.__setattr__(self, "high", max(high, accuracy))

@@ -84,11 +84,12 @@ def test_difference_of_confidences_by_hand() -> None:
 
 
 def test_difference_of_confidences_clips_and_says_so() -> None:
-    source = confident([0.6] * 10, [True] * 9 + [False])
+    source = confident([0.5, 0.7] * 5, [True] * 9 + [False])
     estimate = DifferenceOfConfidences().fit(source).predict(confident([0.99]))
     assert estimate.accuracy == 1.0
-    # the interval is centred on the clipped accuracy: residuals 0.4 (nine times) and -0.6
-    assert 1 - estimate.low == pytest.approx(Z95 * sqrt(0.9 / 9 * (1 / 10 + 1)), abs=1e-6)
+    # the interval is centred on the clipped accuracy: residuals 0.5 (five times), 0.3 (four times) and -0.7
+    squares = 5 * 0.2**2 + 4 * 0.0**2 + 1.0**2
+    assert 1 - estimate.low == pytest.approx(Z95 * sqrt(squares / 9 * (1 / 10 + 1)), abs=1e-6)
     assert "clipped" in estimate.flagged
 
 

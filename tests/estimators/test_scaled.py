@@ -66,7 +66,7 @@ def test_where_confidence_always_shows_half_of_the_drop_the_factor_repairs_it():
     scaled = Scaled(DifferenceOfConfidences()).fit(calm[0], calm[2:]).predict(calm[1])
     assert plain.accuracy - target.accuracy > 0.05
     assert abs(scaled.accuracy - target.accuracy) < 0.02
-    assert not scaled.diagnostics["outside"]
+    assert scaled.flagged == ""
 
 
 def test_a_factor_learned_where_labels_are_wrong_harms_elsewhere():

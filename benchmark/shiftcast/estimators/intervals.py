@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Estimate
-from shiftcast.statistics.intervals import NARROWEST, normal_quantile
+from shiftcast.statistics.intervals import normal_quantile
 from shiftcast.util.types import Floats
 
 Diagnostic = float | int | str | bool | None
@@ -34,7 +34,7 @@ def sampling_estimate(
     """Return an estimate with the normal interval accuracy +- z sqrt(variance).
 
     An accuracy outside [0, 1] is clipped first, so that its interval is centred on an accuracy
-    that can be; the estimate is then flagged. An interval has some width, whatever the variance.
+    that can be; the estimate is then flagged.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def sampling_estimate(
         What else the estimator has to say, values that JSON can hold.
     """
     centre = min(max(accuracy, 0.0), 1.0)
-    half = max(normal_quantile(level) * sqrt(variance), NARROWEST)
+    half = normal_quantile(level) * sqrt(variance)
     if not (flagged or abs(accuracy - centre) <= ROUNDING):
         flagged = f"its sum came to {100 * accuracy:.2f} %, which no accuracy can be, and was clipped"
     told = {"interval": "sampling", **diagnostics}

@@ -31,8 +31,9 @@ class Scaled(Estimator):
 
     Estimate minus actual has the variance of E, carried through the factor where that widens it, plus that
     of the factor, by leaving out a group of `others` at a time (jackknife). How far sets lie from the line is
-    model error and not in it. Diagnostics: `factor`, `factor_error` (its standard error; None from one
-    group), `groups`, and `outside` (whether d lies outside the range that the factor was learned on).
+    model error and not in it. An estimate is flagged where E's is, or where d lies outside the range that the
+    factor was learned on; it abstains where E does. Diagnostics: `factor`, `factor_error` (its standard
+    error; None from one group), `groups`.
 
     Parameters
     ----------
@@ -86,11 +87,18 @@ class Scaled(Estimator):
             estimate,
             (max(abs(slope), 1.0) * width) ** 2 + float(of_factor) ** 2,
             self.level,
+            flagged=plain.flagged or self._beyond(drop),
+            abstains=plain.abstains,
             factor=self.factor_,
             factor_error=self.factor_error_,
             groups=len(self.groups_),
-            outside=not self.range_[0] <= drop <= self.range_[1],
         )
+
+    def _beyond(self, drop: float) -> str:
+        low, high = self.range_
+        if low <= drop <= high:
+            return ""
+        return f"its drop {drop:.3f} lies outside those of its factor, {low:.3f} to {high:.3f}"
 
     def _drop_of(self, answer: Estimate, n: int) -> float:
         if abs(answer.accuracy - self.source_accuracy_) < ROUNDED:

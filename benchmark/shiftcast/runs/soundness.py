@@ -211,7 +211,9 @@ class Inspection:
             trained_on = set() if field == "targets" or suite.source.train is None else {suite.source.train}
             if strange := sorted(set(named) - set(expected.sizes) - trained_on):
                 found = f"{len(strange)} others: {strange[:3]}"
-                self._add(f"{path}, {field}", f"sets of suite {suite.name!r}", found)
+                lost = "" if suite.contributed else "; if the suite has lost sets, raise its version"
+                remedy = f"{self.model.remedy}{lost}"
+                self._add(f"{path}, {field}", f"sets of suite {suite.name!r}", found, remedy)
 
     @property
     def _roomy(self) -> bool:
@@ -221,8 +223,10 @@ class Inspection:
     def _predictions(self, data: bytes) -> dict[str, StoredSet] | None:
         path = self.folder.predictions_path
         held = None if self.stale else self.expected
-        known = (None, None) if held is None else (held.sizes, held.classes)
-        sets, misfits, truncated = decode(data, *known)
+        classes = (
+            None if self.expected is None else self.expected.classes
+        )  # of stale runs too: it bounds memory
+        sets, misfits, truncated = decode(data, None if held is None else held.sizes, classes)
         if self.record is not None and not truncated and sha256(data) != self.record.predictions_sha256:
             stated = f"SHA-256 {self.record.predictions_sha256[:12]}…, as {RECORD} states"
             self._add(str(path), stated, f"{sha256(data)[:12]}…: one of the two was changed")
@@ -233,8 +237,7 @@ class Inspection:
             return None
         if held is not None:
             self._needs(held, sets)
-            sets = {name: sets[name] for name in held.sizes if name in sets}
-        return sets
+        return {name: sets[name] for name in (sorted(sets) if held is None else held.sizes) if name in sets}
 
     def _needs(self, expected: Expected, sets: Mapping[str, StoredSet]) -> None:
         """Ask for outputs on the labelled test set, and for none that nobody can know to be right."""

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.statistics.intervals import NARROWEST
 from shiftcast.statistics.lines import inverse_probit, probit
+from shiftcast.util.text import NARROWEST
 from shiftcast.util.types import Floats
 
 LEVELS = (0.95, 0.9, 0.8)

@@ -8,9 +8,6 @@ from scipy.special import ndtri
 
 from shiftcast.errors import InvalidInputError
 
-NARROWEST = 1e-4
-"""Half the narrowest interval that is stated, 0.01 pp: what accuracies are printed to."""
-
 
 def normal_quantile(level: float) -> float:
     """Return z such that a standard normal lies within +-z with probability `level`.

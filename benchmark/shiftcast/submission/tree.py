@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,15 @@ from shiftcast.runs.soundness import is_being_written
 
 TOP_FILES = (LEDGER, RESIDUALS.name, "README.md")
 SUITE_SUFFIXES = (".md", ".json")
+OTHER_FOLDERS = ((0, BLIND), (1, FIGURES))
+"""Folders without runs, and how deep they are."""
+EXPECTED = (
+    f"folders of suites, or one of {', '.join(TOP_FILES)}",
+    "folders of architectures, or pages (.md) and figures (.json) about the suite",
+    "folders of recipes",
+    "folders of runs, seed-N",
+)
+"""What is below the folder of results, of a suite, of an architecture and of a recipe."""
 MOST_ENTRIES = 200_000
 """Files and folders that are looked at."""
 
@@ -73,37 +82,31 @@ def locate(path: Path) -> tuple[Path, Path | None]:
 def walk(root: Path, part: Path | None) -> Tree:
     """Return the runs below a results folder, or in a part of it, and what should not be there."""
     tree = Tree(root)
-    if part is None or part.parent == root:
-        for entry in _entries(tree, root) if part is None else [part]:
-            _suite(tree, entry)
-    else:
-        for folder in [*list(part.relative_to(root).parents)[-2::-1], part.relative_to(root)]:
+    if part is not None:
+        inside = part.relative_to(root)
+        for folder in [*list(inside.parents)[-2::-1], inside]:
             if (root / folder).is_symlink():
                 _link(tree, root / folder)
                 return tree
-        _below(tree, part)
+    _descend(tree, part or root)
     return tree
 
 
-def _below(tree: Tree, part: Path) -> None:
-    """Add the runs in the folder of an architecture, of a recipe or of a run."""
-    depth = len(part.relative_to(tree.root).parts)
-    if depth == 2:
-        _architecture(tree, part)
-    elif depth == 3:
-        _recipe(tree, part)
-    else:
-        _run(tree, part)
-
-
-def _architecture(tree: Tree, path: Path) -> None:
-    for recipe in _folders(tree, path, "folders of recipes"):
-        _recipe(tree, recipe)
-
-
-def _recipe(tree: Tree, path: Path) -> None:
-    for run in _folders(tree, path, "folders of runs, seed-N"):
-        _run(tree, run)
+def _descend(tree: Tree, path: Path) -> None:
+    """Add the runs in a folder, and name its files that should not be there."""
+    depth = len(path.relative_to(tree.root).parts)
+    if depth == len(EXPECTED):
+        _run(tree, path)
+        return
+    for entry in _entries(tree, path):
+        if entry.is_dir():
+            if (depth, entry.name) not in OTHER_FOLDERS:
+                _descend(tree, entry)
+        elif not (depth == 0 and entry.name in TOP_FILES) and not (
+            depth == 1 and entry.suffix in SUITE_SUFFIXES
+        ):
+            remedy = "take it out, or give it the right name"
+            tree.problems.append(Problem(str(entry), EXPECTED[depth], "another file", remedy))
 
 
 def _entries(tree: Tree, folder: Path) -> Iterator[Path]:
@@ -130,33 +133,6 @@ def _entries(tree: Tree, folder: Path) -> Iterator[Path]:
 def _link(tree: Tree, path: Path) -> None:
     remedy = "put a copy in its place"
     tree.problems.append(Problem(str(path), "a file or a folder", "a symbolic link", remedy))
-
-
-def _strange(tree: Tree, path: Path, expected: str) -> None:
-    found = "another folder" if path.is_dir() else "another file"
-    tree.problems.append(Problem(str(path), expected, found, "take it out, or give it the right name"))
-
-
-def _suite(tree: Tree, path: Path) -> None:
-    if path.is_file() and path.name not in TOP_FILES:
-        _strange(tree, path, f"folders of suites, or one of {', '.join(TOP_FILES)}")
-    if path.is_file() or path.name == BLIND:
-        return
-    for entry in _entries(tree, path):
-        if entry.is_file() and entry.suffix not in SUITE_SUFFIXES:
-            _strange(
-                tree, entry, "folders of architectures, or pages (.md) and figures (.json) about the suite"
-            )
-        elif entry.is_dir() and entry.name != FIGURES:
-            _architecture(tree, entry)
-
-
-def _folders(tree: Tree, folder: Path, expected: str) -> Sequence[Path]:
-    entries = list(_entries(tree, folder))
-    for entry in entries:
-        if entry.is_file():
-            _strange(tree, entry, expected)
-    return [entry for entry in entries if entry.is_dir()]
 
 
 def _run(tree: Tree, path: Path) -> None:

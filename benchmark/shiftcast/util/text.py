@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+NARROWEST = 1e-4
+"""Half the narrowest interval of accuracies that is stated, 0.01 pp: they are printed to this."""
+
 
 def now() -> str:
     """Return the time in UTC, to the second, as `2026-01-31T12:00:00Z`: such times sort as text."""
