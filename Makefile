@@ -8,7 +8,7 @@ STAMP := $(VENV)/.ready
 PARALLEL := -n logical --dist worksteal -p no:benchmark
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-fast lint types check bench gate lowest newest faults fuzz lock clean
+.PHONY: help setup quickstart test test-fast docs lint types check bench gate lowest newest faults fuzz lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z ]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ test: $(STAMP)  ## run every test, in a process a core
 
 test-fast: $(STAMP)  ## run the tests that take little (two minutes)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
+
+docs: $(STAMP)  ## build the documentation as a site, in outputs/docs
+	$(BIN)/mkdocs build --quiet
 
 lint: $(STAMP)  ## style and formatting
 	$(BIN)/ruff check .
@@ -80,7 +83,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 lock:  ## renew requirements.lock (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade \
-	  --python-version 3.11 --extra train --extra page --extra dev pyproject.toml -o requirements.lock
+	  --python-version 3.11 --extra train --extra page --extra docs --extra dev pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and everything generated outside results/
 	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest outputs dist .pytest_cache .mypy_cache .ruff_cache .benchmarks

@@ -40,14 +40,14 @@ FIRST = 64
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Base class of everything that predicts a target accuracy from source labels.
 
-    Class variables
-    ---------------
+    Attributes
+    ----------
     track
         The track on which it is ranked, see `Track`.
     requires
         What the predictions must carry: a subset of "classes" (predicted classes, hard labels), "logits",
         "reference", "peers", "siblings", "features" and "others" (labelled targets of other groups, given
-        to `fit`). Where "logits" is left out, the answer must follow from predicted classes.
+        to `fit`). Without "logits", the answer must follow from predicted classes.
     selected_on
         Datasets on which the estimator, or a default of it, was chosen; the board greys them.
     citation

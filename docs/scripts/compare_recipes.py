@@ -3,7 +3,8 @@
 Everything is judged on held-out training images; no test image is read. The first table of recipes.md comes
 from this script:
 
-    SHIFTCAST_DATA=~/data .venv/bin/python docs/compare_recipes.py test_byobnet_s1 plain-8 strong-8 pytorch
+    export SHIFTCAST_DATA=~/data
+    .venv/bin/python docs/scripts/compare_recipes.py test_byobnet_s1 plain-8 strong-8 pytorch
 
 "pytorch" is the loop below: the usual thirty epochs of SGD with torchvision's transforms, of which
 `--plain-epochs` are trained and judged one by one.

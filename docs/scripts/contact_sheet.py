@@ -1,6 +1,6 @@
 """Draw docs/corruptions.png: every corruption at every severity, on photographs that may be shown.
 
-Run it with the development requirements: python docs/contact_sheet.py
+Run it with the development requirements: python docs/scripts/contact_sheet.py
 """
 
 from pathlib import Path
@@ -50,4 +50,4 @@ def sheet(images: np.ndarray) -> Image.Image:
 
 
 if __name__ == "__main__":
-    sheet(photographs()).quantize(256).save(Path(__file__).with_name("corruptions.png"), optimize=True)
+    sheet(photographs()).quantize(256).save(Path(__file__).parents[1] / "corruptions.png", optimize=True)
