@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BASELINE := tests/performance/baselines/cpu.json
 STAMP := $(VENV)/.ready
-PARALLEL := -n logical --dist worksteal -p no:benchmark
+PARALLEL := -n logical --dist worksteal --benchmark-disable
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-fast docs lint types check bench gate lowest newest faults fuzz lock clean
