@@ -179,7 +179,9 @@ def flipped(path):
 
 
 @pytest.mark.parametrize(
-    "spoil", [os.unlink, lambda path: os.truncate(path, 500), replaced, flipped], ids=str
+    "spoil",
+    [os.unlink, lambda path: os.truncate(path, 500), replaced, flipped],
+    ids=["removed", "cut", "replaced", "flipped"],
 )
 def test_a_file_that_changes_after_it_was_checked_is_not_read(folder, spoil):
     filed = folder.read(filed=True)[1]["digits-test"]
