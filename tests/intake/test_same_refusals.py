@@ -74,7 +74,7 @@ WHOLE = npz(logits=OWN.logits)
         (b"hello", "cannot be read as a .npz file; it is truncated or something else"),
         (WHOLE[: len(WHOLE) // 2], "cannot be read as a .npz file; it is truncated or something else"),
         (twice(), "holds 'logits' twice; keep one"),
-        (gzip.compress(WHOLE), "is called .npz, but is compressed with gzip; unpack it first"),
+        (gzip.compress(WHOLE, mtime=0), "is called .npz, but is compressed with gzip; unpack it first"),
         (b"\x93NUMPY", "is called .npz, but is a numpy array; name it .npy"),
     ],
 )
@@ -156,7 +156,10 @@ def test_broken_tables(readers, tmp_path, text, words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (gzip.compress(b"logit_a,logit_b\n1,2\n"), "is called .csv, but is compressed with gzip; unpack it"),
+        (
+            gzip.compress(b"logit_a,logit_b\n1,2\n", mtime=0),
+            "is called .csv, but is compressed with gzip; unpack it",
+        ),
         (WHOLE, "is called .csv, but is a zip archive"),
         (b"PAR1", "is called .csv, but is a Parquet table; name it .parquet"),
         ("logit_a,größe\n1,2\n".encode("cp1252"), "it is not in UTF-8"),

@@ -79,6 +79,21 @@ def test_actual_accuracy_is_that_of_all_the_targets_images(scores, make_results,
     assert set(rows["n"]) == {100}
 
 
+def test_class_shares_of_natural_sets_are_held_against_the_sources(workspace, make_results):
+    results = make_results()
+    found = score(workspace, results).class_distances
+    suite = workspace.suite("tiny")
+    natural = [target.id for target in suite.unfolded_targets() if workspace.natural(target)]
+    assert list(found) == natural
+    _, sets = RunFolder(next(iter(results.rglob("run.json"))).parent).read()
+    source = list(sets[suite.source.test].labels)
+    for name, value in found.items():
+        own = list(sets[name].labels)
+        apart = [abs(own.count(k) / len(own) - source.count(k) / len(source)) for k in range(10)]
+        assert value == pytest.approx(sum(apart) / 2)
+        assert value > 0
+
+
 def test_no_shift_is_cross_fitted(scores, workspace):
     """NoShift fitted on A predicts B and the reverse: the mean of both halves' accuracies."""
     _, sets = RunFolder(workspace.results() / "tiny" / "test_vit" / "tiny" / "seed-0").read()

@@ -89,6 +89,7 @@ def score_suite(
         skipped=skipped,
         ensemble=_ensemble(workspace, pool),
         dataset_notes=_dataset_notes(workspace, pool),
+        class_distances=_class_distances(workspace, pool) if pool.scored else {},
         confusion=confusion_tables(pool, table, folder),
         views=_views(workspace, pool),
         label_views=_label_views(workspace, pool),
@@ -286,6 +287,19 @@ def _trusted(runs: list[dict[str, Any]], folder: Path) -> pd.DataFrame:
         place = folder / RunKey(**{name: row[name] for name in RunKey.model_fields}).path
         rows.append({**row, "trust": "" if row["status"] == "missing" else ledger.level(place)})
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype({"parameters": "Int64", "epochs": "Int64"})
+
+
+def _class_distances(workspace: Workspace, pool: Pool) -> dict[str, float]:
+    """Return by how much the class shares of labelled natural sets differ from the source's."""
+    shares = {}
+    natural = [target.id for target in pool.targets if workspace.natural(target)]
+    for name in (pool.suite.source.test, *natural):
+        labels = pool.labels_of(name)
+        if labels is not None:
+            counts = np.bincount(labels, minlength=len(workspace.dataset(pool.suite.source.test).classes))
+            shares[name] = counts / counts.sum()
+    source = shares.pop(pool.suite.source.test)
+    return {name: float(np.abs(own - source).sum() / 2) for name, own in shares.items()}
 
 
 def _dataset_notes(workspace: Workspace, pool: Pool) -> dict[str, str]:

@@ -192,6 +192,9 @@ class SuiteScores:
         The reference ensemble. Columns: `architecture`, `family`, `role` ("member" or "reserve").
     dataset_notes
         What is to be said about a dataset's edition, by dataset.
+    class_distances
+        Total variation distance between the class shares of each labelled natural set and those of the
+        source, 0 to 1, by set.
     confusion
         What the reference ensemble finds confusing; None where it is incomplete.
     """
@@ -206,6 +209,7 @@ class SuiteScores:
     skipped: pd.DataFrame
     ensemble: pd.DataFrame
     dataset_notes: dict[str, str]
+    class_distances: Mapping[str, float] = field(default_factory=dict)
     confusion: ConfusionTables | None = None
     views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VIEW_COLUMNS)))
     label_views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_VIEW_COLUMNS)))

@@ -26,6 +26,7 @@ def what_was_run(board: Board) -> str:
         "and what they say was contributed",
         "Models": _zoo(board),
         "Natural shifts": _shifts(scores, natural=True),
+        "Class shares": _class_distances(scores),
         "Synthetic shifts": _shifts(scores, natural=False),
         "Reference ensemble": _ensemble(scores),
         "Headline estimator": f"{escape(scores.suite.headline)}, as the suite names it",
@@ -34,6 +35,14 @@ def what_was_run(board: Board) -> str:
         f"Edition of {escape(name)}": escape(note) for name, note in sorted(scores.dataset_notes.items())
     }
     return "\n".join(f"- **{name}**: {text.rstrip('.')}." for name, text in lines.items() if text)
+
+
+def _class_distances(scores: SuiteScores) -> str:
+    """State how far the class mix of each natural set is from the source's."""
+    if not scores.class_distances:
+        return ""
+    listed = ", ".join(f"{escape(name)} {value:.2f}" for name, value in scores.class_distances.items())
+    return f"total variation distance from the source's, 0 to 1: {listed}"
 
 
 def _source_size(scores: SuiteScores) -> str:
