@@ -18,6 +18,8 @@ from shiftcast.runs.registers import read_register
 from shiftcast.util.hashing import sha256
 from shiftcast.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("few_estimators")
+
 NAME = "hidden"
 CARD = """
 title = "Hidden"

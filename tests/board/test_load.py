@@ -9,6 +9,8 @@ import shiftcast
 from shiftcast.board.load import tables_of
 from shiftcast.errors import InvalidInputError, UnknownNameError
 
+pytestmark = pytest.mark.usefixtures("few_estimators")
+
 
 def test_one_line_gives_every_table(workspace, make_results):
     make_results()

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from shiftcast.board.changes import FEW
 from shiftcast.cli.app import app
 
+pytestmark = pytest.mark.usefixtures("few_estimators")
+
 
 def run(workspace, *arguments):
     return CliRunner().invoke(app, ["--workspace", str(workspace.root), "diff", *map(str, arguments)])

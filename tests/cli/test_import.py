@@ -11,6 +11,8 @@ from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError, RunError, UnknownNameError
 from shiftcast.runs.folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("few_estimators")
+
 SHIFTCAST = [sys.executable, "-c", "from shiftcast.cli import main; main()"]
 
 

@@ -11,6 +11,8 @@ from shiftcast.leaderboard import cache
 from shiftcast.runs.ledger import read_ledger
 from shiftcast.workspace import Workspace, cache_folder
 
+pytestmark = pytest.mark.usefixtures("few_estimators")
+
 
 @pytest.fixture
 def scored(monkeypatch):

@@ -16,6 +16,8 @@ from shiftcast.leaderboard.figures.draw import draw
 from shiftcast.leaderboard.generate import generate, tidy_csv
 from shiftcast.leaderboard.pages import check, write
 
+pytestmark = pytest.mark.usefixtures("few_estimators")
+
 PAGE = Path("leaderboard.md")
 FIGURES = Path("results/sample/figures")
 
