@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from shiftcast.estimators import official_estimators
-
 KINDS: Mapping[bool, str] = MappingProxyType({True: "natural", False: "synthetic"})
 """What a shift is called by whether it is natural."""
 BASELINES = ("NoShift", "MeanShift")
@@ -33,11 +31,15 @@ TRACKS: Mapping[str, str] = MappingProxyType(
 
 def what_it_is(name: str) -> str:
     """Return the first line of what an official estimator says of itself; empty for another."""
+    from shiftcast.estimators import official_estimators  # an unchanged board does without
+
     estimator = official_estimators().get(name)
     return "" if estimator is None else (type(estimator).__doc__ or "").strip().splitlines()[0]
 
 
 def citation(name: str) -> str:
     """Return where an official estimator comes from; empty for another."""
+    from shiftcast.estimators import official_estimators
+
     estimator = official_estimators().get(name)
     return "" if estimator is None else estimator.citation
