@@ -85,9 +85,9 @@ def test_the_command_prints_json_and_html_in_one_order(tmp_path):
 
 def test_a_number_that_is_everybodys_is_said_once():
     row = {"estimator": "A", "board": {"coverage": 0.0429, "mae": 0.1}, "conformal": None}
-    assert "held on 4.29 % of the models" in interval_notes([row, row])[0]
+    assert "covered the actual accuracy of 4.29 % of the models" in interval_notes([row, row])[0]
     other = {"estimator": "B", "board": {"coverage": 0.1, "mae": 0.1}, "conformal": None}
-    assert "held on 4.29 to 10.00 % of the models" in interval_notes([other, row])[0]
+    assert "covered the actual accuracy of 4.29 to 10.00 % of the models" in interval_notes([other, row])[0]
     assert (count(1, "image"), count(1200, "image")) == ("1 image", "1,200 images")
 
 

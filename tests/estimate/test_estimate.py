@@ -433,7 +433,7 @@ def test_errors_on_the_board_make_wider_intervals(tmp_path):
     }
     assert rows["AC"]["conformal"] is None  # three shifts support no level
     assert "conformal" not in rows["DoC"]
-    assert "Sampling error only: AC, DoC" in " ".join(
+    assert "Without model error, which is not known: AC, DoC" in " ".join(
         interval_notes([rows["NoShift"], rows["AC"], rows["DoC"]])
     )
 

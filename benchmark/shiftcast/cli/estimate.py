@@ -213,6 +213,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         board_error,
         flag_notes,
         interval_notes,
+        is_sampling,
         marked,
         order_note,
     )
@@ -235,7 +236,9 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         if "skipped" in row:
             skipped.setdefault(row["skipped"], []).append(row["estimator"])
             continue
-        ends = [_ends(row)] + ([_ends(row["conformal"]) if row.get("conformal") else "–"] if wide else [])
+        ends = [_ends(row) if is_sampling(row) else "–"]
+        if wide:
+            ends.append(_ends(row["conformal"]) if row.get("conformal") else "–")
         change = 100 * (row["accuracy"] - source["accuracy"])
         last = [board_error(row)] if order else []
         table.add_row(marked(row), f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)

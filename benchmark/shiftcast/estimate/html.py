@@ -17,6 +17,7 @@ from shiftcast.estimate.wording import (
     board_error,
     flag_notes,
     interval_notes,
+    is_sampling,
     marked,
     order_note,
 )
@@ -140,7 +141,7 @@ def _estimates(answer: Mapping[str, Any]) -> str:
     cells = []
     for row in rows:
         line = [marked(row), _percent(row["accuracy"])]
-        line.append(_ends(row))
+        line.append(_ends(row) if is_sampling(row) else "–")
         if wide:
             ends = row.get("conformal")
             line.append(_ends(ends) if ends else "–")

@@ -40,6 +40,11 @@ def marked(row: Mapping[str, Any]) -> str:
     return f"{row['estimator']}{'*' if row.get('flagged') else ''}"
 
 
+def is_sampling(row: Mapping[str, Any]) -> bool:
+    """Whether an answered row's own interval is of sampling alone, and not of earlier errors."""
+    return bool(row.get("interval", "sampling") == "sampling")
+
+
 def flag_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line on each reason for which estimates of answered rows are doubtful."""
     reasons: dict[str, list[str]] = {}
@@ -52,19 +57,22 @@ def flag_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def interval_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what is to be said about the intervals of answered rows."""
     notes = ["Sampling intervals cover the chance of which images were drawn, and nothing else."]
-    boards = [row["board"] for row in rows if row.get("board")]
+    boards = [row["board"] for row in rows if row.get("board") and is_sampling(row)]
     held = [board["coverage"] for board in boards if board["coverage"] is not None]
     if held:
         span = _span([f"{100 * share:.2f}" for share in sorted(held)])
-        notes[0] += f" On our board such intervals held on {span} % of the models under natural shifts."
+        notes[0] += (
+            f" On our board, under natural shifts, such intervals covered the actual accuracy of {span} % of "
+            "the models."
+        )
     alone = [row["estimator"] for row in rows if not row.get("conformal")]
     if len(alone) < len(rows):
         notes.append(
-            "Intervals with model error add how wrong each estimator was on the natural shifts of our board. "
-            "They hold for a shift that is drawn like those."
+            "Intervals with model error are learned from each estimator's errors on the natural shifts of "
+            "our board. They are valid for shifts of those kinds."
         )
     if alone:
-        notes.append(f"Sampling error only: {', '.join(alone)}; what they get wrong elsewhere is not known.")
+        notes.append(f"Without model error, which is not known: {', '.join(alone)}.")
     return notes
 
 
