@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
+from shiftcast.board import estimators
 from shiftcast.board.build import build_board
+from shiftcast.board.columns import ESTIMATORS
 from shiftcast.cli.tables import estimator_tables
+from shiftcast.util.text import points
 
 
 def kind_of(scores, natural):
@@ -172,14 +175,34 @@ def test_an_estimator_that_lacks_a_row_is_shown_and_not_ranked(scores):
 
 def test_skill_compares_on_the_same_rows(scores):
     table = scores.table
-    gone = (table["estimator"] == "GDE") & (table["architecture"] != "net-b")
+    own = ["net-b", "net-c", "net-d"]
+    gone = (table["estimator"] == "GDE") & ~table["architecture"].isin(own)
     less = changed(scores, table=table[~gone])
     here = [
-        [r for r in rows_of(less, name, False) if r["architecture"] == "net-b"]
+        [r for r in rows_of(less, name, False) if r["architecture"] in own]
         for name in ("GDE", "NoShift", "MeanShift")
     ]
     mine, *others = (nested_mean(rows, lambda r: abs(pp(r))) for rows in here)
     assert of(kind_of(less, False).overall, "GDE")["skill"] == pytest.approx(1 - mine / min(others))
+
+
+def test_a_row_on_fewer_than_half_of_the_cells_has_no_figures(scores):
+    table, figures = scores.table, [*estimators.RESTING_ON_CELLS]
+    own = table["estimator"] == "GDE"
+    for architectures, known in ((["net-b", "net-c"], False), (["net-b", "net-c", "net-d"], True)):
+        less = changed(scores, table=table[~own | table["architecture"].isin(architectures)])
+        row, parts = (of(one, "GDE") for one in (kind_of(less, True).overall, kind_of(less, True).by_group))
+        assert (row["cells"], pd.isna(row["rank"])) == (2 * len(architectures), True)
+        assert pd.Series(row)[figures].drop(["mae_shared"]).notna().any() == known
+        assert (parts["mae"].notna() == known).all()
+        assert ESTIMATORS["mae"].cell(row) == (points(row["mae"]) if known else "abstained")
+        assert bool(row["worst_cell"]) == known
+
+
+def test_doubtful_answers_are_counted(scores):
+    table = scores.table.assign(flagged=(scores.table["estimator"] == "GDE") & (scores.table["seed"] == 1))
+    board = kind_of(changed(scores, table=table), True).overall
+    assert (of(board, "GDE")["flagged"], of(board, "ATC")["flagged"]) == (0.5, 0.0)
 
 
 def test_abstaining_rows_count_in_no_figure(scores):

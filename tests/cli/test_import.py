@@ -101,8 +101,8 @@ def test_the_board_shows_it_and_damage_is_found(run, workspace, results, file):
         np.savez(file, **{name: archive[name] * np.float16(2) for name in archive.files})  # no copy of ours
     run("submit", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "trained | elsewhere")
     run("leaderboard")
-    page = (workspace.root / "leaderboard.md").read_text()
-    assert r"trained \| elsewhere" in page[page.index("### Self-reported models") :]
+    page = (workspace.root / "results/tiny/board.md").read_text()
+    assert r"trained \| elsewhere" in page[page.index("## Self-reported models") :]
     path = results / "tiny" / "theirs" / "self-reported" / "seed-0" / "predictions.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x07")
     with pytest.raises(RunError, match=r"self-reported/seed-0/predictions\.safetensors"):

@@ -65,7 +65,7 @@ def test_from_a_file_to_a_row_and_a_level(zoo, run, tmp_path):
     code, said, _ = run("ledger", place, "--level", "recomputed")
     assert (code, f"wrote {zoo.results / 'ledger.toml'}: 1 run recomputed" in said) == (0, True)
     assert "recomputed: 1" in run("validate", zoo.results)[1]
-    assert "1 run recomputed" in (run("leaderboard"), (zoo.root / "leaderboard.md").read_text())[1]
+    assert "1 run recomputed" in (run("leaderboard"), (zoo.root / "results/zoo/board.md").read_text())[1]
     (place / "run.json").write_text((place / "run.json").read_text().replace("cnn", "vit"))
     code, said, _ = run("validate", zoo.results)
     assert code == 0

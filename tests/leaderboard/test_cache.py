@@ -110,7 +110,7 @@ def test_what_is_damaged_in_the_cache_is_made_again(written, scored):
 def test_checking_reads_no_cache(written, scored):
     head, _, body = kept().read_text().partition("\n")
     found = json.loads(body)
-    found["section"] = "nonsense"
+    found["front"]["state"] = "nonsense"
     kept().write_text(f"{head}\n{json.dumps(found)}")
     check_leaderboard(written, written.results(), written.home)
     assert scored == ["tiny"]

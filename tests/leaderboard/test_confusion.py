@@ -239,7 +239,7 @@ def test_the_page_and_its_pictures_are_written_linked_and_checked(small, tables,
     files = generate([scores], tmp_path / "results", tmp_path)
     write(files, tmp_path)
     page = tmp_path / "results" / "sample" / "confusion.md"
-    assert "](results/sample/confusion.md)" in (tmp_path / "leaderboard.md").read_text()
+    assert "](confusion.md)" in (page.parent / "board.md").read_text()
     for name in confusion_figures(scores, tables):
         assert f"](figures/{name}.svg)" in page.read_text()
         ElementTree.fromstring((page.parent / "figures" / f"{name}.svg").read_text())  # noqa: S314

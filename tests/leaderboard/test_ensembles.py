@@ -37,7 +37,7 @@ def test_a_suite_without_others_says_nothing(scores):
 
 def test_errors_stand_by_ensemble_and_size(scores):
     heading, text, natural, synthetic, parts = ensemble_kinds(build_board(with_ensembles(scores, ROWS)))
-    assert heading == "### Ensembles"
+    assert heading == "## Ensembles"
     assert "6 runs" in text
     head, body = cells(natural)
     assert head[3:] == ["M = 2", "M = 7"]

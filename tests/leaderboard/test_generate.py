@@ -3,7 +3,10 @@
 import dataclasses
 import io
 import json
+import re
+from os.path import normpath
 from pathlib import Path
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
@@ -15,11 +18,18 @@ from shiftcast.estimate.board_errors import board_errors
 from shiftcast.leaderboard.figures.draw import draw
 from shiftcast.leaderboard.generate import generate, tidy_csv
 from shiftcast.leaderboard.pages import check, write
+from support import REPOSITORY
 
 pytestmark = pytest.mark.usefixtures("few_estimators")
 
 PAGE = Path("leaderboard.md")
 FIGURES = Path("results/sample/figures")
+PAGE, LEGEND = Path("leaderboard.md"), Path("results/legend.md")
+HOME = Path("results/sample")
+BOARD, FIGURES = HOME / "board.md", HOME / "figures"
+LINK = re.compile(r"(?<!\\)\]\((?!#|https?:)([^)]*)\)")
+FRONT, LARGEST = 40_000, 300_000
+"""Bytes of the front page and of any other page at most: code hosts do not render Markdown beyond 512 kB."""
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +50,57 @@ def written(files, tmp_path):
     return tmp_path
 
 
-def test_pictures_lie_beside_their_suites_runs(files):
+def test_pages_and_pictures_lie_beside_their_suites_runs(files):
     names = ("estimators", "ood-vs-id", "predicted-vs-actual")
-    assert set(files) == {PAGE, RESIDUALS, *(FIGURES / f"{name}.svg" for name in names)}
-    assert all(f"({(FIGURES / f'{name}.svg').as_posix()})" in files[PAGE] for name in names)
+    pictures = {FIGURES / f"{name}.svg" for name in names}
+    shifts = {HOME / f"shifts/{name}.md" for name in ("photos", "sketches", "fog", "noise")}
+    assert set(files) == {PAGE, RESIDUALS, LEGEND, BOARD, *shifts, *pictures}
+    assert all(f"(figures/{name}.svg)" in files[BOARD] for name in names)
+    assert "(results/sample/figures/predicted-vs-actual.svg)" in files[PAGE]
+
+
+def assert_linked(files):
+    """Assert that links of generated pages lead to generated files, or are anchors of their page."""
+    for path, text in files.items():
+        for link in LINK.findall(text) if path.suffix == ".md" else ():
+            assert Path(normpath(path.parent / unquote(link))) in files, (path, link)
+
+
+def test_links_between_pages_lead_to_pages(files, small, tmp_path):
+    edition = dataclasses.replace(small, edition="recovered")
+    other = dataclasses.replace(small, suite=small.suite.model_copy(update={"name": "another"}))
+    assert_linked(files)
+    assert_linked(generate([edition, small, other], tmp_path / "results", tmp_path))
+    assert_linked(generate([small, other], tmp_path / "results", tmp_path / "out"))
+    assert_linked(generate([small], tmp_path / "results", tmp_path / "out"))
+
+
+def test_every_page_leads_to_the_legend(files):
+    pages = {path: text for path, text in files.items() if path.suffix == ".md" and path != LEGEND}
+    for path, text in pages.items():
+        legend = text.index("legend.md)")
+        assert legend < text.index("\n|"), path
+
+
+def test_a_large_board_has_no_large_page(make_scores, tmp_path):
+    scores = make_scores(
+        architectures=[f"network-{number}" for number in range(60)],
+        seeds=(0,),
+        natural=[f"natural-{number}" for number in range(8)],
+        withheld=[f"blind-{number}" for number in range(8)],
+        transforms=("fog", "noise", "snow", "blur"),
+        estimators=dict.fromkeys(("NoShift", "MeanShift", "ATC"), ("T1", "", 0.1)),
+    )
+    files = generate([scores], tmp_path / "results", tmp_path)
+    sizes = {path: len(text.encode()) for path, text in files.items() if path.suffix == ".md"}
+    assert sizes.pop(PAGE) <= FRONT
+    assert max(sizes.values()) <= LARGEST, sizes
+
+
+def test_committed_pages_are_small_enough_to_be_rendered():
+    sizes = {path: path.stat().st_size for path in (REPOSITORY / "results").rglob("*.md")}
+    assert max(sizes.values()) <= LARGEST
+    assert (REPOSITORY / PAGE).stat().st_size <= FRONT
 
 
 def test_residuals_are_those_of_the_rows(files, scores, tmp_path):
@@ -69,7 +126,7 @@ def test_other_folders_get_no_residuals(scores, tmp_path):
 def test_pictures_of_outputs_lie_beside_the_page(small, tmp_path):
     folder = tmp_path / "outputs/sample"
     elsewhere = generate([small], tmp_path / "results", folder)
-    assert Path("figures/estimators.svg") in elsewhere
+    assert {Path("figures/estimators.svg"), Path("board.md"), Path("legend.md")} <= set(elsewhere)
     scratch = dataclasses.replace(small, suite=small.suite.model_copy(update={"scratch": True}))
     assert generate([scratch], folder / "results", folder) == elsewhere
 
@@ -79,14 +136,15 @@ def test_editions_have_sections_and_pictures_of_their_own(small, tmp_path):
     both = generate([edition, small], tmp_path / "results", tmp_path)
     assert Path("results/sample@recovered/figures/estimators.svg") in both
     assert FIGURES / "estimators.svg" in both
-    assert both[PAGE].index("## Sample suite\n") < both[PAGE].index("## Sample suite (edition recovered)")
+    assert "# Sample suite (edition recovered)\n" in both[Path("results/sample@recovered/board.md")]
+    assert "- [Sample suite (edition recovered)](results/sample%40recovered/board.md): " in both[PAGE]
 
 
 def test_sections_come_in_order_of_name(small, tmp_path):
     other = dataclasses.replace(small, suite=small.suite.model_copy(update={"name": "another"}))
     apart = generate([small, other], tmp_path / "results", tmp_path / "out")
-    assert Path("figures/another/estimators.svg") in apart
-    assert apart[PAGE].index("shiftcast run another ") < apart[PAGE].index("shiftcast run sample ")
+    assert {Path("another/figures/estimators.svg"), Path("another/board.md"), Path("legend.md")} <= set(apart)
+    assert apart[PAGE].index("(another/board.md)") < apart[PAGE].index("(sample/board.md)")
 
 
 def test_order_of_rows_changes_no_byte(scores, files, tmp_path):
@@ -102,7 +160,7 @@ def test_what_was_written_passes_the_check(files, written):
 
 
 def test_a_changed_number_is_found(files, written):
-    page = written / PAGE
+    page = written / BOARD
     page.write_text(page.read_text().replace("10 of 10 runs", "10 of 11 runs"))
     lines = check(files, written)
     assert any(line.startswith("-") and "10 of 11 runs" in line for line in lines)
@@ -135,7 +193,7 @@ def test_a_figure_without_its_hash_is_found(files, written):
     assert any("found none" in line for line in check(files, written))
 
 
-@pytest.mark.parametrize("name", [PAGE, FIGURES / "estimators.svg"])
+@pytest.mark.parametrize("name", [PAGE, BOARD, LEGEND, FIGURES / "estimators.svg"])
 def test_a_missing_file_is_found(files, written, name):
     (written / name).unlink()
     assert check(files, written) == [f"{name.as_posix()}: missing"]
@@ -150,6 +208,22 @@ def test_a_left_over_picture_is_found_and_removed(files, written, folder):
     write(files, written)
     assert check(files, written) == []
     assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["sample/shifts/old.md", "former-suite/board.md", "former-suite/shifts/fog.md"]
+)
+def test_a_left_over_page_is_named_and_removed(files, written, name):
+    old = written / "results" / name
+    old.parent.mkdir(parents=True, exist_ok=True)
+    old.write_text(files[BOARD])
+    mine = old.with_name("notes.md")
+    mine.write_text("# Notes")
+    assert check(files, written) == [f"results/{name}: left over; nothing makes it"]
+    write(files, written)
+    assert check(files, written) == []
+    assert not old.exists()
+    assert mine.exists()
 
 
 def test_a_picture_that_is_not_ours_is_left_alone(files, written):

@@ -7,7 +7,7 @@ import pandas as pd
 from shiftcast.board.build import build_board
 from shiftcast.board.tables import LABEL_VIEW_COLUMNS
 from shiftcast.leaderboard.model_section import label_views
-from shiftcast.leaderboard.suite_section import render_section
+from shiftcast.leaderboard.suite_page import render_suite
 
 GIVEN = {"net-x": 0.80, "net-y": 0.79, "net-z": 0.60}
 
@@ -49,11 +49,11 @@ def test_pairs_that_change_places_are_counted(scores):
 
 
 def test_the_page_carries_it_only_where_there_are_views(scores):
-    assert "Label views" not in render_section(build_board(scores), {})
-    page = render_section(
+    assert "Label views" not in render_suite(build_board(scores), {})
+    page = render_suite(
         build_board(with_views(scores, {"corrected": {"net-x": 0.81, "net-y": 0.80, "net-z": 0.61}})), {}
     )
     assert (
-        page.index("### Models") < page.index("**Label views.**") < page.index("Accuracy under other labels")
+        page.index("## Models") < page.index("**Label views.**") < page.index("Accuracy under other labels")
     )
     assert "2 models without these figures" in page  # five are on the board

@@ -11,13 +11,13 @@ from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
 from shiftcast.analysis.ranking import RANK_COLUMNS
 from shiftcast.board.build import build_board
 from shiftcast.board.tables import VIEW_COLUMNS
-from shiftcast.leaderboard.pages import render_board
-from shiftcast.leaderboard.suite_section import render_section
+from shiftcast.leaderboard.shifts import render_shifts
+from shiftcast.leaderboard.suite_page import render_suite
 
 
 @pytest.fixture(scope="module")
 def page(scores):
-    return render_section(build_board(scores), {"estimators": "results/sample@x/figures/estimators.svg"})
+    return render_suite(build_board(scores), {"estimators": "results/sample@x/figures/estimators.svg"})
 
 
 def section(page, title):
@@ -38,12 +38,12 @@ def test_the_page_says_what_was_run(page):
 
 
 def test_few_natural_shifts_make_a_conditional_board(page, make_scores):
-    assert "#### Natural shifts, *conditional on these shifts*" in page
+    assert "### Natural shifts, *conditional on these shifts*" in page
     assert "2 labelled natural shifts, fewer than 6: no claim is made about natural shifts in" in page
     assert "conditional on" not in section(page, "Synthetic shifts")
-    one = render_section(build_board(make_scores(natural=("photos",), transforms=(), withheld=())), {})
-    assert "#### Natural shifts, *conditional on this shift*" in one
-    six = render_section(
+    one = render_suite(build_board(make_scores(natural=("photos",), transforms=(), withheld=())), {})
+    assert "### Natural shifts, *conditional on this shift*" in one
+    six = render_suite(
         build_board(make_scores(natural=[f"photos-{n}" for n in range(6)], transforms=(), withheld=())), {}
     )
     assert "conditional on" not in six
@@ -60,7 +60,9 @@ def test_the_headline_is_compared_in_words(page):
         r"\*\*ConfusionPartition\*\* \(headline\): mean absolute error \d+\.\d\d pp, bias [+-]?\d", text
     )
     assert re.search(r"Baselines: NoShift \d+\.\d\d pp, MeanShift \d+\.\d\d pp\.", text)
-    assert "† Chosen on data of this table: AgreementShift (photos)." in text
+    assert (
+        "† Chosen with labels of these sets, or added after they were opened: photos: AgreementShift." in text
+    )
     assert row_of(text, "AgreementShift")
 
 
@@ -79,7 +81,7 @@ def test_withheld_targets_say_so(page):
 
 def test_nothing_missing_is_said(make_scores):
     scores = make_scores(estimators={"NoShift": ("T1", "", 0.1)})
-    assert "Nothing: every run, shift and estimator of the suite is on the board." in render_section(
+    assert "Nothing: every run, shift and estimator of the suite is on the board." in render_suite(
         build_board(scores), {}
     )
 
@@ -98,7 +100,7 @@ def test_what_is_missing_has_its_reason(scores):
         dataset_notes={"test-set": "recovered-2026: 59,904 of 60,000 bit-exact."},
         edition="recovered-2026",
     )
-    page = render_section(build_board(less), {})
+    page = render_suite(build_board(less), {})
     missing = section(page, "What is missing, and notes")
     assert "- 1 scored run, stale: its recipe has changed: net-b/plain/seed-1" in missing
     assert "- 1 reference run, missing: ref-c/plain/seed-100" in missing
@@ -107,25 +109,30 @@ def test_what_is_missing_has_its_reason(scores):
     assert "- MeanShift notes: mean corruption drop (30 rows)" in missing
     assert "- net-b: seed 1: stale: its recipe has changed" in page
     assert "- **Edition of test-set**: recovered-2026: 59,904 of 60,000 bit-exact." in page
-    assert "## Sample suite (edition recovered-2026)" in page
+    assert "# Sample suite (edition recovered-2026)" in page
 
 
 def test_many_notes_are_cut(scores):
     table = scores.table.copy()
     own = (table["estimator"] == "ATC") & (table["protocol"] == "official")
     table.loc[own, "note"] = [f"R2 {number}" for number in range(int(own.sum()))]
-    page = render_section(build_board(dataclasses.replace(scores, table=table)), {})
+    page = render_suite(build_board(dataclasses.replace(scores, table=table)), {})
     assert re.search(
         r"- ATC notes: R2 0 \(1 row\); R2 1 \(1 row\); R2 10 \(1 row\); and 67 other notes\n", page
     )
 
 
-def test_details_fold_each_labelled_shift(page):
-    folds = re.findall(r"<summary>(.*?)</summary>", page)
-    names = ["photos (natural)", "sketches (natural)", "fog (synthetic)", "noise (synthetic)"]
-    assert [fold.split(":")[0] for fold in folds if "pp" in fold] == names
-    assert page.count("<details>") == page.count("</details>") == 12
-    assert "MAE, fog-5" in page
+def test_each_labelled_shift_has_a_page(scores, page):
+    listed = section(page, "Details by shift").strip().splitlines()
+    names = ["photos](shifts/photos.md) (natural)", "sketches](shifts/sketches.md) (natural)"]
+    names += ["fog](shifts/fog.md) (synthetic)", "noise](shifts/noise.md) (synthetic)"]
+    assert [line.removeprefix("- [").split(": ")[0] for line in listed] == names
+    assert page.count("<details>") == page.count("</details>") == 7
+    shifts = render_shifts(build_board(scores), "[above](above.md)")
+    assert list(shifts) == [f"shifts/{name}.md" for name in ("photos", "sketches", "fog", "noise")]
+    assert "MAE, fog-5" in shifts["shifts/fog.md"]
+    assert "MAE, " not in shifts["shifts/photos.md"]
+    assert "| net-a |" in shifts["shifts/photos.md"]
 
 
 def test_no_seconds_and_no_negative_zero(page):
@@ -137,14 +144,14 @@ def test_order_of_rows_changes_no_byte(scores, page):
     frames = ("runs", "accuracies", "table", "skipped", "ensemble")
     shuffled = {name: getattr(scores, name).sample(frac=1, random_state=3) for name in frames}
     links = [{"estimators": "results/sample@x/figures/estimators.svg"}]
-    assert render_section(build_board(dataclasses.replace(scores, **shuffled)), links[0]) == page
-    assert render_section(build_board(scores), links[0]) == page
+    assert render_suite(build_board(dataclasses.replace(scores, **shuffled)), links[0]) == page
+    assert render_suite(build_board(scores), links[0]) == page
 
 
 def test_seconds_change_no_byte(scores, page):
     links = [{"estimators": "results/sample@x/figures/estimators.svg"}]
     assert (
-        render_section(
+        render_suite(
             build_board(dataclasses.replace(scores, table=scores.table.assign(seconds=9.0))), links[0]
         )
         == page
@@ -156,7 +163,7 @@ def test_names_inject_no_markdown(scores):
     runs = scores.runs.assign(status=evil)
     skipped = pd.DataFrame([{"estimator": evil, "reason": evil, "rows": 1}])
     table = scores.table.replace({"estimator": {"ATC": evil}}).assign(note=evil)
-    page = render_section(
+    page = render_suite(
         build_board(
             dataclasses.replace(
                 scores, runs=runs, skipped=skipped, table=table, dataset_notes={"test-set": evil}
@@ -183,16 +190,16 @@ def test_a_suite_without_runs_is_still_a_page(scores):
         accuracies=scores.accuracies.iloc[:0],
         table=scores.table.iloc[:0],
     )
-    page = render_section(build_board(empty), {})
+    page = render_suite(build_board(empty), {})
     assert "0 of 10 runs complete" in page
     assert "- 10 scored runs, missing: net-a/plain/seed-0" in page
-    assert "### Estimators" not in page
+    assert "## Estimators" not in page
 
 
 def test_several_recipes_are_told_apart(scores):
     other = {name: getattr(scores, name).assign(recipe="other") for name in ("runs", "accuracies", "table")}
     both = {name: pd.concat([getattr(scores, name), frame]) for name, frame in other.items()}
-    page = render_section(build_board(dataclasses.replace(scores, **both)), {})
+    page = render_suite(build_board(dataclasses.replace(scores, **both)), {})
     assert "| net-e (other) " in page
     assert "| net-e (plain) " in page
     assert "recipe other, plain" in page
@@ -205,7 +212,7 @@ def test_parts_of_sets_stand_beside_the_whole(scores):
         for seed in (0, 1)
     ]
     views = pd.DataFrame(rows, columns=list(VIEW_COLUMNS))
-    page = render_section(build_board(dataclasses.replace(scores, views=views)), {})
+    page = render_suite(build_board(dataclasses.replace(scores, views=views)), {})
     part = page.split("Accuracy on parts of the sets", 1)[1].split("</details>", 1)[0]
     assert "- **photos: clean**: the clean half (100 images)." in part
     sets = scores.accuracies
@@ -213,7 +220,7 @@ def test_parts_of_sets_stand_beside_the_whole(scores):
     whole = f"{100 * (own['right'].astype(float) / own['n']).mean():.2f}"
     row = next(line for line in part.splitlines() if line.startswith("| net-a"))
     assert [cell.strip() for cell in row.split("|")[2:4]] == [whole, "80.00"]
-    assert "Accuracy on parts of the sets" not in render_section(build_board(scores), {})
+    assert "Accuracy on parts of the sets" not in render_suite(build_board(scores), {})
 
 
 def test_the_headline_table_says_which_ranks_noise_leaves_open(scores):
@@ -227,8 +234,12 @@ def test_the_headline_table_says_which_ranks_noise_leaves_open(scores):
     ]
     ranks = pd.DataFrame(rows, columns=columns)
     assert set(RANK_COLUMNS) | {"natural"} == set(columns)
-    confusion = SimpleNamespace(ranks=ranks, ensembles=pd.DataFrame(columns=list(ENSEMBLE_COLUMNS)))
-    page = render_section(build_board(dataclasses.replace(scores, confusion=confusion)), {})
+    confusion = SimpleNamespace(
+        ranks=ranks,
+        ensembles=pd.DataFrame(columns=list(ENSEMBLE_COLUMNS)),
+        sets=pd.DataFrame(columns=["set", "group", "natural", "mean"]).astype({"natural": bool}),
+    )
+    page = render_suite(build_board(dataclasses.replace(scores, confusion=confusion)), {})
     natural, synthetic = section(page, "Natural shifts"), section(page, "Synthetic shifts")
     assert " 2-3 |" in row_of(natural, "NoShift")
     assert "[6.00, 8.25]" in row_of(natural, "NoShift")
@@ -236,11 +247,3 @@ def test_the_headline_table_says_which_ranks_noise_leaves_open(scores):
     assert "+2.00 [+1.00, +3.00]" in folded
     assert "< 0.001" in folded
     assert "ranks" not in synthetic.split("<details>")[0]
-
-
-def test_several_suites_have_a_table_of_contents(scores):
-    one = render_board([("First", "## First")])
-    assert "Suites on this page" not in one
-    two = render_board([("First", "## First"), ("A [second]", "## Second")])
-    assert "- [A \\[second\\]](#suite-2)" in two
-    assert two.index('<a id="suite-2"></a>') < two.index("## Second")

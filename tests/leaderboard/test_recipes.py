@@ -32,7 +32,7 @@ def test_one_or_two_recipes_are_no_axis(scores):
 
 def test_differences_are_to_the_plain_recipe(scores):
     heading, _, block = recipe_axis(build_board(with_recipes(scores, ["a-mixup", "smoothing"])))
-    assert heading == "### Recipes"
+    assert heading == "## Recipes"
     assert block.startswith("**net-a**")
     lines = [line for line in block.splitlines() if line.startswith("|")]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["plain", "a-mixup", "smoothing"]

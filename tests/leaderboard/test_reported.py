@@ -12,12 +12,13 @@ from shiftcast.board.tables import REPORTED_COLUMNS
 from shiftcast.errors import RunError
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.self_reported import self_reported
-from shiftcast.leaderboard.suite_section import render_section
+from shiftcast.leaderboard.suite_page import render_suite
 from shiftcast.runs.folder import RunFolder
 from shiftcast.statistics import wilson
 from shiftcast.submission.create import import_run, make_claim
 
 TEST = "test-set"
+BOARD = "results/tiny/board.md"
 RIGHT = {TEST: 3_600, "photos": 1_500, "sketches": 1_000}
 SYNTHETIC = {"fog-1": 900, "fog-5": 700, "noise-1": 800, "noise-5": 500}
 
@@ -58,7 +59,7 @@ def squeezed(row):
 
 def test_there_is_no_section_without_such_runs(scores):
     assert self_reported(build_board(scores)) == []
-    assert "elf-reported" not in render_section(build_board(scores), {})
+    assert "elf-reported" not in render_suite(build_board(scores), {})
 
 
 def test_a_row_says_what_the_logits_do(scores):
@@ -156,8 +157,8 @@ def test_a_copy_is_named_and_not_shown(workspace, board, tmp_path):
         claim = make_claim(workspace, name, 0, None, None, "")
         import_run(workspace, workspace.suite("tiny"), tmp_path / "logits.npz", claim, results)
     files, _ = made()
-    page = files["leaderboard.md"]
-    section = page[page.index("### Self-reported models") : page.index("### Confusion")]
+    page = files[BOARD]
+    section = page[page.index("## Self-reported models") : page.index("## Confusion")]
     assert "- copy (seed 0): its outputs are those of test_vit/tiny/seed-0" in section
     assert "- part (seed 0): its outputs are those of test_vit/tiny/seed-0" in section
     assert "|" not in section
@@ -181,9 +182,9 @@ def test_the_board_gains_a_section_and_changes_nowhere_else(workspace, board, tm
     claim = make_claim(workspace, "theirs", 0, workspace.architecture("test_vit").family, None, "the same")
     import_run(workspace, workspace.suite("tiny"), tmp_path / "logits.npz", claim, results)
     after, with_theirs = made()
-    page, changed = before.pop("leaderboard.md"), after.pop("leaderboard.md")
-    start = changed.index("### Self-reported models")
-    end = changed.index("\n### ", start) + 1
+    page, changed = before.pop(BOARD), after.pop(BOARD)
+    start = changed.index("## Self-reported models")
+    end = changed.index("\n## ", start) + 1
     assert changed[:start] + changed[end:] == page
     assert after == before
     assert "| theirs" in changed[start:end]

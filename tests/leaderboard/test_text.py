@@ -59,10 +59,10 @@ def test_names_carry_no_markup(raw, safe):
     assert escape(raw) == safe
 
 
-def test_a_table_aligns_and_reads_no_numbers():
+def test_a_table_names_its_alignment_and_has_no_padding():
     assert grid({"name": "left", "n": "right"}, [["a", "1e5"], ["bc", "0.10"]]).splitlines() == [
-        "| name   |    n |",
-        "|:-------|-----:|",
-        "| a      |  1e5 |",
-        "| bc     | 0.10 |",
+        "| name | n |",
+        "|:--|--:|",
+        "| a | 1e5 |",
+        "| bc | 0.10 |",
     ]

@@ -12,13 +12,12 @@ from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.reading import read_pool
 
 PACKAGE = Path(layout.__file__).parents[1]
-FILES = {*layout.RUN_FILES, layout.LEDGER, layout.CONFUSION_PAGE}
+PAGES = {layout.BOARD_PAGE, layout.CONFUSION_PAGE, layout.LEGEND_PAGE}
+FILES = {*layout.RUN_FILES, layout.LEDGER, *PAGES}
 FOLDERS = {layout.FIGURES, layout.BLIND}
 ELSEWHERE = {
     "cards/suite.py": "a run's key says its path below its suite's folder",
     "training/checkpoints.py": "the cache of checkpoints is not results/",
-    "leaderboard/generate.py": "until the board's pages are made in one file",
-    "leaderboard/pages.py": "until the board's pages are made in one file",
 }
 
 
@@ -92,6 +91,7 @@ def test_a_run_is_known_by_its_folders():
 
 def test_what_the_leaderboard_makes_is_no_result():
     made = {"confusion.md": True, "figures/a.svg": True, "figures/a.json": False, "notes.md": False}
+    made |= {"board.md": True, "shifts/fog.md": True, "shifts/fog/more.md": False, "net/board.md": False}
     assert {name: layout.is_made(name) for name in made} == made
     assert not layout.is_made("net/self-reported/seed-0/figures/a.svg")
 

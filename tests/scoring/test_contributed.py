@@ -9,7 +9,7 @@ from shiftcast.board.build import build_board
 from shiftcast.data.loading import load_suite
 from shiftcast.errors import CardError, InvalidInputError, RunError
 from shiftcast.leaderboard.generate import generate
-from shiftcast.leaderboard.suite_section import render_section
+from shiftcast.leaderboard.suite_page import render_suite
 from shiftcast.runs.ledger import read_ledger
 
 
@@ -38,8 +38,8 @@ def test_contributed_runs_are_scored_and_ranked(zoo):
         assert actual[name] == pytest.approx(right, abs=1e-6)
     why = dict(zip(scores.skipped["estimator"], scores.skipped["reason"], strict=True))
     assert why["ConfusionPartition"] == "the suite has no reference ensemble"
-    page = render_section(build_board(scores), {})
-    section = page[page.index("### Models") : page.index("### What is missing")]
+    page = render_suite(build_board(scores), {})
+    section = page[page.index("\n## Models") : page.index("## What is missing")]
     rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| ") and "net-" in line]
     assert [(rank.strip(), name.strip()) for rank, name in rows[:3]] == [
         ("1", "net-2"),
@@ -48,7 +48,7 @@ def test_contributed_runs_are_scored_and_ranked(zoo):
     ]
     assert "a logits-only suite" in page
     assert "3 runs self-reported (as the authors report them)" in page
-    assert "### Self-reported models" not in page
+    assert "## Self-reported models" not in page
     assert "shiftcast run zoo" not in page
 
 
@@ -104,7 +104,7 @@ def test_class_indices_are_enough_for_some_estimators(zoo):
     right = {name: (zoo.classes(1, 2.0)[name] == labels).mean() for name, labels in zoo.labels.items()}
     own = scores.accuracies.query("architecture == 'net-1'")
     assert {row["set"]: row["right"] / row["n"] for row in own.to_dict("records")} == pytest.approx(right)
-    page = render_section(build_board(scores), {})
+    page = render_suite(build_board(scores), {})
     assert (
         "AC skipped on 8 rows: the run holds class indices alone (hard labels), and it needs logits" in page
     )
@@ -131,7 +131,7 @@ def test_partial_and_missing_runs_are_listed_and_unranked(zoo):
         "absent": "missing",
         "stranger": "not listed in the suite",
     }
-    page = render_section(build_board(scores), {})
+    page = render_suite(build_board(scores), {})
     assert "1 scored run, lacks target zoo-street: partial/self-reported/seed-0" in page
     assert "1 scored run, missing: absent/self-reported/seed-0" in page
     assert set(scores.table["architecture"]) == {"whole"}
@@ -149,7 +149,7 @@ def test_a_duplicate_is_listed_and_the_one_that_is_vouched_for_stays(zoo):
     }
     read_ledger(zoo.results).with_runs([second.path], "recomputed").write()
     assert status_of(scores_of(zoo))["a-copy"] == f"{expected}b-original/self-reported/seed-0"
-    page = render_section(build_board(scores_of(zoo)), {})
+    page = render_suite(build_board(scores_of(zoo)), {})
     assert "1 run recomputed (accuracies recomputed from logits and dataset): b-original" in page
     assert first.path.exists()
 

@@ -12,7 +12,7 @@ from shiftcast.cards.base import read_card
 from shiftcast.cards.suite import Suite, SuiteView
 from shiftcast.errors import CardError, UnknownNameError
 from shiftcast.estimators import official_estimators
-from shiftcast.leaderboard.suite_section import expectations
+from shiftcast.leaderboard.suite_page import expectations
 from shiftcast.runs.reading import read_pool
 from shiftcast.scoring.controls import check_names, resampled, scaled
 from shiftcast.workspace import Workspace
@@ -98,7 +98,7 @@ def test_a_hard_target_is_known_to_be_hard_and_nothing_else(scores):
 
 def test_the_section_says_what_was_expected_and_seen(scores):
     heading, text, table = expectations(build_board(scores))
-    assert heading == "### What was expected of the controls"
+    assert heading == "## What was expected of the controls"
     held = int(scores.controls["holds"].sum())
     assert f"{held} of {len(scores.controls)} figures came out as expected" in text
     cells = r" +\| ".join(["Twins move nothing", "NoShift", "mean change, pp"])

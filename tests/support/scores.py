@@ -110,6 +110,7 @@ def build(
                                 "actual": float("nan") if hidden else right / n,
                                 "n": n,
                                 "effective": float(n),
+                                "flagged": False,
                                 "abstains": False,
                                 "note": "mean corruption drop"
                                 if name == "MeanShift" and not target.derived

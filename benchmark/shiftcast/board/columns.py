@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from shiftcast.board.build import Board
-from shiftcast.board.words import HARD, MARK, TRACKS, citation, what_it_is
+from shiftcast.board.words import ABSTAINED, HARD, MARK, TRACKS, citation, what_it_is
 from shiftcast.statistics import signed_root
 from shiftcast.util.text import (
     BLANK,
@@ -44,7 +44,9 @@ HELP: Mapping[str, str] = MappingProxyType(
         "conformal_coverage": "the same for the interval that adds what the estimator got wrong on other "
         "shifts",
         "conformal_width": "mean width of the conformal interval",
-        "cells": "models that it predicts, of all",
+        "cells": "pairs of a model and a shift that it predicts, of all; with fewer than half of them it has "
+        "no figures",
+        "flagged": "share of its predictions that it says are doubtful, for example because it extrapolates",
         "floor": "the MAE of an estimator that knows each true accuracy",
         "runs": "complete runs (seeds) of all that the suite lists",
         "id_accuracy": "accuracy in distribution, with Wilson's 95 % interval",
@@ -190,11 +192,15 @@ def _ranks(row: Row) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _bounded(row: Row) -> str:
-    text = points(row["mae"])
-    return (
-        text if pd.isna(row["mae_low"]) else f"{text} [{points(row['mae_low'])}, {points(row['mae_high'])}]"
-    )
+def _error(row: Row, digits: int = 2) -> str:
+    known = number(row.get("mae"))
+    return ABSTAINED if known != known and "cells" in row else points(known, digits)
+
+
+def _bounded(row: Row, digits: int = 2) -> str:
+    ends = [points(row[end], digits) for end in ("mae_low", "mae_high")]
+    text = _error(row, digits)
+    return text if pd.isna(row["mae_low"]) else f"{text} [{', '.join(ends)}]"
 
 
 def _covered(key: str, heading: str, short: str) -> Column:
@@ -228,7 +234,7 @@ ESTIMATORS: Columns = _by_key(
     _rank("by MAE within the track; none where an estimator lacks a cell, or for a single shift"),
     figures("ranks", "ranks", _ranks),
     Column("estimator", "estimator", lambda row: row["estimator"] + (MARK if row.get("selected") else "")),
-    figure("mae", "MAE", "pp"),
+    figures("mae", "MAE", _error, unit="pp"),
     figures("bounded", "MAE [95 %]", _bounded),
     figure("bias", "bias", "pp", signed),
     figure("rmse", "RMSE", "pp"),
@@ -241,6 +247,7 @@ ESTIMATORS: Columns = _by_key(
     _covered("conformal_coverage", "conformal coverage", "conformal cover"),
     figure("conformal_width", "conformal width", "pp"),
     figure("abstained", "abstains", "%"),
+    figure("flagged", "doubtful", "%"),
     figure("mae_shared", "MAE shared"),
     _share_of("cells", "all_cells"),
     _counted("groups", "shifts"),
@@ -256,6 +263,15 @@ ESTIMATORS: Columns = _by_key(
     figures("p", "p", _p_value),
 )
 """Columns of tables of estimators."""
+BRIEF: Columns = _by_key(
+    ESTIMATORS["estimator"],
+    ESTIMATORS["track"],
+    figures("bounded", "MAE [95 %]", lambda row: _bounded(row, 1)),
+    figures("bias", "bias", lambda row: signed(row["bias"], 1)),
+    figures("worst", "worst", lambda row: points(row["worst"], 1)),
+    *pick(ESTIMATORS, "skill", "tau", "cells"),
+)
+"""Columns of the table of all tracks on the front page, with one decimal of a percentage point."""
 ERRORS = ("mae", "bias", "rmse")
 INTERVALS = ("coverage", "width", "conformal_coverage", "conformal_width")
 

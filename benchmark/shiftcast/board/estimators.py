@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from shiftcast.analysis.ranking import RANK_COLUMNS
 from shiftcast.board.coverage import coverage_by
 from shiftcast.board.tables import SuiteScores
-from shiftcast.board.words import BASELINES, KINDS
+from shiftcast.board.words import BASELINES, FEWEST_CELLS, KINDS
 from shiftcast.statistics import kendall_tau
 
 CELL = ["architecture", "recipe", "group"]
@@ -34,8 +34,13 @@ BOARD_COLUMNS = (
     *("track", "rank", "estimator", "mae", "bias", "rmse", "worst", "worst_cell", "skill", "tau", "tau_id"),
     *("coverage", "width", "nominal", "floor", "mae_shared", "abstained", "cells", "all_cells"),
     *("conformal_coverage", "conformal_width", "conformal_nominal", "conformal_cells"),
-    *("groups", "architectures", "rows", "selected", "seconds"),
+    *("groups", "architectures", "rows", "flagged", "selected", "seconds"),
 )
+RESTING_ON_CELLS = (
+    *("mae", "bias", "rmse", "worst", "skill", "tau", "tau_id", "coverage", "width", "floor", "mae_shared"),
+    *("conformal_coverage", "conformal_width"),
+)
+"""Figures that an estimator lacks where it has fewer than `FEWEST_CELLS` of the cells."""
 DETAIL_COLUMNS = ("part", "track", "estimator", "mae", "bias", "rows", "cells", "all_cells", "selected")
 RANK_ENDS = ("mae_low", "mae_high", "rank_low", "rank_high")
 SHIFT_MEANS = ("squared", "floor", "covered", "width", "conformal_covered", "conformal_width")
@@ -223,8 +228,9 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
     pd.DataFrame
         One row per estimator, by track, then rank, then name; see `BOARD_COLUMNS`. `rank` (Int64)
         counts within a track and is <NA> for an estimator that lacks any row of any cell;
-        estimators whose MAE prints alike share a rank. `coverage` and `abstained` are shares,
-        `skill` is 1 - MAE / MAE of the better baseline on the same rows.
+        estimators whose MAE prints alike share a rank. `RESTING_ON_CELLS` are NaN for an estimator
+        with fewer than `FEWEST_CELLS` of the cells. `coverage`, `abstained` and `flagged` (doubtful
+        among the answers) are shares, `skill` is 1 - MAE / MAE of the better baseline on the same rows.
     """
     rows = _with_baselines(official)
     used = kept(rows)
@@ -239,7 +245,7 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
     )
     own, keys = used.groupby("estimator"), ["estimator"]
     board["groups"], board["architectures"] = own["group"].nunique(), own["architecture"].nunique()
-    board["rows"] = own.size()
+    board["rows"], board["flagged"] = own.size(), own["flagged"].mean().astype(float)
     board["cells"] = _complete_by(keys, rows.drop_duplicates(ROW), used)
     board["all_cells"] = len(rows.drop_duplicates(CELL))
     means = board_means(used, ["absolute", "error", "squared", "floor", "covered", "width", *_BASELINE])
@@ -268,7 +274,18 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
         dict.fromkeys(("groups", "architectures", "rows", "cells", "conformal_cells"), 0)
         | dict.fromkeys(("worst_cell", "nominal", "conformal_nominal"), "")
     )
-    return _ranked(filled.reset_index())
+    return _ranked(
+        _without_few(filled.reset_index(), RESTING_ON_CELLS).assign(
+            worst_cell=lambda known: known["worst_cell"].where(known["mae"].notna(), "")
+        )
+    )
+
+
+def _without_few(table: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
+    """Return a table without the figures of rows that rest on too few cells."""
+    # The columns of an empty table are text.
+    enough = table["cells"].astype(float) >= FEWEST_CELLS * table["all_cells"].astype(float)
+    return table.assign(**{name: table[name].where(enough) for name in figures})
 
 
 def _levels(nominal: pd.Series[float]) -> str:
@@ -356,7 +373,8 @@ def details(rows: pd.DataFrame, by: str) -> pd.DataFrame:
     -------
     pd.DataFrame
         One row per part (group or target) and estimator, by part, track and name: `part`, `track`,
-        `estimator`, `mae`, `bias` (pp), `rows`, `cells`, `all_cells`, `selected`.
+        `estimator`, `mae`, `bias` (pp; NaN on fewer than `FEWEST_CELLS` of the part's cells), `rows`,
+        `cells`, `all_cells`, `selected`.
     """
     rows = rows.assign(part=rows[by])
     key = ["part", "track", "estimator"]
@@ -371,7 +389,7 @@ def details(rows: pd.DataFrame, by: str) -> pd.DataFrame:
     table = table.fillna({"rows": 0, "cells": 0}).astype({"rows": int, "cells": int}).reset_index()
     counts = rows.drop_duplicates(["part", *CELL]).groupby("part").size()
     table["all_cells"] = table["part"].map(counts)
-    return table[list(DETAIL_COLUMNS)]
+    return _without_few(table, ("mae", "bias"))[list(DETAIL_COLUMNS)]
 
 
 def _complete_by(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) -> pd.Series[int]:
@@ -412,6 +430,7 @@ def shift_figures(answers: pd.DataFrame, by_group: pd.DataFrame, overall: pd.Dat
     if not means:
         return by_group.iloc[:0].rename(columns=names)
     frame = by_group.merge(pd.concat(means), on=["part", "estimator"], how="left")
+    frame = _without_few(frame, SHIFT_MEANS)
     frame = frame.merge(overall[["estimator", "nominal", "conformal_nominal"]], on="estimator")
     return frame.assign(rmse=np.sqrt(frame["squared"].astype(float))).rename(columns=names)
 

@@ -11,9 +11,13 @@ BASELINES = ("NoShift", "MeanShift")
 """Estimators that skill is measured against: the better of them."""
 FEWEST_NATURAL = 6
 """Independent natural shifts below which nothing is claimed about natural shifts in general."""
+FEWEST_CELLS = 0.5
+"""Share of a table's cells below which an estimator has no figures there: it abstained."""
+ABSTAINED = "abstained"
+"""Stands in the place of an error that rests on too few cells."""
 
 MARK = "†"
-"""Stands by an estimator that was chosen on data of the table."""
+"""Stands by an estimator that could depend on labels of the table, see the legend."""
 HARD = "‡"
 """Stands by a self-reported model of which only class indices are known."""
 

@@ -14,6 +14,7 @@ from shiftcast.engines.budget import NOT_BEGUN
 from shiftcast.engines.contract import Summary
 from shiftcast.leaderboard.generate import generate, tidy_csv
 from shiftcast.leaderboard.pages import write
+from shiftcast.runs.layout import BOARD_PAGE
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count
 from shiftcast.workspace import Workspace
@@ -36,7 +37,8 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
     write_atomic(folder / "table.csv", tidy_csv(scores))
     console.print("Report:", style="bold")
     for name, what in (
-        ("leaderboard.md", "boards of estimators and models"),
+        ("leaderboard.md", "the answer, estimators and models"),
+        (BOARD_PAGE, "the full board, with a page for each shift"),
         ("figures", "predicted against actual, OOD against ID"),
         ("table.csv", "one row per run, target, estimator and protocol"),
     ):

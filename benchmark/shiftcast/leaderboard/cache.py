@@ -12,12 +12,13 @@ import json
 import platform
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from shiftcast.cards.suite import Suite
 from shiftcast.leaderboard.figures.picture import Picture
+from shiftcast.leaderboard.front import Front
 from shiftcast.leaderboard.pages import SuitePages
 from shiftcast.runs.layout import LEDGER, is_made, register_path, results_folder, stored_suites
 from shiftcast.runs.soundness import is_being_written
@@ -27,7 +28,7 @@ from shiftcast.util.memory import give_back
 from shiftcast.workspace import Workspace, cache_folder
 
 CARDS = ("architectures", "datasets", "benchmark/recipes")
-PACKAGES = ("matplotlib", "numpy", "pandas", "pydantic", "scipy", "tabulate")
+PACKAGES = ("matplotlib", "numpy", "pandas", "pydantic", "scipy")
 """Libraries whose versions may move a digit or a line."""
 
 
@@ -142,8 +143,7 @@ def _text(key: str, pages: SuitePages) -> str:
             "name": pages.name,
             "edition": pages.edition,
             "lasting": pages.lasting,
-            "title": pages.title,
-            "section": pages.section,
+            "front": asdict(pages.front),
             "files": {path.as_posix(): file for path, file in pages.files.items()},
             "residuals": pages.residuals,
         }
@@ -161,4 +161,4 @@ def _read(place: Path, key: str) -> SuitePages | None:
         return None
     found: dict[str, Any] = json.loads(body)
     files = {Path(path): file for path, file in found["files"].items()}
-    return SuitePages(**(found | {"files": files}))
+    return SuitePages(**(found | {"files": files, "front": Front(**found["front"])}))

@@ -32,7 +32,9 @@ SOURCE = (
 )
 
 
-def render_confusion(scores: SuiteScores, tables: ConfusionTables, links: Mapping[str, str]) -> str:
+def render_confusion(
+    scores: SuiteScores, tables: ConfusionTables, links: Mapping[str, str], above: str = ""
+) -> str:
     """Return the page's Markdown.
 
     Parameters
@@ -41,10 +43,13 @@ def render_confusion(scores: SuiteScores, tables: ConfusionTables, links: Mappin
         A suite's scores and the tables about its confusion.
     links
         Path of every picture relative to the page, by name.
+    above
+        The line with links to other pages.
     """
     blocks = [
         MARKER,
         f"# Confusion: {escape(scores.suite.title)}",
+        *([above] if above else []),
         _head(scores, tables),
         "## How confusing is each set?",
         *pictures(CAPTIONS, links, "confusion-distribution"),

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from shiftcast.analysis.ranking import FEWEST_GROUPS
 from shiftcast.board.build import Board, EstimatorTables
 from shiftcast.board.columns import ESTIMATORS, coverage_columns, pick
-from shiftcast.board.words import BASELINES, FEWEST_NATURAL, MARK, TRACKS, what_it_is
+from shiftcast.board.words import BASELINES, FEWEST_NATURAL, MARK, what_it_is
 from shiftcast.leaderboard.markup import escape, fold, table
 from shiftcast.util.text import count, points, signed
 
 HEADLINE = ("estimator", "bias", "worst", "skill", "cells")
 FIGURES = (
     *("estimator", "rmse", "tau", "tau_id", "coverage", "width"),
-    *("conformal_coverage", "conformal_width", "abstained"),
+    *("conformal_coverage", "conformal_width", "abstained", "flagged"),
 )
 EVIDENCE = ("estimator", "groups", "architectures", "rows", "floor", "conformal_cells", "worst_cell")
 
@@ -25,25 +24,13 @@ def estimators(board: Board) -> list[str]:
     shown = [tables for tables in board.kinds if len(tables.overall)]
     if not shown:
         return []
-    names = dict.fromkeys(name for tables in shown for name in tables.overall["estimator"])
-    return [
-        "### Estimators",
-        fold("What each estimator and track is", glossary(names)),
-        *(_kind(tables, board.headline) for tables in shown),
-    ]
-
-
-def glossary(names: Iterable[str]) -> str:
-    """Return the named estimators, what they are and where they come from, as Markdown."""
-    needs = "; ".join(f"{track} {needed}" for track, needed in TRACKS.items()).replace("T1 ", "T1 needs ")
-    columns = pick(ESTIMATORS, "estimator", "what_it_is", "citation")
-    return f"{needs}.\n\n{table(columns, [{'estimator': name} for name in names])}"
+    return ["## Estimators", *(_kind(tables, board.headline) for tables in shown)]
 
 
 def _kind(tables: EstimatorTables, headline: str) -> str:
     few = tables.natural and tables.shifts < FEWEST_NATURAL
     these = "this shift" if tables.shifts == 1 else "these shifts"
-    blocks = [f"#### {tables.kind.capitalize()} shifts" + (f", *conditional on {these}*" if few else "")]
+    blocks = [f"### {tables.kind.capitalize()} shifts" + (f", *conditional on {these}*" if few else "")]
     if few:
         shifts = count(tables.shifts, "labelled natural shift")
         blocks.append(
@@ -57,7 +44,7 @@ def _kind(tables: EstimatorTables, headline: str) -> str:
         _verdict(tables, headline),
         table(columns, rows),
         *first_places(tables),
-        *_marked(tables),
+        *marked(tables),
     ]
     shared = ("mae_shared",) if tables.overall["mae_shared"].notna().any() else ()
     figures = table(pick(ESTIMATORS, *FIGURES, *shared), rows)
@@ -101,9 +88,14 @@ def first_places(tables: EstimatorTables) -> list[str]:
     return [said] if ties else []
 
 
-def _marked(tables: EstimatorTables) -> list[str]:
-    named = [f"{escape(name)} ({escape(on)})" for name, on in tables.selected.items()]
-    return [f"{MARK} Chosen on data of this table: {', '.join(named)}."] if named else []
+def marked(tables: EstimatorTables) -> list[str]:
+    """Return the sentence that names marked estimators and the sets whose labels they could depend on."""
+    names: dict[str, list[str]] = {}
+    for name, on in tables.selected.items():
+        names.setdefault(on, []).append(escape(name))
+    said = "; ".join(f"{escape(on)}: {', '.join(own)}" for on, own in names.items())
+    text = f"{MARK} Chosen with labels of these sets, or added after they were opened: {said}."
+    return [text] if names else []
 
 
 def coverage_table(tables: EstimatorTables) -> str:

@@ -31,7 +31,7 @@ def models(board: Board) -> list[str]:
     if not (board.scores.runs["role"] == "scored").any():
         return []
     return [
-        "### Models",
+        "## Models",
         *_board(board),
         *label_views(board),
         *_parts(board),
@@ -52,14 +52,15 @@ def _board(board: Board) -> list[str]:
         f"- {escape(columns['model'].cell(row))}: {escape(row['reason'])}" for row in rows if row["reason"]
     ]
     return [
-        f"Ranked by {_ranked_by(board)}; predicted by {escape(board.headline)}.",
+        f"Ranked by {ranked_by(board)}; predicted by {escape(board.headline)}.",
         table(pick(columns, *shown), rows),
         fold("Families, parameters and spread of seeds", sizes),
         *(["Not ranked:\n\n" + "\n".join(reasons)] if reasons else []),
     ]
 
 
-def _ranked_by(board: Board) -> str:
+def ranked_by(board: Board) -> str:
+    """Return what models are ranked by, in words."""
     ranking = board.models.ranking
     if not ranking:
         return "nothing: no required shift has known labels"
@@ -142,7 +143,7 @@ def recipe_axis(board: Board) -> list[str]:
         f"**{escape(architecture)}**\n\n{table(recipe_columns(rows[0]['errors']), rows)}"
         for architecture, rows in board.recipes.items()
     ]
-    return ["### Recipes", text, *blocks] if blocks else []
+    return ["## Recipes", text, *blocks] if blocks else []
 
 
 def ensemble_kinds(board: Board) -> list[str]:
@@ -158,7 +159,7 @@ def ensemble_kinds(board: Board) -> list[str]:
         "mean over M neighbours in the suite's order. *Differ*: share of in-distribution images on which two "
         "members give different classes."
     )
-    blocks = ["### Ensembles", text]
+    blocks = ["## Ensembles", text]
     blocks += [
         f"**{kind.capitalize()} shifts**\n\n{_sizes(frame[frame['part'] == 'all'], kind)}"
         for kind in ("natural", "synthetic")

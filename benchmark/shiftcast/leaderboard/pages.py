@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 from shiftcast.estimate.board_errors import FILE as RESIDUALS
 from shiftcast.estimate.board_errors import residuals_text
 from shiftcast.leaderboard.figures.picture import Picture, figure_hash
-from shiftcast.leaderboard.legend import CONTENTS, HEAD, LEGEND, MARKER
-from shiftcast.leaderboard.markup import escape
+from shiftcast.leaderboard.front import Front, render_front
+from shiftcast.leaderboard.legend import MARKER
+from shiftcast.runs.layout import BOARD_PAGE, LEGEND_PAGE, MADE
 from shiftcast.util.files import write_atomic
 
 PAGE = Path("leaderboard.md")
-CONFUSION_PAGE = "confusion.md"
 File = str | Picture
 """A file's text, or the picture that is still to be drawn."""
 Files = dict[Path, File]
@@ -30,13 +30,13 @@ class SuitePages:
     Parameters
     ----------
     name, edition
-        Of the suite, and of the arrays; sections are ordered by them.
+        Of the suite, and of the arrays; suites are ordered by them.
     lasting
         Whether it belongs in the file of residuals' folder at all: not a scratch suite.
-    title, section
-        Its part of `leaderboard.md`: what it is called, and the Markdown.
+    front
+        What the front page says of it.
     files
-        Its pictures and its page about confusion, by path below the leaderboard's folder.
+        Its pages and pictures, by path below the leaderboard's folder.
     residuals
         Its part of the file of residuals; None where it has none.
     """
@@ -44,8 +44,7 @@ class SuitePages:
     name: str
     edition: str
     lasting: bool
-    title: str
-    section: str
+    front: Front
     files: Files
     residuals: Json | None
 
@@ -56,15 +55,7 @@ def assemble(pages: Iterable[SuitePages], results: Path, out: Path) -> Files:
     files = {path: file for one in ordered for path, file in one.files.items()}
     if any(one.lasting for one in ordered) and results.resolve() == (out / "results").resolve():
         files[RESIDUALS] = residuals_text({o.name: o.residuals for o in ordered if o.residuals is not None})
-    return {PAGE: render_board([(one.title, one.section) for one in ordered]), **files}
-
-
-def render_board(sections: Sequence[tuple[str, str]]) -> str:
-    """Return the leaderboard's Markdown from its suites' titles and sections, in their order."""
-    contents = [f"- [{escape(title)}](#suite-{k})" for k, (title, _) in enumerate(sections, 1)]
-    blocks = [f'<a id="suite-{k}"></a>\n\n{section}' for k, (_, section) in enumerate(sections, 1)]
-    listed = ["\n".join([CONTENTS, "", *contents])] if len(contents) > 1 else []
-    return "\n\n".join([HEAD, *listed, *blocks, LEGEND]) + "\n"
+    return {PAGE: render_front([one.front for one in ordered]), **files}
 
 
 def write(files: Mapping[Path, File], root: Path) -> list[Path]:
@@ -126,18 +117,18 @@ def _drift(path: Path, present: str, text: str) -> list[str]:
 
 
 def _left_over(files: Iterable[Path], root: Path) -> list[Path]:
-    """Files of ours that nothing makes any more: pictures, by their hash, and pages, by their mark."""
-    wanted = set(files)
-    folders = {path.parent for path in wanted if path.suffix == ".svg"}
-    siblings = {path.parents[1].as_posix() + "/*/figures/*.svg" for path in folders if len(path.parts) > 2}
-    patterns = siblings | {f"{folder.as_posix()}/*.svg" for folder in folders}
-    found = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
-    for home in {folder.parent if folder.name == "figures" else folder for folder in folders}:
-        pages = set((root / home).glob(CONFUSION_PAGE))
-        if home.parts:  # pages of other suites lie beside it, those of the root's neighbours are not ours
-            pages |= set((root / home).parent.glob(f"*/{CONFUSION_PAGE}"))
-        found |= {path.relative_to(root) for path in pages}
-    return [path for path in sorted(found - wanted) if _ours((root / path).read_text(errors="replace"))]
+    """Return generated files that nothing makes any more: pictures by their hash, and pages by their mark.
+
+    They are looked for in the folders of the suites and in those beside them, where other suites had theirs.
+    """
+    wanted, patterns = set(files), set()
+    for home in {path.parent for path in wanted if path.name == BOARD_PAGE}:
+        patterns |= {(home / made).as_posix() for made in MADE}
+        if home.parts:  # what lies beside the root is not ours
+            patterns |= {(home.parent / "*" / made).as_posix() for made in MADE}
+            patterns.add((home.parent / LEGEND_PAGE).as_posix())
+    present = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
+    return [path for path in sorted(present - wanted) if _ours((root / path).read_text(errors="replace"))]
 
 
 def _ours(text: str) -> bool:

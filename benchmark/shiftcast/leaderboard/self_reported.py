@@ -14,7 +14,7 @@ def self_reported(board: Board) -> list[str]:
     """Return the blocks of the section on self-reported models; none where there are none."""
     if board.scores.reported.empty:
         return []
-    blocks = ["### Self-reported models"]
+    blocks = ["## Self-reported models"]
     if board.reported.rows:
         blocks += [_sentence(board), table(reported_columns(board), board.reported.rows)]
     reasons = [f"- {_name(row)}: {escape(row['stale'])}{_remedy(row)}" for row in board.reported.stale]

@@ -7,6 +7,7 @@ where its arrays are not those that the suite names.
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from shiftcast.cards.base import SELF_REPORTED
@@ -19,8 +20,10 @@ RUN_FILES = (RECORD, PREDICTIONS, SIGNALS)
 """What a run's folder holds; signals only where the recipe asks for them."""
 LEDGER = "ledger.toml"
 BLIND = "blind"
-FIGURES = "figures"
-CONFUSION_PAGE = "confusion.md"
+FIGURES, SHIFTS = "figures", "shifts"
+BOARD_PAGE, CONFUSION_PAGE, LEGEND_PAGE = "board.md", "confusion.md", "legend.md"
+MADE = (BOARD_PAGE, CONFUSION_PAGE, f"{SHIFTS}/*.md", f"{FIGURES}/*.svg")
+"""What `shiftcast leaderboard` makes below the folder of a suite's runs; the legend is beside that folder."""
 SHAPE = "SUITE/ARCHITECTURE/RECIPE/seed-N"
 SEED = re.compile(r"seed-(0|[1-9][0-9]{0,8})")
 RUNS_BELOW = ("*/*/*/seed-*", "*/*/seed-*", "*/seed-*", "seed-*")
@@ -55,8 +58,8 @@ def is_register(name: str) -> bool:
 
 def is_made(name: str) -> bool:
     """Whether `shiftcast leaderboard` makes the file at a path below the folder of a suite's runs."""
-    folder, _, file = name.rpartition("/")
-    return name == CONFUSION_PAGE or (folder == FIGURES and file.endswith(".svg"))
+    # A star of fnmatch also stands for slashes.
+    return any(name.count("/") == made.count("/") and fnmatchcase(name, made) for made in MADE)
 
 
 def key_of(path: Path) -> RunKey:

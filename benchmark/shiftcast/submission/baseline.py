@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.board_errors import FILE as RESIDUALS
-from shiftcast.runs.layout import LEDGER, is_made, is_register
+from shiftcast.runs.layout import LEDGER, LEGEND_PAGE, is_made, is_register
 from shiftcast.runs.problems import Problem
 from shiftcast.util.git import find_commit, unpack
 
@@ -93,7 +93,7 @@ def _files(root: Path) -> Mapping[str, Path]:
 
 def _generated(name: str) -> bool:
     """Whether `shiftcast leaderboard` makes a file of this name."""
-    return name == RESIDUALS.name or is_made(name.partition("/")[2])
+    return name in (RESIDUALS.name, LEGEND_PAGE) or is_made(name.partition("/")[2])
 
 
 def _kept(name: str, old: Path, new: Path) -> bool:

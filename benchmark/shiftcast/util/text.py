@@ -28,16 +28,16 @@ BLANK = "–"
 """Printed where there is no value."""
 
 
-def points(value: float) -> str:
-    """Return a figure in percentage points with two decimals."""
+def points(value: float, digits: int = 2) -> str:
+    """Return a figure in percentage points with two decimals, or as many as asked for."""
     # Rounding to 1e-9 first drops bits in which machines may differ; adding 0 turns -0.0 into 0.0.
-    return BLANK if value != value else f"{round(round(value, 9), 2) + 0.0:.2f}"
+    return BLANK if value != value else f"{round(round(value, 9), digits) + 0.0:.{digits}f}"
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 2) -> str:
     """Return a figure in percentage points with its sign; zero has none."""
-    text = points(value)
-    return text if text in (BLANK, "0.00") or text.startswith("-") else f"+{text}"
+    text = points(value, digits)
+    return text if text in (BLANK, points(0.0, digits)) or text.startswith("-") else f"+{text}"
 
 
 def score(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The page of a suite as Markdown, from what was run to how to repeat it.
+"""The full board of a suite as Markdown, from what was run to how to repeat it.
 
 A pure function of the board: no clock, no file, no seconds.
 """
@@ -6,16 +6,17 @@ A pure function of the board: no clock, no file, no seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from shiftcast.board.build import Board
 from shiftcast.board.columns import CONTROLS, WITHHELD, model_column, pick
 from shiftcast.leaderboard.estimator_section import estimators
+from shiftcast.leaderboard.legend import MARKER
 from shiftcast.leaderboard.markup import escape, once, pictures, table
 from shiftcast.leaderboard.model_section import models
 from shiftcast.leaderboard.provenance import how_to_reproduce, missing, what_was_run
 from shiftcast.leaderboard.self_reported import self_reported
-from shiftcast.leaderboard.shifts import shift_details
+from shiftcast.leaderboard.shifts import shift_list
+from shiftcast.runs.layout import CONFUSION_PAGE
 from shiftcast.util.text import count, score
 
 CAPTIONS = {
@@ -25,8 +26,8 @@ CAPTIONS = {
 }
 
 
-def render_section(board: Board, figures: Mapping[str, str], confusion_page: str = "") -> str:
-    """Return the section of one suite and edition as Markdown.
+def render_suite(board: Board, figures: Mapping[str, str], above: str = "") -> str:
+    """Return the page of one suite and edition as Markdown.
 
     Parameters
     ----------
@@ -34,10 +35,11 @@ def render_section(board: Board, figures: Mapping[str, str], confusion_page: str
         The suite's board.
     figures
         Relative path of every picture by its name; none when empty.
-    confusion_page
-        Relative path of the page about its confusion score, or "".
+    above
+        The line with links to the front page and to the legend.
     """
-    blocks = [f"## {escape(board.title)}", escape(board.scores.suite.description), what_was_run(board)]
+    blocks = [MARKER, f"# {escape(board.title)}", *([above] if above else [])]
+    blocks += [escape(board.scores.suite.description), what_was_run(board)]
     if about := estimators(board):
         blocks += [*about, *pictures(CAPTIONS, figures, "estimators", "predicted-vs-actual")]
     if about := models(board):
@@ -45,11 +47,12 @@ def render_section(board: Board, figures: Mapping[str, str], confusion_page: str
     blocks += self_reported(board)
     blocks += expectations(board)
     blocks += _withheld(board)
-    blocks += _confusion(board, confusion_page)
-    blocks += ["### What is missing, and notes", missing(board.scores)]
-    blocks += ["### How to reproduce", how_to_reproduce(board.scores)]
-    details = shift_details(board)
-    return "\n\n".join([*blocks, *(["### Details by shift", *details] if details else [])])
+    blocks += _confusion(board)
+    if listed := shift_list(board):
+        blocks += ["## Details by shift", listed]
+    blocks += ["## What is missing, and notes", missing(board.scores)]
+    blocks += ["## How to reproduce", how_to_reproduce(board.scores)]
+    return "\n\n".join(blocks) + "\n"
 
 
 def expectations(board: Board) -> list[str]:
@@ -62,7 +65,7 @@ def expectations(board: Board) -> list[str]:
     text = f"Stated in the suite's file. {held} of {count(len(known), 'figure')} came out as expected."
     if unknown := len(frame) - len(known):
         text += f" {count(unknown, 'figure')} cannot be told: runs are missing, or estimators abstain."
-    return ["### What was expected of the controls", text, table(CONTROLS, once(frame, "text"))]
+    return ["## What was expected of the controls", text, table(CONTROLS, once(frame, "text"))]
 
 
 def _withheld(board: Board) -> list[str]:
@@ -76,21 +79,21 @@ def _withheld(board: Board) -> list[str]:
         "seeds; the range of the other estimators, with their number, shows how far they disagree."
     )
     return [
-        "### Shifts whose labels are withheld",
+        "## Shifts whose labels are withheld",
         text,
         table([WITHHELD["target"], named, *figures], frame.to_dict("records")),
     ]
 
 
-def _confusion(board: Board, page: str) -> list[str]:
+def _confusion(board: Board) -> list[str]:
     """Name the most and least confusing natural set, and link to the page that says more."""
     confusion = board.scores.confusion
-    if confusion is None or not page:
+    if confusion is None:
         return []
     natural = confusion.sets[confusion.sets["natural"]].sort_values("mean")
     text = (
-        f"[What the reference ensemble finds confusing]({quote(page)}): accuracy by confusion, the claims of "
-        "the source's abstract tested, how much the partition depends on its choices."
+        f"[What the reference ensemble finds confusing]({CONFUSION_PAGE}): accuracy by confusion, tests "
+        "of the claims in the source's abstract, and how much the partition depends on its choices."
     )
     if len(natural):
         source = confusion.sets.iloc[0]
@@ -98,4 +101,4 @@ def _confusion(board: Board, page: str) -> list[str]:
             f"{score(row['mean'])} on {escape(row['set'])}" for row in natural.to_dict("records")
         )
         text += "."
-    return ["### Confusion", text]
+    return ["## Confusion", text]
