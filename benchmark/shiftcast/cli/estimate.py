@@ -117,7 +117,14 @@ def _estimates(
 ) -> tuple[dict[str, Any], Predictions, Predictions]:
     """Return the answer, and the predictions on source and target that it is about."""
     from shiftcast.estimate.answer import actual_so_far, by_predicted_class, by_slice, choose_estimators
-    from shiftcast.estimate.inputs import attach, in_order, read_set
+    from shiftcast.estimate.inputs import (
+        OF_A_SET,
+        OF_OTHER_MODELS,
+        about_unread,
+        attach,
+        in_order,
+        read_set,
+    )
     from shiftcast.estimators import load_outside
 
     outside = load_outside()
@@ -129,6 +136,8 @@ def _estimates(
         if path is not None:
             first, second = attach(first, second, key, path, known.classes)
     answer = _answer(first, second, known.classes, chosen)
+    files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in others.values())]
+    answer["warnings"] += [text for path, names in files if path for text in about_unread(path, names)]
     answer["target"] |= actual_so_far(unknown)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     # parts of the target are shown in the order of the table

@@ -5,7 +5,7 @@ Nothing is sorted: classes are in the order in which the file has them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shiftcast.difficulty import check_members
 from shiftcast.errors import InvalidInputError
-from shiftcast.intake.archives import ARRAYS, UNNAMED, read_arrays, require_file
+from shiftcast.intake.archives import ARRAYS, UNNAMED, read_arrays, require_file, unread
 from shiftcast.intake.tables import LABEL, TABLES, read_table
 from shiftcast.predictions import Kind, Predictions
 from shiftcast.util.arrays import (
@@ -32,13 +32,15 @@ from shiftcast.util.arrays import (
     softmax,
     whole_floats,
 )
-from shiftcast.util.text import printable
+from shiftcast.util.text import count, printable
 from shiftcast.util.types import Floats, Integers
 
 KEYS: dict[str, Kind] = {"logits": "logits", "probs": "probabilities"}
 PREFIXES: dict[str, Kind] = {"logit_": "logits", "prob_": "probabilities"}
 CLASS_NAMES = "class_names"
 """An array of texts (K,) beside others: what the classes are called, in the order of the columns."""
+OF_A_SET, OF_OTHER_MODELS = (*KEYS, "labels", CLASS_NAMES), ("source", "target", CLASS_NAMES)
+"""All that is read from an archive."""
 LABEL_LIKE = ("label", "labels", "y", "y_true", "target", "class", "truth", "ground_truth")
 SWAPPED = 10
 """This many times more members than images are taken for swapped axes."""
@@ -96,15 +98,28 @@ def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
     if labelled and own.predictions.labels is None:
         raise InvalidInputError(
             f"{path}: the source needs 'labels' (n,), integers from 0 (a column 'label' in tables, or "
-            f"--labels FILE.npy){_other_label(own)}"
+            f"--labels FILE.npy){_other_label([*own.columns.columns, *unread(path, OF_A_SET)])}"
         )
     return own
 
 
-def _other_label(own: OwnSet) -> str:
-    """Return a hint where a table has a column that may be what is missing."""
-    found = [name for name in own.columns.columns if str(name).lower() in LABEL_LIKE]
-    return f"; its column {str(found[0])!r} is another one: call it {LABEL!r} if it is meant" if found else ""
+def _other_label(names: Iterable[str]) -> str:
+    """Return a hint where a column or an array may be what is missing."""
+    found = [name for name in names if str(name).lower() in LABEL_LIKE]
+    if not found:
+        return ""
+    return f"; {str(found[0])!r} is another: call it {LABEL!r} in a table, 'labels' elsewhere, if it is meant"
+
+
+def about_unread(path: Path, known: Sequence[str]) -> list[str]:
+    """Return a warning where an archive holds arrays that nobody reads."""
+    names = unread(path, known)
+    if not names:
+        return []
+    return [
+        f"{printable(path.name)}: {count(len(names), 'array')} not read: {printable(', '.join(names), 200)}; "
+        f"what is read is called {', '.join(known)}"
+    ]
 
 
 def _own(
@@ -134,7 +149,7 @@ def _refuse_as_logits(what: str, outputs: NDArray[Any]) -> None:
 
 
 def _read_archive(path: Path, labelled: bool) -> OwnSet:
-    arrays, held = read_arrays(path, (*KEYS, "labels", CLASS_NAMES, UNNAMED))
+    arrays, held = read_arrays(path, (*OF_A_SET, UNNAMED))
     if UNNAMED in arrays:
         return _own(path, arrays[UNNAMED], _kind_of(path, arrays[UNNAMED]), None, labelled)
     present = [key for key in KEYS if key in arrays]
@@ -251,7 +266,7 @@ def attach(
     InvalidInputError
         If the file cannot be read, lacks an array, or one does not fit.
     """
-    arrays, held = read_arrays(path, ("source", "target", CLASS_NAMES), (".npz",))
+    arrays, held = read_arrays(path, OF_OTHER_MODELS, (".npz",))
     if not {"source", "target"} <= set(arrays):
         raise InvalidInputError(f"{path}: expected the arrays 'source' and 'target'; it holds {held}")
     named = _class_names(path, arrays, source.classes)

@@ -187,8 +187,11 @@ def _against_card(card: DatasetCard, store: Store) -> list[str]:
 
 def advice(card: DatasetCard, store: Store) -> str:
     """Return what can be done about a dataset that is not as it was recorded, or as its card states."""
-    path = store.record_path(card.name)
-    yours = f". If you changed it yourself, delete {path}, and it is recorded anew" if path.exists() else ""
+    path, yours = store.record_path(card.name), ""
+    if card.own:
+        yours = f". If you changed it yourself, add it again: shiftcast data add {card.name} PATH --replace"
+    elif path.exists() and not card.fingerprint:
+        yours = f". If you changed it yourself, delete {path}, and it is recorded anew"
     if not card.required_downloads:
         return (
             "Nobody offers it for download: put its files back, or name a folder that holds them: "
