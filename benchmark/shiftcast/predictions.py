@@ -308,12 +308,13 @@ def _outputs(name: str, kind: Kind | None, value: ArrayLike) -> Floats:
                 "Predictions.from_classes makes them of class indices (n,)"
             )
         return array
-    if len(array) > 1 and looks_like_probabilities(array):  # two logits of one image may well sum to one
+    # Logits of a single image may well sum to one: where they are called logits, they are believed.
+    if (len(array) > 1 or kind is None) and looks_like_probabilities(array):
         raise InvalidInputError(
             f"{what}: these look like probabilities (every row lies in [0, 1] and sums to one); "
             "pass kind='probabilities'"
         )
-    if kind is None and len(array) > 1 and (doubt := doubt_about_kind(array)):
+    if kind is None and (doubt := doubt_about_kind(array)):
         raise InvalidInputError(f"{what}: {doubt}. Say which they are: kind='probabilities' or kind='logits'")
     return array
 

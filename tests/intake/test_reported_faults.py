@@ -401,7 +401,7 @@ def test_enormous_logits_are_refused(value):
 
 
 def test_no_memory_is_told_of(monkeypatch, capsys):
-    def fail():
+    def fail(*_):
         raise MemoryError("Unable to allocate 7.28 TiB")
 
     monkeypatch.setattr("shiftcast.cli.app.app", fail)
@@ -567,25 +567,3 @@ def test_bfloat16_is_refused_with_what_to_write(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(len(content).to_bytes(8, "little") + content + bytes(8))
     with pytest.raises(InvalidInputError, match=r"logits cannot be read .*as plain numbers .float32."):
         read_set(tmp_path / "a.safetensors", labelled=False)
-
-
-# What is not looked at
-
-
-def test_arrays_that_nobody_reads_are_named(tmp_path):
-    np.savez(tmp_path / "a.npz", logits=OWN.logits, labels=OWN.labels, features=np.zeros((400, 2)))
-    np.savez(tmp_path / "b.npz", logits=OTHER.logits, ids=np.arange(300), label=OTHER.labels)
-    np.savez(tmp_path / "p.npz", source=OWN.peers, target=OTHER.peers, names=np.array(["x"]))
-    files = ["--source", tmp_path / "a.npz", "--target", tmp_path / "b.npz", "--peers", tmp_path / "p.npz"]
-    warnings = json.loads(run("estimate", *files, "--estimators", "AC", "--json").stdout)["warnings"]
-    told = "what is read is called"
-    assert [text for text in warnings if told in text] == [
-        f"a.npz: 1 array not read: features; {told} logits, probs, labels, class_names",
-        f"b.npz: 2 arrays not read: ids, label; {told} logits, probs, labels, class_names",
-        f"p.npz: 1 array not read: names; {told} source, target, class_names",
-    ]
-    with pytest.raises(InvalidInputError, match=r"needs 'labels' .*; 'label' is another: call it"):
-        read_set(tmp_path / "b.npz", labelled=True)
-    np.savez(tmp_path / "e.npz", probs=OWN.reference, weights=np.ones(len(OWN.reference)))
-    result = run("difficulty", "--ensemble", tmp_path / "e.npz", "--out", tmp_path / "o.csv")
-    assert "warning: e.npz: 1 array not read: weights; what is read is called logits, probs" in result.stderr

@@ -34,7 +34,7 @@ class Bars:
         self, console: Console | None, *columns: ProgressColumn, terminal_only: bool = False
     ) -> None:
         """Show on `console`, or on the standard error stream; with `terminal_only`, no bars elsewhere."""
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(stderr=True, emoji=False)
         self._bars = Progress(
             *columns,
             console=self._console,
@@ -65,7 +65,7 @@ class Bars:
 @contextmanager
 def doing() -> Iterator[Callable[[str], None]]:
     """Give what says on the standard error stream what is being done: beside a spinner, or in plain lines."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with console.status("") as status:
 
         def say(text: str) -> None:

@@ -171,7 +171,7 @@ def _print(found: Found) -> None:
     from shiftcast.cli.tables import terminal_table
     from shiftcast.cli.terminal import print_whole
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True, emoji=False)
     for suite, changes in found.runs.items():
         for change, names in changes.items():
             if names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import YOUR_MODEL, Results, example, text_table, workspace_of
+from shiftcast.cli.options import YOUR_MODEL, Results, example, keep_apart, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, printable
@@ -125,6 +125,8 @@ def _of_file(path: Path, kind: str, out: Path) -> None:
     from shiftcast.cards.base import lookup
     from shiftcast.difficulty import KINDS, MORE_KINDS
     from shiftcast.difficulty import difficulty as scores
+
+    keep_apart([path], [out])
     from shiftcast.estimate.inputs import KEYS, about_unread, read_ensemble
 
     kinds = {**KINDS, **MORE_KINDS}

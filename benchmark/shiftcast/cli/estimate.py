@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cli.options import YOUR_MODEL, AsJson, example
+from shiftcast.cli.options import YOUR_MODEL, AsJson, example, keep_apart
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, printable
@@ -90,6 +90,7 @@ def estimate(
     workspace is needed.
     """
     others = {"reference": ensemble, "peers": peers, "siblings": siblings}
+    keep_apart([source, target, labels, *others.values()], [out, html])
     answer, first, second = _estimates(source, target, labels, estimators, others, column, classes)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
     if out is not None:
@@ -248,7 +249,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         change = 100 * (row["accuracy"] - source["accuracy"])
         last = [board_error(row)] if order else []
         table.add_row(marked(row), f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
-    console = Console()
+    console = Console(emoji=False)
     _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
     _print_lines(console, [order] if order else [])
     print_whole(console, table)

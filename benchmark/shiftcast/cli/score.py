@@ -126,7 +126,7 @@ def _print(scored: Candidate, breach: str, contract: bool) -> None:
 
     from shiftcast.cli.terminal import print_whole
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     track = scored.table.loc[scored.table["estimator"] == scored.name, "track"].iloc[0]
     console.print(f"{escape(scored.name)} ({track}) on {scored.suite.name}", style="bold")
     if breach:

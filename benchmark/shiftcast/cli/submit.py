@@ -76,7 +76,7 @@ def submit(
     folder = results or workspace.results(chosen)
     fresh = not folder.exists()
     names = printable(", ".join(file.name for _, file in files))
-    with Console(stderr=True).status(escape(f"Checking {names} against suite {chosen.name} …")):
+    with Console(stderr=True, emoji=False).status(escape(f"Checking {names} against suite {chosen.name} …")):
         found = import_run(workspace, chosen, files, claim, folder, force)
     if fresh:
         typer.echo(f"made a new results folder, as there was none: {folder}")

@@ -5,7 +5,7 @@ Nothing is sorted: classes are in the order in which the file has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -98,17 +98,20 @@ def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
     if labelled and own.predictions.labels is None:
         raise InvalidInputError(
             f"{path}: the source needs 'labels' (n,), integers from 0 (a column 'label' in tables, or "
-            f"--labels FILE.npy){_other_label([*own.columns.columns, *unread(path, OF_A_SET)])}"
+            f"--labels FILE.npy){_other_label(path, own)}"
         )
     return own
 
 
-def _other_label(names: Iterable[str]) -> str:
-    """Return a hint where a column or an array may be what is missing."""
+def _other_label(path: Path, own: OwnSet) -> str:
+    """Return a hint where a file has a column or an array that may be what is missing."""
+    in_table = path.suffix.lower() in TABLES
+    what, wanted = ("column", LABEL) if in_table else ("array", "labels")
+    names = own.columns.columns if in_table else unread(path, OF_A_SET)
     found = [name for name in names if str(name).lower() in LABEL_LIKE]
-    if not found:
-        return ""
-    return f"; {str(found[0])!r} is another: call it {LABEL!r} in a table, 'labels' elsewhere, if it is meant"
+    return (
+        f"; its {what} {str(found[0])!r} is another one: call it {wanted!r} if it is meant" if found else ""
+    )
 
 
 def about_unread(path: Path, known: Sequence[str]) -> list[str]:
