@@ -108,7 +108,7 @@ def test_own_images_become_a_dataset(run, workspace, tmp_path):
     assert "mine: 3 images" in said
     assert "car -> automobile" in said
     assert "left out, no class of ours: tree (1 image)" in said
-    assert "skipped 1: images in car/old/, as folders of a class are not looked into" in said
+    assert "skipped 1: images below car/, whose folders are not looked into" in said
     assert "resized to 32 x 32 (Pillow's LANCZOS)" in said
     card = Workspace(workspace.root, workspace.root).dataset("mine")
     assert card.classes[:2] == ["airplane", "automobile"]

@@ -228,8 +228,8 @@ def test_what_is_not_read_is_counted_with_the_reason(tmp_path):
     own = read_own(tmp_path, CLASSES)
     assert len(own.images) == 2
     assert own.skipped == {
-        "images in cat/tabby/, as folders of a class are not looked into": 2,
-        "images in bird/young/, as folders of a class are not looked into": 1,
+        "images below cat/, whose folders are not looked into": 2,
+        "images below bird/, whose folders are not looked into": 1,
         "files that are no images by their names (.txt)": 1,
         "files that are no images by their names (.heic)": 1,
         "hidden files": 2,
@@ -242,11 +242,11 @@ def test_what_is_not_read_is_counted_with_the_reason(tmp_path):
 def test_folders_below_images_alone_are_counted(tmp_path):
     own = read_own(held(tmp_path, "1.png", "a/b/2.png"), CLASSES)
     assert own.names is None
-    assert own.skipped == {"images in a/b/, as folders of a class are not looked into": 1}
+    assert own.skipped == {"images below a/, whose folders are not looked into": 1}
 
 
 def test_where_classes_lie_deeper_is_said(tmp_path):
-    with pytest.raises(MissingDataError, match=r"skipped 1: images in train/cat/"):
+    with pytest.raises(MissingDataError, match=r"skipped 1: images below train/"):
         read_own(held(tmp_path, "train/cat/1.png", "val/cat/1.png"), CLASSES)
 
 

@@ -144,3 +144,30 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path):
 def test_the_least_loss_is_no_negative_zero():
     sure = Predictions("x", np.eye(3), "probabilities", labels=[0, 1, 2])
     assert str(negative_log_likelihood(sure)) == "0.0"
+
+
+def test_what_one_estimator_does_to_predictions_reaches_no_other():
+    made = Predictions("x", OWN.logits, labels=OWN.labels, reference=OWN.reference, peers=OWN.peers)
+    for own in (made, made.select(np.arange(50)), made.without_labels().with_labels(OWN.labels)):
+        for key in ("logits", "labels", "reference", "peers", "probabilities", "confidence", "predicted"):
+            with pytest.raises(ValueError, match="read-only"):
+                getattr(own, key)[...] = 0
+    assert OWN.logits.copy().flags.writeable
+
+
+def test_a_target_that_is_the_source_is_told_of(tmp_path):
+    source = table(tmp_path / "s.csv", OWN)
+    turned = table(tmp_path / "t.csv", OWN.select(np.arange(len(OWN))[::-1]))
+    for target in (source, turned):
+        said = run("estimate", "--source", source, "--target", target, "--estimators", "AC").output
+        assert f"{target.name} holds the same outputs as s.csv" in " ".join(said.split())
+    table(tmp_path / "t.csv", make_predictions(400, 5, seed=2))
+    said = run("estimate", "--source", source, "--target", turned, "--estimators", "AC").output
+    assert "holds the same outputs" not in " ".join(said.split())
+
+
+def test_logarithms_of_zero_are_refused_with_what_to_give():
+    logits = OWN.logits.copy()
+    logits[3, 1] = -np.inf
+    with pytest.raises(InvalidInputError, match=r"\[3, 1\]; give logarithms of 0 a lower end such as -100"):
+        Predictions("x", logits)

@@ -166,7 +166,7 @@ def _skipped(folder: Path, read: Sequence[Path]) -> Counter[str]:
             elif not path.exists():
                 found["links that lead nowhere"] += 1
             elif suffix in SUFFIXES:
-                found[f"images in {inside.as_posix()}/, as folders of a class are not looked into"] += 1
+                found[f"images below {inside.parts[0]}/, whose folders are not looked into"] += 1
             else:
                 found[f"files that are no images by their names ({suffix or 'without ending'})"] += 1
     return found
