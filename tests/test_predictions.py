@@ -85,7 +85,7 @@ def test_derived_values() -> None:
 
 
 def test_ties_go_to_the_lower_class() -> None:
-    assert Predictions("street", np.array([[0.0, 1.0, 1.0]])).predicted.tolist() == [1]
+    assert Predictions("street", np.array([[0.0, 2.0, 2.0]])).predicted.tolist() == [1]
 
 
 def test_without_labels_nothing_can_be_right() -> None:

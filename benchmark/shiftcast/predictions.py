@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +33,7 @@ from shiftcast.util.text import NARROWEST
 from shiftcast.util.types import Classes, Floats, Integers, Number
 
 Kind = Literal["logits", "probabilities", "classes"]
+Value = TypeVar("Value")
 
 _IMAGE_AXES = {"logits": 0, "labels": 0, "reference": 1, "peers": 1, "siblings": 1, "features": 0}
 """Arrays with an entry an image, and along which axis."""
@@ -90,7 +91,8 @@ class Predictions:
     Notes
     -----
     Arrays are copied unless nobody can write to them: what is done to the originals afterwards, as in a
-    loop that fills one table again and again, changes no predictions.
+    loop that fills one table again and again, changes no predictions. Nor can they be written to here: what
+    one estimator did to them would reach all that come after it.
     """
 
     name: str
@@ -147,7 +149,7 @@ class Predictions:
         return cls(name, one_hot(checked, classes, np.float64), kind="classes", labels=labels)
 
     def _set(self, key: str, value: object) -> None:
-        object.__setattr__(self, key, value)
+        object.__setattr__(self, key, _fixed(value))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -165,18 +167,18 @@ class Predictions:
             raise RequirementError(
                 f"{self.name}: needs logits or probabilities, but holds predicted classes alone (hard labels)"
             )
-        return softmax(self.logits) if self.kind == "logits" else self.logits
+        return _fixed(softmax(self.logits)) if self.kind == "logits" else self.logits
 
     @cached_property
     def confidence(self) -> Floats:
         """Largest class probability of each image (n,)."""
-        return self.of_predicted(self.probabilities)
+        return _fixed(self.of_predicted(self.probabilities))
 
     @cached_property
     def predicted(self) -> Integers:
         """Predicted class of each image (n,): the largest output, ties to the lower class."""
         classes: Integers = np.argmax(self.logits, axis=1).astype(np.int64)
-        return classes
+        return _fixed(classes)
 
     def of_predicted(self, values: NDArray[Number]) -> NDArray[Number]:
         """Return the entry of the predicted class in each row of `values` (n, K)."""
@@ -189,7 +191,7 @@ class Predictions:
         if self.labels is None:
             raise InvalidInputError(f"{self.name}: has no labels, so nothing can be right or wrong")
         result: NDArray[np.bool_] = self.predicted == self.labels
-        return result
+        return _fixed(result)
 
     @cached_property
     def accuracy(self) -> float:
@@ -278,6 +280,13 @@ class Estimate:
         object.__setattr__(self, "extended", extended)
 
 
+def _fixed(value: Value) -> Value:
+    """Return a value of our own, which nobody may write to if it is an array."""
+    if isinstance(value, np.ndarray):
+        value.flags.writeable = False
+    return value
+
+
 def _refuse_misplaced(name: object, kind: object) -> None:
     """Refuse arrays where a name or a kind belongs: arguments in another order than ours."""
     if not isinstance(name, str):
@@ -308,12 +317,13 @@ def _outputs(name: str, kind: Kind | None, value: ArrayLike) -> Floats:
                 "Predictions.from_classes makes them of class indices (n,)"
             )
         return array
-    if len(array) > 1 and looks_like_probabilities(array):  # two logits of one image may well sum to one
+    # Logits of a single image may well sum to one: where they are called logits, they are believed.
+    if (len(array) > 1 or kind is None) and looks_like_probabilities(array):
         raise InvalidInputError(
             f"{what}: these look like probabilities (every row lies in [0, 1] and sums to one); "
             "pass kind='probabilities'"
         )
-    if kind is None and len(array) > 1 and (doubt := doubt_about_kind(array)):
+    if kind is None and (doubt := doubt_about_kind(array)):
         raise InvalidInputError(f"{what}: {doubt}. Say which they are: kind='probabilities' or kind='logits'")
     return array
 

@@ -119,6 +119,8 @@ def check_estimator(estimator: Estimator) -> None:
         except BrokenEstimatorError as error:
             raise AssertionError(str(error)) from error
         except Exception as error:
+            if isinstance(error, ValueError) and "read-only" in str(error):
+                sentence = "Fit and predict leave their inputs as they were"
             raise AssertionError(
                 f"{name}: {with_line(error)} was raised where this should hold: {sentence}"
             ) from error

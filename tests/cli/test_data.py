@@ -121,6 +121,18 @@ def test_check_fails_when_something_has_changed(root, folder, disk):
     assert "changed" in data(root, "list").stdout
 
 
+def test_check_fails_in_a_fresh_folder_where_a_bit_has_flipped(root, folder, disk):
+    (folder / "good").mkdir(parents=True)
+    for name in ("images.npy", "labels.npy"):
+        content = bytearray((disk / "good" / name).read_bytes())
+        content[-8] ^= name == "labels.npy"
+        (folder / "good" / name).write_bytes(content)
+    done = data(root, "check")
+    assert isinstance(done.exception, CheckFailedError)
+    assert "good: arrays: the card states" in done.stdout
+    assert str(done.exception).endswith("shiftcast data get good --force")
+
+
 def test_check_fails_for_one_that_is_named_and_missing(root):
     done = data(root, "check", "gone")
     assert isinstance(done.exception, CheckFailedError)

@@ -46,6 +46,13 @@ def test_rows_that_moved_are_shown(workspace, states):
     assert found["runs"] == {"tiny": {"added": ["test_vit/tiny/seed-0"], "removed": []}}
 
 
+def test_what_is_being_scored_is_said(workspace, states):
+    results, other = states
+    said = run(workspace, results, other).stderr.splitlines()
+    assert said == [f"Scoring tiny as it is in the {age} state (suite 1 of 1) …" for age in ("old", "new")]
+    assert run(workspace, other, other).stderr == ""
+
+
 def test_the_cause_is_said_first_and_what_nothing_can_be_told_of_in_one_line(workspace, states):
     results, other = states
     lines = run(workspace, results, other).stdout.splitlines()

@@ -102,10 +102,13 @@ def test_own_images_become_a_dataset(run, workspace, tmp_path):
     for name, kind in (("a", "car"), ("b", "car"), ("c", "Bird"), ("d", "tree")):
         (photos / kind).mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(photos / kind / f"{name}.png")
+    (photos / "car" / "old").mkdir()
+    Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(photos / "car" / "old" / "a.png")
     said = run("data", "add", "mine", photos, "--map", "car=automobile", "--filter", "lanczos")
     assert "mine: 3 images" in said
     assert "car -> automobile" in said
     assert "left out, no class of ours: tree (1 image)" in said
+    assert "skipped 1: images below car/, whose folders are not looked into" in said
     assert "resized to 32 x 32 (Pillow's LANCZOS)" in said
     card = Workspace(workspace.root, workspace.root).dataset("mine")
     assert card.classes[:2] == ["airplane", "automobile"]
@@ -128,7 +131,7 @@ def test_a_replaced_set_is_not_held_against_the_earlier_one(run, tmp_path):
         run("data", "check", "mine")
     assert "Nobody offers it for download" in str(caught.value)
     assert "--from DIR --force" in str(caught.value)
-    assert "delete " in str(caught.value)
+    assert "add it again: shiftcast data add mine PATH --replace" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +140,7 @@ def test_a_replaced_set_is_not_held_against_the_earlier_one(run, tmp_path):
         (("Mine!", "."), "expected a name of small letters"),
         (("mine", ".", "--map", "car"), "expected THEIRS=OURS"),
         (("mine", ".", "--filter", "nearest"), "unknown filter 'nearest'"),
+        (("mine", ".", "--names", "a,b"), "folders name their classes"),
     ],
 )
 def test_slips_of_data_add_are_named(run, tmp_path, arguments, message, monkeypatch):

@@ -36,7 +36,7 @@ def test_probabilities_are_not_taken_for_logits(dtype):
 def test_single_logits_that_sum_to_one_are_logits():
     some = Predictions("v", np.array([[0.25, 0.75], [3.0, -1.0], [0.5, 0.5]]), labels=np.array([0, 1, 1]))
     assert some.select(np.array([0, 2])).logits.tolist() == [[0.25, 0.75], [0.5, 0.5]]
-    assert len(Predictions("v", np.array([[0.25, 0.75]]))) == 1
+    assert len(Predictions("v", np.array([[0.25, 0.75]]), kind="logits")) == 1
 
 
 def test_selected_images_are_what_new_predictions_of_them_would_be():

@@ -401,7 +401,7 @@ def test_enormous_logits_are_refused(value):
 
 
 def test_no_memory_is_told_of(monkeypatch, capsys):
-    def fail():
+    def fail(*_):
         raise MemoryError("Unable to allocate 7.28 TiB")
 
     monkeypatch.setattr("shiftcast.cli.app.app", fail)

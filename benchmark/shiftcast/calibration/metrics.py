@@ -65,9 +65,9 @@ def negative_log_likelihood(predictions: Predictions) -> float:
     labels = _labelled("negative_log_likelihood", predictions)
     rows = np.arange(len(labels))
     if predictions.kind == "logits":
-        return -float(log_softmax(predictions.logits)[rows, labels].mean())
+        return abs(float(log_softmax(predictions.logits)[rows, labels].mean()))  # 0.0 at best, not -0.0
     with np.errstate(divide="ignore"):
-        return -float(np.log(predictions.probabilities[rows, labels]).mean())
+        return abs(float(np.log(predictions.probabilities[rows, labels]).mean()))
 
 
 def calibration_report(predictions: Predictions, bins: int = 15) -> dict[str, float]:

@@ -6,6 +6,7 @@ import codecs
 import io
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from shiftcast.errors import ShiftcastError, StoppedError, in_words
@@ -34,7 +35,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, terminate)
     _write_what_cannot_be_encoded()
     try:
-        app()
+        app([_expanded(argument) for argument in sys.argv[1:]])
         code: object = 0
     except SystemExit as stop:  # how every command ends
         code = stop.code
@@ -45,6 +46,12 @@ def main() -> NoReturn:
     except OSError as error:
         code = _say(f"{in_words(error)}; nothing was left half-written", 2)
     raise SystemExit(TERMINATED if terminated and code == StoppedError.exit_code else code)
+
+
+def _expanded(argument: str) -> str:
+    """Return an argument with the user's folder for the ~ of `--out=~/FILE`, which shells leave as it is."""
+    start, _, path = argument.rpartition("=~/")
+    return f"{start}={Path.home() / path}" if start else argument
 
 
 def _write_what_cannot_be_encoded() -> None:

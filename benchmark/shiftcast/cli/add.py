@@ -59,6 +59,11 @@ def add(
     lookup("filter", filter_, FILTERS)
     _check_name(name)
     known = workspace.dataset(like).classes
+    if names and path.is_dir():
+        raise InvalidInputError(
+            "--names: is for labels that are numbers, but folders name their classes; say which is which "
+            "with --map THEIRS=OURS"
+        )
     images = read_own(path, _class_names(names) or known, filter_)
     fitted = fit(images, known, _pairs(renamed or ()))
     texts = {
@@ -70,6 +75,8 @@ def add(
     }
     written, arrays = write_dataset(name, fitted, known, texts, cards, data_folder(), replace)
     _report(name, fitted, filter_)
+    for what, number in images.skipped.items():
+        typer.echo(f"  skipped {number:,}: {printable(what)}")
     typer.echo(f"wrote {written} and {arrays}")
     typer.echo(
         f'name it under [[targets]] in a suite (dataset = "{name}"); shiftcast run SUITE then evaluates '

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -31,7 +34,7 @@ class Bars:
         self, console: Console | None, *columns: ProgressColumn, terminal_only: bool = False
     ) -> None:
         """Show on `console`, or on the standard error stream; with `terminal_only`, no bars elsewhere."""
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(stderr=True, emoji=False)
         self._bars = Progress(
             *columns,
             console=self._console,
@@ -57,6 +60,21 @@ class Bars:
     def note(self, text: str) -> None:
         """Print a line worth knowing."""
         self.print(f"note: {text}")
+
+
+@contextmanager
+def doing() -> Iterator[Callable[[str], None]]:
+    """Give what says on the standard error stream what is being done: beside a spinner, or in plain lines."""
+    console = Console(stderr=True, emoji=False)
+    with console.status("") as status:
+
+        def say(text: str) -> None:
+            if console.is_terminal:
+                status.update(escape(text))
+            else:
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+        yield say
 
 
 class ImageBar(Bars):

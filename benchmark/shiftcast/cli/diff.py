@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +69,7 @@ def diff(
     workspace = workspace_of(context)
     new = new or str(workspace.root)
     with _state(workspace, old) as before, _state(workspace, new) as after:
-        found = _difference(before, after, suite)
+        found = _difference({"old": before, "new": after}, suite)
     if as_json:
         rows = [{key: None if value != value else value for key, value in row.items()} for row in found.rows]
         whole = {"old": old, "new": new, "runs": found.runs, "rows": rows, "unchanged": found.same}
@@ -115,34 +115,37 @@ def _unpacked(workspace: Workspace, revision: str, place: Path) -> Workspace:
     return find_workspace(place / inside)
 
 
-def _difference(before: tuple[Workspace, Path], after: tuple[Workspace, Path], suite: str | None) -> Found:
-    """Return what differs, in one suite or in all; suites whose files are alike are not scored."""
-    from rich.console import Console
+def _difference(states: Mapping[str, tuple[Workspace, Path]], suite: str | None) -> Found:
+    """Return what differs between the old and the new state, in one suite or in all.
 
+    Suites whose files are alike are not scored. What is being scored is said on the standard error stream.
+    """
     from shiftcast.board.assemble import score_suite
     from shiftcast.board.build import build_board
+    from shiftcast.cli.bars import doing
     from shiftcast.leaderboard.cache import content_key
     from shiftcast.runs.layout import label_of, stored_suites
 
-    states = (before, after)
-    stored = [{label_of(one[0].name, one[1]): one for one in stored_suites(*state)} for state in states]
-    names = sorted(name for name in stored[0].keys() | stored[1].keys() if suite in (None, name))
+    stored = {
+        age: {label_of(one[0].name, one[1]): one for one in stored_suites(*state)}
+        for age, state in states.items()
+    }
+    names = sorted(name for name in stored["old"].keys() | stored["new"].keys() if suite in (None, name))
     if suite is not None and not names:
         raise InvalidInputError(f"--suite {suite}: neither state holds results of it")
     found = Found()
-    with Console(stderr=True).status("Scoring what differs …"):
-        for name in names:
-            both = zip(states, stored, strict=True)
-            keys = [content_key(*state, *own[name]) for state, own in both if name in own]
+    with doing() as say:
+        for number, name in enumerate(names, start=1):
+            own = {age: suites[name] for age, suites in stored.items() if name in suites}
             moved = False
-            if len(keys) < 2 or keys[0] != keys[1]:
-                boards = [
-                    build_board(score_suite(state[0], own[name][0], state[1], own[name][1]))
-                    if name in own
-                    else None
-                    for state, own in zip(states, stored, strict=True)
-                ]
-                moved = _add(found, name, *boards)
+            keys = {content_key(*states[age], *one) for age, one in own.items()}
+            if len(own) < 2 or len(keys) > 1:
+                boards: dict[str, Board] = {}
+                for age, (known, edition) in own.items():
+                    say(f"Scoring {name} as it is in the {age} state (suite {number} of {len(names)}) …")
+                    workspace, results = states[age]
+                    boards[age] = build_board(score_suite(workspace, known, results, edition))
+                moved = _add(found, name, boards.get("old"), boards.get("new"))
             found.same += [] if moved else [name]
     return found
 
@@ -168,7 +171,7 @@ def _print(found: Found) -> None:
     from shiftcast.cli.tables import terminal_table
     from shiftcast.cli.terminal import print_whole
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True, emoji=False)
     for suite, changes in found.runs.items():
         for change, names in changes.items():
             if names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import YOUR_MODEL, Results, example, text_table, workspace_of
+from shiftcast.cli.options import YOUR_MODEL, Results, example, keep_apart, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, printable
@@ -125,7 +125,9 @@ def _of_file(path: Path, kind: str, out: Path) -> None:
     from shiftcast.cards.base import lookup
     from shiftcast.difficulty import KINDS, MORE_KINDS
     from shiftcast.difficulty import difficulty as scores
-    from shiftcast.estimate.inputs import read_ensemble
+
+    keep_apart([path], [out])
+    from shiftcast.estimate.inputs import KEYS, about_unread, read_ensemble
 
     kinds = {**KINDS, **MORE_KINDS}
     lookup("difficulty score", kind, kinds)
@@ -140,7 +142,7 @@ def _of_file(path: Path, kind: str, out: Path) -> None:
         f"{table[kind].mean():.3f}, 10 % {low:.3f}, median {middle:.3f}, 90 % {high:.3f}"
     )
     typer.echo(f"split-half reliability{_reliability(members, kind)}")
-    for text in _warnings(members, table[kind]):
+    for text in [*_warnings(members, table[kind]), *about_unread(path, list(KEYS))]:
         typer.echo(f"warning: {text}", err=True)
     typer.echo(f"wrote {printable(str(out))} ({len(table):,} images, {len(kinds)} scores)")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cli.options import YOUR_MODEL, AsJson, example
+from shiftcast.cli.options import YOUR_MODEL, AsJson, example, keep_apart
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, printable
@@ -90,6 +90,7 @@ def estimate(
     workspace is needed.
     """
     others = {"reference": ensemble, "peers": peers, "siblings": siblings}
+    keep_apart([source, target, labels, *others.values()], [out, html])
     answer, first, second = _estimates(source, target, labels, estimators, others, column, classes)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
     if out is not None:
@@ -117,7 +118,14 @@ def _estimates(
 ) -> tuple[dict[str, Any], Predictions, Predictions]:
     """Return the answer, and the predictions on source and target that it is about."""
     from shiftcast.estimate.answer import actual_so_far, by_predicted_class, by_slice, choose_estimators
-    from shiftcast.estimate.inputs import attach, in_order, read_set
+    from shiftcast.estimate.inputs import (
+        OF_A_SET,
+        OF_OTHER_MODELS,
+        about_unread,
+        attach,
+        in_order,
+        read_set,
+    )
     from shiftcast.estimators import load_outside
 
     outside = load_outside()
@@ -129,6 +137,8 @@ def _estimates(
         if path is not None:
             first, second = attach(first, second, key, path, known.classes)
     answer = _answer(first, second, known.classes, chosen)
+    files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in others.values())]
+    answer["warnings"] += [text for path, names in files if path for text in about_unread(path, names)]
     answer["target"] |= actual_so_far(unknown)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     # parts of the target are shown in the order of the table
@@ -242,7 +252,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         change = 100 * (row["accuracy"] - source["accuracy"])
         last = [board_error(row)] if order else []
         table.add_row(marked(row), f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
-    console = Console()
+    console = Console(emoji=False)
     _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
     _print_lines(console, [order] if order else [])
     print_whole(console, table)

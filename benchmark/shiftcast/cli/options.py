@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from shiftcast.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from shiftcast.workspace import Workspace
@@ -61,6 +63,23 @@ def text_table(rows: Sequence[Any], headers: Sequence[str] | str = "keys", align
 
     table = tabulate(rows, headers, "simple", colalign=align or None, disable_numparse=True)
     return str(table)
+
+
+def keep_apart(read: Iterable[Path | None], written: Iterable[Path | None]) -> None:
+    """Refuse to write over a file that is read, or over another that is written.
+
+    Raises
+    ------
+    InvalidInputError
+        If two paths lead to one file.
+    """
+    known = {path.resolve() for path in read if path is not None}
+    for path in written:
+        if path is None:
+            continue
+        if path.resolve() in known:
+            raise InvalidInputError(f"{path}: would be written over what another option names; name another")
+        known.add(path.resolve())
 
 
 def require_writable(folder: Path) -> None:

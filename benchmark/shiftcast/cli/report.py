@@ -22,7 +22,7 @@ from shiftcast.workspace import Workspace
 
 def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) -> None:
     """Score a suite, print its estimator board and write its report to the ignored outputs folder."""
-    console = Console()
+    console = Console(emoji=False)
     scores = score_suite(workspace, suite, results, summary.edition)
     board = build_board(scores)
     console.print(f"\n{suite.title}", style="bold", highlight=False, markup=False, soft_wrap=True)

@@ -45,9 +45,8 @@ def score(
 
     It is compared with the official estimators. Neither images nor torch are needed.
     """
-    from rich.console import Console
-
     from shiftcast.board.candidate import default_suite, load_estimator, score_candidate
+    from shiftcast.cli.bars import doing
 
     workspace = workspace_of(context)
     candidate, name = load_estimator(estimator), estimator.rpartition(":")[2]
@@ -57,7 +56,8 @@ def score(
     if suite and results is None:
         folder = workspace.results(chosen)
     try:
-        with Console(stderr=True).status(f"Scoring {name} and ours on {chosen.name} …"):
+        with doing() as say:
+            say(f"Scoring {name} and ours on {chosen.name} …")
             scored = score_candidate(workspace, chosen, folder, candidate, name)
     except InvalidInputError as error:
         verdict = f"\nIt breaks the contract of estimators: {breach}" if breach else ""
@@ -126,7 +126,7 @@ def _print(scored: Candidate, breach: str, contract: bool) -> None:
 
     from shiftcast.cli.terminal import print_whole
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     track = scored.table.loc[scored.table["estimator"] == scored.name, "track"].iloc[0]
     console.print(f"{escape(scored.name)} ({track}) on {scored.suite.name}", style="bold")
     if breach:

@@ -65,6 +65,8 @@ def submit(
     from rich.console import Console
     from rich.markup import escape
 
+    from shiftcast.estimate.inputs import about_unread
+    from shiftcast.intake.outputs import OUTPUTS
     from shiftcast.submission.create import import_run, make_claim
 
     workspace = workspace_of(context)
@@ -74,11 +76,14 @@ def submit(
     folder = results or workspace.results(chosen)
     fresh = not folder.exists()
     names = printable(", ".join(file.name for _, file in files))
-    with Console(stderr=True).status(escape(f"Checking {names} against suite {chosen.name} …")):
+    with Console(stderr=True, emoji=False).status(escape(f"Checking {names} against suite {chosen.name} …")):
         found = import_run(workspace, chosen, files, claim, folder, force)
     if fresh:
         typer.echo(f"made a new results folder, as there was none: {folder}")
     _report(workspace, chosen, found, folder)
+    for name, file in files:  # without a name, every array is a set's or refused
+        for text in about_unread(file, (*OUTPUTS, "labels")) if name else ():
+            typer.echo(f"warning: {text}", err=True)
     typer.echo(_how_to_renew(workspace, chosen, results))
 
 

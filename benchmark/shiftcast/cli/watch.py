@@ -29,7 +29,7 @@ class Watcher(Bars):
 
     def __init__(self, console: Console | None = None) -> None:
         """Show on `console`, or on the standard error stream."""
-        console = console or Console(stderr=True)
+        console = console or Console(stderr=True, emoji=False)
         self._room = max(console.width, WIDTH) - LONGEST_DETAIL if console.is_terminal else WIDTH
         super().__init__(
             console,

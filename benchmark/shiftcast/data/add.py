@@ -7,6 +7,7 @@ perhaps, `labels`. Nothing is downloaded, and the originals are left alone.
 from __future__ import annotations
 
 import io
+import os
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.readers.image_folders import EIGHT_BITS, opened_image
 from shiftcast.data.readers.layouts import checked_images, checked_labels, read_bytes
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
-from shiftcast.intake.archives import read_arrays
+from shiftcast.intake.archives import read_arrays, unread
 from shiftcast.util.files import write_atomic
 from shiftcast.util.types import Integers
 
@@ -60,11 +61,14 @@ class OwnImages:
         Which of them had another size, bool (n,).
     names
         Class of each image, or None where there are no labels.
+    skipped
+        How much was not read, by what it is and why.
     """
 
     images: Bytes
     resized: NDArray[np.bool_]
     names: Sequence[str] | None
+    skipped: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,27 +135,54 @@ def _read_folder(folder: Path, filter_: str, side: int) -> OwnImages:
     kinds = sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
     by_kind = [(kind.name, _image_files(kind)) for kind in kinds]
     loose = _image_files(folder)
-    if not loose and not any(files for _, files in by_kind):
-        raise MissingDataError(f"{folder}: neither it nor its folders hold images ({', '.join(SUFFIXES)})")
-    if loose and any(files for _, files in by_kind):
+    named = [(name, file) for name, files in by_kind for file in files]
+    if loose and named:
         raise InvalidInputError(
             f"{folder}: holds images ({loose[0].name}, …) beside folders of images; "
             "expected a folder for each class, or images alone"
         )
-    named = [(name, file) for name, files in by_kind for file in files]
-    pictures = _all_pixels(loose or [file for _, file in named])
-    return OwnImages(*_sized(pictures, filter_, side), None if loose else [name for name, _ in named])
+    files = loose or [file for _, file in named]
+    skipped = _skipped(folder, files)
+    if not files:
+        below = "".join(f"; skipped {number:,}: {what}" for what, number in skipped.items())
+        raise MissingDataError(
+            f"{folder}: neither it nor its folders hold images ({', '.join(SUFFIXES)}){below}"
+        )
+    if not loose and (empty := [name for name, files in by_kind if not files]):
+        skipped[f"folders without images of their own: {_some(empty)}"] = len(empty)
+    sized = _sized(_all_pixels(files, skipped), filter_, side)
+    return OwnImages(*sized, None if loose else [name for name, _ in named], skipped)
 
 
-def _all_pixels(files: Sequence[Path]) -> Iterator[Bytes]:
-    """Yield each image; name all that cannot be read, not the first alone."""
+def _skipped(folder: Path, read: Sequence[Path]) -> Counter[str]:
+    """Count the files below a folder that are not read, by why they are not."""
+    known, found = set(read), Counter[str]()
+    for place, _, names in os.walk(folder):
+        inside = Path(place).relative_to(folder)
+        for path in sorted(Path(place, name) for name in names if Path(place, name) not in known):
+            suffix = path.suffix.lower()
+            if any(part.startswith(".") for part in (*inside.parts, path.name)):
+                found["hidden files"] += 1
+            elif not path.exists():
+                found["links that lead nowhere"] += 1
+            elif suffix in SUFFIXES:
+                found[f"images below {inside.parts[0]}/, whose folders are not looked into"] += 1
+            else:
+                found[f"files that are no images by their names ({suffix or 'without ending'})"] += 1
+    return found
+
+
+def _all_pixels(files: Sequence[Path], skipped: Counter[str]) -> Iterator[Bytes]:
+    """Yield each image and count further frames; name all that cannot be read, not the first alone."""
     broken = []
     for file in files:
         try:
-            pixels = _pixels(file)
+            pixels, frames = _pixels(file)
         except DataError as error:
             broken.append(str(error))
             continue
+        if frames > 1:
+            skipped["frames of images after their first"] += frames - 1
         if not broken:
             yield pixels
     if broken:
@@ -165,12 +196,13 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.is_file())
 
 
-def _pixels(path: Path) -> Bytes:
-    """Return an image as it is looked at: turned as its camera says, transparency on white."""
+def _pixels(path: Path) -> tuple[Bytes, int]:
+    """Return an image as it is looked at (turned as its camera says, on white), and its frames."""
     with opened_image(read_bytes(path), path, FORMATS, MODES, MAX_SIDE) as image:
+        frames = getattr(image, "n_frames", 1)
         upright = ImageOps.exif_transpose(image).convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
-    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+    return np.asarray(Image.alpha_composite(white, upright).convert("RGB")), frames
 
 
 def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnImages:
@@ -178,22 +210,25 @@ def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnI
     if "images" not in arrays:
         raise DataError(f"{path}: expected an array named 'images', and perhaps 'labels'; it holds {held}")
     images, labels = checked_images(path, arrays["images"]), arrays.get("labels")
-    sized = _sized(images, filter_, side)
+    sized, others = _sized(images, filter_, side), unread(path, ("images", "labels"))
+    skipped = (
+        {f"arrays that are neither 'images' nor 'labels': {_some(others)}": len(others)} if others else {}
+    )
     if labels is None:
-        return OwnImages(*sized, None)
+        return OwnImages(*sized, None, skipped)
     if labels.dtype.kind == "U":
         if labels.shape != (len(images),):
             raise DataError(
                 f"{path}: expected one label per image, shape ({len(images)},), got {labels.shape}"
             )
-        return OwnImages(*sized, [str(name) for name in labels])
+        return OwnImages(*sized, [str(name) for name in labels], skipped)
     numbers = checked_labels(path, labels, len(images))
     if numbers.max() >= len(names):
         raise InvalidInputError(
             f"{path}: labels reach {numbers.max()}, but there are {len(names)} class names; give your own in "
             "label order with --names a,b,c"
         )
-    return OwnImages(*sized, [names[number] for number in numbers])
+    return OwnImages(*sized, [names[number] for number in numbers], skipped)
 
 
 def fit(own: OwnImages, classes: Sequence[str], renamed: Mapping[str, str]) -> Fitted:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shiftcast.difficulty import check_members
 from shiftcast.errors import InvalidInputError
-from shiftcast.intake.archives import ARRAYS, UNNAMED, read_arrays, require_file
+from shiftcast.intake.archives import ARRAYS, UNNAMED, read_arrays, require_file, unread
 from shiftcast.intake.tables import LABEL, TABLES, read_table
 from shiftcast.predictions import Kind, Predictions
 from shiftcast.util.arrays import (
@@ -32,13 +32,15 @@ from shiftcast.util.arrays import (
     softmax,
     whole_floats,
 )
-from shiftcast.util.text import printable
+from shiftcast.util.text import count, printable
 from shiftcast.util.types import Floats, Integers
 
 KEYS: dict[str, Kind] = {"logits": "logits", "probs": "probabilities"}
 PREFIXES: dict[str, Kind] = {"logit_": "logits", "prob_": "probabilities"}
 CLASS_NAMES = "class_names"
 """An array of texts (K,) beside others: what the classes are called, in the order of the columns."""
+OF_A_SET, OF_OTHER_MODELS = (*KEYS, "labels", CLASS_NAMES), ("source", "target", CLASS_NAMES)
+"""All that is read from an archive."""
 LABEL_LIKE = ("label", "labels", "y", "y_true", "target", "class", "truth", "ground_truth")
 SWAPPED = 10
 """This many times more members than images are taken for swapped axes."""
@@ -96,15 +98,31 @@ def read_set(path: Path, labelled: bool, labels: Path | None = None) -> OwnSet:
     if labelled and own.predictions.labels is None:
         raise InvalidInputError(
             f"{path}: the source needs 'labels' (n,), integers from 0 (a column 'label' in tables, or "
-            f"--labels FILE.npy){_other_label(own)}"
+            f"--labels FILE.npy){_other_label(path, own)}"
         )
     return own
 
 
-def _other_label(own: OwnSet) -> str:
-    """Return a hint where a table has a column that may be what is missing."""
-    found = [name for name in own.columns.columns if str(name).lower() in LABEL_LIKE]
-    return f"; its column {str(found[0])!r} is another one: call it {LABEL!r} if it is meant" if found else ""
+def _other_label(path: Path, own: OwnSet) -> str:
+    """Return a hint where a file has a column or an array that may be what is missing."""
+    in_table = path.suffix.lower() in TABLES
+    what, wanted = ("column", LABEL) if in_table else ("array", "labels")
+    names = own.columns.columns if in_table else unread(path, OF_A_SET)
+    found = [name for name in names if str(name).lower() in LABEL_LIKE]
+    return (
+        f"; its {what} {str(found[0])!r} is another one: call it {wanted!r} if it is meant" if found else ""
+    )
+
+
+def about_unread(path: Path, known: Sequence[str]) -> list[str]:
+    """Return a warning where an archive holds arrays that nobody reads."""
+    names = unread(path, known)
+    if not names:
+        return []
+    return [
+        f"{printable(path.name)}: {count(len(names), 'array')} not read: {printable(', '.join(names), 200)}; "
+        f"what is read is called {', '.join(known)}"
+    ]
 
 
 def _own(
@@ -134,7 +152,7 @@ def _refuse_as_logits(what: str, outputs: NDArray[Any]) -> None:
 
 
 def _read_archive(path: Path, labelled: bool) -> OwnSet:
-    arrays, held = read_arrays(path, (*KEYS, "labels", CLASS_NAMES, UNNAMED))
+    arrays, held = read_arrays(path, (*OF_A_SET, UNNAMED))
     if UNNAMED in arrays:
         return _own(path, arrays[UNNAMED], _kind_of(path, arrays[UNNAMED]), None, labelled)
     present = [key for key in KEYS if key in arrays]
@@ -251,7 +269,7 @@ def attach(
     InvalidInputError
         If the file cannot be read, lacks an array, or one does not fit.
     """
-    arrays, held = read_arrays(path, ("source", "target", CLASS_NAMES), (".npz",))
+    arrays, held = read_arrays(path, OF_OTHER_MODELS, (".npz",))
     if not {"source", "target"} <= set(arrays):
         raise InvalidInputError(f"{path}: expected the arrays 'source' and 'target'; it holds {held}")
     named = _class_names(path, arrays, source.classes)

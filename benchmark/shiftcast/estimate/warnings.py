@@ -34,6 +34,7 @@ def warnings_about(source: Predictions, target: Predictions) -> list[str]:
     return [
         *found,
         *uninformative,
+        *([] if uninformative else _same_images(source, target)),
         *([] if uninformative else _below_chance(source)),
         *_same_models(source, target),
         *_disagreeing_models(source, target),
@@ -78,6 +79,18 @@ def _below_chance(source: Predictions) -> list[str]:
     return [
         f"{source.name}: {100 * source.accuracy:.2f} % right is below chance ({100 * chance:.2f} %): "
         "probably the columns are in another order of classes than the labels count them"
+    ]
+
+
+def _same_images(source: Predictions, target: Predictions) -> list[str]:
+    """Return a warning where source and target are the same outputs, in any order of images."""
+    if source.logits.shape != target.logits.shape:
+        return []
+    if not np.array_equal(np.sort(source.logits, axis=0), np.sort(target.logits, axis=0)):
+        return []
+    return [
+        f"{target.name} holds the same outputs as {source.name}: is one of them the wrong file? Where labels "
+        "are known, nothing is to be estimated"
     ]
 
 

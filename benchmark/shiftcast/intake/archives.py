@@ -6,7 +6,7 @@ Nothing is unpickled, and nothing is read of a file that claims more than it can
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +154,14 @@ def read_arrays(
     """Return those of the wanted arrays that a file has, and the names of all that it holds."""
     with open_archive(path, kinds) as archive:
         return {name: archive.read(name) for name in archive.names if name in wanted}, archive.held
+
+
+def unread(path: Path, known: Collection[str]) -> list[str]:
+    """Return which arrays of an archive are called otherwise than all that is known; none of other files."""
+    if path.suffix.lower() not in ARCHIVES:
+        return []
+    with open_archive(path) as archive:
+        return [printable(name, 80) for name in archive.names if name not in known]
 
 
 def _unpacked(opened: Any, name: str, values: int | None) -> Any:

@@ -263,14 +263,23 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    """Return a Parquet file's table, all of whose texts can be read: they are decoded at the first look."""
+    """Return a Parquet file's table, all of whose texts can be read: they are decoded at the first look.
+
+    Levels of an index that have names are columns like others, as a `.csv` file would have them.
+    """
     table = pd.read_parquet(path)
+    named = pd.DataFrame(
+        {str(n): table.index.get_level_values(k) for k, n in enumerate(table.index.names) if n is not None}
+    )
+    table = pd.concat([named, table.reset_index(drop=True)], axis=1)
     table.columns = pd.Index([str(name).strip() for name in table.columns], dtype=object)
     _check_names(path, list(table.columns))
     for name in table.columns:
         if not pd.api.types.is_numeric_dtype(table[name]):
-            table[name].to_list()
-    return table.reset_index(drop=True)
+            cells = table[name].to_list()
+            if any(isinstance(cell, bytes) for cell in cells):  # as other programs than pandas write texts
+                table[name] = [cell.decode() if isinstance(cell, bytes) else cell for cell in cells]
+    return table
 
 
 def _texts(cells: pd.DataFrame) -> pd.DataFrame:

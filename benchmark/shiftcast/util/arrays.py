@@ -122,8 +122,10 @@ def finite(what: str, value: ArrayLike, shape: str, ndim: int) -> NDArray[np.flo
         bad = ~np.isfinite(array)
         beyond = "NaN or infinite" if bad.any() else f"beyond {LARGEST:g} in size"
         bad = bad if bad.any() else np.abs(array) > LARGEST
+        hint = "; give logarithms of 0 a lower end such as -100" if np.isneginf(array).any() else ""
         raise InvalidInputError(
-            f"{what}: {int(bad.sum())} values are {beyond}, the first at index {np.argwhere(bad)[0].tolist()}"
+            f"{what}: {int(bad.sum())} values are {beyond}, the first at index "
+            f"{np.argwhere(bad)[0].tolist()}{hint}"
         )
     return array
 

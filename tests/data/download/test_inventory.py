@@ -56,6 +56,23 @@ def test_what_a_person_put_there_is_recorded_by_the_first_check(tiny):
     assert check(card, tiny.store)[1]
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_arrays_that_the_card_does_not_state_are_named_whatever_is_recorded(tiny, recorded):
+    card = tiny.card(fingerprint=fingerprint(tiny.images, tiny.labels))
+    fill(tiny.store.folder / "tiny", tiny)
+    place = tiny.store.folder / "tiny/images.npy"
+    data = bytearray(place.read_bytes())
+    data[-1] ^= 1
+    place.write_bytes(data)
+    if recorded:
+        check(tiny.card(), tiny.store)
+    state, problems = check(card, tiny.store)
+    assert problems == [f"arrays: the card states {card.fingerprint}, are {state.fingerprint}"]
+    if not recorded:
+        fill(tiny.store.folder / "tiny", tiny)
+        assert check(card, tiny.store)[1] == []
+
+
 def test_fingerprints_are_kept_by_size_and_time(tiny, monkeypatch):
     card = tiny.card()
     fill(tiny.store.folder / "tiny", tiny)

@@ -137,16 +137,24 @@ def check(card: DatasetCard, store: Store) -> tuple[State, list[str]]:
 
     Returns
     -------
-    Its state, and what differs from the card or from what was recorded; a dataset of which nothing was
-    recorded is recorded now.
+    Its state, and what differs from the card or from what was recorded. A dataset of which nothing was
+    recorded is recorded now, unless its arrays are not those that the card states: such a record would
+    call the right ones changed.
     """
     state = inspect(card, store, fresh=True)
     if state.status == "built in":
         return state, []
     if state.status in ("missing", "damaged"):
         return state, [f"{state.status}: {state.note}".rstrip(": ")]
+    unknown = (
+        [f"arrays: the card states {card.fingerprint}, are {state.fingerprint}"]
+        if state.arrays == "unknown"
+        else []
+    )
     record, entries = store.record(card.name), entries_of(card, store.folder)
     if record is None:
+        if unknown:
+            return state, unknown + _against_card(card, store)
         store.write_record(
             card.name, Record(time=now(), received=[], entries=entries, fingerprint=state.fingerprint)
         )
@@ -158,7 +166,7 @@ def check(card: DatasetCard, store: Store) -> tuple[State, list[str]]:
     ]
     if record.fingerprint != state.fingerprint:
         problems.append(f"arrays: recorded as {record.fingerprint}, are {state.fingerprint}")
-    return state, problems + _against_card(card, store)
+    return state, problems + unknown + _against_card(card, store)
 
 
 def _against_card(card: DatasetCard, store: Store) -> list[str]:
@@ -178,14 +186,18 @@ def _against_card(card: DatasetCard, store: Store) -> list[str]:
 
 
 def advice(card: DatasetCard, store: Store) -> str:
-    """Return what can be done about a dataset that is not as it was recorded."""
-    yours = f"If you changed it yourself, delete {store.record_path(card.name)}, and it is recorded anew"
+    """Return what can be done about a dataset that is not as it was recorded, or as its card states."""
+    path, yours = store.record_path(card.name), ""
+    if card.own:
+        yours = f". If you changed it yourself, add it again: shiftcast data add {card.name} PATH --replace"
+    elif path.exists() and not card.fingerprint:
+        yours = f". If you changed it yourself, delete {path}, and it is recorded anew"
     if not card.required_downloads:
         return (
             "Nobody offers it for download: put its files back, or name a folder that holds them: "
-            f"shiftcast data get {card.name} --from DIR --force. {yours}"
+            f"shiftcast data get {card.name} --from DIR --force{yours}"
         )
-    return f"Get it again: shiftcast data get {card.name} --force. {yours}"
+    return f"Get it again: shiftcast data get {card.name} --force{yours}"
 
 
 def is_built(card: DatasetCard, file: str) -> bool:
