@@ -22,8 +22,6 @@ from support import REPOSITORY
 
 pytestmark = pytest.mark.usefixtures("few_estimators")
 
-PAGE = Path("leaderboard.md")
-FIGURES = Path("results/sample/figures")
 PAGE, LEGEND = Path("leaderboard.md"), Path("results/legend.md")
 HOME = Path("results/sample")
 BOARD, FIGURES = HOME / "board.md", HOME / "figures"

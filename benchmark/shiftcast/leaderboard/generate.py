@@ -12,6 +12,7 @@ from shiftcast.board.tables import SuiteScores
 from shiftcast.leaderboard.confusion_page import render_confusion
 from shiftcast.leaderboard.figures.board_data import figures
 from shiftcast.leaderboard.figures.confusion_data import confusion_figures
+from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.front_section import front
 from shiftcast.leaderboard.legend_page import render_legend
 from shiftcast.leaderboard.pages import PAGE, Files, SuitePages, assemble
@@ -74,7 +75,7 @@ def _above(folder: Path, page: Path, legend: Path, board: Path | None = None) ->
     )
 
 
-def _confusion(scores: SuiteScores, above: str) -> Files:
+def _confusion(scores: SuiteScores, above: str) -> dict[str, str | Picture]:
     """Return the page about confusion and its pictures by path below the folder of the suite."""
     if scores.confusion is None:
         return {}
