@@ -85,7 +85,7 @@ def test_a_large_board_has_no_large_page(make_scores, tmp_path):
         natural=[f"natural-{number}" for number in range(8)],
         withheld=[f"blind-{number}" for number in range(8)],
         transforms=("fog", "noise", "snow", "blur"),
-        estimators={name: ("T1", "", 0.1) for name in ("NoShift", "MeanShift", "ATC")},
+        estimators=dict.fromkeys(("NoShift", "MeanShift", "ATC"), ("T1", "", 0.1)),
     )
     files = generate([scores], tmp_path / "results", tmp_path)
     sizes = {path: len(text.encode()) for path, text in files.items() if path.suffix == ".md"}
