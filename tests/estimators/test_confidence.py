@@ -148,8 +148,8 @@ def test_the_size_of_logits_is_nothing_to_a_fitted_temperature(factor: float) ->
     ):
         plain, scaled = (
             estimator.fit(
-                Predictions("s", k * SCALED[0].logits, labels=SCALED[0].labels),
-            ).predict(Predictions("t", k * SCALED[1].logits))
+                Predictions("s", k * SCALED[0].logits, "logits", labels=SCALED[0].labels),
+            ).predict(Predictions("t", k * SCALED[1].logits, "logits"))
             for k in (1.0, factor)
         )
         answers = [[one.accuracy, one.low, one.high] for one in (plain, scaled)]

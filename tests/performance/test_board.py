@@ -40,10 +40,9 @@ from shiftcast.estimators import official_estimators
 from shiftcast.board import assemble as suite
 from shiftcast.cli import main
 
-chosen = official_estimators()
-for slow in ("COT", "COTT", "LargestDrop-T1", "DensityRatioAC", "ImportanceWeighted"):
-    chosen.pop(slow)
-suite.official_estimators = lambda: dict(list(chosen.items())[:20])
+quick = ("NoShift", "AC", "ATC-MC", "GDE", "ALine-S", "ConfusionPartition", "BalancedAgreement", "NuclearNorm")
+chosen = {name: one for name, one in official_estimators().items() if name in quick}  # of every kind of input
+suite.official_estimators = lambda: chosen
 sys.argv = ["shiftcast", "leaderboard", "--jobs", "2"]
 try:
     main()

@@ -23,7 +23,8 @@ class Done(NamedTuple):
 def typed(*arguments: object) -> Done:
     """Return how `shiftcast` with these arguments ends, and what it says; nothing it leaves is undone."""
     out, err = io.StringIO(), io.StringIO()
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background ignores Ctrl-C
     command = patch.object(sys, "argv", ["shiftcast", *map(str, arguments)])
     try:
         with command, redirect_stdout(out), redirect_stderr(err):
@@ -33,5 +34,6 @@ def typed(*arguments: object) -> Done:
     else:
         code = 0
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     return Done(code, out.getvalue(), err.getvalue())

@@ -12,10 +12,9 @@ from shiftcast.board.tables import SuiteScores
 from shiftcast.leaderboard.confusion_page import render_confusion
 from shiftcast.leaderboard.figures.board_data import figures
 from shiftcast.leaderboard.figures.confusion_data import confusion_figures
-from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.front_section import front
 from shiftcast.leaderboard.legend_page import render_legend
-from shiftcast.leaderboard.pages import PAGE, Files, SuitePages, assemble
+from shiftcast.leaderboard.pages import PAGE, File, Files, SuitePages, assemble
 from shiftcast.leaderboard.shifts import render_shifts
 from shiftcast.leaderboard.suite_page import render_suite
 from shiftcast.runs.layout import BOARD_PAGE, CONFUSION_PAGE, FIGURES, LEGEND_PAGE, SHIFTS, results_folder
@@ -47,7 +46,7 @@ def suite_pages(board: Board, results: Path, out: Path, alone: bool) -> SuitePag
     legend = (home.parent if home.parts else home) / LEGEND_PAGE
     drawn = {f"{FIGURES}/{name}.svg": picture for name, picture in figures(board).items()}
     links = {Path(path).stem: path for path in drawn}
-    pages = {
+    pages: dict[str, File] = {
         BOARD_PAGE: render_suite(board, links, _above(home, PAGE, legend)),
         **render_shifts(board, _above(home / SHIFTS, PAGE, legend, home / BOARD_PAGE)),
         **_confusion(scores, _above(home, PAGE, legend, home / BOARD_PAGE)),
@@ -75,7 +74,7 @@ def _above(folder: Path, page: Path, legend: Path, board: Path | None = None) ->
     )
 
 
-def _confusion(scores: SuiteScores, above: str) -> dict[str, str | Picture]:
+def _confusion(scores: SuiteScores, above: str) -> dict[str, File]:
     """Return the page about confusion and its pictures by path below the folder of the suite."""
     if scores.confusion is None:
         return {}

@@ -80,7 +80,16 @@ def estimator_rows(board: Board) -> list[dict[Any, Any]]:
 def _marked(board: Board) -> list[Html]:
     chosen = board.synthetic.selected | board.natural.selected
     said = ", ".join(f"{name} ({on})" for name, on in sorted(chosen.items()))
-    return [paragraph(f"{MARK} Chosen on data of this table: {said}.", class_="note")] if said else []
+    return (
+        [
+            paragraph(
+                f"{MARK} Chosen with labels of these sets, or added after they were opened: {said}.",
+                class_="note",
+            )
+        ]
+        if said
+        else []
+    )
 
 
 def models_section(board: Board, names: Names) -> list[Html]:
