@@ -167,3 +167,15 @@ def test_predicted_classes_alone_are_predictions_without_probabilities():
         Predictions("hard", np.array([[0.5, 0.5]]), kind="classes")
     with pytest.raises(InvalidInputError, match="kind must be 'logits', 'probabilities' or 'classes'"):
         Predictions("hard", np.eye(2), kind="scores")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((55.0, 50.0, 60.0), "a share in .* got 55; divide percentages by 100"),
+        ((0.5, 0.6, 0.4), "must begin below its end, got 0.6 to 0.4"),
+    ],
+)
+def test_estimates_that_cannot_be_meant_are_refused(values: tuple[float, float, float], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        Estimate(*values, 0.95)

@@ -269,6 +269,14 @@ class Estimate:
         values = (self.accuracy, self.low, self.high)
         if not all(map(math.isfinite, values)):
             raise InvalidInputError(f"an estimate must be finite, got {values}")
+        if not -1 <= self.accuracy <= 2:  # maps extrapolate a little beyond [0, 1]; percentages go far beyond
+            raise InvalidInputError(
+                f"an estimate must be a share in [0, 1], got {self.accuracy:g}; divide percentages by 100"
+            )
+        if self.low > self.high + 1e-6:
+            raise InvalidInputError(
+                f"an interval must begin below its end, got {self.low:g} to {self.high:g}"
+            )
         accuracy, low, high = (round(min(max(float(v), 0.0), 1.0), 6) for v in values)
         extended = self.extended or low > accuracy or high < accuracy
         if high - low < 2 * NARROWEST:  # printed, it would have no width

@@ -24,7 +24,7 @@ from shiftcast.errors import BrokenEstimatorError, InvalidInputError, ShiftcastE
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.estimators.base import declaration_problem
 from shiftcast.runs.folder import RunFolder
-from shiftcast.runs.layout import results_folder, run_folders
+from shiftcast.runs.layout import label_of, results_folder, run_folders, stored_suites
 from shiftcast.runs.reading import read_pool
 from shiftcast.runs.suite_runs import Pool
 from shiftcast.scoring.rows import score_pool
@@ -161,7 +161,12 @@ def score_candidate(
     """
     pool, _ = read_pool(workspace, suite, results_folder(results, suite, ""))
     if not pool.scored:
-        raise InvalidInputError(f"{results}: suite {suite.name!r} has no complete scored run")
+        there = ", ".join(
+            label_of(stored.name, edition) for stored, edition in stored_suites(workspace, results)
+        )
+        raise InvalidInputError(
+            f"{results}: suite {suite.name!r} has no complete scored run; there are runs of {there}"
+        )
     ours = official_estimators()
     called = f"{name} (yours)" if name in ours else name
     try:

@@ -26,7 +26,7 @@ app = typer.Typer()
 
 @app.command(
     rich_help_panel=YOUR_MODEL,
-    epilog=example("difficulty quickstart", "difficulty --ensemble members.npz --kind vote_entropy"),
+    epilog=example("difficulty cifar10-cpu", "difficulty --ensemble members.npz --kind vote_entropy"),
 )
 def difficulty(
     context: typer.Context,

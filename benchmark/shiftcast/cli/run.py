@@ -61,7 +61,7 @@ Address = Annotated[
 
 @app.command(
     rich_help_panel=BENCHMARK,
-    epilog=example("run quickstart", "run cifar10-smoke --only resnet18_s2 --threads 1 --jobs 2"),
+    epilog=example("run quickstart", "run cifar10-cpu --only resnet10_w32 --threads 1 --jobs 2"),
 )
 def run(
     context: typer.Context,

@@ -26,7 +26,7 @@ adjusted for the number of comparisons."""
 app = typer.Typer()
 
 
-@app.command(rich_help_panel=YOUR_MODEL, epilog=example("score my_estimator.py:MyEstimator quickstart"))
+@app.command(rich_help_panel=YOUR_MODEL, epilog=example("score my_estimator.py:MyEstimator controls-line"))
 def score(
     context: typer.Context,
     estimator: Annotated[

@@ -36,7 +36,7 @@ RATES = (1e-3, 3e-3, 1e-2)
 app = typer.Typer()
 
 
-@app.command(rich_help_panel=BENCHMARK, epilog=example("tune cifar10-smoke --only resnet18_s2 --rate 0.003"))
+@app.command(rich_help_panel=BENCHMARK, epilog=example("tune cifar10 --only resnet18_s2 --rate 0.003"))
 def tune(
     context: typer.Context,
     suite: SuiteName,
