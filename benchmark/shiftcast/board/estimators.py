@@ -274,11 +274,7 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
         dict.fromkeys(("groups", "architectures", "rows", "cells", "conformal_cells"), 0)
         | dict.fromkeys(("worst_cell", "nominal", "conformal_nominal"), "")
     )
-    return _ranked(
-        _without_few(filled.reset_index(), RESTING_ON_CELLS).assign(
-            worst_cell=lambda known: known["worst_cell"].where(known["mae"].notna(), "")
-        )
-    )
+    return _ranked(filled.reset_index())
 
 
 def _without_few(table: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
@@ -349,6 +345,8 @@ def _tau(predicted: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
 
 
 def _ranked(board: pd.DataFrame) -> pd.DataFrame:
+    board = _without_few(board, RESTING_ON_CELLS)
+    board["worst_cell"] = board["worst_cell"].where(board["mae"].notna(), "")
     # What prints alike ranks alike: bits beyond the second decimal may differ between machines.
     printed = board["mae"].astype(float).round(2)
     full = (board["cells"] == board["all_cells"]) & printed.notna()
