@@ -385,7 +385,7 @@ def test_a_group_that_is_paused_and_ended_goes_on_to_the_same_files(workspace, u
     for name in (signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM):
         os.killpg(parent.pid, name)
         time.sleep(0.3)
-    assert "stopped; what is finished stands" in parent.communicate()[1]
+    assert "stopped; finished runs are stored" in parent.communicate()[1]
     assert parent.returncode == 128 + signal.SIGTERM
     deadline = time.monotonic() + 1200
     while members(parent.pid) and time.monotonic() < deadline:

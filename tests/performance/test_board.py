@@ -13,7 +13,7 @@ from shiftcast.leaderboard.legend import MARKER
 from support import REPOSITORY
 from support.large import make_large
 
-MEBIBYTES = 500
+MEBIBYTES = 560
 PEAK = """
 import json, sys
 from pathlib import Path

@@ -85,7 +85,8 @@ def session(folder, name, planted=1):
             str(folder),
         ],
         cwd=folder,
-        env=os.environ | {"PLANTED": str(planted)},
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+        | {"PLANTED": str(planted)},
         capture_output=True,
         text=True,
         check=False,

@@ -264,9 +264,7 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
     board["mae_shared"] = board_means(kept(shared), ["absolute"])["absolute"]
     for column, name in (("tau", "predicted"), ("tau_id", "id_accuracy")):
         board[column] = _rank_agreement(used, name)
-    cells = used.groupby(["estimator", *CELL, "target"])["absolute"].mean()
-    cells = cells.groupby(level=["estimator", *CELL]).mean()
-    worst = {name: own.droplevel("estimator") for name, own in cells.groupby(level="estimator")}
+    worst = _errors_of_cells(used)
     board["worst"] = {name: float(errors.max()) for name, errors in worst.items()}
     board["worst_cell"] = {name: worst_cell(errors) for name, errors in worst.items()}
     board["nominal"] = {name: _levels(rows["nominal"]) for name, rows in own}
@@ -275,6 +273,13 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
         | dict.fromkeys(("worst_cell", "nominal", "conformal_nominal"), "")
     )
     return _ranked(filled.reset_index())
+
+
+def _errors_of_cells(used: pd.DataFrame) -> dict[str, pd.Series[float]]:
+    """Return each estimator's mean absolute errors by cell."""
+    cells = used.groupby(["estimator", *CELL, "target"])["absolute"].mean()
+    cells = cells.groupby(level=["estimator", *CELL]).mean()
+    return {str(name): own.droplevel("estimator") for name, own in cells.groupby(level="estimator")}
 
 
 def _without_few(table: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
