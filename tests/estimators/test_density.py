@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from shiftcast.estimators import DensityRatioAC, ImportanceWeighted
+from shiftcast.estimators import DensityRatioAC, ImportanceWeighted, density
 from shiftcast.estimators.logistic import fit_logistic
 from shiftcast.predictions import Predictions
 from shiftcast.testing import make_predictions
@@ -111,3 +111,31 @@ def test_outputs_off_the_sources_support_make_them_abstain():
     for estimator in (DensityRatioAC(), ImportanceWeighted()):
         assert estimator.fit(source).predict(far).abstains
         assert not estimator.predict(make_predictions(400, seed=2)).abstains
+
+
+def test_of_many_target_images_a_part_of_both_folds_is_learned_from(monkeypatch):
+    source, target = (make_predictions(400, 3, seed=s, shift=s / 2, name=str(s)) for s in (2, 3))
+    whole = DensityRatioAC().fit(source).predict(target)
+    rows = []
+    fit = density.fit_logistic
+
+    def counted(features, positive, weights):
+        rows.append(int(positive.sum()))
+        return fit(features, positive, weights)
+
+    monkeypatch.setattr(density, "MOST_IMAGES", 100)
+    monkeypatch.setattr(density, "fit_logistic", counted)
+    order = np.random.default_rng(0).permutation(len(target))
+    shuffled = Predictions("shuffled", target.logits[order], kind="logits")
+    parts = [DensityRatioAC().fit(source).predict(one) for one in (fresh(target), shuffled)]
+    assert rows[:2] == rows[2:]
+    assert min(rows) > 0
+    assert 80 < sum(rows[:2]) < 120  # of the ranks of source and target together
+    assert parts[0].accuracy == parts[1].accuracy
+    assert parts[0].accuracy != whole.accuracy
+    assert parts[0].accuracy == pytest.approx(whole.accuracy, abs=0.05)
+
+
+def fresh(predictions):
+    """The same outputs, of which nothing is remembered."""
+    return Predictions(predictions.name, predictions.logits.copy(), kind="logits")

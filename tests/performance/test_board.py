@@ -13,7 +13,7 @@ from shiftcast.leaderboard.legend import MARKER
 from support import REPOSITORY
 from support.large import make_large
 
-MEBIBYTES = 560
+MEBIBYTES = 500
 PEAK = """
 import json, sys
 from pathlib import Path
@@ -40,9 +40,10 @@ from shiftcast.estimators import official_estimators
 from shiftcast.board import assemble as suite
 from shiftcast.cli import main
 
-quick = "NoShift AC ATC-MC GDE ALine-S ConfusionPartition BalancedAgreement NuclearNorm".split()
-chosen = {name: one for name, one in official_estimators().items() if name in quick}  # of every kind of input
-suite.official_estimators = lambda: chosen
+chosen = official_estimators()
+for slow in ("COT", "COTT", "LargestDrop-T1", "DensityRatioAC", "ImportanceWeighted"):
+    chosen.pop(slow)
+suite.official_estimators = lambda: dict(list(chosen.items())[:20])
 sys.argv = ["shiftcast", "leaderboard", "--jobs", "2"]
 try:
     main()

@@ -40,9 +40,9 @@ from shiftcast.estimators import transport
 from shiftcast.util.arrays import softmax
 
 random = np.random.default_rng(0)
-labels = random.integers(0, 1000, 20_000)
-logits = random.normal(size=(20_000, 1000))
-logits[np.arange(20_000), labels] += 7
+labels = random.integers(0, 1000, 50_000)
+logits = random.normal(size=(50_000, 1000))
+logits[np.arange(50_000), labels] += 7
 probabilities = softmax(logits)
 del logits
 solved = transport(probabilities, np.full(1000, 1e-3))
@@ -51,8 +51,8 @@ print(json.dumps({"gib": peak, "gap": solved.gap}))
 """
 
 
-def test_transport_to_a_thousand_classes_takes_two_gib():
+def test_transport_to_a_thousand_classes_takes_four_gib():
     done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
-    assert found["gib"] < 2, found
+    assert found["gib"] < 4, found
     assert found["gap"] <= 1e-5, found

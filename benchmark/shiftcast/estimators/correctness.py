@@ -8,11 +8,12 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import stdtr
 
+from shiftcast.calibration import scalable_logits
 from shiftcast.difficulty import difficulty
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import residual_variance, sampling_estimate
-from shiftcast.estimators.logistic import Logistic, fit_logistic, folds_of, logit_gaps
+from shiftcast.estimators.logistic import Logistic, fit_logistic, in_blocks, logit_gaps, ranks_of
 from shiftcast.estimators.partition import own_label_votes, reference_members
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import entropy_terms
@@ -56,7 +57,7 @@ class CorrectnessRegression(Estimator):
         if not 0 <= self.margin < 1:
             raise InvalidInputError(f"{name}: margin must be a share in [0, 1), got {self.margin!r}")
         signals, right = self._signals(source), source.correct.astype(np.float64)
-        folds = folds_of(signals)
+        folds = ranks_of(signals.mean(axis=1)) % 2
         self.regressions_: list[Logistic] = []
         chances = np.empty(len(source))
         for fold in (0, 1):
@@ -96,17 +97,16 @@ class CorrectnessRegression(Estimator):
 
     def _signals(self, predictions: Predictions) -> Floats:
         """Return the signals of each image (n, d)."""
-        gaps = logit_gaps(predictions)
         confidence = predictions.confidence
-        return np.column_stack(
-            [
-                confidence,
-                entropy_terms(predictions.probabilities).sum(axis=1),
-                np.partition(gaps, 1, axis=1)[:, 1],
-                -np.log(confidence),
-                gaps.std(axis=1),
-            ]
-        )
+        gap, spread = in_blocks(_gap_and_spread, scalable_logits(predictions)).T
+        entropy = in_blocks(lambda rows: entropy_terms(rows).sum(axis=1), predictions.probabilities)
+        return np.column_stack([confidence, entropy, gap, -np.log(confidence), spread])
+
+
+def _gap_and_spread(logits: Floats) -> Floats:
+    """Return the gap of each image's top two logits and the spread of all (n, 2)."""
+    gaps = logit_gaps(logits)
+    return np.column_stack([np.partition(gaps, 1, axis=1)[:, 1], gaps.std(axis=1)])
 
 
 class EnsembleCorrectness(CorrectnessRegression):

@@ -12,9 +12,10 @@ from typing import ClassVar
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from shiftcast.calibration import scalable_logits
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
-from shiftcast.estimators.logistic import fit_logistic, folds_of, logit_gaps
+from shiftcast.estimators.logistic import fit_logistic, in_blocks, logit_gaps, ranks_of
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.hashing import sha256
 from shiftcast.util.memory import remembered
@@ -26,6 +27,8 @@ SMALLEST = -700.0
 MOST_CLASSES = 100
 """Up to so many classes the classifier sees each class's logit, and not only the sorted ones."""
 SORTED = 10
+MOST_IMAGES = 100_000
+"""Target images that the classifier learns from: of more, every second, third … along the mean feature."""
 FEWEST_IMAGES = 50
 """Effective source images, and target images, below which the estimate is an abstention."""
 
@@ -58,12 +61,12 @@ def density_ratios(source: Floats, target: Floats, folds: Integers) -> Floats:
     return ratios
 
 
-def output_features(predictions: Predictions) -> Floats:
-    """Return how far logits lie below the top one: of each class up to 100 classes, and the 10 next sorted.
+def output_features(logits: Floats) -> Floats:
+    """Return how far logits (n, K) lie below the top one: each class (up to 100), and the 10 next sorted.
 
     Sorted ones tell the classifier how sure the model is, whatever the class. (n, K + 10) at most.
     """
-    gaps = logit_gaps(predictions)
+    gaps = logit_gaps(logits)
     few = min(SORTED + 1, gaps.shape[1])
     nearest = np.sort(np.partition(gaps, few - 1, axis=1)[:, :few], axis=1)[:, 1:]
     return np.hstack([gaps, nearest]) if gaps.shape[1] <= MOST_CLASSES else nearest
@@ -79,13 +82,13 @@ class _Weighted(Estimator):
         self.level = level
 
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
-        self.features_ = output_features(source)
+        self.features_ = output_features(scalable_logits(source))
         self.key_ = f"density ratios {source.kind} {sha256(self.features_.tobytes())}"
         self.confidence_ = source.confidence
         self.correct_ = source.correct.astype(np.float64)
 
     def _predict(self, target: Predictions) -> Estimate:
-        weights = remembered(target.logits, self.key_, lambda: self._weights(output_features(target)))
+        weights = remembered(target.logits, self.key_, lambda: self._weights(scalable_logits(target)))
         effective = float(weights.sum() ** 2 / (weights @ weights))
         fitted, chances = self._chances(weights, target)
         estimate = float(chances.mean())
@@ -100,8 +103,13 @@ class _Weighted(Estimator):
             effective_images=effective,
         )
 
-    def _weights(self, there: Floats) -> Floats:
-        return density_ratios(self.features_, there, folds_of(np.vstack([self.features_, there])))
+    def _weights(self, logits: Floats) -> Floats:
+        n, means = len(self.features_), in_blocks(lambda rows: output_features(rows).mean(axis=1), logits)
+        ranks = ranks_of(np.concatenate([self.features_.mean(axis=1), means]))
+        kept = ranks // 2 % -(-len(logits) // MOST_IMAGES) == 0
+        kept[:n] = True
+        there = output_features(logits[kept[n:]])
+        return density_ratios(self.features_, there, ranks[kept] % 2)
 
     def _chances(self, weights: Floats, target: Predictions) -> tuple[Floats, Floats]:
         """Return each source image's (n,) and target image's (m,) chance of being right."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
 
-from shiftcast.calibration import scalable_logits
-from shiftcast.predictions import Predictions
 from shiftcast.util.types import Floats, Integers
 
 RIDGE = 1e-3
@@ -19,6 +18,8 @@ STEPS = 100
 ENOUGH = 1e-10
 LARGEST_GAP = 27.6
 """Logits count as at most this far below the top one, as in probabilities of at least 1e-12."""
+BLOCK = 1 << 20
+"""Values that are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,22 @@ def fit_logistic(features: Floats, positive: Floats, weights: Floats) -> Logisti
     return Logistic(coefficients, float(found[-1] - centre @ coefficients))
 
 
-def folds_of(features: Floats) -> Integers:
-    """Return 0 or 1 for each image (n,), by turns along the mean feature: equal images stay together.
+def ranks_of(means: Floats) -> Integers:
+    """Return the rank of each image (n,) by its mean feature (n,); equal images have one rank.
 
-    Neither the order of images nor copies of them matter.
+    A rank's last bit is the image's fold: neither the order of images nor copies of them matter.
     """
-    _, rank = np.unique(np.round(features.mean(axis=1), 9), return_inverse=True)
-    folds: Integers = rank % 2
-    return folds
+    _, ranks = np.unique(np.round(means, 9), return_inverse=True)
+    return ranks
 
 
-def logit_gaps(predictions: Predictions) -> Floats:
-    """Return how far each class's logit lies below the top one (n, K), at most 27.6."""
-    logits = scalable_logits(predictions)
+def in_blocks(rows: Callable[[Floats], Floats], array: Floats) -> Floats:
+    """Return what a function of rows gives for an array (n, K), in little memory: on few rows at once."""
+    height = max(BLOCK // array.shape[1], 1)
+    return np.concatenate([rows(array[start : start + height]) for start in range(0, len(array), height)])
+
+
+def logit_gaps(logits: Floats) -> Floats:
+    """Return how far each class's logit (n, K) lies below the top one, at most 27.6."""
     gaps: Floats = np.minimum(logits.max(axis=1, keepdims=True) - logits, LARGEST_GAP)
     return gaps
