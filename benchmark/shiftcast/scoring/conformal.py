@@ -68,16 +68,19 @@ def with_conformal(table: pd.DataFrame) -> pd.DataFrame:
     reaches: dict[tuple[str, bool, str, str], tuple[float, float, int]] = {}
     columns: dict[str, list[Any]] = {name: [] for name in CONFORMAL_COLUMNS}
     keys = ["estimator", "natural", "group", "architecture", "protocol", "abstains", "predicted", "n"]
-    for row in table[keys].to_dict("records"):
-        key = (str(row["estimator"]), bool(row["natural"]), str(row["group"]), str(row["architecture"]))
+    # By column: a dictionary for each row of a large board takes tens of MiB that do not come back.
+    for estimator, natural, group, architecture, protocol, abstains, predicted, n in zip(
+        *(table[key] for key in keys), strict=True
+    ):
+        key = (str(estimator), bool(natural), str(group), str(architecture))
         answer: tuple[float, float, float, bool, int] = (np.nan, np.nan, np.nan, False, 0)
-        if row["protocol"] == "official" and not row["abstains"]:
+        if protocol == "official" and not abstains:
             if key not in reaches:
                 reaches[key] = residuals.get(key[:2], none).without(*key[2:])
             reach, level, groups = reaches[key]
             answer = (np.nan, np.nan, np.nan, False, groups)
             if level == level:
-                ends = conformal_interval(float(row["predicted"]), float(row["n"]), reach)
+                ends = conformal_interval(float(predicted), float(n), reach)
                 answer = (ends[0], ends[1], level, ends[2], groups)
         for name, value in zip(CONFORMAL_COLUMNS, answer, strict=True):
             columns[name].append(value)

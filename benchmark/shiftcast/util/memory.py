@@ -77,6 +77,8 @@ def is_fixed(array: NDArray[Any]) -> bool:
 
 def give_back() -> None:
     """Give memory that is free back to the system, where the C library can (glibc's keeps a lot of it)."""
+    if arrow := sys.modules.get("pyarrow"):  # holds the text of pandas' tables, in a pool of its own
+        arrow.default_memory_pool().release_unused()
     if sys.platform == "linux":
         # Not every C library has it (musl).
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
