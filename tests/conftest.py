@@ -13,6 +13,7 @@ from shiftcast.board.tables import SuiteScores
 from shiftcast.data.loading import SuiteData, load_suite
 from shiftcast.estimators import official_estimators
 from shiftcast.workspace import Workspace
+from support import SLOW, TESTS
 from support.scores import build
 from support.tiny import Template, copy_runs, write_runs
 from support.workspaces import make_workspace
@@ -20,6 +21,14 @@ from support.zoo import Zoo
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # no test depends on how fast the machine is
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of these folders and files."""
+    slow = [TESTS / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in slow):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

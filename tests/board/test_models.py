@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import linregress, norm
 
 from shiftcast.board.build import build_board
+from support.scores import without_runs
 
 
 def shares(scores):
@@ -233,13 +234,7 @@ def test_withheld_targets_show_predictions_only(scores):
 
 
 def test_an_empty_suite_lists_its_models(scores):
-    empty = dataclasses.replace(
-        scores,
-        targets=[],
-        runs=scores.runs.assign(status="missing"),
-        accuracies=scores.accuracies.iloc[:0],
-        table=scores.table.iloc[:0],
-    )
+    empty = without_runs(scores)
     board = build_board(empty).models.overall
     assert board["rank"].isna().all()
     assert set(board["reason"]) == {"seeds 0, 1: missing"}

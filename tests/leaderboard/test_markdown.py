@@ -13,6 +13,7 @@ from shiftcast.board.build import build_board
 from shiftcast.board.tables import VIEW_COLUMNS
 from shiftcast.leaderboard.shifts import render_shifts
 from shiftcast.leaderboard.suite_page import render_suite
+from support.scores import without_runs
 
 
 @pytest.fixture(scope="module")
@@ -183,13 +184,7 @@ def test_names_inject_no_markdown(scores):
 
 
 def test_a_suite_without_runs_is_still_a_page(scores):
-    empty = dataclasses.replace(
-        scores,
-        targets=[],
-        runs=scores.runs.assign(status="missing"),
-        accuracies=scores.accuracies.iloc[:0],
-        table=scores.table.iloc[:0],
-    )
+    empty = without_runs(scores)
     page = render_suite(build_board(empty), {})
     assert "0 of 10 runs complete" in page
     assert "- 10 scored runs, missing: net-a/plain/seed-0" in page

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support import REPOSITORY
+from support import REPOSITORY, SLOW, TESTS
 
 PACKAGE = REPOSITORY / "benchmark" / "shiftcast"
 LAYERS = (
@@ -200,3 +200,8 @@ def test_functions_stay_small():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert {name: count for name, count in lines.items() if count > 60} == {}
+
+
+def test_what_the_fast_tests_leave_out_is_there():
+    missing = [name for name in SLOW if not (TESTS / name).exists()]
+    assert missing == []

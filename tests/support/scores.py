@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 
@@ -136,4 +138,15 @@ def build(
             ]
         ),
         dataset_notes={},
+    )
+
+
+def without_runs(scores: SuiteScores) -> SuiteScores:
+    """Return the scores of a suite of which no run has finished."""
+    return dataclasses.replace(
+        scores,
+        targets=[],
+        runs=scores.runs.assign(status="missing"),
+        accuracies=scores.accuracies.iloc[:0],
+        table=scores.table.iloc[:0],
     )

@@ -10,6 +10,7 @@ from shiftcast.board.assemble import score_suite
 from shiftcast.board.build import build_board
 from shiftcast.cards.suite import Suite
 from shiftcast.cli.tables import estimator_tables
+from shiftcast.cli.terminal import print_whole
 from shiftcast.engines.budget import NOT_BEGUN
 from shiftcast.engines.contract import Summary
 from shiftcast.leaderboard.generate import generate, tidy_csv
@@ -27,7 +28,7 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
     board = build_board(scores)
     console.print(f"\n{suite.title}", style="bold", highlight=False, markup=False, soft_wrap=True)
     for table in estimator_tables(board):
-        console.print(table)
+        print_whole(console, table)
     for reason, rows in scores.skipped.groupby("reason"):
         names = sorted(set(rows["estimator"]))
         text = f"{count(len(names), 'estimator')} skipped, {reason}: {', '.join(names)}"

@@ -33,7 +33,7 @@ def estimator_tables(board: Board) -> list[Table]:
     columns = [
         *pick(ESTIMATORS, "track", "estimator", "mae", "bias", "skill"),
         COVER,
-        *pick(ESTIMATORS, "cells", "seconds"),
+        *pick(ESTIMATORS, "cells"),
     ]
     return [
         terminal_table(f"{tables.kind.capitalize()} shifts", columns, tables.overall.to_dict("records"))
