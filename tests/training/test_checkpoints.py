@@ -314,6 +314,18 @@ def test_a_card_that_has_changed_or_gone_is_named(store, workspace):
         choose(gone)
 
 
+def test_a_checkpoint_of_one_precision_is_not_resumed_in_another(workspace, tiny_data, monkeypatch):
+    card = workspace.root / "architectures" / "test_vit.toml"
+    card.write_text(card.read_text().replace("title = ", 'precision = "bfloat16"\ntitle = '))
+    changed = Workspace(workspace.root, workspace.home)
+    job = plan_job(changed, changed.suite("tiny"), KEY, "scored", tiny_data, "cpu", 1)
+    identities = set()
+    for native in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
+        identities.add(job.identity)
+    assert len(identities) == 2
+
+
 def test_manifests_are_read_without_torch():
     script = (
         "import sys\nfrom pathlib import Path\n"

@@ -9,8 +9,16 @@ from shiftcast.cards.base import read_card
 from shiftcast.cards.recipe import Recipe
 from shiftcast.errors import CardError
 from shiftcast.training.loop import seeded_model
-from shiftcast.training.network import build_model, check_resolutions, count_parameters, logits_of, measure
+from shiftcast.training.network import (
+    build_model,
+    check_resolutions,
+    count_parameters,
+    fit_card,
+    logits_of,
+    measure,
+)
 from support import REPOSITORY
+from support.workspaces import SPEED_RECIPE
 
 CARDS = [
     path
@@ -62,6 +70,22 @@ def test_head_is_computed_in_float32():
     with torch.no_grad():
         logits = logits_of(model, card, torch.randn(4, 3, 32, 32))
     assert not torch.equal(logits, logits.bfloat16().float())
+
+
+@pytest.mark.parametrize(
+    ("native", "asked_by", "device", "expected"),
+    [
+        (True, "card", "cpu", "bfloat16"),
+        (False, "card", "cpu", "float32"),
+        (False, "card", "cuda", "bfloat16"),
+        (False, "recipe", "cpu", "bfloat16"),
+    ],
+)
+def test_an_emulated_bfloat16_gives_way_to_float32(monkeypatch, native, asked_by, device, expected):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    card = make("test_resnet", precision="bfloat16" if asked_by == "card" else "float32")
+    recipe = SPEED_RECIPE.model_copy(update={"precision": "bfloat16" if asked_by == "recipe" else None})
+    assert fit_card(card, recipe, device).precision == expected
 
 
 def test_seed_decides_the_weights_and_leaves_the_callers_stream():

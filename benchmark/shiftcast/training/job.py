@@ -17,7 +17,7 @@ from shiftcast.data.loading import SuiteData
 from shiftcast.errors import CardError, TrainingError
 from shiftcast.runs.record import Seeds
 from shiftcast.training.loop import derive_seeds
-from shiftcast.training.network import build_model, check_resolutions, count_parameters
+from shiftcast.training.network import build_model, check_resolutions, count_parameters, fit_card
 from shiftcast.util.hashing import hash_of
 from shiftcast.util.types import Integers
 from shiftcast.workspace import Workspace, cache_folder
@@ -53,8 +53,8 @@ class Job:
 
     @property
     def fitted(self) -> ArchitectureCard:
-        """The architecture card of a network with the recipe's precision: what is built and trained."""
-        return self.training.fitted(cast("ArchitectureCard", self.card))
+        """The architecture card of a network with the precision used here: what is built and trained."""
+        return fit_card(cast("ArchitectureCard", self.card), self.training, self.device)
 
     @property
     def identity(self) -> str:
@@ -63,7 +63,8 @@ class Job:
         subset = [self.suite.source.train_images, self.suite.source.seed]
         # Not the suite: the same training may serve several. The machine, since floats differ between two.
         parts = [card_hash(self.card), recipe_hash(self.recipe), self.seeds.model_dump(), train, subset]
-        return hash_of([*parts, self.device, self.threads])
+        precision = self.fitted.precision if self.is_network else "float32"
+        return hash_of([*parts, self.device, self.threads, precision])
 
     @property
     def checkpoint(self) -> Path:

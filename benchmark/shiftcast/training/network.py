@@ -29,6 +29,18 @@ REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
 """What timm's models raise when arguments or images do not suit them."""
 
 
+def fit_card(card: ArchitectureCard, recipe: Recipe, device: str) -> ArchitectureCard:
+    """Return a card with the precision that a network of a recipe trains in on a device, "cpu" or "cuda".
+
+    The recipe's precision comes first, then the card's. A card asks for bfloat16 because it is faster. So a
+    CPU without bfloat16 instructions, which emulates it ten times slower, trains the card in float32.
+    """
+    fitted = recipe.fitted(card)
+    if device != "cpu" or recipe.precision is not None or torch.cpu._is_avx512_bf16_supported():
+        return fitted
+    return fitted.model_copy(update={"precision": "float32"})
+
+
 def build_model(card: ArchitectureCard, classes: int, device: str | torch.device = "cpu") -> nn.Module:
     """Build a card's network with random weights, in training mode and channels_last.
 

@@ -50,7 +50,7 @@ from shiftcast.training.loop import (
     muon,
     seeded_model,
 )
-from shiftcast.training.network import IMAGE_SIZE, count_parameters, logits_of, out_of_memory
+from shiftcast.training.network import IMAGE_SIZE, count_parameters, fit_card, logits_of, out_of_memory
 from shiftcast.training.resident import Images, ResidentImages
 
 PLAIN, OUR_STEP, RESIDENT, LIMIT = "plain", "plain loader, our step", "resident", "limit"
@@ -257,7 +257,7 @@ def measure_training(
         raise InvalidInputError(
             f"batch-size: expected 2 to {plan.images} (as many as there are images), got {recipe.batch_size}"
         )
-    card, recipe = recipe.fitted(card), recipe.model_copy(update={"resolutions": None})
+    card, recipe = fit_card(card, recipe, device), recipe.model_copy(update={"resolutions": None})
     with _in_words(card, recipe, plan):
         return _measure(card, recipe, plan, device, on_round)
 

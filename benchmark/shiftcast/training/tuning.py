@@ -23,6 +23,7 @@ from shiftcast.errors import InvalidInputError, TrainingError
 from shiftcast.training.augment import training_set
 from shiftcast.training.evaluate import Network, evaluate
 from shiftcast.training.loop import derive_seeds, seeded_model, train
+from shiftcast.training.network import fit_card
 from shiftcast.training.resident import ResidentImages
 from shiftcast.util.types import Integers
 
@@ -121,7 +122,7 @@ def try_rates(
     seed
         Seed of the trials, the same for every rate.
     """
-    card = recipe.fitted(card)
+    card = fit_card(card, recipe, device)
     fitting, judged = data.fitting, data.held_out
     resident = ResidentImages(fitting.images, cast("Integers", fitting.labels), device)
     classes = int(cast("Integers", fitting.labels).max()) + 1
