@@ -146,6 +146,25 @@ def test_muon_takes_matrices_and_filters_but_not_the_classifier(card):
     assert {decays[model.get_parameter(name)] for name in taken} == {0.05}
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_muon_orthogonalises_in_float32_where_bfloat16_is_emulated(monkeypatch, native):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    model = seeded_model(RESNET, 10, 0)
+    optimiser = build_optimiser(model, change(optimiser="muon", weight_decay=0.0))
+    filters = model.get_parameter("layer1.0.conv2.weight")
+    with torch.no_grad():
+        filters.zero_()
+    filters.grad = torch.randn(filters.shape, generator=torch.Generator().manual_seed(0))
+    optimiser.step()
+    step = filters.detach().flatten(1)
+    size = optimiser.param_groups[0]["lr"] * 0.2 * max(step.shape) ** 0.5  # that of AdamW's steps
+    orthogonal = -step / size
+    # Five quintic steps bring singular values near 1; in bfloat16 each entry keeps three digits.
+    assert torch.linalg.svdvals(orthogonal).median() == pytest.approx(1, abs=0.3)
+    rounded = torch.allclose(orthogonal, orthogonal.bfloat16().float(), rtol=1e-5, atol=0)
+    assert rounded == native
+
+
 @pytest.mark.parametrize(
     ("resolutions", "expected"),
     [(None, [None] * 4), ([20, 32], [20, 20, 32, 32]), ([20, 24, 32], [20, 20, 24, 32]), ([16], [16] * 4)],

@@ -15,11 +15,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from timm.optim import Muon, param_groups_weight_decay  # type: ignore[attr-defined]
+from timm.optim import muon as timm_muon
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -29,7 +31,7 @@ from shiftcast.cards.recipe import Recipe, recipe_hash
 from shiftcast.errors import OutOfTimeError, TrainingError
 from shiftcast.runs.record import Epoch, Seeds
 from shiftcast.training.augment import Mixing, RandAugment, training_set
-from shiftcast.training.network import build_model, logits_of, out_of_memory
+from shiftcast.training.network import build_model, has_bfloat16, logits_of, out_of_memory
 from shiftcast.training.pace import Pace, Progress
 from shiftcast.training.resident import Augmentation, ResidentImages, epoch_seed
 from shiftcast.training.saved import load_checkpoint
@@ -126,7 +128,22 @@ def muon(model: nn.Module, recipe: Recipe, exempt: set[str]) -> torch.optim.Opti
         no_weight_decay_list=exempt,
         fallback_list=[f"{name}.*" for name in heads],
     )
-    return Muon(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    kind = _Float32Muon if on_cpu and not has_bfloat16() else Muon
+    return kind(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
+
+
+class _Float32Muon(Muon):
+    """Muon that orthogonalises in float32: timm's is bound to bfloat16, which some processors emulate."""
+
+    def step(self, closure: Any = None) -> Any:
+        """Make one step; see `timm.optim.Muon`."""
+        in_bfloat16 = timm_muon.zeropower_via_newtonschulz
+        timm_muon.zeropower_via_newtonschulz = partial(in_bfloat16, dtype=torch.float32)
+        try:
+            return super().step(closure)  # type: ignore[no-untyped-call]
+        finally:
+            timm_muon.zeropower_via_newtonschulz = in_bfloat16
 
 
 def train(

@@ -29,6 +29,11 @@ REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
 """What timm's models raise when arguments or images do not suit them."""
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16, or would emulate it."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def fit_card(card: ArchitectureCard, recipe: Recipe, device: str) -> ArchitectureCard:
     """Return a card with the precision that a network of a recipe trains in on a device, "cpu" or "cuda".
 
@@ -36,7 +41,7 @@ def fit_card(card: ArchitectureCard, recipe: Recipe, device: str) -> Architectur
     CPU without bfloat16 instructions, which emulates it ten times slower, trains the card in float32.
     """
     fitted = recipe.fitted(card)
-    if device != "cpu" or recipe.precision is not None or torch.cpu._is_avx512_bf16_supported():
+    if device != "cpu" or recipe.precision is not None or has_bfloat16():
         return fitted
     return fitted.model_copy(update={"precision": "float32"})
 
