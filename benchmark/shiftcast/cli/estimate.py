@@ -121,6 +121,7 @@ def _estimates(
     from shiftcast.estimate.inputs import (
         OF_A_SET,
         OF_OTHER_MODELS,
+        about_labels,
         about_unread,
         attach,
         in_order,
@@ -139,6 +140,7 @@ def _estimates(
     answer = _answer(first, second, known.classes, chosen)
     files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in others.values())]
     answer["warnings"] += [text for path, names in files if path for text in about_unread(path, names)]
+    answer["warnings"] += about_labels(target, unknown)
     answer["target"] |= actual_so_far(unknown)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     # parts of the target are shown in the order of the table

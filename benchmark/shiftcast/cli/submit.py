@@ -81,6 +81,8 @@ def submit(
     if fresh:
         typer.echo(f"made a new results folder, as there was none: {folder}")
     _report(workspace, chosen, found, folder)
+    for text in found.doubts:
+        typer.echo(f"warning: {text}", err=True)
     for name, file in files:  # without a name, every array is a set's or refused
         for text in about_unread(file, (*OUTPUTS, "labels")) if name else ():
             typer.echo(f"warning: {text}", err=True)

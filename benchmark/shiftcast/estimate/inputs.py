@@ -114,6 +114,13 @@ def _other_label(path: Path, own: OwnSet) -> str:
     )
 
 
+def about_labels(path: Path, own: OwnSet) -> list[str]:
+    """Return a warning where a table has no column of labels, but one that is called nearly so."""
+    known = own.predictions.labels is not None or own.some_labels is not None
+    hint = "" if known or path.suffix.lower() not in TABLES else _other_label(path, own)
+    return [f"{own.predictions.name}: no labels are read{hint}"] if hint else []
+
+
 def about_unread(path: Path, known: Sequence[str]) -> list[str]:
     """Return a warning where an archive holds arrays that nobody reads."""
     names = unread(path, known)

@@ -67,7 +67,11 @@ def fix(value: Result) -> Result:
     if isinstance(value, np.ndarray):
         key = id(value)
         value.flags.writeable = False
-        _closed[key] = weakref.ref(value, lambda _, closed=_closed: closed.pop(key, None))
+
+        def forget(_: object, closed: dict[Any, Any] = _closed) -> None:
+            closed.pop(key, None)
+
+        _closed[key] = weakref.ref(value, forget)
     return value
 
 
