@@ -162,6 +162,7 @@ def _reliability(members: Floats, kind: str) -> str:
 def _warnings(members: Floats, scores: pd.Series[float]) -> list[str]:
     """Return a sentence on everything odd about an ensemble: no reason to refuse it."""
     from shiftcast.estimate.warnings import agrees_by_chance
+    from shiftcast.statistics.agreement import interchanged
 
     found = []
     if len(members) > members.shape[1]:
@@ -177,6 +178,12 @@ def _warnings(members: Floats, scores: pd.Series[float]) -> list[str]:
         found.append(
             f"members {', '.join(map(str, alone[:10]))} (from 0) agree with the ensemble's mean no more than "
             "by chance: are their classes and images in the order of the others'?"
+        )
+    mixed = [m for m, one in enumerate(members) if interchanged(mean, one.argmax(axis=1)[None], classes)]
+    if mixed:
+        found.append(
+            f"members {', '.join(map(str, mixed[:10]))} (from 0) have classes that look interchanged: are they in "
+            "the order of the others'?"
         )
     return found
 

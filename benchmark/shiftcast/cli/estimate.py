@@ -121,7 +121,6 @@ def _estimates(
     from shiftcast.estimate.inputs import (
         OF_A_SET,
         OF_OTHER_MODELS,
-        about_labels,
         about_unread,
         attach,
         in_order,
@@ -140,7 +139,6 @@ def _estimates(
     answer = _answer(first, second, known.classes, chosen)
     files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in others.values())]
     answer["warnings"] += [text for path, names in files if path for text in about_unread(path, names)]
-    answer["warnings"] += about_labels(target, unknown)
     answer["target"] |= actual_so_far(unknown)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     # parts of the target are shown in the order of the table
@@ -165,6 +163,7 @@ def _answer(
     """
     from shiftcast.estimate.answer import estimate_accuracy, summary
     from shiftcast.estimate.board_errors import board_errors
+    from shiftcast.estimate.class_order import about_class_order
     from shiftcast.estimate.drop import explained, predicted_drop
     from shiftcast.estimate.warnings import warnings_about
 
@@ -176,6 +175,7 @@ def _answer(
     answer["warnings"] = warnings_about(source, target)
     drop = predicted_drop(source, target)
     answer["drop"] = {**drop, "explains": explained(drop, rows, source.accuracy)}
+    answer["warnings"] += about_class_order(source, target, classes)
     if classes:
         answer["class_names"] = list(classes)
     return answer

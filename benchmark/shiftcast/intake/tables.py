@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -241,6 +242,15 @@ def _read_csv(path: Path, numbers: tuple[str, ...]) -> pd.DataFrame:
         raise ValueError(f"{rows:,} rows by its commas and quotes, {len(frame):,} as pandas reads it")
     frame.columns = pd.Index(names, dtype=object)
     return frame[[name for name in names if name]] if "" in names else frame
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of a table's columns, without those of an index; no row is read."""
+    if path.suffix.lower() == ".parquet":
+        parquet = importlib.import_module("pyarrow.parquet")  # of an extra
+        return [str(name).strip() for name in parquet.read_schema(path).names]
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return [cell.strip() for cell in next(filter(None, csv.reader(stream)), [])]
 
 
 def _structure(path: Path) -> tuple[list[str], int, int]:
