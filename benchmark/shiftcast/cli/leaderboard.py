@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import MAINTAIN, Results, example, workspace_of
+from shiftcast.cli.options import MAINTAIN, Results, echo, example, workspace_of
 from shiftcast.errors import CheckFailedError
 from shiftcast.util.text import count
 
@@ -60,10 +60,10 @@ def write_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
     files = assemble(pages, results, out)
     changed = write(files, out)
     for path in changed:
-        typer.echo(f"wrote {out / path}")
+        echo(f"wrote {out / path}")
     same = len(files) - len(changed)
     if same:
-        typer.echo(f"{count(same, 'file')} of {len(files)} stay as they are: {out / PAGE}")
+        echo(f"{count(same, 'file')} of {len(files)} stay as they are: {out / PAGE}")
 
 
 def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int | None = None) -> None:
@@ -85,4 +85,4 @@ def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
         raise CheckFailedError(
             f"the leaderboard has drifted from {results}; renew it with: shiftcast leaderboard\n{body}"
         )
-    typer.echo(f"{out / PAGE} is what {results} says")
+    echo(f"{out / PAGE} is what {results} says")
