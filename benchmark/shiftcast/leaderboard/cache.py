@@ -154,7 +154,7 @@ def _text(key: str, pages: SuitePages) -> str:
 def _read(place: Path, key: str) -> SuitePages | None:
     """Return the part of that key; None where there is none, or it is not what was written."""
     try:
-        head, _, body = place.read_text().partition("\n")
+        head, _, body = place.read_text(encoding="utf-8").partition("\n")
     except (OSError, UnicodeDecodeError):
         return None
     if head != f"{key} {sha256(body.encode())}":
