@@ -86,7 +86,8 @@ def test_counts_and_few_probabilities_are_a_question(tmp_path, outputs, words):
 
 
 def test_logits_of_one_sum_by_chance_are_logits():
-    for logits in (np.tile([3.0, 1, 0], (200, 1)), 5 * np.eye(5)[OWN.labels], np.maximum(OWN.logits, 0)):
+    plain = (5 * np.eye(5)[OWN.labels], np.maximum(OWN.logits, 0), OWN.logits + 1e5)
+    for logits in (np.tile([3.0, 1, 0], (200, 1)), *plain):
         assert Predictions("x", logits).kind == "logits"
 
 
