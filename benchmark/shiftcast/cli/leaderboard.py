@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import MAINTAIN, Results, echo, example, workspace_of
+from shiftcast.cli.options import MAINTAIN, Results, echo, example, tell, workspace_of
 from shiftcast.errors import CheckFailedError
 from shiftcast.util.text import count
 
@@ -56,7 +56,7 @@ def write_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
     from shiftcast.leaderboard.cache import board_pages
     from shiftcast.leaderboard.pages import PAGE, assemble, write
 
-    pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs))
+    pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs, say=tell))
     files = assemble(pages, results, out)
     changed = write(files, out)
     for path in changed:
@@ -78,7 +78,7 @@ def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
     from shiftcast.leaderboard.pages import PAGE, assemble
     from shiftcast.leaderboard.pages import check as differences
 
-    pages = board_pages(workspace, results, out, cached=False, jobs=jobs)
+    pages = board_pages(workspace, results, out, cached=False, jobs=jobs, say=tell)
     lines = differences(assemble(pages, results, out), out)
     if lines:
         body = "\n".join(lines)

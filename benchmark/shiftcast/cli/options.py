@@ -63,6 +63,11 @@ def echo(text: str, err: bool = False) -> None:
     typer.echo(printable(text, len(text)), err=err)
 
 
+def tell(text: str) -> None:
+    """Print what is being done on the standard error stream: a bar's thread would not outlive a fork."""
+    echo(text, err=True)
+
+
 def text_table(rows: Sequence[Any], headers: Sequence[str] | str = "keys", align: Sequence[str] = ()) -> str:
     """Return rows as a plain table; values are shown as they are."""
     from tabulate import tabulate
