@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,12 +28,11 @@ from shiftcast.util.arrays import (
     one_hot,
     softmax,
 )
-from shiftcast.util.memory import remembered
+from shiftcast.util.memory import fix, is_fixed, remembered
 from shiftcast.util.text import NARROWEST
 from shiftcast.util.types import Classes, Floats, Integers, Number
 
 Kind = Literal["logits", "probabilities", "classes"]
-Value = TypeVar("Value")
 
 _IMAGE_AXES = {"logits": 0, "labels": 0, "reference": 1, "peers": 1, "siblings": 1, "features": 0}
 """Arrays with an entry an image, and along which axis."""
@@ -90,9 +89,9 @@ class Predictions:
 
     Notes
     -----
-    Arrays are copied unless nobody can write to them: what is done to the originals afterwards, as in a
-    loop that fills one table again and again, changes no predictions. Nor can they be written to here: what
-    one estimator did to them would reach all that come after it.
+    Arrays are copied unless they are those of other predictions: what is done to the originals afterwards, as
+    in a loop that fills one table again and again, changes no predictions. Nor can they be written to here:
+    what one estimator did to them would reach all that come after it.
     """
 
     name: str
@@ -119,7 +118,9 @@ class Predictions:
         self._set("kind", self.kind or "logits")
         self._set("group", self.group or self.name)
         if self.labels is not None:
-            self._set("labels", class_indices(f"{self.name}: labels", self.labels, (n,), classes))
+            labels = as_array(f"{self.name}: labels", self.labels)
+            _refuse_transposed(self.name, outputs, labels)
+            self._set("labels", class_indices(f"{self.name}: labels", labels, (n,), classes))
         if self.reference is not None:
             self._set("reference", _reference(self.name, self.reference, n, classes))
         for key in ("peers", "siblings"):
@@ -131,7 +132,7 @@ class Predictions:
         if self.features is not None:
             features = finite(f"{self.name}: features", self.features, "(n, d)", 2)
             if len(features) != n:
-                raise _lengths(self.name, "features", len(features), n)
+                raise _lengths(self.name, "features", features.shape, n)
             self._set("features", features)
         if self.feature_scores is not None:
             self._set("feature_scores", dict(self.feature_scores))
@@ -144,12 +145,16 @@ class Predictions:
 
         Estimators that need no more than these answer; the others refuse by name.
         """
+        if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 2:
+            raise InvalidInputError(
+                f"{name}: classes: expected a whole number of at least 2, got {classes!r}"
+            )
         array = as_array(f"{name}: predicted", predicted)
         checked = class_indices(f"{name}: predicted", array, array.shape[:1], classes)
         return cls(name, one_hot(checked, classes, np.float64), kind="classes", labels=labels)
 
     def _set(self, key: str, value: object) -> None:
-        object.__setattr__(self, key, _fixed(value))
+        object.__setattr__(self, key, fix(value))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -167,18 +172,18 @@ class Predictions:
             raise RequirementError(
                 f"{self.name}: needs logits or probabilities, but holds predicted classes alone (hard labels)"
             )
-        return _fixed(softmax(self.logits)) if self.kind == "logits" else self.logits
+        return fix(softmax(self.logits)) if self.kind == "logits" else self.logits
 
     @cached_property
     def confidence(self) -> Floats:
         """Largest class probability of each image (n,)."""
-        return _fixed(self.of_predicted(self.probabilities))
+        return fix(self.of_predicted(self.probabilities))
 
     @cached_property
     def predicted(self) -> Integers:
         """Predicted class of each image (n,): the largest output, ties to the lower class."""
         classes: Integers = np.argmax(self.logits, axis=1).astype(np.int64)
-        return _fixed(classes)
+        return fix(classes)
 
     def of_predicted(self, values: NDArray[Number]) -> NDArray[Number]:
         """Return the entry of the predicted class in each row of `values` (n, K)."""
@@ -191,7 +196,7 @@ class Predictions:
         if self.labels is None:
             raise InvalidInputError(f"{self.name}: has no labels, so nothing can be right or wrong")
         result: NDArray[np.bool_] = self.predicted == self.labels
-        return _fixed(result)
+        return fix(result)
 
     @cached_property
     def accuracy(self) -> float:
@@ -220,9 +225,22 @@ class Predictions:
         return other
 
     def select(self, index: Integers) -> Predictions:
-        """Return the images at `index` (integers, at least one, repeats allowed), in that order."""
-        if not len(index):
+        """Return the images at `index` (integers, at least one, repeats allowed), in that order.
+
+        Raises
+        ------
+        InvalidInputError
+            If it is empty, holds no integers (a mask is none), or goes beyond the images.
+        """
+        index = as_array(f"{self.name}: select", index)
+        if not index.size:
             raise InvalidInputError(f"{self.name}: select: at least one image is needed")
+        if index.dtype.kind not in "iu" or index.min() < -len(self) or index.max() >= len(self):
+            mask = "; of a mask give numpy.flatnonzero(mask)" if index.dtype.kind == "b" else ""
+            raise InvalidInputError(
+                f"{self.name}: select: expected integers below {len(self)}, got {index.dtype} from "
+                f"{index.min()} to {index.max()}{mask}"
+            )
         part = object.__new__(type(self))  # validated rows stay valid: a few logits may well sum to one
         for one in fields(self):
             part._set(one.name, getattr(self, one.name))
@@ -288,13 +306,6 @@ class Estimate:
         object.__setattr__(self, "extended", extended)
 
 
-def _fixed(value: Value) -> Value:
-    """Return a value of our own, which nobody may write to if it is an array."""
-    if isinstance(value, np.ndarray):
-        value.flags.writeable = False
-    return value
-
-
 def _refuse_misplaced(name: object, kind: object) -> None:
     """Refuse arrays where a name or a kind belongs: arguments in another order than ours."""
     if not isinstance(name, str):
@@ -338,12 +349,12 @@ def _outputs(name: str, kind: Kind | None, value: ArrayLike) -> Floats:
 
 def _reference(name: str, value: ArrayLike, n: int, classes: int) -> Floats:
     what = f"{name}: reference"
-    if isinstance(value, np.ndarray) and not value.flags.writeable and value.dtype == np.float64:
+    if isinstance(value, np.ndarray) and is_fixed(value) and value.dtype == np.float64:
         checked = remembered(value, "probabilities", lambda: _members(what, value))
     else:
         checked = _members(what, value)
     if checked.shape[1] != n:
-        raise _lengths(name, "reference", checked.shape[1], n)
+        raise _lengths(name, "reference", checked.shape, n)
     if checked.shape[2] != classes:
         raise InvalidInputError(f"{what}: expected {classes} classes, got {checked.shape[2]}")
     return checked
@@ -354,5 +365,15 @@ def _members(what: str, value: ArrayLike) -> Floats:
     return normalised(what, finite(what, value, "(M, n, K)", 3))
 
 
-def _lengths(name: str, key: str, got: int, expected: int) -> InvalidInputError:
-    return InvalidInputError(f"{name}: {key} holds {got} images, but the logits hold {expected}")
+def _lengths(name: str, key: str, shape: tuple[int, ...], expected: int) -> InvalidInputError:
+    images = shape[_IMAGE_AXES[key]]
+    swapped = f"; swap its first two axes: numpy.swapaxes({key}, 0, 1)" if shape[0] == expected else ""
+    return InvalidInputError(f"{name}: {key} holds {images} images, but the logits hold {expected}{swapped}")
+
+
+def _refuse_transposed(name: str, outputs: Floats, labels: NDArray[Any]) -> None:
+    if labels.shape == outputs.shape[1:] != outputs.shape[:1]:
+        raise InvalidInputError(
+            f"{name}: outputs {outputs.shape} and labels {labels.shape} fit if rows are images: give the "
+            "transpose, array.T"
+        )

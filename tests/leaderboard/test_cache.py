@@ -135,3 +135,17 @@ def test_who_vouches_for_runs_counts(finished):
     place = next((results / "tiny").glob("*/*/seed-*"))
     read_ledger(results).with_runs([place], "reproduced").write()
     assert cache.content_key(finished, results, suite, "") != before
+
+
+def test_boards_and_checks_say_what_takes_them_long(workspace, make_results, capsys):
+    from shiftcast.cli.leaderboard import write_leaderboard
+    from shiftcast.submission import validate
+
+    results, said = make_results(), []
+    write_leaderboard(workspace, results, results.parent / "board")
+    assert "Scoring tiny (suite 1 of 1) …" in capsys.readouterr().err
+    write_leaderboard(workspace, results, results.parent / "board")
+    assert capsys.readouterr().err == ""  # from the cache, in no time
+    validate(workspace, results, results.parent / "no-data", say=said.append)
+    assert said[0].startswith("Checking ")
+    assert said[0].endswith(" runs of tiny …")

@@ -11,9 +11,7 @@ from shiftcast.util.memory import remembered
 
 
 def frozen(values):
-    array = np.array(values, dtype=np.float64)
-    array.flags.writeable = False
-    return array
+    return memory.fix(np.array(values, dtype=np.float64))
 
 
 def test_a_read_only_array_is_computed_once_under_each_name():
@@ -74,6 +72,17 @@ def test_a_read_only_view_of_what_can_be_written_is_computed_afresh():
     assert remembered(view, "sum", lambda: float(view.sum())) == 3
     array[0] = 13
     assert remembered(view, "sum", lambda: float(view.sum())) == 15
+
+
+def test_an_array_whose_owner_can_open_it_again_is_computed_afresh():
+    array = np.array([1.0, 2.0])
+    array.flags.writeable = False
+    assert remembered(array, "sum", lambda: float(array.sum())) == 3
+    array.flags.writeable = True
+    array[0] = 13
+    array.flags.writeable = False
+    assert remembered(array, "sum", lambda: float(array.sum())) == 15
+    assert memory.is_fixed(np.frombuffer(bytes(16)))
 
 
 def test_scores_of_read_only_members_equal_those_of_others():

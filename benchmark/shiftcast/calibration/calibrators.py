@@ -15,14 +15,19 @@ from sklearn.base import BaseEstimator
 from sklearn.isotonic import IsotonicRegression
 
 from shiftcast.calibration.binning import DECIMALS, at_least_one, mass_bins, mass_edges
-from shiftcast.calibration.temperature import fit_temperature, scalable_logits, temperature_fit
+from shiftcast.calibration.temperature import scalable_logits, temperature_fit
 from shiftcast.errors import InvalidInputError, RequirementError
 from shiftcast.predictions import Predictions
 from shiftcast.util.types import Floats
 
 
 class Calibrator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """Base of calibrators, with scikit-learn's conventions for arguments and learned state."""
+    """Base of calibrators, with scikit-learn's conventions for arguments and learned state.
+
+    A fitted one says by `bounded_` whether a search ended at its bound, so that nothing is most likely.
+    """
+
+    bounded_ = False
 
     def fit(self, source: Predictions) -> Self:
         """Learn from labelled source predictions.
@@ -77,7 +82,7 @@ class Temperature(Calibrator):
 
     def _fit(self, source: Predictions) -> None:
         self.fit_ = temperature_fit(scalable_logits(source), np.asarray(source.labels))
-        self.temperature_ = self.fit_.value
+        self.temperature_, self.bounded_ = self.fit_.value, self.fit_.bounded
 
     def moved(self) -> Self:
         """Return the same with 1/T larger by its standard error."""
@@ -108,12 +113,15 @@ class ClassTemperature(Calibrator):
     def _fit(self, source: Predictions) -> None:
         at_least_one("ClassTemperature: min_count", self.min_count)
         logits, labels = scalable_logits(source), np.asarray(source.labels)
-        everyone = fit_temperature(logits, labels)
-        self.temperatures_: Floats = np.full(source.classes, everyone)
+        everyone = temperature_fit(logits, labels)
+        self.temperatures_: Floats = np.full(source.classes, everyone.value)
+        self.bounded_ = everyone.bounded
         for k in range(source.classes):
             own = source.predicted == k
             if np.count_nonzero(own) >= self.min_count:
-                self.temperatures_[k] = fit_temperature(logits[own], labels[own])
+                fit = temperature_fit(logits[own], labels[own])
+                self.temperatures_[k] = fit.value
+                self.bounded_ |= fit.bounded
 
     def _transform(self, predictions: Predictions) -> Predictions:
         temperatures = self.temperatures_[predictions.predicted][:, None]

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftcast.calibration.binning import at_least_one, mass_bins, mass_edges
+from shiftcast.calibration.binning import DECIMALS, at_least_one, mass_bins, mass_edges
 from shiftcast.errors import RequirementError, UnknownNameError
 from shiftcast.predictions import Predictions
 from shiftcast.util.arrays import log_softmax
@@ -91,7 +91,8 @@ def _labelled(what: str, predictions: Predictions) -> Integers:
 def _gap(confidence: Floats, right: NDArray[np.bool_], bins: int, scheme: Scheme) -> float:
     at_least_one("bins", bins)
     if scheme == "width":
-        place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+        # Equal confidences may differ in their last bit, and an edge must not come between them.
+        place = np.minimum(np.round(confidence * bins, DECIMALS).astype(np.int64), bins - 1)
     elif scheme == "mass":
         place = mass_bins(confidence, mass_edges(confidence, bins))
     else:

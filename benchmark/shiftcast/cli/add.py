@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import example, workspace_of
+from shiftcast.cli.options import echo, example, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.text import count, printable
 
@@ -76,9 +76,9 @@ def add(
     written, arrays = write_dataset(name, fitted, known, texts, cards, data_folder(), replace)
     _report(name, fitted, filter_)
     for what, number in images.skipped.items():
-        typer.echo(f"  skipped {number:,}: {printable(what)}")
-    typer.echo(f"wrote {written} and {arrays}")
-    typer.echo(
+        echo(f"  skipped {number:,}: {printable(what)}")
+    echo(f"wrote {written} and {arrays}")
+    echo(
         f'name it under [[targets]] in a suite (dataset = "{name}"); shiftcast run SUITE then evaluates '
         "what is trained"
     )
@@ -133,20 +133,20 @@ def _description(path: Path, fitted: Fitted, filter_: str) -> str:
 
 
 def _report(name: str, fitted: Fitted, filter_: str) -> None:
-    typer.echo(f"{name}: {len(fitted.images):,} images")
+    echo(f"{name}: {len(fitted.images):,} images")
     for theirs, ours in sorted(fitted.mapped.items()):
         if theirs != ours:
-            typer.echo(f"  {printable(theirs)} -> {ours}")
+            echo(f"  {printable(theirs)} -> {ours}")
     for theirs, number in fitted.left_out.items():
         images = count(number, "image")
-        typer.echo(
+        echo(
             f"  left out, no class of ours: {printable(theirs)} ({images}); to keep it, again with --replace "
             f"--map {printable(theirs)}=OURS"
         )
     if fitted.labels is None:
-        typer.echo("  no labels: estimators predict accuracy on it, and nothing says how right they are")
+        echo("  no labels: estimators predict accuracy on it, and nothing says how right they are")
     if fitted.resized:
-        typer.echo(
+        echo(
             f"  {fitted.resized:,} images cropped to their middle square and resized to 32 x 32 "
             f"(Pillow's {filter_.upper()}); another filter is another shift: --filter"
         )

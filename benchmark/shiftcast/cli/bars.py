@@ -23,6 +23,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from shiftcast.util.text import printable
+
 LINE_SECONDS = 10.0
 """Seconds between two lines about one file where there is no terminal."""
 
@@ -55,7 +57,7 @@ class Bars:
 
     def print(self, text: str) -> None:
         """Print a line as it is."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(printable(text, len(text)), highlight=False, markup=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print a line worth knowing."""
@@ -69,6 +71,7 @@ def doing() -> Iterator[Callable[[str], None]]:
     with console.status("") as status:
 
         def say(text: str) -> None:
+            text = printable(text, len(text))
             if console.is_terminal:
                 status.update(escape(text))
             else:
@@ -130,7 +133,7 @@ class TransferBar(Bars):
         if not self._console.is_terminal and now - self._said >= LINE_SECONDS:
             self._said = now
             rate = (done - self._first) / (now - self._since)
-            self._console.print(_progress(file, done, total, rate), highlight=False, soft_wrap=True)
+            self.print(_progress(file, done, total, rate))
 
 
 def _progress(file: str, done: int, total: int | None, rate: float) -> str:

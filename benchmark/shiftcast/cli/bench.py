@@ -16,6 +16,7 @@ from shiftcast.cli.options import (
     Device,
     OnDevice,
     Threads,
+    echo,
     example,
     require_writable,
     text_table,
@@ -83,7 +84,7 @@ def train(
     set_threads(threads)
     machine = speed.describe_machine(where)
     plan = speed.Plan(_workers(workers, machine), seconds, rounds, images)
-    typer.echo("\n".join([_machine_line(machine), *(f"{arm}: {what}" for arm, what in speed.ARMS.items())]))
+    echo("\n".join([_machine_line(machine), *(f"{arm}: {what}" for arm, what in speed.ARMS.items())]))
     readings: list[Measurement] = []
     if json_file is not None:
         require_writable(json_file.parent)
@@ -94,14 +95,14 @@ def train(
                     card, chosen.model_copy(update=update), plan, where, _announcing(card.name, rounds)
                 )
             )
-            typer.echo(f"\n{in_words(readings[-1], plan)}")
+            echo(f"\n{in_words(readings[-1], plan)}")
             if json_file is not None:
                 write_atomic(json_file, json.dumps(as_json(machine, plan, readings), indent=1) + "\n")
     except KeyboardInterrupt as error:
         kept = f", and {json_file} holds them" if json_file is not None and readings else ""
         raise StoppedError(f"stopped; the tables above stand{kept}") from error
     if json_file is not None:
-        typer.echo(f"\nwrote {json_file}")
+        echo(f"\nwrote {json_file}")
 
 
 def _workers(asked: int | None, machine: Machine) -> int:
@@ -110,7 +111,7 @@ def _workers(asked: int | None, machine: Machine) -> int:
 
 def _announcing(name: str, rounds: int) -> Callable[[int], None]:
     """Return what says on standard error which round begins; a live display would cost time."""
-    return lambda number: typer.echo(f"{name}: round {number} of {rounds}", err=True)
+    return lambda number: echo(f"{name}: round {number} of {rounds}", err=True)
 
 
 def _machine_line(machine: Machine) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from shiftcast.cli.add import app as add
 from shiftcast.cli.make import app as make
-from shiftcast.cli.options import BENCHMARK, AsJson, example, text_table, workspace_of
+from shiftcast.cli.options import BENCHMARK, AsJson, echo, example, text_table, workspace_of
 from shiftcast.errors import (
     CheckFailedError,
     DataError,
@@ -148,8 +148,8 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([{**asdict(state), "where": str(state.where)} for state in states], indent=2))
         return
     rows = [_row(state, store) for state in states]
-    typer.echo(text_table(rows))
-    typer.echo(f"\ndata folder: {store.folder}")
+    echo(text_table(rows))
+    echo(f"\ndata folder: {store.folder}")
 
 
 def _row(state: State, store: Store) -> dict[str, str]:
@@ -183,7 +183,7 @@ def check(
         if not names and not inventory.present(card, store) and store.record(card.name) is None:
             continue
         state, problems = inventory.check(card, store)
-        typer.echo(f"{card.name}: {'; '.join(problems) or state}")
+        echo(f"{card.name}: {'; '.join(problems) or state}")
         if problems:
             wrong.append(card)
     if wrong:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import YOUR_MODEL, Results, example, keep_apart, text_table, workspace_of
+from shiftcast.cli.options import YOUR_MODEL, Results, echo, example, keep_apart, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import count, printable
@@ -106,16 +106,16 @@ def _of_suite(
     confusion = Confusion(pool, kind)
     table = image_table(confusion, [kind, *(name for name in KINDS if name != kind)])
     write_atomic(out, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-    typer.echo(_summary(table, kind, confusion))
+    echo(_summary(table, kind, confusion))
     left_out = [t.id for t in suite.unfolded_targets() if t.id not in confusion.sets]
     if left_out:
-        typer.echo(f"left out, not every member was evaluated on them: {', '.join(left_out)}")
-    typer.echo(f"wrote {out} ({len(table):,} images, {len(KINDS)} scores)")
+        echo(f"left out, not every member was evaluated on them: {', '.join(left_out)}")
+    echo(f"wrote {out} ({len(table):,} images, {len(KINDS)} scores)")
     if human is not None:
         figures = human_figures(confusion, human)
         text = json.dumps(figures, indent=1, sort_keys=True, allow_nan=False)
         write_atomic(folder / HUMAN, text + "\n")
-        typer.echo(f"wrote {folder / HUMAN}; shiftcast leaderboard shows it")
+        echo(f"wrote {folder / HUMAN}; shiftcast leaderboard shows it")
 
 
 def _of_file(path: Path, kind: str, out: Path) -> None:
@@ -137,14 +137,14 @@ def _of_file(path: Path, kind: str, out: Path) -> None:
     table["ensemble_class"] = members.mean(axis=0).argmax(axis=1)
     write_atomic(out, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
     low, middle, high = table[kind].quantile([0.1, 0.5, 0.9])
-    typer.echo(
+    echo(
         f"{len(members)} members, {len(table):,} images, {members.shape[2]} classes; {kind}: mean "
         f"{table[kind].mean():.3f}, 10 % {low:.3f}, median {middle:.3f}, 90 % {high:.3f}"
     )
-    typer.echo(f"split-half reliability{_reliability(members, kind)}")
+    echo(f"split-half reliability{_reliability(members, kind)}")
     for text in [*_warnings(members, table[kind]), *about_unread(path, list(KEYS))]:
-        typer.echo(f"warning: {text}", err=True)
-    typer.echo(f"wrote {printable(str(out))} ({len(table):,} images, {len(kinds)} scores)")
+        echo(f"warning: {text}", err=True)
+    echo(f"wrote {printable(str(out))} ({len(table):,} images, {len(kinds)} scores)")
 
 
 def _reliability(members: Floats, kind: str) -> str:
@@ -162,6 +162,7 @@ def _reliability(members: Floats, kind: str) -> str:
 def _warnings(members: Floats, scores: pd.Series[float]) -> list[str]:
     """Return a sentence on everything odd about an ensemble: no reason to refuse it."""
     from shiftcast.estimate.warnings import agrees_by_chance
+    from shiftcast.statistics.agreement import interchanged
 
     found = []
     if len(members) > members.shape[1]:
@@ -177,6 +178,12 @@ def _warnings(members: Floats, scores: pd.Series[float]) -> list[str]:
         found.append(
             f"members {', '.join(map(str, alone[:10]))} (from 0) agree with the ensemble's mean no more than "
             "by chance: are their classes and images in the order of the others'?"
+        )
+    mixed = [m for m, one in enumerate(members) if interchanged(mean, one.argmax(axis=1)[None], classes)]
+    if mixed:
+        found.append(
+            f"members {', '.join(map(str, mixed[:10]))} (from 0) have classes that look interchanged: are "
+            "they in the order of the others'?"
         )
     return found
 

@@ -163,6 +163,7 @@ def _answer(
     """
     from shiftcast.estimate.answer import estimate_accuracy, summary
     from shiftcast.estimate.board_errors import board_errors
+    from shiftcast.estimate.class_order import about_class_order
     from shiftcast.estimate.drop import explained, predicted_drop
     from shiftcast.estimate.warnings import warnings_about
 
@@ -174,6 +175,7 @@ def _answer(
     answer["warnings"] = warnings_about(source, target)
     drop = predicted_drop(source, target)
     answer["drop"] = {**drop, "explains": explained(drop, rows, source.accuracy)}
+    answer["warnings"] += about_class_order(source, target, classes)
     if classes:
         answer["class_names"] = list(classes)
     return answer

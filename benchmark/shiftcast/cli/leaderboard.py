@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import MAINTAIN, Results, example, workspace_of
+from shiftcast.cli.options import MAINTAIN, Results, echo, example, tell, workspace_of
 from shiftcast.errors import CheckFailedError
 from shiftcast.util.text import count
 
@@ -56,14 +56,14 @@ def write_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
     from shiftcast.leaderboard.cache import board_pages
     from shiftcast.leaderboard.pages import PAGE, assemble, write
 
-    pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs))
+    pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs, say=tell))
     files = assemble(pages, results, out)
     changed = write(files, out)
     for path in changed:
-        typer.echo(f"wrote {out / path}")
+        echo(f"wrote {out / path}")
     same = len(files) - len(changed)
     if same:
-        typer.echo(f"{count(same, 'file')} of {len(files)} stay as they are: {out / PAGE}")
+        echo(f"{count(same, 'file')} of {len(files)} stay as they are: {out / PAGE}")
 
 
 def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int | None = None) -> None:
@@ -78,11 +78,11 @@ def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
     from shiftcast.leaderboard.pages import PAGE, assemble
     from shiftcast.leaderboard.pages import check as differences
 
-    pages = board_pages(workspace, results, out, cached=False, jobs=jobs)
+    pages = board_pages(workspace, results, out, cached=False, jobs=jobs, say=tell)
     lines = differences(assemble(pages, results, out), out)
     if lines:
         body = "\n".join(lines)
         raise CheckFailedError(
             f"the leaderboard has drifted from {results}; renew it with: shiftcast leaderboard\n{body}"
         )
-    typer.echo(f"{out / PAGE} is what {results} says")
+    echo(f"{out / PAGE} is what {results} says")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cli.options import BENCHMARK, example, text_table, workspace_of
+from shiftcast.cli.options import BENCHMARK, echo, example, text_table, workspace_of
 
 if TYPE_CHECKING:
     from shiftcast.cards.architecture import ModelCard
@@ -45,7 +45,7 @@ def list_(context: typer.Context, kind: Annotated[Kind, typer.Argument(help="Kin
     }
     plain = without_cards.get(kind)
     rows = of_workspace[kind](workspace_of(context)) if plain is None else plain()
-    typer.echo(text_table(rows))
+    echo(text_table(rows))
 
 
 def architectures(workspace: Workspace) -> Rows:
@@ -135,7 +135,7 @@ def checkpoints(workspace: Workspace) -> Rows:
     networks, complaints = find_checkpoints(cache)
     none = f"the cache {cache} holds no trained network with a manifest; shiftcast run trains some"
     for complaint in (*complaints, *([] if networks else [none])):
-        typer.echo(complaint, err=True)
+        echo(complaint, err=True)
     return [
         {
             "suite": network.manifest.suite,
@@ -157,7 +157,7 @@ def estimators() -> Rows:
 
     plugins = load_outside()
     for complaint in plugins.complaints():
-        typer.echo(complaint, err=True)
+        echo(complaint, err=True)
     return [
         {
             "estimator": name,

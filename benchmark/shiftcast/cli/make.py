@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cli.options import example, workspace_of
+from shiftcast.cli.options import echo, example, workspace_of
 from shiftcast.errors import DataError, InvalidInputError, needs_extra
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import BLANK, count, percent, points
@@ -77,9 +77,9 @@ def make(
     start, rows = time.perf_counter(), []
     for row in regenerate(source.images, source.labels, types, severities, predictors, out):
         rows.append(row)
-        typer.echo(_line(row))
+        echo(_line(row))
     seconds = time.perf_counter() - start
-    typer.echo(f"{count(len(rows), 'set')} of {len(source):,} images in {seconds:.0f} s{_memory()}")
+    echo(f"{count(len(rows), 'set')} of {len(source):,} images in {seconds:.0f} s{_memory()}")
     if out is not None:
         _describe(out, card, source, rows)
     if report is not None:
@@ -115,7 +115,7 @@ def _types(name: str, derived: Derivation, asked: Sequence[str], severities: Ite
         lookup(f"transform of {name}", transform, offered)
     types = [transform for transform in offered if not asked or transform in asked]
     if left := sorted(set(asked) - set(selected(types, list(severities)))):
-        typer.echo(f"left out, having none of these severities: {', '.join(left)}")
+        echo(f"left out, having none of these severities: {', '.join(left)}")
     return types
 
 
@@ -151,10 +151,10 @@ def _describe(out: Path, card: DatasetCard, source: Images, rows: Sequence[Regen
     severities = sorted({row.severity for row in rows})
     facts = {**_facts(card, source), "severities": severities}
     write_atomic(out / "made.json", json.dumps(facts, indent=1) + "\n")
-    typer.echo(f"stored in {out}; made.json there describes the sets")
+    echo(f"stored in {out}; made.json there describes the sets")
     if severities != list(SEVERITIES):
         listed = ", ".join(map(str, severities))
-        typer.echo(f"  each file holds severity {listed} alone: readers of CIFAR-10-C expect all five")
+        echo(f"  each file holds severity {listed} alone: readers of CIFAR-10-C expect all five")
 
 
 def _line(row: Regenerated) -> str:
@@ -205,7 +205,7 @@ def _write_report(
     data, page = _report_paths(report)
     write_atomic(data, json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n")
     write_atomic(page, render(values))
-    typer.echo(f"wrote {data} and {page}")
+    echo(f"wrote {data} and {page}")
 
 
 def _report_paths(report: Path) -> tuple[Path, Path]:

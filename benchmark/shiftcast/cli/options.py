@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shiftcast.errors import InvalidInputError
+from shiftcast.util.text import printable
 
 if TYPE_CHECKING:
     from shiftcast.workspace import Workspace
@@ -57,12 +58,22 @@ def workspace_of(context: typer.Context) -> Workspace:
     return find_workspace(context.obj)
 
 
+def echo(text: str, err: bool = False) -> None:
+    """Print text, whatever names it quotes: codes in them are shown and not obeyed."""
+    typer.echo(printable(text, len(text)), err=err)
+
+
+def tell(text: str) -> None:
+    """Print what is being done on the standard error stream: a bar's thread would not outlive a fork."""
+    echo(text, err=True)
+
+
 def text_table(rows: Sequence[Any], headers: Sequence[str] | str = "keys", align: Sequence[str] = ()) -> str:
     """Return rows as a plain table; values are shown as they are."""
     from tabulate import tabulate
 
     table = tabulate(rows, headers, "simple", colalign=align or None, disable_numparse=True)
-    return str(table)
+    return printable(str(table), len(table))
 
 
 def keep_apart(read: Iterable[Path | None], written: Iterable[Path | None]) -> None:

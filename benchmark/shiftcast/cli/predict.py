@@ -17,6 +17,7 @@ from shiftcast.cli.options import (
     Device,
     OnDevice,
     Threads,
+    echo,
     example,
     require_writable,
     text_table,
@@ -91,7 +92,7 @@ def predict(
         checkpoints, complaints = find_checkpoints(cache_folder())
         chosen, notes = choose_checkpoint(checkpoints, workspace, wanted, cache_folder())
         for note in (*complaints, *notes):
-            typer.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
         classes = chosen.manifest.classes
         images = read_images(data)
         known = None if labels is None else read_labels(labels, len(images), len(classes))
@@ -103,10 +104,10 @@ def predict(
         _write(file, logits, known)
     except KeyboardInterrupt as error:
         raise StoppedError("stopped; nothing was written") from error
-    typer.echo(f"{chosen.name} (trained on {chosen.machine}) on {data}: {count(len(images), 'image')}")
-    typer.echo(summary(logits, classes, known))
-    typer.echo(f"wrote {file}")
-    typer.echo(_next_step(file, known is not None))
+    echo(f"{chosen.name} (trained on {chosen.machine}) on {data}: {count(len(images), 'image')}")
+    echo(summary(logits, classes, known))
+    echo(f"wrote {file}")
+    echo(_next_step(file, known is not None))
 
 
 def _logits(

@@ -17,7 +17,7 @@ from shiftcast.leaderboard.generate import generate, tidy_csv
 from shiftcast.leaderboard.pages import write
 from shiftcast.runs.layout import BOARD_PAGE
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import count
+from shiftcast.util.text import count, printable
 from shiftcast.workspace import Workspace
 
 
@@ -43,7 +43,9 @@ def report(workspace: Workspace, suite: Suite, results: Path, summary: Summary) 
         ("figures", "predicted against actual, OOD against ID"),
         ("table.csv", "one row per run, target, estimator and protocol"),
     ):
-        console.print(f"  {folder / name}  ({what})", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            printable(f"  {folder / name}  ({what})"), highlight=False, markup=False, soft_wrap=True
+        )
     _tell_stopped(console, summary)
     if summary.failed:
         total = len(summary.failed) + len(summary.done) + len(summary.kept) + len(summary.stopped)

@@ -10,7 +10,7 @@ import typer
 
 from shiftcast.cli.options import YOUR_MODEL, AsJson, Results, example, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.util.text import points, signed
+from shiftcast.util.text import points, printable, signed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -130,14 +130,16 @@ def _print(scored: Candidate, breach: str, contract: bool) -> None:
     track = scored.table.loc[scored.table["estimator"] == scored.name, "track"].iloc[0]
     console.print(f"{escape(scored.name)} ({track}) on {scored.suite.name}", style="bold")
     if breach:
-        console.print(f"It breaks the contract; the board would not list it: {escape(breach)}", style="red")
+        console.print(
+            f"It breaks the contract; the board would not list it: {escape(printable(breach))}", style="red"
+        )
     elif contract:
         console.print("It keeps the contract of estimators (shiftcast.testing.check_estimator).")
     for kind, row in _figures(scored).items():
         console.print(f"\n{kind.capitalize()} shifts ({row['shifts']}): {_in_words(row)}", soft_wrap=True)
         print_whole(console, _pair_table(scored, kind, track))
     for reason, rows in scored.skipped.items():
-        console.print(f"skipped {rows} rows: {escape(reason)}")
+        console.print(f"skipped {rows} rows: {escape(printable(reason))}")
     console.print(LEGEND, style="dim")
 
 

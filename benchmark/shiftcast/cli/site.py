@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from shiftcast.cli.options import BENCHMARK, Results, example, workspace_of
+from shiftcast.cli.options import BENCHMARK, Results, echo, example, tell, workspace_of
 from shiftcast.util.files import sweep, write_atomic
 from shiftcast.util.text import count
 
@@ -46,7 +45,6 @@ def page(
     before = previous(out)  # refuse a folder of other files before scoring, which takes a minute
     for name in suite or ():
         workspace.suite(name)
-    tell = partial(typer.echo, err=True)
     sections = read_sections(workspace, results or workspace.results(), suite or (), images, tell=tell)
     made = site(sections, bundle)
     # First of all: whenever this is killed, the folder is known as ours, and so is each file in it.
@@ -54,11 +52,9 @@ def page(
     write_site(made, out)
     size = sum(len(text.encode()) for text in made.values()) / 1e6
     seconds = time.perf_counter() - start
-    typer.echo(
-        f"wrote {count(len(made), 'file')} ({size:.1f} MB) in {seconds:.1f} s; open {out / 'index.html'}"
-    )
+    echo(f"wrote {count(len(made), 'file')} ({size:.1f} MB) in {seconds:.1f} s; open {out / 'index.html'}")
     if images:
-        typer.echo("with --images: check the licence of every dataset before you pass the site on")
+        echo("with --images: check the licence of every dataset before you pass the site on")
 
 
 def _tidy(listing: Path) -> None:

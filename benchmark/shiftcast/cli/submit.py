@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import SUBMIT, Results, example, text_table, workspace_of
+from shiftcast.cli.options import SUBMIT, Results, echo, example, text_table, workspace_of
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.text import count, percent, printable
 
@@ -79,12 +79,14 @@ def submit(
     with Console(stderr=True, emoji=False).status(escape(f"Checking {names} against suite {chosen.name} …")):
         found = import_run(workspace, chosen, files, claim, folder, force)
     if fresh:
-        typer.echo(f"made a new results folder, as there was none: {folder}")
+        echo(f"made a new results folder, as there was none: {folder}")
     _report(workspace, chosen, found, folder)
+    for text in found.doubts:
+        echo(f"warning: {text}", err=True)
     for name, file in files:  # without a name, every array is a set's or refused
         for text in about_unread(file, (*OUTPUTS, "labels")) if name else ():
-            typer.echo(f"warning: {text}", err=True)
-    typer.echo(_how_to_renew(workspace, chosen, results))
+            echo(f"warning: {text}", err=True)
+    echo(_how_to_renew(workspace, chosen, results))
 
 
 def _report(workspace: Workspace, suite: Suite, found: Imported, results: Path) -> None:
@@ -92,16 +94,16 @@ def _report(workspace: Workspace, suite: Suite, found: Imported, results: Path) 
     from shiftcast.submission import need_logits
 
     if found.changed:
-        typer.echo(f"wrote {printable(str(found.place.path))}")
+        echo(f"wrote {printable(str(found.place.path))}")
     else:
-        typer.echo(f"{found.place.path} is there already, with the same content; nothing was written")
+        echo(f"{found.place.path} is there already, with the same content; nothing was written")
     _say_where_labels_are_from(found, results / suite.name)
-    typer.echo("\n" + _accuracies(found) + "\n")
+    echo("\n" + _accuracies(found) + "\n")
     if found.record.outputs == "classes":
         skipped = ", ".join(need_logits())
-        typer.echo(f"class indices alone (hard labels): skipped for want of logits: {skipped}")
+        echo(f"class indices alone (hard labels): skipped for want of logits: {skipped}")
     _warn(workspace, suite, found)
-    typer.echo(f"check it as a reviewer would: shiftcast validate {found.place.path}")
+    echo(f"check it as a reviewer would: shiftcast validate {found.place.path}")
 
 
 def _chosen_suite(workspace: Workspace, name: str | None) -> Suite:
@@ -144,7 +146,7 @@ def _as_cards_spell_it(workspace: Workspace, suite: Suite, family: str | None) -
     same = next((name for name in sorted(known) if name.lower() == family.lower()), family)
     if family in known or same == family:
         return family
-    typer.echo(f"family {family!r} is taken for {same!r}, as the architecture cards spell it")
+    echo(f"family {family!r} is taken for {same!r}, as the architecture cards spell it")
     return same
 
 
@@ -152,12 +154,10 @@ def _say_where_labels_are_from(found: Imported, folder: Path) -> None:
     sets = found.record.targets
     asked = [name for name in sets if not found.known[name].from_run]
     if len(asked) < len(sets):
-        typer.echo(f"images and labels: as the complete runs in {folder} have them", nl=False)
-        typer.echo(f" ({count(len(sets) - len(asked), 'set')})")
+        known = count(len(sets) - len(asked), "set")
+        echo(f"images and labels: as the complete runs in {folder} have them ({known})")
     if asked:
-        typer.echo(
-            f"images and labels: read from the dataset, as no complete run holds it: {', '.join(asked)}"
-        )
+        echo(f"images and labels: read from the dataset, as no complete run holds it: {', '.join(asked)}")
 
 
 def _accuracies(found: Imported) -> str:
@@ -177,19 +177,19 @@ def _warn(workspace: Workspace, suite: Suite, found: Imported) -> None:
         if target.id not in sets and target.level == "required"
     ]
     if lacking:
-        typer.echo(f"not in the file, though the suite requires them: {', '.join(lacking)}")
+        echo(f"not in the file, though the suite requires them: {', '.join(lacking)}")
     source, chance = sets[suite.source.test], 1 / len(classes)
     labels = found.known[suite.source.test].labels
     spread = sqrt(chance * (1 - chance) / source.n)
     if source.accuracy is not None and source.accuracy < min(chance + ABOVE_CHANCE * spread, 2 * chance):
-        typer.echo(
+        echo(
             "no better than chance in distribution: are the columns in the order of the suite's classes "
             f"({', '.join(classes)}), the rows in the order of the images?"
         )
     elif source.accuracy is not None and labels is not None:
         commonest = Counter(labels.tolist()).most_common(1)[0][1] / source.n
         if source.accuracy <= commonest:
-            typer.echo(
+            echo(
                 f"in distribution no better than naming the commonest class of every image "
                 f"({percent(commonest)} %): do the outputs differ from image to image?"
             )
@@ -197,10 +197,10 @@ def _warn(workspace: Workspace, suite: Suite, found: Imported) -> None:
     if not suite.contributed and name in {
         key.architecture for key in [*suite.scored_runs(), *suite.reference_runs()]
     }:
-        typer.echo(f"{name} is also an architecture of the suite: this run stands beside its runs, unranked")
+        echo(f"{name} is also an architecture of the suite: this run stands beside its runs, unranked")
     families = _families(workspace)
     if not suite.contributed and found.record.family not in families:
-        typer.echo(
+        echo(
             f"family {found.record.family!r} is that of no architecture card, so no member of the reference "
             "ensemble steps aside where this model's accuracy is predicted; if it is of a card's family, "
             f"name that with --family{_near_family(found.record.family, families)}"

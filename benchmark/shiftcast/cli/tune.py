@@ -17,6 +17,7 @@ from shiftcast.cli.options import (
     Only,
     SuiteName,
     Threads,
+    echo,
     example,
     workspace_of,
 )
@@ -76,14 +77,14 @@ def tune(
             card = workspace.network(architecture)
             resolved = workspace.training(architecture, recipe).model_copy(update={"epochs": epochs})
             for trial in tuning.try_rates(card, resolved, rates, data, where, seed):
-                typer.echo(
+                echo(
                     f"{architecture:<24} {recipe:<12} learning rate {trial.learning_rate:<8g} "
                     f"held out {100 * trial.accuracy:6.2f} %  loss {trial.loss:.3f}  {trial.seconds:6.1f} s"
                 )
                 _store(path, {**asdict(trial), **settings})
     except KeyboardInterrupt as error:
         raise StoppedError(f"stopped; the trials above are stored in {path}") from error
-    typer.echo(f"wrote {path}")
+    echo(f"wrote {path}")
 
 
 def _checked(rates: Sequence[float]) -> Sequence[float]:

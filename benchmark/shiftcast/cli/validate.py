@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shiftcast.cli.options import MAINTAIN, SUBMIT, example, text_table, workspace_of
+from shiftcast.cli.options import MAINTAIN, SUBMIT, example, tell, text_table, workspace_of
 from shiftcast.errors import CheckFailedError, InvalidInputError
 from shiftcast.util.text import BLANK, count, printable
 
@@ -58,7 +58,7 @@ def validate(
     from shiftcast.submission import validate as check
     from shiftcast.workspace import data_folder
 
-    report = check(workspace_of(context), path, data_folder(), against)
+    report = check(workspace_of(context), path, data_folder(), against, tell)
     _print_runs(report)
     for change in report.changes:
         if change.asked:
@@ -84,7 +84,7 @@ def ledger(
     from shiftcast.submission import validate as check
     from shiftcast.workspace import data_folder
 
-    report = check(workspace_of(context), path, data_folder())
+    report = check(workspace_of(context), path, data_folder(), say=tell)
     if report.problems:
         _print_problems(report.problems)
         raise CheckFailedError(

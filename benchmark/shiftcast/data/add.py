@@ -7,6 +7,7 @@ perhaps, `labels`. Nothing is downloaded, and the originals are left alone.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import tomllib
 from collections import Counter
@@ -24,9 +25,10 @@ from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.download.records import Store
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.data.readers.image_folders import EIGHT_BITS, opened_image
-from shiftcast.data.readers.layouts import checked_images, checked_labels, read_bytes
+from shiftcast.data.readers.layouts import checked_images, read_bytes
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 from shiftcast.intake.archives import read_arrays, unread
+from shiftcast.util.arrays import class_indices
 from shiftcast.util.files import write_atomic
 from shiftcast.util.types import Integers
 
@@ -157,8 +159,12 @@ def _read_folder(folder: Path, filter_: str, side: int) -> OwnImages:
 def _skipped(folder: Path, read: Sequence[Path]) -> Counter[str]:
     """Count the files below a folder that are not read, by why they are not."""
     known, found = set(read), Counter[str]()
-    for place, _, names in os.walk(folder):
+    tops = [folder, *(entry for entry in folder.iterdir() if entry.is_symlink() and entry.is_dir())]
+    for place, below, names in itertools.chain.from_iterable(map(os.walk, tops)):
         inside = Path(place).relative_to(folder)
+        for link in (Path(place, name) for name in below):
+            if link.is_symlink() and link not in tops:
+                found["links to folders, which are not followed"] += 1
         for path in sorted(Path(place, name) for name in names if Path(place, name) not in known):
             suffix = path.suffix.lower()
             if any(part.startswith(".") for part in (*inside.parts, path.name)):
@@ -216,19 +222,28 @@ def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnI
     )
     if labels is None:
         return OwnImages(*sized, None, skipped)
-    if labels.dtype.kind == "U":
+    if labels.dtype.kind in "SU":
         if labels.shape != (len(images),):
             raise DataError(
                 f"{path}: expected one label per image, shape ({len(images)},), got {labels.shape}"
             )
-        return OwnImages(*sized, [str(name) for name in labels], skipped)
-    numbers = checked_labels(path, labels, len(images))
-    if numbers.max() >= len(names):
+        return OwnImages(*sized, _texts(path, labels), skipped)
+    if labels.dtype.kind in "iu" and labels.size and labels.min() >= 0 and labels.max() >= len(names):
+        from_one = "; if they count from 1, subtract 1" if labels.min() == 1 else ""
         raise InvalidInputError(
-            f"{path}: labels reach {numbers.max()}, but there are {len(names)} class names; give your own in "
-            "label order with --names a,b,c"
+            f"{path}: labels reach {labels.max()}, but there are {len(names)} class names; give your own in "
+            f"label order with --names a,b,c{from_one}"
         )
+    numbers = class_indices(f"{path}: labels", labels, (len(images),), len(names))
     return OwnImages(*sized, [names[number] for number in numbers], skipped)
+
+
+def _texts(path: Path, labels: NDArray[Any]) -> list[str]:
+    try:
+        texts = np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: labels: not in UTF-8: {error}") from error
+    return [str(text) for text in texts]
 
 
 def fit(own: OwnImages, classes: Sequence[str], renamed: Mapping[str, str]) -> Fitted:

@@ -82,7 +82,7 @@ def board_errors(path: Path | None = None) -> dict[str, BoardErrors]:
     if found is None:
         return {}
     try:
-        content = json.loads(found.read_text())
+        content = json.loads(found.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise InvalidInputError(f"{found}: schema is {content['schema']!r}, this version reads {SCHEMA}")
         suites = [suite for suite in content["suites"].values() if suite["natural"]]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shiftcast.difficulty import check_members
 from shiftcast.errors import InvalidInputError
 from shiftcast.intake.archives import ARRAYS, UNNAMED, read_arrays, require_file, unread
-from shiftcast.intake.tables import LABEL, TABLES, read_table
+from shiftcast.intake.tables import LABEL, TABLES, column_names, read_table
 from shiftcast.predictions import Kind, Predictions
 from shiftcast.util.arrays import (
     LOGITS_REMEDY,
@@ -115,7 +115,14 @@ def _other_label(path: Path, own: OwnSet) -> str:
 
 
 def about_unread(path: Path, known: Sequence[str]) -> list[str]:
-    """Return a warning where an archive holds arrays that nobody reads."""
+    """Return a warning where an archive holds arrays that nobody reads, or a table nearly holds labels."""
+    if path.suffix.lower() in TABLES:
+        columns = column_names(path)
+        like = [name for name in columns if name.lower() in LABEL_LIKE]
+        if LABEL in columns or not like:
+            return []
+        named = f"{printable(path.name)}: no labels are read; its column {printable(repr(like[0]), 80)}"
+        return [f"{named} is another one: call it {LABEL!r} if it is meant"]
     names = unread(path, known)
     if not names:
         return []
@@ -201,10 +208,10 @@ def _some_known(what: str, given: NDArray[Any], shape: tuple[int, ...]) -> Integ
     """Return labels (n,), of which -1 or NaN stands for an unknown class, with -1 for it."""
     if given.dtype.kind not in "if":
         return class_indices(what, given, shape[:1], shape[1])
-    unknown = np.isnan(given) if given.dtype.kind == "f" else given == -1
+    unknown = np.isnan(given) | (given == -1)
     known = np.where(unknown, 0, given)
     if unknown.any() and whole_floats(known):
-        known = known.astype(np.int64)  # beside NaN, whole numbers can only be floats
+        known = known.astype(np.int64)  # beside NaN, and what was filled for it, whole numbers are floats
     return np.where(unknown, -1, class_indices(what, known, shape[:1], shape[1]))
 
 

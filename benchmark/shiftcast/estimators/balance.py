@@ -7,7 +7,7 @@ chance alone explains of other shares is left as it is, and who uses this limits
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, log
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -32,6 +32,12 @@ CLOSE_ENOUGH = 1e-6
 """Distance of every class from its share at which the steps end."""
 LOG_SHARPNESS = (-1.5, 2.0)
 """Where ln tau is searched for."""
+NEAR_BOUND = 0.05
+"""How near to a bound a search ends that would go on beyond it."""
+BEYOND_SEARCH = (
+    "the ensemble's most likely sharpness lies beyond the range that is searched: its probabilities are far "
+    "too sure or unsure on the source"
+)
 
 
 def fit_sharpness(logs: Floats, labels: Integers) -> float:
@@ -54,6 +60,12 @@ def fit_sharpness(logs: Floats, labels: Integers) -> float:
         options={"xatol": 1e-2},
     )
     return exp(float(best.x))
+
+
+def search_doubt(sharpness: float) -> str:
+    """Return why a sharpness is doubtful where its search ended at a bound; else nothing."""
+    near = min(abs(log(sharpness) - bound) for bound in LOG_SHARPNESS)
+    return BEYOND_SEARCH if near < NEAR_BOUND else ""
 
 
 def balance(probabilities: Floats, shares: Floats) -> Floats:

@@ -87,13 +87,14 @@ class Calibrated(Estimator):
         answer: Estimate = self.estimator_.predict(self.calibrator_.transform(target))
         told: dict[str, Any] = {**answer.diagnostics, "calibrator": type(self.calibrator_).__name__}
         if not isinstance(self.calibrator_, Temperature) or self.moved_ is None:
-            return replace(answer, diagnostics=told)
+            doubt = NO_TEMPERATURE if self.calibrator_.bounded_ else ""
+            return replace(answer, flagged=answer.flagged or doubt, diagnostics=told)
         moved = self.moved_estimator_.predict(self.moved_.transform(target)).accuracy
         learning = normal_quantile(answer.level) * (moved - answer.accuracy)
         return replace(
             answer,
             low=answer.accuracy - hypot(answer.accuracy - answer.low, learning),
             high=answer.accuracy + hypot(answer.high - answer.accuracy, learning),
-            flagged=answer.flagged or (NO_TEMPERATURE if self.calibrator_.fit_.bounded else ""),
+            flagged=answer.flagged or (NO_TEMPERATURE if self.calibrator_.bounded_ else ""),
             diagnostics={**told, "calibrator_temperature": self.calibrator_.temperature_},
         )

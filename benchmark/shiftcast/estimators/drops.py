@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from shiftcast.estimators.atc import find_threshold, negative_entropy_score, passing_share
-from shiftcast.estimators.balance import balanced_ensemble, ensemble_sharpness
+from shiftcast.estimators.balance import balanced_ensemble, ensemble_sharpness, search_doubt
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.cot import class_shares, coupled
 from shiftcast.estimators.partition import own_label_votes
@@ -131,7 +131,7 @@ class BalancedAgreement(DropEstimator):
     def _drop(self, target: Predictions) -> tuple[float, str]:
         balanced, plain = self._ensemble_drops(target)
         drop = believed(balanced, plain)
-        return drop, CLASSES_MOVED if drop - balanced > FLAGGED_ABOVE else ""
+        return drop, CLASSES_MOVED if drop - balanced > FLAGGED_ABOVE else search_doubt(self.sharpness_)
 
     def _ensemble_drops(self, target: Predictions) -> tuple[float, float]:
         """Return d_S and d_A."""
@@ -166,7 +166,7 @@ class LargestDrop(BalancedAgreement):
         confidence = self._scaled(
             ATC_FACTOR, _passing(negative_entropy_score(target), self.threshold_), len(target)
         )
-        return believed(min(balanced, confidence), min(plain, confidence)), ""
+        return believed(min(balanced, confidence), min(plain, confidence)), search_doubt(self.sharpness_)
 
 
 class LargestDropAlone(DropEstimator):

@@ -34,6 +34,15 @@ CONTENTS = {
     b"PAR1": (".parquet", "a Parquet table; name it .parquet"),
     b"\x1f\x8b": (".gz", "compressed with gzip; unpack it first: gunzip"),
     b"\x89HDF": (".h5", "an HDF5 file; write its arrays with numpy.savez"),
+    b"BZh9": (".bz2", "compressed with bzip2; unpack it first: bunzip2"),
+    b"\xfd7zXZ": (".xz", "compressed with xz; unpack it first: unxz"),
+    b"(\xb5/\xfd": (".zst", "compressed with Zstandard; unpack it first: unzstd"),
+    b"\xd0\xcf\x11\xe0": (".xls", "an old Excel sheet; write it as .csv"),
+    b"ARROW1": (".feather", "a Feather table; write it with to_parquet"),
+    b"<!DOCTYP": (".html", "a web page, perhaps of an error; download the file again"),
+    b"<!doctyp": (".html", "a web page, perhaps of an error; download the file again"),
+    b"<html": (".html", "a web page, perhaps of an error; download the file again"),
+    b"version https://": (".txt", "a pointer of Git LFS, perhaps; get the file itself: git lfs pull"),
 }
 """How files begin, of which kind they then are, and what they are called where their name says another."""
 
@@ -60,7 +69,7 @@ def require_file(path: Path, kinds: Sequence[str]) -> str:
         )
     try:
         with path.open("rb") as stream:
-            start = stream.read(8)
+            start = stream.read(max(map(len, CONTENTS)))
     except OSError as error:
         raise refusal(path, error) from error
     for magic, (content, what) in CONTENTS.items():
@@ -73,10 +82,12 @@ def require_file(path: Path, kinds: Sequence[str]) -> str:
 def refusal(path: Path, error: BaseException | str, what: str = "") -> InvalidInputError:
     """Return the refusal of a file that cannot be read, or of an array in it."""
     said, kind = printable(str(error), 200), path.suffix.lower()
+    if "pickle" in said:  # numpy would have it loaded all the same
+        said = "it holds Python objects, or is not what numpy writes"
     if what:
         return InvalidInputError(
             f"{path}: {printable(what, 80)} cannot be read from a {kind} file; write it again, as plain "
-            f"numbers (float32): {said}"
+            f"numbers (float32) or texts (dtype=str): {said}"
         )
     return InvalidInputError(
         f"{path}: cannot be read as a {kind} file; it is truncated or something else: {said}"

@@ -51,6 +51,9 @@ class Source(Protocol):
     def read(self, name: str, n: int, classes: int) -> Outputs:
         """Return an array of at most n x classes values."""
 
+    def unread(self) -> Sequence[str]:
+        """Return the columns of a table that are neither outputs nor say what these are of."""
+
 
 @contextmanager
 def open_outputs(path: Path, classes: Sequence[str]) -> Iterator[Source]:
@@ -90,6 +93,9 @@ class _ArchiveOfSets:
         labels = self.archive.read("labels", n) if labelled else None
         return Outputs(f"{path}: {name}", self.archive.read(name, n * classes), labels)
 
+    def unread(self) -> list[str]:
+        return []
+
 
 class _TableOfSets:
     """A table with `logit_CLASS` for each class or `predicted`, and perhaps `set` and `label`."""
@@ -117,6 +123,10 @@ class _TableOfSets:
         else:
             array = table.classes(PREDICTED, self.classes, rows)
         return Outputs(f"{table.path}: {name}" if rows is not None else str(table.path), array, labels)
+
+    def unread(self) -> list[str]:
+        known = {SET, LABEL, PREDICTED, *self.columns.values()}
+        return [printable(str(name), 80) for name in self.table.frame.columns if name not in known]
 
     def _in_order(self) -> list[str]:
         """Return the columns in the order of the suite's classes."""

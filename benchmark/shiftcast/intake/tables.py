@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,9 +25,26 @@ NUMBERS = ("logit_", "prob_")
 """What the columns of a model's outputs begin with; the class's name follows."""
 LABEL = "label"
 BLANK = "is blank, or the row ends before it"
-UNKNOWN = ("", "-1", "unknown")
+UNKNOWN = ("", "-1", "-1.0", "unknown")
 """Labels, in small letters, of images whose class is not known; no class may be called so."""
+PLACEHOLDERS = (
+    "?",
+    "-",
+    "--",
+    "na",
+    "n/a",
+    "nan",
+    "none",
+    "null",
+    "<na>",
+    "missing",
+    "unlabeled",
+    "unlabelled",
+)
+"""What others write for such; text stays text, so that these are refused where they name no class."""
 DECIMAL = re.compile(r"\d+\.0+")
+COPY = re.compile(r"(.*\D)\.[1-9]\d*")
+"""How pandas calls a second column of a name; `v1.1` may well be a name of its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +106,8 @@ class Table:
                 f"again{more}"
             )
         hint = "; give logarithms of 0 a lower end such as -100" if held.lower() == "-inf" else ""
+        if re.fullmatch(r"[+-]?\d+,\d+", held):
+            hint = "; write decimals with a point, and no other commas"
         return InvalidInputError(f"{where}: expected a number, got {printable(repr(held), 80)}{hint}{more}")
 
     @property
@@ -165,6 +186,10 @@ class Table:
             )
         elif value == str(len(classes)) and "0" not in set(texts):
             hint = "; if they count from 1, subtract 1"
+        elif value.strip().lower() in PLACEHOLDERS:
+            hint = "; if it stands for an unknown class, leave the cell empty: a target may have such rows"
+        elif value.strip() in classes:
+            hint = "; take away the spaces around it"
         return f"{where}: expected {expected}, got {printable(repr(value), 80)}{hint}"
 
 
@@ -219,6 +244,15 @@ def _read_csv(path: Path, numbers: tuple[str, ...]) -> pd.DataFrame:
     return frame[[name for name in names if name]] if "" in names else frame
 
 
+def column_names(path: Path) -> list[str]:
+    """Return the names of a table's columns, without those of an index; no row is read."""
+    if path.suffix.lower() == ".parquet":
+        parquet = importlib.import_module("pyarrow.parquet")  # of an extra
+        return [str(name).strip() for name in parquet.read_schema(path).names]
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return [cell.strip() for cell in next(filter(None, csv.reader(stream)), [])]
+
+
 def _structure(path: Path) -> tuple[list[str], int, int]:
     """Return the names in a table's head, with how many records that ends, and the rows after it.
 
@@ -235,9 +269,10 @@ def _structure(path: Path) -> tuple[list[str], int, int]:
                 _check_names(path, names)
                 continue
             if len(cells) > len(names):
+                cause = "a comma at its end" if len(names) > 1 else "a line above the columns' names"
                 raise InvalidInputError(
                     f"{path}: its rows hold more cells than its header names columns; expected as many: "
-                    f"{len(names)}, got {len(cells)} in row {row} (from 0). Is there a comma at its end?"
+                    f"{len(names)}, got {len(cells)} in row {row} (from 0). Is there {cause}?"
                 )
             if len(cells) < len(names):
                 raise InvalidInputError(
@@ -254,12 +289,26 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
     """Refuse columns of one name; those without one, as pandas writes its row numbers, are left out."""
     if len(names) == 1 and (other := next((c for c in ";\t|" if c in names[0]), "")):
         raise InvalidInputError(f"{path}: its columns are separated by {other!r}; write it with commas")
+    if sum(map(_is_finite, names)) > len(names) / 2:
+        raise InvalidInputError(
+            f"{path}: its columns are called {_some(names)}; expected names, such as {NUMBERS[0]}CLASS for "
+            "each class. Does its first line hold them?"
+        )
+    seen: dict[str, int] = {}
     for place, name in enumerate(names):
-        if name and name in names[:place]:
+        if name in NUMBERS:
+            raise InvalidInputError(f"{path}: column {name!r} names no class; expected {name}CLASS")
+        copied = COPY.fullmatch(name)
+        key = copied[1] if copied and copied[1] in seen else name
+        # One letter may be written as one character or two, and looks the same.
+        key = unicodedata.normalize("NFC", LABEL if key.lower() == LABEL else key)
+        if name and key in seen:
+            first, other = names[seen[key]], f" (as {printable(repr(name), 80)})"
             raise InvalidInputError(
-                f"{path}: two columns are called {printable(repr(name), 80)}, number {names.index(name)} and "
-                f"{place} (from 0); keep one, or name them apart"
+                f"{path}: two columns are called {printable(repr(first), 80)}, number {seen[key]} and {place}"
+                f"{other if name != first else ''} (from 0); keep one, or name them apart"
             )
+        seen[key] = place
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from shiftcast.cards.suite import Suite
 from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.front import Front
 from shiftcast.leaderboard.pages import SuitePages
-from shiftcast.runs.layout import LEDGER, is_made, register_path, results_folder, stored_suites
+from shiftcast.runs.layout import LEDGER, is_made, label_of, register_path, results_folder, stored_suites
 from shiftcast.runs.soundness import is_being_written
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import canonical_json, hash_of, sha256, source_hash
@@ -33,7 +33,13 @@ PACKAGES = ("matplotlib", "numpy", "pandas", "pydantic", "scipy")
 
 
 def board_pages(
-    workspace: Workspace, results: Path, out: Path, *, cached: bool, jobs: int | None = None
+    workspace: Workspace,
+    results: Path,
+    out: Path,
+    *,
+    cached: bool,
+    jobs: int | None = None,
+    say: Callable[[str], object] = str,
 ) -> Iterator[SuitePages]:
     """Yield what each suite and edition in `results` adds to the leaderboard in `out`.
 
@@ -47,14 +53,17 @@ def board_pages(
         Whether what is known of unchanged suites is taken from the cache, and kept there.
     jobs
         Processes that score a suite, see `scored_runs`.
+    say
+        Is told before each suite that is scored, which may take minutes.
     """
     stored = stored_suites(workspace, results)
     alone = len(stored) == 1
-    for suite, edition in stored:
+    for number, (suite, edition) in enumerate(stored, start=1):
         place = _place(workspace, results, out, suite, edition)
         key = _key(workspace, results, out, suite, edition, alone) if cached else ""
         pages = _read(place, key) if cached else None
         if pages is None:
+            say(f"Scoring {label_of(suite.name, edition)} (suite {number} of {len(stored)}) …")
             pages = _scored_pages(workspace, suite, edition, results, out, alone, jobs)
             give_back()
             if cached:
@@ -154,7 +163,7 @@ def _text(key: str, pages: SuitePages) -> str:
 def _read(place: Path, key: str) -> SuitePages | None:
     """Return the part of that key; None where there is none, or it is not what was written."""
     try:
-        head, _, body = place.read_text().partition("\n")
+        head, _, body = place.read_text(encoding="utf-8").partition("\n")
     except (OSError, UnicodeDecodeError):
         return None
     if head != f"{key} {sha256(body.encode())}":

@@ -22,6 +22,7 @@ from shiftcast.statistics.agreement import pairwise_agreement
 from shiftcast.statistics.lines import pairs
 from shiftcast.util.arrays import softmax
 from shiftcast.util.hashing import sha256
+from shiftcast.util.memory import fix
 from shiftcast.util.types import Classes, Floats, Integers
 from shiftcast.workspace import Workspace
 
@@ -173,7 +174,7 @@ class Pool:
             found = None
             if all(name in run.sets for run in runs):
                 found = softmax(np.stack([run.sets[name].logits[rows] for run in runs]))
-                found.flags.writeable = False
+                fix(found)
             self._ensembles[key] = found
         return self._ensembles[key]
 

@@ -25,7 +25,7 @@ from shiftcast.runs.outputs import StoredSet
 from shiftcast.runs.suite_runs import Pool, StoredRun
 from shiftcast.statistics.agreement import PEER_AGREEMENT
 from shiftcast.statistics.lines import pairs
-from shiftcast.util.memory import remember
+from shiftcast.util.memory import fix, remember
 from shiftcast.util.types import Classes, Integers
 
 FEWEST_OTHERS = 3
@@ -77,7 +77,7 @@ class RunView:
     def _read(self, name: str, group: str, rows: Integers, part: str) -> Predictions:
         members = self.members
         logits = self.run.sets[name].logits[rows].astype(np.float64)
-        logits.flags.writeable = False  # so that what is computed from it is remembered
+        fix(logits)  # so that what is computed from it is remembered
         return Predictions(
             name=name,
             group=group,
@@ -97,7 +97,7 @@ class RunView:
             return None
         everyone, places = self.pool.peer_classes(name, rows, part), self._places
         classes: Classes = everyone[places].astype(np.int32)
-        classes.flags.writeable = False
+        fix(classes)
         agreement = self.pool.peer_agreement(name, rows, part)[np.ix_(places, places)]
         remember(classes, PEER_AGREEMENT, agreement[pairs(len(places))])
         return classes

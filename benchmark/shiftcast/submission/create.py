@@ -52,13 +52,15 @@ from shiftcast.util.arrays import (
     whole_floats,
 )
 from shiftcast.util.hashing import sha256
-from shiftcast.util.text import printable
+from shiftcast.util.text import count, percent, printable
 from shiftcast.util.types import Integers
 from shiftcast.workspace import Workspace
 
 PACKAGES = ("numpy", "safetensors", "shiftcast")
 PREFIX = "logits/"
 UNKNOWN_FAMILY = "unknown"
+MOST_LOST = 0.01
+"""Share of images that storing their logits may put into another class without a word."""
 FROM_PROBABILITIES = "np.log(probs).clip(-100), which gives zeros a lower end"
 """Logits of probabilities."""
 File = tuple[str, Path]
@@ -79,12 +81,15 @@ class Imported:
         What its logits were held against, by set.
     changed
         Whether anything was written: the same content again is left alone.
+    doubts
+        A sentence on each likely mistake: what was not read, and outputs that tell nothing.
     """
 
     place: RunFolder
     record: ReportedRecord
     known: Mapping[str, Known]
     changed: bool
+    doubts: Sequence[str] = ()
 
 
 def make_claim(
@@ -163,7 +168,7 @@ def import_run(
     if existing is not None and existing.problems and not force:
         raise refusal(existing.problems)
     given = [("", files)] if isinstance(files, Path) else list(files)
-    known, stored = _read_sets(workspace, suite, given, folder, claim.key if force else None)
+    known, stored, doubts = _read_sets(workspace, suite, given, folder, claim.key if force else None)
     predictions = encode_predictions(stored)
     if len(predictions) > PREDICTIONS_LIMIT and not suite.scratch:
         raise InvalidInputError(
@@ -175,24 +180,43 @@ def import_run(
     changed = existing is None or bool(existing.problems) or _differs(existing, record, force)
     if changed:
         place.write(record, predictions)
-    return Imported(place, record, known, changed)
+    return Imported(place, record, known, changed, doubts)
 
 
 def _read_sets(
     workspace: Workspace, suite: Suite, files: Sequence[File], folder: Path, replaced: RunKey | None
-) -> tuple[dict[str, Known], dict[str, StoredSet]]:
-    """Return what is known of each set in the files, and the outputs on it as they are stored."""
+) -> tuple[dict[str, Known], dict[str, StoredSet], list[str]]:
+    """Return what is known of each set in the files, the outputs on it as they are stored, and doubts."""
     names = workspace.dataset(suite.source.test).classes
     with ExitStack() as stack:
         sources = [stack.enter_context(open_outputs(file, names)) for _, file in files]
         places = _named(suite, files, [source.names() for source in sources])
         known = known_sets(workspace, suite, folder, list(places), replaced)
-        stored = {}
+        stored, doubts = {}, list[str]()
         for name, (position, key) in places.items():
             outputs = sources[position].read(key, known[name].n, len(names))
             stored[name] = _stored(outputs, known[name], len(names))
+            doubts += _doubts(name, outputs.array, stored[name])
+        for (_, file), source in zip(files, sources, strict=True):
+            if unread := source.unread():
+                what = f"{count(len(unread), 'column')} not read: {printable(', '.join(unread), 200)}"
+                doubts.append(f"{printable(file.name)}: {what}")
     _refuse_mixture(files, stored)
-    return known, stored
+    return known, stored, doubts
+
+
+def _doubts(name: str, given: NDArray[Any], stored: StoredSet) -> list[str]:
+    """Return a sentence where outputs tell nothing of an image, or storing them loses what they tell."""
+    logits = stored.logits
+    if len(logits) > 1 and (logits == logits[0]).all():
+        return [f"{name}: every image has the same outputs, as they are stored (float16); they tell nothing"]
+    lost = 0.0 if stored.hard else float((given.argmax(axis=1) != logits.argmax(axis=1)).mean())
+    if lost < MOST_LOST:
+        return []
+    return [
+        f"{name}: stored as float16, {percent(lost)} % of images fall into another class, as their largest "
+        "logits become equal: take each row's maximum off, which changes no probability"
+    ]
 
 
 def _record(

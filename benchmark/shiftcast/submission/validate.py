@@ -5,7 +5,7 @@ Reads files and cards; imports, unpickles and runs nothing of a submission.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from shiftcast.submission.baseline import altered, base_tree
 from shiftcast.submission.board_rows import Change, changes
 from shiftcast.submission.known_sets import Truth, read_data
 from shiftcast.submission.tree import Tree, locate, walk
+from shiftcast.util.text import count
 from shiftcast.workspace import Workspace
 
 
@@ -90,7 +91,13 @@ class Report:
     changes: list[Change] = field(default_factory=list)
 
 
-def validate(workspace: Workspace, path: Path, data: Path, against: str | None = None) -> Report:
+def validate(
+    workspace: Workspace,
+    path: Path,
+    data: Path,
+    against: str | None = None,
+    say: Callable[[str], object] = str,
+) -> Report:
     """Check a run's folder, a suite's or a whole results folder.
 
     Parameters
@@ -103,6 +110,8 @@ def validate(workspace: Workspace, path: Path, data: Path, against: str | None =
         The data folder: accuracies are recomputed where a dataset is here.
     against
         A folder, or a git revision, with the results as they were: nothing of them may have changed.
+    say
+        Is told what is being checked, and then scored: a suite may take minutes.
 
     Raises
     ------
@@ -126,8 +135,11 @@ def validate(workspace: Workspace, path: Path, data: Path, against: str | None =
                 continue
             expected = expected_of(workspace, suite, split_label(label)[1])
             asked = _ordered([run for run in tree.runs if run.label == label], expected, known)
+            say(f"Checking {count(len(asked), 'run')} of {label} …")
             _suite(report, expected, label, asked, _ordered(beside, expected, known), data)
         shown = fresh if before is not None else tree.runs if part is not None else []
+        if shown:
+            say("Making their rows on the board …")
         _show(workspace, report, shown, old)
     return report
 

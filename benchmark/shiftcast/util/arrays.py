@@ -26,8 +26,11 @@ FEWEST_DECIMALS, MOST_DECIMALS, MOST_ROUNDED_OFF = 2, 6, 0.05
 LARGEST = 1e100
 """Beyond this a number is no output of a network, and sums and squares of it are infinite."""
 
-FEW_ROWS, FEW_OF_THEM = 20, 0.2
+FEW_ROWS, FEW_OF_THEM = 20, 0.05
 """Fewer rows than this, or a smaller share, that sum to one by chance are no sign of probabilities."""
+
+MANY_ROWS = 100
+"""This many rows of one sum and more than two values are no logits: counts of votes, say, or percentages."""
 
 
 def class_indices(what: str, value: ArrayLike, shape: tuple[int, ...], classes: int) -> NDArray[np.int64]:
@@ -60,8 +63,8 @@ def narrow_class_indices(
         )
     if array.shape != shape:
         expected = "(…, n)" if -1 in shape else str(shape)
-        one_hot = one_hot or ("; give array[:, 0]" if array.shape == (*shape, 1) else "")
-        raise InvalidInputError(f"{what}: expected shape {expected}, got {array.shape}{one_hot}")
+        hint = one_hot or _axes_hint(array.shape, shape)
+        raise InvalidInputError(f"{what}: expected shape {expected}, got {array.shape}{hint}")
     if array.size and (array.min() < 0 or array.max() >= classes):
         where = int(np.flatnonzero((array < 0) | (array >= classes))[0])
         raise InvalidInputError(
@@ -71,10 +74,20 @@ def narrow_class_indices(
     return np.array(array, dtype=np.int32, order="C", copy=None if is_fixed(array) else True)
 
 
+def _axes_hint(got: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    if got == (*shape, 1):
+        return "; give array[:, 0]"
+    if got == (1, *shape):
+        return "; give array[0]"
+    return "; swap its axes: array.T" if len(got) == len(shape) == 2 and got[0] == shape[1] else ""
+
+
 def _integer_hint(array: NDArray[Any]) -> str:
     if whole_floats(array):
         return "; class indices must be integers: convert them with .astype(int)"
-    if array.dtype.kind == "b":
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        return "; if NaN stands for an unknown class, leave those images out"
+    if array.dtype.kind == "b" or (array.dtype.kind == "O" and _holds(array, int | np.integer)):
         return "; convert them with .astype(int)"
     if array.dtype.kind in "OSU":
         return "; give positions in a stated order of the classes, not their names"
@@ -100,11 +113,17 @@ def whole_floats(array: NDArray[Any]) -> bool:
     return array.dtype.kind == "f" and array.size > 0 and bool((array == np.floor(array)).all())
 
 
+def _holds(array: NDArray[Any], kind: Any) -> bool:
+    return array.size > 0 and all(isinstance(value, kind) for value in array.ravel().tolist())
+
+
 def _range_hint(array: NDArray[Any], classes: int) -> str:
     if array.min() == 1 and array.max() == classes:
         return "; if they count from 1, subtract 1"
-    if array.min() == -1 and array.max() < classes:
-        return "; if -1 stands for an unknown class, leave those images out"
+    strange = np.unique(array[(array < 0) | (array >= classes)])
+    if len(strange) == 1:
+        remedy = "leave those images out (in a target's file: give -1)"
+        return f"; if {strange[0]} stands for an unknown class, {remedy}"
     return ""
 
 
@@ -117,7 +136,8 @@ def finite(what: str, value: ArrayLike, shape: str, ndim: int) -> NDArray[np.flo
         raise InvalidInputError(f"{what}: expected shape {shape}, got {array.shape}{one_column_hint(array)}")
     if array.size == 0:
         raise InvalidInputError(f"{what}: is empty, shape {array.shape}; at least one image is needed")
-    array = array.astype(np.float64, copy=not is_fixed(array))
+    with np.errstate(over="ignore"):  # of more than 64 bits: what is infinite then is refused
+        array = array.astype(np.float64, copy=not is_fixed(array))
     if not -LARGEST <= array.min() <= array.max() <= LARGEST:
         bad = ~np.isfinite(array)
         beyond = "NaN or infinite" if bad.any() else f"beyond {LARGEST:g} in size"
@@ -146,16 +166,24 @@ def as_array(what: str, value: ArrayLike) -> NDArray[Any]:
     try:
         return np.asarray(value)
     except Exception as error:  # of whatever library it comes from
+        ragged = "inhomogeneous" in str(error)
+        remedy = (
+            "give each row as many values"
+            if ragged
+            else "of a torch tensor give tensor.detach().cpu().float().numpy()"
+        )
         raise InvalidInputError(
-            f"{what}: cannot be made a numpy array of a {type(value).__name__} ({error}); of a torch tensor "
-            "give tensor.detach().cpu().float().numpy()"
+            f"{what}: cannot be made a numpy array of a {type(value).__name__} ({error}); {remedy}"
         ) from error
 
 
 def _object_hint(array: NDArray[Any]) -> str:
-    if array.dtype != object:
-        return ""
-    return "; make it one array of numbers: numpy.array(rows, dtype=float), without columns of text"
+    if array.dtype == object:
+        return "; make it one array of numbers: numpy.array(rows, dtype=float), without columns of text"
+    if array.dtype.kind in "SU":
+        return "; these are texts: array.astype(float)"
+    # bfloat16 and the like of other packages are of no kind that numpy knows.
+    return "; convert it: array.astype('float32')" if array.dtype.kind == "V" else ""
 
 
 def one_column_hint(array: NDArray[Any]) -> str:
@@ -208,7 +236,7 @@ def doubt_about_kind(array: NDArray[Any]) -> str:
             f"{count:,} of {len(array):,} rows are probabilities, in [0, 1] and summing to one, but not the "
             f"others: {row}, its values span {array[first].min():.4g} to {array[first].max():.4g}"
         )
-    return _probability_hint(array, sums) if are_percentages(array, sums) else ""
+    return _probability_hint(array, sums) if are_percentages(array, sums) or has_one_sum(array, sums) else ""
 
 
 LOGITS_REMEDY = "if they are logits, subtract 1 from every value, which changes no probability"
@@ -231,10 +259,7 @@ def normalised(what: str, array: NDArray[np.float64]) -> NDArray[np.float64]:
         raise InvalidInputError(
             f"{what}: expected probabilities (each row in [0, 1], summing to one); values span "
             f"{array.min():.4g} to {array.max():.4g} and row {worst} sums to {sums.flat[worst]:.6g}. "
-            + (
-                _probability_hint(array, sums)
-                or "Logits belong under logits (in an .npz file, the array named 'logits')"
-            )
+            + (_probability_hint(array, sums) or _no_probability_hint(array))
         )
     if off <= ROUNDING:
         return array
@@ -255,16 +280,46 @@ def _probability_hint(array: NDArray[Any], sums: NDArray[Any]) -> str:
     inside = array.min() >= -NOISE and array.max() <= 1 + SUM_TOLERANCE
     if inside and array.ndim == 2 and len(array) > 1 and looks_like_probabilities(array.T):
         return "The columns sum to one: rows must be images, so give the transpose, array.T"
-    if inside and np.abs(sums - 1).max() < MOST_ROUNDED_OFF:
+    rounded = np.round(array, FEWEST_DECIMALS)
+    few_digits = np.abs(array - rounded).max() < ROUNDING and (array != np.round(array)).any()
+    if inside and (few_digits or np.abs(sums - 1).max() < MOST_ROUNDED_OFF):
         return "If they were rounded, give more digits"
     if are_percentages(array, sums):
         return "These look like percentages: divide them by 100"
+    if has_one_sum(array, sums):
+        return (
+            f"No value is below 0 and each row sums to about {sums.mean():.6g}: these look like counts, or "
+            "probabilities times that; divide each row by its sum"
+        )
     return ""
+
+
+def _no_probability_hint(array: NDArray[Any]) -> str:
+    logits = "Logits belong under logits (in an .npz file, the array named 'logits')"
+    if array.min() >= -NOISE and array.max() <= 1 + SUM_TOLERANCE:
+        return f"Outputs of a sigmoid for each class, or the few largest of many, do not sum to one. {logits}"
+    return f"{logits}; their softmax are probabilities"
 
 
 def are_percentages(array: NDArray[Any], sums: NDArray[Any]) -> bool:
     """Return whether rows, of which the sums are given, look like probabilities times 100."""
     return bool(array.min() >= 0 and np.abs(sums - 100).max() < 5)
+
+
+def has_one_sum(array: NDArray[Any], sums: NDArray[Any]) -> bool:
+    """Return whether many rows, none below 0 and of more than two values, sum to the same other than 1.
+
+    Whole numbers may be rounded: the sum of K such is up to K / 2 off.
+    """
+    if array.ndim != 2 or len(array) < MANY_ROWS or array.min() < 0 or (array == array[0]).all():
+        return False
+    mean = float(sums.mean())
+    if mean <= 1 or array.min() > mean / array.shape[1] / 2:  # logits may all be large and much alike
+        return False
+    rounded = array.shape[1] / 2 if (array == np.floor(array)).all() else 0.0
+    if np.abs(sums - mean).max() > max(SUM_TOLERANCE * mean, min(rounded, MOST_ROUNDED_OFF * mean)):
+        return False
+    return bool(((array != array.min()) & (array != array.max())).any())
 
 
 BLOCK = 2048

@@ -49,7 +49,7 @@ def locked(path: Path, say: Callable[[str], None] | None) -> Iterator[None]:
         lock.acquire(poll_interval=POLL)
     try:
         with suppress(OSError):  # a full disk: the lock holds without a name
-            path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+            path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n", encoding="utf-8")
         yield
     finally:
         # Before the release: whoever has opened the file meanwhile finds it gone and tries anew.
@@ -61,7 +61,7 @@ def locked(path: Path, say: Callable[[str], None] | None) -> Iterator[None]:
 def _holder(path: Path) -> str:
     """Return who has signed a lock file, in words."""
     try:
-        pid, host, *_ = path.read_text().split()
+        pid, host, *_ = path.read_text(encoding="utf-8").split()
     except (OSError, ValueError):  # not signed yet, or released meanwhile
         return "another process"
     return f"process {pid} on {host}"

@@ -2,7 +2,7 @@
 
 A benchmark scores many models against one reference ensemble. What depends on the ensemble alone
 (its difficulty scores, its votes, whether it holds probabilities at all) is remembered for arrays
-that are not writeable; anybody else's arrays are computed afresh each time. And `give_back`, for after.
+that `fix` has closed; anybody else's arrays are computed afresh each time. And `give_back`, for after.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 Result = TypeVar("Result")
 _ITSELF = object()
+_closed: dict[int, weakref.ref[NDArray[Any]]] = {}
 _known: dict[tuple[int, str], tuple[weakref.ref[NDArray[Any]], Any]] = {}
 
 
 def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) -> Result:
-    """Return `compute()`, once for each read-only array and name.
+    """Return `compute()`, once for each fixed array and name.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) ->
     name
         Which result it is.
     compute
-        Called at most once as long as a read-only array lives; a returned array is made read-only.
+        Called at most once as long as a fixed array lives; a returned array is fixed too.
     """
     if not is_fixed(array):
         return compute()
@@ -44,15 +45,14 @@ def remembered(array: NDArray[Any], name: str, compute: Callable[[], Result]) ->
 
 
 def remember(array: NDArray[Any], name: str, result: Result) -> Result:
-    """Let `remembered` return `result` for an array and name, where the array is read-only; return it.
+    """Let `remembered` return `result` for an array and name, where the array is fixed; return it.
 
-    For who knows a result from elsewhere: it must be what `compute` would return. An array is made read-only.
+    For who knows a result from elsewhere: it must be what `compute` would return. An array is fixed too.
     """
     if not is_fixed(array):
         return result
     key = (id(array), name)
-    if isinstance(result, np.ndarray):
-        result.flags.writeable = False
+    fix(result)
 
     def forget(_: object, known: dict[Any, Any] = _known) -> None:
         known.pop(key, None)
@@ -62,17 +62,35 @@ def remember(array: NDArray[Any], name: str, result: Result) -> Result:
     return result
 
 
-def is_fixed(array: NDArray[Any]) -> bool:
-    """Whether nobody can write to an array, nor to one that it is a view of.
+def fix(value: Result) -> Result:
+    """Return a value that its maker alone holds; an array is read-only from now on, and may be shared."""
+    if isinstance(value, np.ndarray):
+        key = id(value)
+        value.flags.writeable = False
 
-    False also for read-only views of what is no array: a mapped file, a tensor, a table's own memory.
+        def forget(_: object, closed: dict[Any, Any] = _closed) -> None:
+            closed.pop(key, None)
+
+        _closed[key] = weakref.ref(value, forget)
+    return value
+
+
+def is_fixed(array: NDArray[Any]) -> bool:
+    """Whether nobody will write to an array, nor to one that it is a view of: `fix` closed it.
+
+    True also for views of `bytes`.
+    False for other read-only arrays, which their owner can make writeable again, and for read-only views of
+    what is no array: a mapped file, a tensor, a table's own memory.
     """
     base: Any = array
     while isinstance(base, np.ndarray):
         if base.flags.writeable:
             return False
+        known = _closed.get(id(base))
+        if known is not None and known() is base:
+            return True
         base = base.base
-    return base is None
+    return isinstance(base, bytes)
 
 
 def give_back() -> None:
