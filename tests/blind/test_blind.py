@@ -245,7 +245,7 @@ def test_an_edited_register_is_noticed(hidden, change):
     else:
         lines[1] = "{"
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(RunError, match=r"the file was edited|is no entry of a register"):
+    with pytest.raises(RunError, match=r"the file was edited|is not an entry of a register"):
         read_register(results, NAME)
 
 

@@ -99,7 +99,7 @@ def test_estimate_prints_a_table_or_json(files):
         (["run", "quikstart"], "unknown suite 'quikstart'; did you mean quickstart"),
         (["run", "quickstart", "--address", "auto"], "--address names a Ray cluster; it needs --engine ray"),
         (["run", "quickstart", "--engine", "ray", "--address", " "], "--address is empty; leave it out"),
-        (["--workspace", "/nowhere", "list", "suites"], "/nowhere is no workspace"),
+        (["--workspace", "/nowhere", "list", "suites"], "/nowhere is not a workspace"),
         (
             ["run", "quickstart", "--only", "resnet_test"],
             "unknown architecture of suite quickstart, 'resnet_",

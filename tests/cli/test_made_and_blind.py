@@ -129,7 +129,7 @@ def test_a_replaced_set_is_not_held_against_the_earlier_one(run, tmp_path):
     np.save(tmp_path / "data" / "mine" / "images.npy", np.zeros((1, 32, 32, 3), np.uint8))
     with pytest.raises(CheckFailedError) as caught:
         run("data", "check", "mine")
-    assert "Nobody offers it for download" in str(caught.value)
+    assert "It is not offered for download" in str(caught.value)
     assert "--from DIR --force" in str(caught.value)
     assert "add it again: shiftcast data add mine PATH --replace" in str(caught.value)
 

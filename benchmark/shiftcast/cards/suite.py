@@ -252,7 +252,7 @@ class Suite(Card):
         for place, one in enumerate(self.ensembles):
             keys = one.run_keys()
             if strange := sorted(str(key) for key in set(keys) - runs):
-                raise ValueError(f"ensembles.{place}.members: {strange[0]} is no run of this suite")
+                raise ValueError(f"ensembles.{place}.members: {strange[0]} is not a run of this suite")
             if len(keys) < 2 or len(set(keys)) != len(keys):
                 raise ValueError(f"ensembles.{place}.members: expected at least 2 runs, each once")
 
@@ -267,7 +267,7 @@ class Suite(Card):
             drawn = one.view is not None and views[one.view].resample is not None
             known = [] if drawn else [self.source.test, *ids]
             if strange := sorted(set(one.targets) - set(known)):
-                raise ValueError(f"{where}.targets: {strange[0]!r} is no set that this is about")
+                raise ValueError(f"{where}.targets: {strange[0]!r} is not a set that this entry is about")
             if one.quantity == "accuracy" and one.view is not None and not drawn:
                 raise ValueError(f"{where}: a scaled view has the accuracy of the runs themselves")
             if drawn and one.quantity == "change":

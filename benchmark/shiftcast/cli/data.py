@@ -101,8 +101,8 @@ def _get(job: Job, bar: TransferBar) -> str:
         obtain_extras(job)
     except KeyboardInterrupt as error:
         raise StoppedError(
-            f"stopped at {job.card.name}; what came is kept in {job.store.folder / '.partial'}, and the same "
-            "command goes on from there"
+            f"stopped at {job.card.name}; what has arrived is kept in "
+            f"{job.store.folder / '.partial'}, and the same command continues from there"
         ) from error
     except (ShiftcastError, OSError) as error:
         return in_words(error) if isinstance(error, OSError) else str(error)

@@ -182,7 +182,7 @@ class Inspection:
             else:
                 found = "another folder" if stat.S_ISDIR(mode) else "another file"
                 expected = f"nothing but {', '.join(RUN_FILES[:2])} and {SIGNALS}"
-                self._add(str(entry), expected, found, "take it out, or give it the right name")
+                self._add(str(entry), expected, found, "remove it, or give it the right name")
         return strange
 
     def _bytes(self, path: Path, limit: int) -> bytes | None:

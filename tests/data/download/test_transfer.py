@@ -204,7 +204,7 @@ def test_redirects_are_followed_on_the_web_alone(server, get, notes):
     assert server.asked("/there")[1].range is not None
     shutil.rmtree(Path(get(wanted(there)).path).parent)
     get(wanted(server.add("/b", location="file:///etc/passwd"), there))
-    assert "leads away from http and https" in notes.text
+    assert "leads to an address that is neither http nor https" in notes.text
 
 
 def test_a_redirect_from_https_to_http_needs_a_hash(server, monkeypatch, get, notes):
