@@ -98,7 +98,7 @@ def test_an_unreached_host_is_worth_one_line_and_is_waited_for_once(tiny, server
     assert asked == [("a.json", 1)]
     assert tiny.notes.lines == [
         "tiny-set: looking for a.json and b.json, which are optional",
-        "tiny-set: goes without a.json and b.json, which are optional: a.json: no source gave it: "
+        "tiny-set: continues without a.json and b.json, which are optional: a.json: no source delivered it: "
         "no connection; Try again later",
     ]
 
