@@ -177,7 +177,10 @@ def test_all_skips_what_is_not_public_goes_on_and_lists_failures(root, folder, m
 def test_built_in_and_several_at_once(root, disk):
     done = data(root, "get", "digits-test", "digits-shifted", "good", "--from", disk)
     assert done.exit_code == 0
-    for line in ("digits-test: built in; included in scikit-learn", "digits-shifted: built in; made in memory"):
+    for line in (
+        "digits-test: built in; included in scikit-learn",
+        "digits-shifted: built in; made in memory",
+    ):
         assert line in done.stderr
 
 

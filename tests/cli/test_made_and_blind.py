@@ -166,9 +166,7 @@ def test_a_set_is_sealed_registered_and_opened(run, workspace, tmp_path):
     assert "sealed hidden: " in said
     assert "keep" in said
     assert "hidden: nothing new" in run("blind", "register", "hidden")
-    with pytest.raises(
-        InvalidInputError, match="no estimate is registered; after opening it is too late"
-    ):
+    with pytest.raises(InvalidInputError, match="no estimate is registered; after opening it is too late"):
         run("blind", "open", "hidden", "--labels", tmp_path / "labels.npy")
     with pytest.raises(InvalidInputError, match="there is no such file"):
         run("blind", "open", "hidden", "--labels", tmp_path / "other.npy")
