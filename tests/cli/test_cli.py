@@ -64,6 +64,30 @@ def test_everything_can_be_listed(what):
     assert expected[what] in result.output
 
 
+@pytest.mark.parametrize(
+    ("what", "heading"),
+    [
+        ("architectures", "family"),
+        ("datasets", "title"),
+        ("recipes", "title"),
+        ("suites", "title"),
+        ("estimators", "needs"),
+        ("difficulty", "formula"),
+    ],
+)
+def test_lists_fit_a_terminal_of_80_columns_and_are_whole_without_one(what, heading, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    whole = CliRunner().invoke(app, ["list", what]).output.splitlines()
+    monkeypatch.setenv("COLUMNS", "80")
+    fitting = CliRunner().invoke(app, ["list", what]).output.splitlines()
+    assert max(map(len, fitting)) <= 80
+    assert heading in fitting[0]
+    names = [line.split()[0] for line in fitting if line[:1].strip() and not line.startswith("not shown")]
+    assert names == [line.split()[0] for line in whole]
+    missing = [name for name in re.split(r"  +", whole[0].strip()) if name not in fitting[0]]
+    assert missing == (fitting[-1].split(": ")[1].split(", ") if missing else [])
+
+
 def test_recipes_are_listed_with_their_resolutions_and_signals():
     rows = {line.split()[0]: line for line in typed("list", "recipes").stdout.splitlines()[2:]}
     assert re.search(r"muon +\S+ +20, 24, 28, 32 +yes ", rows["strong-16"])

@@ -14,6 +14,7 @@ from shiftcast.board.tables import ConfusionTables
 from shiftcast.leaderboard.confusion_page import render_confusion
 from shiftcast.leaderboard.figures.confusion_data import confusion_figures, shown_sets
 from shiftcast.leaderboard.figures.draw import draw
+from shiftcast.leaderboard.findings import confusion_findings
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.pages import check, write
 
@@ -317,9 +318,25 @@ def test_the_page_opens_with_three_findings_from_its_tables(small, tables):
 def test_findings_without_natural_shifts_are_about_the_others(small, tables):
     nothing = {name: getattr(tables, name).iloc[:0] for name in ("lines", "pairs", "drop", "sensitivity")}
     bare = dataclasses.replace(tables, sets=tables.sets[~tables.sets["natural"]], **nothing)
-    altered, reliable = findings_of(render_confusion(small, bare, {}))
+    altered, easy, reliable = findings_of(render_confusion(small, bare, {}))
     assert "in 2 of 2 sets: 20.00 to 40.00 % of their images" in altered
+    assert "**Accuracy at equal confusion** differs most on" in easy
+    assert "the models have 2.00 %, against 72.00 % in distribution" in easy
     assert "rank correlation of 0.80 to 0.80" in reliable
+
+
+def test_the_choice_that_matters_most_is_found(small, tables):
+    rows = [
+        ("score", "entropy", True, float("nan"), 0.0, 6.0, 0.0),
+        ("score", "gini", False, float("nan"), 0.0, 6.5, 0.0),
+        ("members", "2", False, float("nan"), 0.0, 9.0, 0.0),
+        ("members", "8", True, float("nan"), 0.0, 6.0, 0.0),
+    ]
+    frame = pd.DataFrame(rows, columns=list(tables.sensitivity.columns))
+    found = confusion_findings(dataclasses.replace(tables, sensitivity=frame))
+    assert any(
+        "choice of *members*: its error on synthetic shifts is 6.00 to 9.00 pp" in one for one in found
+    )
 
 
 def test_tables_with_a_figure_are_folded(small, tables):

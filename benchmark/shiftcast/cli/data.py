@@ -12,7 +12,7 @@ import typer
 
 from shiftcast.cli.add import app as add
 from shiftcast.cli.make import app as make
-from shiftcast.cli.options import BENCHMARK, AsJson, example, text_table, workspace_of
+from shiftcast.cli.options import BENCHMARK, AsJson, example, workspace_of
 from shiftcast.errors import (
     CheckFailedError,
     DataError,
@@ -140,6 +140,7 @@ def _raise_failures(failed: dict[str, str], asked: int) -> None:
 @app.command(name="list", epilog=example("data list", "data list --json"))
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """Show which datasets are present, verified, and where they are."""
+    from shiftcast.cli.terminal import fitting_table
     from shiftcast.data.download.inventory import inspect
 
     workspace, store = workspace_of(context), _store()
@@ -148,7 +149,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([{**asdict(state), "where": str(state.where)} for state in states], indent=2))
         return
     rows = [_row(state, store) for state in states]
-    typer.echo(text_table(rows))
+    typer.echo(fitting_table(rows))
     typer.echo(f"\ndata folder: {store.folder}")
 
 
@@ -159,9 +160,9 @@ def _row(state: State, store: Store) -> dict[str, str]:
     where = state.where.relative_to(store.folder) if state.where.is_relative_to(store.folder) else state.where
     return {
         "dataset": state.name,
+        "arrays": whose.get(state.arrays, state.arrays),
         "state": state.status,
         "size": decimal(state.size) if state.size else "",
-        "arrays": whose.get(state.arrays, state.arrays),
         "where": "" if state.status == "built in" else str(where),
         "note": state.note.splitlines()[0][:100] if state.note else "",
     }

@@ -9,7 +9,8 @@ import pandas as pd
 from shiftcast.board.build import Board, EstimatorTables
 from shiftcast.board.columns import ESTIMATORS
 from shiftcast.board.tables import ConfusionTables, SuiteScores
-from shiftcast.board.words import MARK
+from shiftcast.board.words import KINDS, MARK
+from shiftcast.leaderboard.figures.confusion_data import FEWEST
 from shiftcast.leaderboard.markup import escape
 from shiftcast.util.text import count, percent, points, signed
 
@@ -131,7 +132,15 @@ def _direction(known: pd.DataFrame) -> str:
 
 def confusion_findings(tables: ConfusionTables) -> list[str]:
     """Return what the page about confusion shows of the source's claims 1, 3 and 4, or of what is known."""
-    return [_more(tables), _partition(tables), _drop(tables), _derived(tables), _halves(tables)]
+    return [
+        _more(tables),
+        _partition(tables),
+        _drop(tables),
+        _derived(tables),
+        _equally_easy(tables),
+        _choices(tables),
+        _halves(tables),
+    ]
 
 
 def _more(tables: ConfusionTables) -> str:
@@ -182,6 +191,48 @@ def _derived(tables: ConfusionTables) -> str:
         f"**Altered test images are more confusing** than the originals in {more} of "
         f"{count(len(altered), 'set')}: {_to(altered['above'])} % of their images are of high confusion."
     )
+
+
+def _equally_easy(tables: ConfusionTables) -> str:
+    """Return how much lower accuracy can be than in distribution on the images of lowest confusion."""
+    known = tables.accuracy[tables.accuracy["images"] >= FEWEST]
+    if known.empty:
+        return ""
+    sums = known.groupby(["set", "bin"])[["right", "n"]].sum()
+    shares = (sums["right"] / sums["n"]).unstack("bin")
+    source = shares.loc[tables.sets["set"].iloc[0]] if tables.sets["set"].iloc[0] in shares.index else None
+    lowest = shares.drop(index=tables.sets["set"].iloc[0], errors="ignore").apply(
+        lambda row: row.first_valid_index(), axis=1
+    )
+    if source is None or lowest.empty:
+        return ""
+    gaps = pd.Series({name: source[place] - shares.loc[name, place] for name, place in lowest.items()})
+    if gaps.dropna().empty:
+        return ""
+    name = str(gaps.idxmax())
+    place = lowest[name]
+    return (
+        f"**Accuracy at equal confusion** differs most on {escape(name)}: on the images of lowest confusion "
+        f"the models have {percent(shares.loc[name, place])} %, against {percent(source[place])} % in "
+        "distribution at the same confusion."
+    )
+
+
+def _choices(tables: ConfusionTables) -> str:
+    """Return which choice the partition's error depends on most."""
+    frame = tables.sensitivity
+    for kind in KINDS.values():
+        known = frame[frame[f"{kind}_mae"].notna()]
+        if known.empty:
+            continue
+        errors = known.groupby("aspect")[f"{kind}_mae"]
+        aspect = str((errors.max() - errors.min()).idxmax())
+        low, high = errors.min()[aspect], errors.max()[aspect]
+        return (
+            f"**ConfusionPartition depends** most on the choice of *{escape(aspect)}*: its error on {kind} "
+            f"shifts is {points(low)} to {points(high)} pp."
+        )
+    return ""
 
 
 def _halves(tables: ConfusionTables) -> str:

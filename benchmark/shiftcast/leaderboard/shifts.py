@@ -51,7 +51,8 @@ def render_shifts(board: Board, above: str) -> dict[str, str]:
             MARKER,
             f"# {escape(group)}",
             above,
-            f"A {board.kind(group)} shift of the suite {escape(board.title)}{_errors(board, own)}.",
+            f"A {board.kind(group)} shift of the suite *{escape(board.title)}*. Mean absolute errors"
+            f"{_errors(board, own)}.",
             *opening(shift_findings(board, group, own)),
             "## Estimators",
             _estimators(tables, own, targets[group]),

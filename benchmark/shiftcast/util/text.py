@@ -30,8 +30,9 @@ BLANK = "–"
 
 def points(value: float, digits: int = 2) -> str:
     """Return a figure in percentage points with two decimals, or as many as asked for."""
-    # Rounding to 1e-9 first drops bits in which machines may differ; adding 0 turns -0.0 into 0.0.
-    return BLANK if value != value else f"{round(round(value, 9), digits) + 0.0:.{digits}f}"
+    # Rounding to 1e-9 first drops bits in which machines may differ; adding 0 turns -0.0 into 0.0. NumPy
+    # rounds its numbers in another way than Python, so that one figure could be printed as two.
+    return BLANK if value != value else f"{round(round(float(value), 9), digits) + 0.0:.{digits}f}"
 
 
 def signed(value: float, digits: int = 2) -> str:
