@@ -14,6 +14,7 @@ from shiftcast.cards.suite import ReferenceEnsemble, RunKey
 from shiftcast.cli import watch
 from shiftcast.cli.app import app
 from shiftcast.cli.report import report
+from shiftcast.cli.terminal import in_lines
 from shiftcast.cli.watch import Watcher
 from shiftcast.data.loading import load_dataset
 from shiftcast.engines.budget import Budget
@@ -345,3 +346,14 @@ def test_what_a_time_budget_leaves_is_told(workspace, tmp_path, monkeypatch):
     for minutes in ("0", "-3", "nan"):
         with pytest.raises(ShiftcastError, match=r"--time-budget \S+: expected a finite number of minutes"):
             CliRunner().invoke(app, [*command, minutes], catch_exceptions=False)
+
+
+def test_sentences_fit_the_terminal_and_are_whole_without_one(monkeypatch):
+    text = "the outputs are in results/a-suite/a-very-long-name-of-a-model/self-reported/seed-0 and " * 3
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert in_lines(text) == text
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = in_lines(text).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "".join(text.split()) == "".join("".join(lines).split())
+    assert in_lines(f"{text}\n{text}") == f"{text}\n{text}"

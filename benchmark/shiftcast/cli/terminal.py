@@ -27,6 +27,20 @@ def print_whole(console: Console, table: Table) -> None:
     console.width = width
 
 
+def _room() -> int | None:
+    """Return the columns of the terminal, or those that COLUMNS states; None where there is neither."""
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    return shutil.get_terminal_size().columns if known else None
+
+
+def in_lines(text: str) -> str:
+    """Return a sentence in lines that fit the terminal, no word or path cut; whole where there is none."""
+    room = _room()
+    if room is None or "\n" in text:
+        return text
+    return textwrap.fill(text, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
 FEWEST_LETTERS = 24
 """A last column of longer text is wrapped, to at least this many characters."""
 
@@ -37,11 +51,11 @@ def fitting_table(rows: Sequence[Mapping[str, Any]]) -> str:
     If the last column holds long text, it is wrapped, and columns before it give way from the right;
     otherwise the last ones give way. A line below names them.
     """
-    if not rows or not (sys.stdout.isatty() or os.environ.get("COLUMNS")):
+    room = _room()
+    if not rows or room is None:
         return text_table(rows)
     from tabulate import MIN_PADDING
 
-    room = shutil.get_terminal_size().columns
     lengths = {key: max(len(key) + MIN_PADDING, *(len(str(row[key])) for row in rows)) for key in rows[0]}
     shown, last = list(lengths), next(reversed(lengths))
     wraps = lengths[last] > FEWEST_LETTERS

@@ -240,7 +240,7 @@ def _unranked(workspace: Workspace, suite: Suite, report: Report, label: str) ->
         for row in rows
         if row["status"] != "ok"
     ]
-    why = "self-reported: listed in a section of its own"
+    why = "self-reported: listed in a separate section"
     return listed + [(f"{label}/{run.key}", run.stale or why) for run in reported]
 
 
