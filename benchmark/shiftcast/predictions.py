@@ -90,7 +90,7 @@ class Predictions:
 
     Notes
     -----
-    Arrays are copied unless nobody can write to them: what is done to the originals afterwards, as in a
+    Arrays are copied unless they are read-only: what is done to the originals afterwards, as in a
     loop that fills one table again and again, changes no predictions. Nor can they be written to here: what
     one estimator did to them would reach all that come after it.
     """
@@ -289,7 +289,7 @@ class Estimate:
 
 
 def _fixed(value: Value) -> Value:
-    """Return a value of our own, which nobody may write to if it is an array."""
+    """Return a copy, which is read-only if it is an array."""
     if isinstance(value, np.ndarray):
         value.flags.writeable = False
     return value

@@ -169,7 +169,9 @@ class DatasetCard(Card):
     keys: list[str] = Field(default=[], description="of an .npz: names of the images and the labels")
     n: int = Field(ge=1)
     public: bool = Field(default=True, description="false for sets that only the maintainers hold")
-    own: bool = Field(default=False, description="true for a person's own set, made by `shiftcast data add`")
+    own: bool = Field(
+        default=False, description="true for a set that `shiftcast data add` made from a user's images"
+    )
     shift: Literal["none", "natural", "synthetic"]
     labels: Literal["given", "withheld"] = "given"
     citation: str

@@ -279,7 +279,7 @@ class Suite(Card):
 
     @property
     def contributed(self) -> bool:
-        """Whether nothing is trained: every run is logits, or class indices, that somebody contributes."""
+        """Whether nothing is trained: every run is logits, or class indices, that others contribute."""
         return self.source.train is None
 
     @property
@@ -294,7 +294,8 @@ class Suite(Card):
 
     @property
     def is_control(self) -> bool:
-        """Whether the suite holds what is broken on purpose: nothing is learned from its errors."""
+        """Whether the suite holds what is manipulated on purpose: nothing is learned "
+        "from its errors."""
         return bool(self.expectations) or self.source.planted is not None
 
     def scored_runs(self) -> list[RunKey]:

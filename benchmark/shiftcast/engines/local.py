@@ -169,7 +169,7 @@ def _one_by_one(
 
 
 def _collect(outcomes: Iterator[Outcome], summary: Summary, reporter: Reporter) -> list[Job]:
-    """Note what came of each run; return those that another process is at."""
+    """Note the result of each run; return those that another process is at."""
     held = []
     for job, outcome in outcomes:
         if isinstance(outcome, RunRecord):

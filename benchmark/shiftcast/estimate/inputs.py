@@ -115,7 +115,7 @@ def _other_label(path: Path, own: OwnSet) -> str:
 
 
 def about_unread(path: Path, known: Sequence[str]) -> list[str]:
-    """Return a warning where an archive holds arrays that nobody reads."""
+    """Return a warning where an archive holds arrays that are not read."""
     names = unread(path, known)
     if not names:
         return []

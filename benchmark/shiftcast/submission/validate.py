@@ -1,4 +1,4 @@
-"""Whether what somebody submits may be merged: all that is wrong with it, and what the board would show.
+"""Whether a submission may be merged: all that is wrong with it, and what the board would show.
 
 Reads files and cards; imports, unpickles and runs nothing of a submission.
 """

@@ -78,7 +78,7 @@ def sweep(path: Path) -> None:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """Return the bytes of a file that anybody may have written.
+    """Return the bytes of a file from an untrusted source.
 
     Links are not followed and pipes not waited for, and nothing is read of a file that is too large.
 

@@ -31,7 +31,7 @@ def hash_of(value: Any) -> str:
 
 
 def parse_json(data: bytes) -> Any:
-    """Return the value of JSON that anybody may have written; a key twice, NaN and infinity are refused.
+    """Return the value of JSON from an untrusted source; a key twice, NaN and infinity are refused.
 
     Raises
     ------

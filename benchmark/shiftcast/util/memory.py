@@ -63,7 +63,7 @@ def remember(array: NDArray[Any], name: str, result: Result) -> Result:
 
 
 def is_fixed(array: NDArray[Any]) -> bool:
-    """Whether nobody can write to an array, nor to one that it is a view of.
+    """Whether an array is read-only, nor to one that it is a view of.
 
     False also for read-only views of what is no array: a mapped file, a tensor, a table's own memory.
     """

@@ -14,7 +14,7 @@ def now() -> str:
 
 
 def printable(text: str, most: int = 10_000) -> str:
-    """Return text that shows what anybody wrote and does nothing else.
+    """Return foreign text so that printing it only shows it.
 
     Control characters and those that turn the direction of what follows are written out, and of long text
     the beginning is shown; lines are kept.

@@ -1,7 +1,7 @@
 """A publisher's file from the first of its sources that gives the right bytes.
 
 `transfer` brings the bytes under a temporary name. What gets the file's name has the stated size and hash,
-or, where nobody states a hash, that which was recorded when it was first seen.
+or, where no hash is published, that which was recorded when it was first seen.
 """
 
 from __future__ import annotations

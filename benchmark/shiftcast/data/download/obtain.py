@@ -78,7 +78,7 @@ def obtain(job: Job) -> State:
     Raises
     ------
     MissingDataError
-        If nobody offers it, or `--from` does not hold it.
+        If it is not offered for download, or `--from` does not hold it.
     DataError
         If no source gives the right bytes, what they hold is not as the card says, what is here is not
         what was recorded, or a link or a person's own files would be lost without `force`.

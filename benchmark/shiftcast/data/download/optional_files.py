@@ -27,7 +27,7 @@ class _Progress:
     reporter: Reporter
 
     def note(self, text: str) -> None:
-        """Keep silent: what came of it is said in a line."""
+        """Keep silent: the result is said in a line."""
 
     def transferred(self, file: str, done: int, total: int | None) -> None:
         """Show that `done` of `total` bytes of a file are here."""
