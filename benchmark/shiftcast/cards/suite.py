@@ -294,8 +294,7 @@ class Suite(Card):
 
     @property
     def is_control(self) -> bool:
-        """Whether the suite holds what is manipulated on purpose: nothing is learned "
-        "from its errors."""
+        """Whether the suite is a control: nothing is learned from its errors."""
         return bool(self.expectations) or self.source.planted is not None
 
     def scored_runs(self) -> list[RunKey]:
