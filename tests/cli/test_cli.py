@@ -341,8 +341,8 @@ def test_what_a_time_budget_leaves_is_told(workspace, tmp_path, monkeypatch):
         patch.setattr(Budget, "allows", lambda *_: next(asked, False))
         done = CliRunner().invoke(app, [*command, "5"])
     assert done.exit_code == 0
-    said = "left are:\n  test_byobnet/tiny/seed-100: stopped after epoch 1 of 2\n  9 runs not begun\n"
-    assert f"The time budget is over; 0 runs finished, and {said}The same command goes on" in done.stdout
+    said = "these are left:\n  test_byobnet/tiny/seed-100: stopped after epoch 1 of 2\n  9 runs not begun\n"
+    assert f"The time budget is over; 0 runs finished, and {said}The same command continues" in done.stdout
     for minutes in ("0", "-3", "nan"):
         with pytest.raises(ShiftcastError, match=r"--time-budget \S+: expected a finite number of minutes"):
             CliRunner().invoke(app, [*command, minutes], catch_exceptions=False)

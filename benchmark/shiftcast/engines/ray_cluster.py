@@ -124,7 +124,7 @@ def run_suite(
     with _joined(address, threads):
         machine = (_device(options.device), threads)
         if options.jobs > 1 and machine[0] == "cpu":
-            reporter.note("--jobs is left alone: on CPUs as many runs go at once as have --threads each")
+            reporter.note("--jobs is ignored: on CPUs, as many runs go at once as there are --threads for")
         tasks = _Tasks(options.jobs, reporter, budget)
         return complete(workspace, suite, results, options, reporter, machine, tasks.attempts)
 
