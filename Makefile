@@ -64,7 +64,7 @@ lowest newest: ## every test but those in tests/performance, with the oldest or 
 faults: $(STAMP)  ## kill, fill up, cut off: a hundred kills, and disks that fail (twenty minutes, root for the disks)
 	SHIFTCAST_FAULTS=100 $(BIN)/python -m pytest -q -s tests/faults $(ARGS)
 
-fuzz: $(STAMP)  ## a million odd inputs for all that reads files (half an hour; ARGS='--only run --inputs 1000')
+fuzz: $(STAMP)  ## a million malformed inputs for everything that reads files (half an hour; ARGS='--only run --inputs 1000')
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet atheris==3.0.0
 	$(BIN)/python tests/fuzz/fuzz.py $(ARGS)
 

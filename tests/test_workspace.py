@@ -92,7 +92,7 @@ def test_the_named_workspace_wins_then_the_nearest_ancestor(workspace, tmp_path,
 
 
 def test_a_folder_that_is_no_workspace_is_refused(tmp_path):
-    with pytest.raises(WorkspaceError, match="is no workspace: it needs"):
+    with pytest.raises(WorkspaceError, match="is not a workspace: it needs"):
         find_workspace(tmp_path)
 
 

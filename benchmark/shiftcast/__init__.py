@@ -1,4 +1,4 @@
-"""Shiftcast predicts how accurate an image classifier will be on data that nobody has labelled."""
+"""Shiftcast predicts how accurate an image classifier will be on data without labels."""
 
 from shiftcast.board.load import Results, load_results, load_signals
 from shiftcast.errors import ShiftcastError

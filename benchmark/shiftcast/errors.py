@@ -152,7 +152,7 @@ class StoppedError(ShiftcastError):
 
 
 def with_line(error: BaseException) -> str:
-    """Return anybody's exception in words, with the file and line of code that raised it."""
+    """Return an exception of other code in words, with the file and line of code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{where}"

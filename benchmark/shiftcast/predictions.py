@@ -47,13 +47,13 @@ class Predictions:
     name
         What the set is called in messages and tables.
     logits
-        Float array (n, K), n >= 1 images, K >= 2 classes: logits, or probabilities when `kind`
-        says so. Probabilities must sum to one within 1e-3 a row, or as near as rounding to the decimals
-        that they have may bring them; they are then renormalised.
+        Float array (n, K), n >= 1 images, K >= 2 classes: logits, or probabilities if `kind` is
+        "probabilities". Each row of probabilities must sum to one within 1e-3, or within the rounding of
+        its decimals; rows are then normalised.
     kind
-        "logits" or "probabilities"; where it is left out, the values must be clearly logits. Or "classes"
-        where nothing but predicted classes is known (hard labels): `logits` are then 1 for that class and 0
-        for the others, see `from_classes`.
+        "logits" or "probabilities"; if it is left out, the values must clearly be logits. "classes" if only
+        predicted classes are known (hard labels): `logits` are then 1 for the predicted class and 0 for the
+        others, see `from_classes`.
     group
         What counts as one shift; the name when empty.
     labels
@@ -67,8 +67,8 @@ class Predictions:
     features
         Penultimate features (n, d).
     feature_scores
-        Numbers computed from the features of the whole set where those are not at hand, by the name of
-        the estimator that reads them.
+        Numbers computed from the features of the whole set, for use without the features themselves, by
+        the name of the estimator that reads them.
 
     Attributes
     ----------
@@ -79,7 +79,8 @@ class Predictions:
     predicted
         Predicted class of each image (n,).
     correct, accuracy
-        Whether each prediction is right (n,), and the share that is, in [0, 1]; refused without labels.
+        Whether each prediction is correct (n,), and the share of correct ones, in [0, 1]; refused without
+        labels.
 
     Raises
     ------
@@ -89,9 +90,8 @@ class Predictions:
 
     Notes
     -----
-    Arrays are copied unless they are those of other predictions: what is done to the originals afterwards, as
-    in a loop that fills one table again and again, changes no predictions. Nor can they be written to here:
-    what one estimator did to them would reach all that come after it.
+    Arrays are copied unless they are those of other predictions, so later changes of the originals do not
+    change the predictions. The copies cannot be written to, so no estimator can change what later ones read.
     """
 
     name: str

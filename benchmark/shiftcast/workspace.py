@@ -161,7 +161,7 @@ def find_workspace(explicit: Path | None = None) -> Workspace:
     if named is not None:
         if not _is_workspace(named):
             raise WorkspaceError(
-                f"{named} is no workspace: it needs the folders architectures/ and benchmark/suites/. "
+                f"{named} is not a workspace: it needs the folders architectures/ and benchmark/suites/. "
                 "Name another with --workspace or SHIFTCAST_WORKSPACE"
             )
         return Workspace(named.resolve(), named.resolve())

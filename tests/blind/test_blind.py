@@ -101,7 +101,7 @@ def test_what_was_registered_before_is_counted_and_accuracies_are_filled_in_once
     other = np.random.default_rng(77).normal(size=(300, 10)).astype(np.float16)
     hold(late, record, {**sets, NAME: type(sets[record.source])(other, None)})
     with pytest.raises(
-        InvalidInputError, match=r"predictions of 1 runs .* are not registered; once it is open"
+        InvalidInputError, match=r"predictions of 1 runs .* are not registered; after opening it is too late"
     ):
         open_set(workspace, results, NAME, labels)
     assert again(workspace).dataset(NAME).seal.opened is None
@@ -245,7 +245,7 @@ def test_an_edited_register_is_noticed(hidden, change):
     else:
         lines[1] = "{"
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(RunError, match=r"the file was edited|is no entry of a register"):
+    with pytest.raises(RunError, match=r"the file was edited|is not an entry of a register"):
         read_register(results, NAME)
 
 

@@ -55,6 +55,6 @@ def test_ties_with_the_first_of_each_track_are_named(scores):
     ranks = pd.DataFrame(rows, columns=["track", "estimator", "mae", "rank_low"]).assign(**columns)
     fake = dataclasses.make_dataclass("Fake", ["ranks"])(ranks)
     said = first_places(build_board(dataclasses.replace(scores, confusion=fake)).natural)
-    head = "First of their track, or tied with the first as far as the noise tells:"
+    head = "Best of their track, or not distinguishable from the best:"
     assert said == [f"{head} T1 A, B&lt;b&gt;; T2 D."]
     assert first_places(build_board(scores).natural) == []

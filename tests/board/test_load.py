@@ -55,7 +55,7 @@ def test_what_is_no_name_is_refused(workspace, suite):
 
 
 def test_a_suite_where_the_folder_goes_is_named(workspace):
-    with pytest.raises(InvalidInputError, match=r"'tiny' is a suite, no folder; write .*\(suite='tiny'\)"):
+    with pytest.raises(InvalidInputError, match=r"'tiny' is a suite, not a folder; write .*\(suite='tiny'\)"):
         shiftcast.load_results("tiny", workspace=workspace.root)
 
 

@@ -259,7 +259,7 @@ def test_runs_stand_architecture_by_architecture():
         ({"runs": [{"architectures": ["a", "a"], "recipe": "r", "seeds": [0]}]}, "listed twice"),
         ({"targets": [{"dataset": "x"}, {"dataset": "x"}]}, "same target is listed twice"),
         ({"ensembles": [studied("a", seed=0), studied("a", seed=0)]}, "ensembles: the same name"),
-        ({"ensembles": [studied("a", seed=9)]}, "ensembles.0.members: a/r/seed-9 is no run of this suite"),
+        ({"ensembles": [studied("a", seed=9)]}, "ensembles.0.members: a/r/seed-9 is not a run of this suite"),
         ({"ensembles": [studied("c", seed=100)]}, "ensembles.0.members: expected at least 2 runs"),
         ({"ensembles": [studied("a", "a", seed=0)]}, "ensembles.0.members: expected at least 2 runs, each"),
         ({"targets": [{"dataset": "x", "transforms": ["fog"]}]}, "belong together"),
@@ -299,7 +299,7 @@ def test_a_dataset_card_may_name_clusters_and_views(tmp_path):
 @pytest.mark.parametrize(
     ("view", "message"),
     [
-        ('without_classes = ["cow"]', "'cow' is no class"),
+        ('without_classes = ["cow"]', "'cow' is not a class"),
         ("without_images = [3]", "positions below 3"),
         ("without_images = [-1]", "greater than or equal to 0"),
         ('edition = "lost"', "'lost' is not under"),

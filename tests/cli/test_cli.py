@@ -14,6 +14,7 @@ from shiftcast.cards.suite import ReferenceEnsemble, RunKey
 from shiftcast.cli import watch
 from shiftcast.cli.app import app
 from shiftcast.cli.report import report
+from shiftcast.cli.terminal import in_lines
 from shiftcast.cli.watch import Watcher
 from shiftcast.data.loading import load_dataset
 from shiftcast.engines.budget import Budget
@@ -64,6 +65,30 @@ def test_everything_can_be_listed(what):
     assert expected[what] in result.output
 
 
+@pytest.mark.parametrize(
+    ("what", "heading"),
+    [
+        ("architectures", "family"),
+        ("datasets", "title"),
+        ("recipes", "title"),
+        ("suites", "title"),
+        ("estimators", "needs"),
+        ("difficulty", "formula"),
+    ],
+)
+def test_lists_fit_a_terminal_of_80_columns_and_are_whole_without_one(what, heading, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    whole = CliRunner().invoke(app, ["list", what]).output.splitlines()
+    monkeypatch.setenv("COLUMNS", "80")
+    fitting = CliRunner().invoke(app, ["list", what]).output.splitlines()
+    assert max(map(len, fitting)) <= 80
+    assert heading in fitting[0]
+    names = [line.split()[0] for line in fitting if line[:1].strip() and not line.startswith("not shown")]
+    assert names == [line.split()[0] for line in whole]
+    missing = [name for name in re.split(r"  +", whole[0].strip()) if name not in fitting[0]]
+    assert missing == (fitting[-1].split(": ")[1].split(", ") if missing else [])
+
+
 def test_recipes_are_listed_with_their_resolutions_and_signals():
     rows = {line.split()[0]: line for line in typed("list", "recipes").stdout.splitlines()[2:]}
     assert re.search(r"muon +\S+ +20, 24, 28, 32 +yes ", rows["strong-16"])
@@ -99,7 +124,7 @@ def test_estimate_prints_a_table_or_json(files):
         (["run", "quikstart"], "unknown suite 'quikstart'; did you mean quickstart"),
         (["run", "quickstart", "--address", "auto"], "--address names a Ray cluster; it needs --engine ray"),
         (["run", "quickstart", "--engine", "ray", "--address", " "], "--address is empty; leave it out"),
-        (["--workspace", "/nowhere", "list", "suites"], "/nowhere is no workspace"),
+        (["--workspace", "/nowhere", "list", "suites"], "/nowhere is not a workspace"),
         (
             ["run", "quickstart", "--only", "resnet_test"],
             "unknown architecture of suite quickstart, 'resnet_",
@@ -316,8 +341,19 @@ def test_what_a_time_budget_leaves_is_told(workspace, tmp_path, monkeypatch):
         patch.setattr(Budget, "allows", lambda *_: next(asked, False))
         done = CliRunner().invoke(app, [*command, "5"])
     assert done.exit_code == 0
-    said = "left are:\n  test_byobnet/tiny/seed-100: stopped after epoch 1 of 2\n  9 runs not begun\n"
-    assert f"The time budget is over; 0 runs finished, and {said}The same command goes on" in done.stdout
+    said = "these are left:\n  test_byobnet/tiny/seed-100: stopped after epoch 1 of 2\n  9 runs not begun\n"
+    assert f"The time budget is over; 0 runs finished, and {said}The same command continues" in done.stdout
     for minutes in ("0", "-3", "nan"):
         with pytest.raises(ShiftcastError, match=r"--time-budget \S+: expected a finite number of minutes"):
             CliRunner().invoke(app, [*command, minutes], catch_exceptions=False)
+
+
+def test_sentences_fit_the_terminal_and_are_whole_without_one(monkeypatch):
+    text = "the outputs are in results/a-suite/a-very-long-name-of-a-model/self-reported/seed-0 and " * 3
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert in_lines(text) == text
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = in_lines(text).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "".join(text.split()) == "".join("".join(lines).split())
+    assert in_lines(f"{text}\n{text}") == f"{text}\n{text}"

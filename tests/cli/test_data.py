@@ -146,7 +146,7 @@ def test_check_fails_for_one_that_is_named_and_missing(root):
         (["get", "goood"], UnknownNameError, "did you mean good"),
         (["get", "good", "--from", "/nowhere"], MissingDataError, "no such folder"),
         (["get", "good", "--trust", "gone"], InvalidInputError, "not among the datasets"),
-        (["get", "secret", "--trust", "secret"], DataError, "nothing to be trusted"),
+        (["get", "secret", "--trust", "secret"], DataError, "nothing to trust"),
         (["check", "goood"], UnknownNameError, "did you mean good"),
     ],
 )
@@ -177,7 +177,10 @@ def test_all_skips_what_is_not_public_goes_on_and_lists_failures(root, folder, m
 def test_built_in_and_several_at_once(root, disk):
     done = data(root, "get", "digits-test", "digits-shifted", "good", "--from", disk)
     assert done.exit_code == 0
-    for line in ("digits-test: built in; scikit-learn brings it", "digits-shifted: built in; made in memory"):
+    for line in (
+        "digits-test: built in; included in scikit-learn",
+        "digits-shifted: built in; made in memory",
+    ):
         assert line in done.stderr
 
 
@@ -188,7 +191,7 @@ def test_ctrl_c_says_what_to_do(root, monkeypatch):
     monkeypatch.setattr("shiftcast.data.download.obtain.obtain", interrupt)
     done = data(root, "get", "good")
     assert isinstance(done.exception, StoppedError)
-    assert "the same command goes on from there" in str(done.exception)
+    assert "the same command continues from there" in str(done.exception)
 
 
 def test_progress_is_plain_lines_without_a_terminal(monkeypatch):

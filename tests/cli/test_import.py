@@ -44,11 +44,11 @@ def test_it_says_what_was_made_and_what_comes_next(run, results, file):
     said = run("submit", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "by hand")
     place = results / "tiny" / "theirs" / "self-reported" / "seed-0"
     assert f"wrote {place}" in said
-    assert f"as the complete runs in {results / 'tiny'} have them (7 sets)" in said
+    assert f"images and labels of 7 sets: as in the complete runs in {results / 'tiny'}" in said
     words = " ".join(said.split())
     for name, one in record.targets.items():
         assert f"{name} {one.n} {100 * one.accuracy:.2f}" in words
-    assert "family 'unknown' is that of no architecture card" in words
+    assert "family 'unknown' is on no architecture card" in words
     assert said.endswith("renew the board with: shiftcast leaderboard\n")
     assert RunFolder(place).read_reported()[0].note == "by hand"
     again = run("submit", "tiny", "--predictions", file, "--architecture", "theirs", "--note", "by hand")

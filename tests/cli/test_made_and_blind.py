@@ -129,7 +129,7 @@ def test_a_replaced_set_is_not_held_against_the_earlier_one(run, tmp_path):
     np.save(tmp_path / "data" / "mine" / "images.npy", np.zeros((1, 32, 32, 3), np.uint8))
     with pytest.raises(CheckFailedError) as caught:
         run("data", "check", "mine")
-    assert "Nobody offers it for download" in str(caught.value)
+    assert "It is not offered for download" in str(caught.value)
     assert "--from DIR --force" in str(caught.value)
     assert "add it again: shiftcast data add mine PATH --replace" in str(caught.value)
 
@@ -166,9 +166,7 @@ def test_a_set_is_sealed_registered_and_opened(run, workspace, tmp_path):
     assert "sealed hidden: " in said
     assert "keep" in said
     assert "hidden: nothing new" in run("blind", "register", "hidden")
-    with pytest.raises(
-        InvalidInputError, match="no estimate is registered; once it is open they never can be"
-    ):
+    with pytest.raises(InvalidInputError, match="no estimate is registered; after opening it is too late"):
         run("blind", "open", "hidden", "--labels", tmp_path / "labels.npy")
     with pytest.raises(InvalidInputError, match="there is no such file"):
         run("blind", "open", "hidden", "--labels", tmp_path / "other.npy")

@@ -59,4 +59,4 @@ def test_one_that_says_how_to_go_on_does_so_and_ends_alike(monkeypatch, workspac
 
     monkeypatch.setattr("shiftcast.engines.local.run_suite", stopped)
     done = typed("--workspace", workspace.root, "run", "tiny", "--results", tmp_path / "results")
-    assert (done.returncode, "the same command does the rest" in done.stderr) == (code, True)
+    assert (done.returncode, "the same command completes the rest" in done.stderr) == (code, True)

@@ -141,7 +141,7 @@ def test_a_family_is_spelt_as_the_cards_spell_it(workspace, make_results, tmp_pa
     assert stored == family
     assert "architecture card," not in said
     said, stored = call(family.replace("_", "-"), "--force")
-    assert "is that of no architecture card" in said
+    assert "is on no architecture card" in said
     assert f"did you mean {family}" in said
     assert stored == family.replace("_", "-")
 

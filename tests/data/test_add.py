@@ -230,8 +230,8 @@ def test_what_is_not_read_is_counted_with_the_reason(tmp_path):
     assert own.skipped == {
         "images below cat/, whose folders are not looked into": 2,
         "images below bird/, whose folders are not looked into": 1,
-        "files that are no images by their names (.txt)": 1,
-        "files that are no images by their names (.heic)": 1,
+        "files whose names are not those of images (.txt)": 1,
+        "files whose names are not those of images (.heic)": 1,
         "hidden files": 2,
         "links that lead nowhere": 1,
         "folders without images of their own: cat, frog": 2,

@@ -450,7 +450,7 @@ def test_with_a_budget_nobody_is_waited_for(workspace, tiny_data, tmp_path):
     with locked(lock, None):
         summary, _ = run(workspace, tmp_path / "results", only=("test_vit",), seeds=(0,), time_budget=1e6)
     assert {str(key): where for key, where in summary.stopped.items()} == {
-        "test_vit/tiny/seed-0": "another process is at it"
+        "test_vit/tiny/seed-0": "another process is working on it"
     }
 
 

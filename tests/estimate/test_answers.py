@@ -96,7 +96,10 @@ def test_few_images_and_an_accuracy_below_chance_are_warned_of():
     few = warnings_about(SOURCE.select(np.arange(99)), TARGET.select(np.arange(1)))
     assert [text.split(";")[0] for text in few] == ["val has 99 images", "prod has 1 image"]
     (wrong,) = warnings_about(SOURCE.with_labels((SOURCE.predicted + 1) % 10), TARGET)
-    assert "0.00 % right is below chance (10.00 %): probably the columns are in another order" in wrong
+    assert (
+        "0.00 % right is below chance (10.00 %): the columns and the labels probably have different orders"
+        in wrong
+    )
     random = np.random.default_rng(0)
     assert warnings_about(SOURCE.with_labels(random.integers(0, 10, 300)), TARGET) == []
 
@@ -111,7 +114,7 @@ def test_models_that_are_the_scored_one_are_named(key, option):
         return Predictions(own.name, own.logits, labels=own.labels, **{key: stack})
 
     (text,) = warnings_about(with_own(SOURCE), with_own(TARGET))
-    assert text.startswith(f"{option}: model 1 (from 0) is identical to val's own on every image")
+    assert text.startswith(f"{option}: model 1 (from 0) is identical to val on every image")
     bare = Predictions("prod", TARGET.logits, **{key: getattr(TARGET, key)})
     assert warnings_about(with_own(SOURCE), bare) == []
 
@@ -139,9 +142,9 @@ def test_the_partitions_share_of_the_predicted_change():
     ("share", "sentence"),
     [
         (0.84, "That is 84 % of the -5.00 pp that COTT, first in the table, predicts.</p>"),
-        (0.3, "Less than half: most of it would be lost within bins"),
-        (-0.2, "the other way than the -5.00 pp"),
-        (None, "next to nothing to explain"),
+        (0.3, "Less than half: most of the change is within bins"),
+        (-0.2, "the opposite sign of the -5.00 pp"),
+        (None, "almost nothing to explain"),
     ],
 )
 def test_the_page_says_how_much_is_explained(share, sentence):

@@ -280,14 +280,14 @@ def test_an_interval_without_width_is_not_shown(tmp_path):
     ("logits", "words"),
     [
         (np.tile([3.0, 1, 0], (200, 1)), "every image has the same outputs"),
-        (np.random.default_rng(0).normal(size=(200, 1)) * np.ones(3), "same output for every class"),
+        (np.random.default_rng(0).normal(size=(200, 1)) * np.ones(3), "equal outputs for all classes"),
         (
             np.random.default_rng(0).normal(size=(200, 3)) + np.array([9, 0, 0]),
-            "every image is put into one class",
+            "every image is predicted as one class",
         ),
         (
             np.where(np.arange(600).reshape(200, 3) < 6, 9.0, [8, 1, -2]) * [1, 1.1, 1],
-            "no better than naming the commonest class",
+            "no better than always predicting the most frequent class",
         ),
     ],
 )

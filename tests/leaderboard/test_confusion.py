@@ -1,6 +1,7 @@
 """The page about confusion: what it says, that it says it of the figures, and its pictures."""
 
 import dataclasses
+import re
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -12,6 +13,8 @@ from shiftcast.analysis.ranking import RANK_COLUMNS
 from shiftcast.board.tables import ConfusionTables
 from shiftcast.leaderboard.confusion_page import render_confusion
 from shiftcast.leaderboard.figures.confusion_data import confusion_figures, shown_sets
+from shiftcast.leaderboard.figures.draw import draw
+from shiftcast.leaderboard.findings import confusion_findings
 from shiftcast.leaderboard.generate import generate
 from shiftcast.leaderboard.pages import check, write
 
@@ -156,7 +159,7 @@ def test_verdicts_follow_the_figures(small, tables):
     )
     assert "spans 42.00 to 92.00 %" in chapter(page, "### 2.")
     third = chapter(page, "### 3.")
-    assert "misses by 5.00 to 8.00 pp, depending on the set" in third
+    assert "errs by 5.00 to 8.00 pp, depending on the set" in third
     assert "against NoShift the partition's error is lower on 1 and higher on 0 of 2 sets" in third
     assert "against AgreementShift the partition's error is lower on 0 and higher on 1 of 2 sets" in third
     fourth = chapter(page, "### 4.")
@@ -292,7 +295,68 @@ def test_what_halves_share_is_said_with_its_figures(small, tables):
     page = render_confusion(small, dataclasses.replace(tables, shared=shared), {})
     fifth = chapter(page, "### 5.")
     assert "**Tested in part.**" in fifth
-    assert "share 42.00 to 50.00 % of their errors" in fifth
-    assert "on disjoint halves 35.00 to 49.00 %: surely fewer on 1 of 2 sets" in fifth
+    assert "share, with the same wrong class, 42.00 to 50.00 % of their errors" in fifth
+    assert "on disjoint halves share 35.00 to 49.00 %, which is clearly less on 1 of 2 sets" in fifth
     assert "-7.00 [-10.00, -4.00]" in fifth
     assert "**Not tested here.**" in chapter(render_confusion(small, tables, {}), "### 5.")
+
+
+def findings_of(page):
+    return chapter(page, "## Findings").strip().splitlines()
+
+
+def test_the_page_opens_with_three_findings_from_its_tables(small, tables):
+    page = render_confusion(small, tables, {})
+    assert page.index("## Findings") < page.index("## The score")
+    first, second, third = findings_of(page)
+    assert "on 2 of 2 sets: 30.00 to 50.00 % of their images are of high confusion" in first
+    assert "**ConfusionPartition errs** by 5.00 to 8.00 pp on 2 natural shifts." in second
+    assert "lower than that of NoShift on 1 and lower than that of AgreementShift on 0 of them" in second
+    assert "on 1 of 2 natural shifts" in third
+
+
+def test_findings_without_natural_shifts_are_about_the_others(small, tables):
+    nothing = {name: getattr(tables, name).iloc[:0] for name in ("lines", "pairs", "drop", "sensitivity")}
+    bare = dataclasses.replace(tables, sets=tables.sets[~tables.sets["natural"]], **nothing)
+    altered, easy, reliable = findings_of(render_confusion(small, bare, {}))
+    assert "in 2 of 2 sets: 20.00 to 40.00 % of their images" in altered
+    assert "**Accuracy at equal confusion** differs most on" in easy
+    assert "the models have 2.00 %, against 72.00 % in distribution" in easy
+    assert "rank correlation of 0.80 to 0.80" in reliable
+
+
+def test_the_choice_that_matters_most_is_found(small, tables):
+    rows = [
+        ("score", "entropy", True, float("nan"), 0.0, 6.0, 0.0),
+        ("score", "gini", False, float("nan"), 0.0, 6.5, 0.0),
+        ("members", "2", False, float("nan"), 0.0, 9.0, 0.0),
+        ("members", "8", True, float("nan"), 0.0, 6.0, 0.0),
+    ]
+    frame = pd.DataFrame(rows, columns=list(tables.sensitivity.columns))
+    found = confusion_findings(dataclasses.replace(tables, sensitivity=frame))
+    assert any(
+        "choice of *members*: its error on synthetic shifts is 6.00 to 9.00 pp" in one for one in found
+    )
+
+
+def test_tables_with_a_figure_are_folded(small, tables):
+    page = render_confusion(small, tables, {})
+    shown = re.sub(r"<details>.*?</details>", "", page, flags=re.DOTALL)
+    assert "\n|" in page
+    assert "\n|" not in shown
+
+
+def test_figures_hold_the_numbers_of_the_folded_tables(small, tables):
+    rows = [("id", "low", "same half", 120.0, 0.42, 0.38, 0.46, *[float("nan")] * 3)]
+    shared = pd.DataFrame(rows, columns=list(SHARED_COLUMNS))
+    drawn = confusion_figures(small, dataclasses.replace(tables, shared=shared))
+    first = drawn["confusion-by-set"].data["panels"][0]["rows"][0]
+    assert (first["set"], first["natural"], first["difference"], first["above"]) == ("photos", True, 0.1, 0.3)
+    assert drawn["shared-errors"].data["panels"] == [
+        {"level": "low", "points": [["id", "same half", 0.42, 0.38, 0.46]]}
+    ]
+    natural, synthetic = drawn["partition-choices"].data["panels"]
+    assert natural["rows"] == [["score", "entropy", True, 6.5], ["score", "gini", False, 7.5]]
+    assert [row[3] for row in synthetic["rows"]] == [2.0, 3.0]
+    for name in ("confusion-by-set", "shared-errors", "partition-choices"):
+        ElementTree.fromstring(draw(drawn[name]))  # noqa: S314

@@ -2,11 +2,15 @@
 
 import dataclasses
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pandas as pd
 
 from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
 from shiftcast.board.build import build_board
+from shiftcast.leaderboard.figures.board_data import ensembles_data
+from shiftcast.leaderboard.figures.draw import draw
+from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.model_section import ensemble_kinds
 
 NAN = float("nan")
@@ -45,3 +49,11 @@ def test_errors_stand_by_ensemble_and_size(scores):
     assert body[1][3:] == ["26.00 (+26.00)", "–"]
     assert cells(synthetic)[1][1][3:] == ["–", "–"]
     assert [row[1] for row in cells(parts)[1]] == ["more accurate", "less accurate"]
+
+
+def test_the_picture_has_a_line_for_each_ensemble(scores):
+    board = build_board(with_ensembles(scores, ROWS))
+    natural, synthetic = ensembles_data(board)["panels"]
+    assert natural["lines"] == {"Mixed | twelve": [[2, 24.0], [7, 20.0]], "Seeds": [[2, 26.0]]}
+    assert list(synthetic["lines"]) == ["Mixed | twelve"]
+    ElementTree.fromstring(draw(Picture("ensembles", ensembles_data(board))))  # noqa: S314

@@ -34,7 +34,7 @@ def test_the_page_says_what_was_run(page):
     assert "10 of 10 runs complete (5 architectures; recipe plain; seeds 0, 1; 2 epochs)" in page
     assert "photos (2,000 images), sketches (2,000 images), unseen (2,000 images, labels withheld)" in page
     assert "fog, noise; severities 1, 5; 1,000 images each" in page
-    assert "net-a, net-b, ref-c. In place of a member of the scored model's own family: ref-d." in page
+    assert "net-a, net-b, ref-c. They replace members of the scored model's family: ref-d." in page
     assert "    shiftcast run sample  " in page
 
 
@@ -62,7 +62,8 @@ def test_the_headline_is_compared_in_words(page):
     )
     assert re.search(r"Baselines: NoShift \d+\.\d\d pp, MeanShift \d+\.\d\d pp\.", text)
     assert (
-        "† Chosen with labels of these sets, or added after they were opened: photos: AgreementShift." in text
+        "† Chosen with labels of the sets in brackets, or added after they were opened: AgreementShift "
+        "(photos)." in text
     )
     assert row_of(text, "AgreementShift")
 

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 
 from shiftcast.leaderboard.markup import escape, grid
@@ -66,3 +67,8 @@ def test_a_table_names_its_alignment_and_has_no_padding():
         "| a | 1e5 |",
         "| bc | 0.10 |",
     ]
+
+
+@pytest.mark.parametrize("value", [11.475, 2.675, 1.005, 0.285])
+def test_a_number_of_numpy_is_printed_like_one_of_python(value):
+    assert points(np.float64(value)) == points(value)

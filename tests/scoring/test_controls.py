@@ -155,7 +155,7 @@ def test_resampled_targets_come_from_half_b(controlled, make_results):
         (('view = "hard"', 'view = "soft"'), r"expectations\.3\.view: 'soft' is none of \[\[views\]\]"),
         (
             ('["digits-test"]', '["digits"]'),
-            r"expectations\.2\.targets: 'digits' is no set that this is about",
+            r"expectations\.2\.targets: 'digits' is not a set that this entry is about",
         ),
         (('["test_vit"]\nlow', '["test_nfnet"]\nlow'), r"expectations\.2: no scored run has these"),
         (("low = 99.99", ""), r"expectations\.2: expected a bound"),

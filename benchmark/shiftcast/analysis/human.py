@@ -142,5 +142,5 @@ def read_figures(path: Path, confusion: Confusion) -> tuple[dict[str, Any] | Non
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON: {error}") from error
     if figures.get("ensemble") != ensemble_identity(confusion):
-        return None, "computed for another ensemble and left out; renew it with: shiftcast difficulty --human"
+        return None, "it was computed for another ensemble; renew it with: shiftcast difficulty --human"
     return figures, ""

@@ -181,12 +181,12 @@ def _revealed(card: DatasetCard, labels: Path, allow_unsealed: bool) -> Integers
     if card.seal is None and not allow_unsealed:
         raise InvalidInputError(
             f"{name}: is not sealed; seal it first (shiftcast blind seal {name} --labels FILE), or open it "
-            "with --unsealed: then nothing here shows that its labels were settled before the predictions"
+            "with --unsealed: then nothing here shows that its labels were fixed before the predictions"
         )
     values = _checked_labels(card, labels)
     if card.seal is not None and commitment(_salt(labels), values) != card.seal.commitment:
         raise InvalidInputError(
-            f"{labels}: with its salt gives another commitment than the card of {name!r} "
+            f"{labels} and its salt do not give the commitment on the card of {name!r} "
             f"({card.seal.commitment[:12]}…): these are not the labels that were sealed; nothing was changed"
         )
     return values
@@ -201,8 +201,8 @@ def _require_registered(results: Path, name: str) -> None:
         what = f"the predictions of {len(left)} runs ({left[0]}, …)" if left else "no estimate"
         state = "are not registered" if left else "is registered"
         raise InvalidInputError(
-            f"{name}: {what} {state}; once it is open they never can be. First: shiftcast blind register "
-            f"{name}; or open it all the same with --unregistered. Nothing was changed"
+            f"{name}: {what} {state}; after opening it is too late. Run first: shiftcast blind register "
+            f"{name}; or open it anyway with --unregistered. Nothing was changed"
         )
 
 

@@ -79,7 +79,7 @@ def load_estimator(where: str) -> Estimator:
     if not hasattr(module, name):
         known = [key for key, value in vars(module).items() if _is_own_estimator(value, module)]
         offer = f"; it has {', '.join(known)}" if known else ""
-        raise InvalidInputError(f"{place}: holds nothing called {name!r}{offer}")
+        raise InvalidInputError(f"{place}: holds no name {name!r}{offer}")
     found = getattr(module, name)
     try:
         made = found() if callable(found) and not isinstance(found, Estimator) else found
@@ -179,7 +179,7 @@ def score_candidate(
     skipped = dict(zip(lacking["reason"], lacking["rows"], strict=True))
     if own.empty:
         raise InvalidInputError(
-            f"{called}: gave no row on {suite.name}: {'; '.join(skipped) or 'no targets'}"
+            f"{called}: gave no result on {suite.name}: {'; '.join(skipped) or 'no targets'}"
         )
     others, _ = score_pool(pool, ours)
     table = pd.concat([own, others], ignore_index=True)

@@ -103,7 +103,7 @@ def load_results(
     place = find_workspace(None if workspace is None else Path(workspace))
     if isinstance(folder, str) and folder in place.suites and not Path(folder).is_dir():
         raise InvalidInputError(
-            f"load_results: {folder!r} is a suite, no folder; write load_results(suite={folder!r})"
+            f"load_results: {folder!r} is a suite, not a folder; write load_results(suite={folder!r})"
         )
     chosen: list[Suite | None] = [place.suite(name) for name in _names(suite)]
     scored = []

@@ -185,7 +185,7 @@ class SuiteScores:
         target without clusters. Columns: `architecture`, `recipe`, `set`, `seeds`, `n`, `accuracy`, and
         the variances of `SeedSpread`.
     controls
-        What came of the suite's expectations: one row for each of them and estimator (empty where it is
+        Results of the suite's expectations: one row for each of them and estimator (empty where it is
         about accuracies). Columns: `text`, `quantity`, `low`, `high`, `estimator`, `seen` (in percent or
         pp; NaN where no run tells), `rows` (how many figures it is the mean of), `holds`.
     ensemble

@@ -169,7 +169,9 @@ class DatasetCard(Card):
     keys: list[str] = Field(default=[], description="of an .npz: names of the images and the labels")
     n: int = Field(ge=1)
     public: bool = Field(default=True, description="false for sets that only the maintainers hold")
-    own: bool = Field(default=False, description="true for a person's own set, made by `shiftcast data add`")
+    own: bool = Field(
+        default=False, description="true for a set that `shiftcast data add` made from a user's images"
+    )
     shift: Literal["none", "natural", "synthetic"]
     labels: Literal["given", "withheld"] = "given"
     citation: str
@@ -207,7 +209,7 @@ class DatasetCard(Card):
     def _complete(self) -> Self:
         self._check_layout()
         if strange := sorted(set(self.class_map.values()) - set(self.classes)):
-            raise ValueError(f"class_map: {strange[0]!r} is no class of the dataset")
+            raise ValueError(f"class_map: {strange[0]!r} is not a class of the dataset")
         if self.seal and self.labels != "withheld":
             raise ValueError("[seal] belongs to sets whose labels are withheld")
         if self.opened and (self.seal or self.labels != "withheld"):
@@ -252,7 +254,9 @@ class DatasetCard(Card):
     def _check_views(self) -> None:
         for name, view in self.views.items():
             if strange := sorted(set(view.without_classes) - set(self.classes)):
-                raise ValueError(f"views.{name}: without_classes: {strange[0]!r} is no class of the dataset")
+                raise ValueError(
+                    f"views.{name}: without_classes: {strange[0]!r} is not a class of the dataset"
+                )
             if max(view.without_images, default=0) >= self.n:
                 raise ValueError(f"views.{name}: without_images: expected positions below {self.n}")
             if view.edition and view.edition not in self.editions:
@@ -277,5 +281,5 @@ def _broken(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        return f"is no regular expression: {error}"
+        return f"is not a regular expression: {error}"
     return ""

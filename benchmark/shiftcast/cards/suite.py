@@ -252,7 +252,7 @@ class Suite(Card):
         for place, one in enumerate(self.ensembles):
             keys = one.run_keys()
             if strange := sorted(str(key) for key in set(keys) - runs):
-                raise ValueError(f"ensembles.{place}.members: {strange[0]} is no run of this suite")
+                raise ValueError(f"ensembles.{place}.members: {strange[0]} is not a run of this suite")
             if len(keys) < 2 or len(set(keys)) != len(keys):
                 raise ValueError(f"ensembles.{place}.members: expected at least 2 runs, each once")
 
@@ -267,7 +267,7 @@ class Suite(Card):
             drawn = one.view is not None and views[one.view].resample is not None
             known = [] if drawn else [self.source.test, *ids]
             if strange := sorted(set(one.targets) - set(known)):
-                raise ValueError(f"{where}.targets: {strange[0]!r} is no set that this is about")
+                raise ValueError(f"{where}.targets: {strange[0]!r} is not a set that this entry is about")
             if one.quantity == "accuracy" and one.view is not None and not drawn:
                 raise ValueError(f"{where}: a scaled view has the accuracy of the runs themselves")
             if drawn and one.quantity == "change":
@@ -279,7 +279,7 @@ class Suite(Card):
 
     @property
     def contributed(self) -> bool:
-        """Whether nothing is trained: every run is logits, or class indices, that somebody contributes."""
+        """Whether nothing is trained: every run is logits, or class indices, that others contribute."""
         return self.source.train is None
 
     @property
@@ -294,7 +294,7 @@ class Suite(Card):
 
     @property
     def is_control(self) -> bool:
-        """Whether the suite holds what is broken on purpose: nothing is learned from its errors."""
+        """Whether the suite is a control: nothing is learned from its errors."""
         return bool(self.expectations) or self.source.planted is not None
 
     def scored_runs(self) -> list[RunKey]:

@@ -64,7 +64,7 @@ def register(
         counts = f"{new['predictions']:,} predictions of models and {new['estimates']:,} sets of estimates"
         typer.echo(f"{name}: registered {counts}" if any(new.values()) else f"{name}: nothing new")
         if workspace.dataset(name).seal is None:
-            typer.echo(f"  {name} is not sealed: nothing shows that its labels were settled before")
+            typer.echo(f"  {name} is not sealed: nothing shows that its labels were fixed before")
     typer.echo(
         "commit results/blind/: the chain of hashes guards what stands before its last line, not its end"
     )
@@ -90,7 +90,7 @@ def open_(
         workspace, folder, name, labels, allow_unregistered=unregistered, allow_unsealed=unsealed
     )
     if workspace.dataset(name).seal is None:
-        typer.echo(f"{name}: is not sealed: nothing here shows that its labels were settled before")
+        typer.echo(f"{name}: is not sealed: nothing here shows that its labels were fixed before")
     else:
         typer.echo(f"{name}: the labels are those that were sealed")
     typer.echo(

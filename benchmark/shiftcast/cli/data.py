@@ -12,7 +12,7 @@ import typer
 
 from shiftcast.cli.add import app as add
 from shiftcast.cli.make import app as make
-from shiftcast.cli.options import BENCHMARK, AsJson, echo, example, text_table, workspace_of
+from shiftcast.cli.options import BENCHMARK, AsJson, echo, example, workspace_of
 from shiftcast.errors import (
     CheckFailedError,
     DataError,
@@ -101,8 +101,8 @@ def _get(job: Job, bar: TransferBar) -> str:
         obtain_extras(job)
     except KeyboardInterrupt as error:
         raise StoppedError(
-            f"stopped at {job.card.name}; what came is kept in {job.store.folder / '.partial'}, and the same "
-            "command goes on from there"
+            f"stopped at {job.card.name}; what has arrived is kept in "
+            f"{job.store.folder / '.partial'}, and the same command continues from there"
         ) from error
     except (ShiftcastError, OSError) as error:
         return in_words(error) if isinstance(error, OSError) else str(error)
@@ -140,6 +140,7 @@ def _raise_failures(failed: dict[str, str], asked: int) -> None:
 @app.command(name="list", epilog=example("data list", "data list --json"))
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """Show which datasets are present, verified, and where they are."""
+    from shiftcast.cli.terminal import fitting_table
     from shiftcast.data.download.inventory import inspect
 
     workspace, store = workspace_of(context), _store()
@@ -148,7 +149,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
         typer.echo(json.dumps([{**asdict(state), "where": str(state.where)} for state in states], indent=2))
         return
     rows = [_row(state, store) for state in states]
-    echo(text_table(rows))
+    echo(fitting_table(rows))
     echo(f"\ndata folder: {store.folder}")
 
 
@@ -159,9 +160,9 @@ def _row(state: State, store: Store) -> dict[str, str]:
     where = state.where.relative_to(store.folder) if state.where.is_relative_to(store.folder) else state.where
     return {
         "dataset": state.name,
+        "arrays": whose.get(state.arrays, state.arrays),
         "state": state.status,
         "size": decimal(state.size) if state.size else "",
-        "arrays": whose.get(state.arrays, state.arrays),
         "where": "" if state.status == "built in" else str(where),
         "note": state.note.splitlines()[0][:100] if state.note else "",
     }

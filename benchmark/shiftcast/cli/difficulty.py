@@ -160,7 +160,7 @@ def _reliability(members: Floats, kind: str) -> str:
 
 
 def _warnings(members: Floats, scores: pd.Series[float]) -> list[str]:
-    """Return a sentence on everything odd about an ensemble: no reason to refuse it."""
+    """Return a warning for each likely mistake in an ensemble: no reason to refuse it."""
     from shiftcast.estimate.warnings import agrees_by_chance
     from shiftcast.statistics.agreement import interchanged
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shiftcast.cli.options import BENCHMARK, echo, example, text_table, workspace_of
+from shiftcast.cli.options import BENCHMARK, echo, example, workspace_of
 
 if TYPE_CHECKING:
     from shiftcast.cards.architecture import ModelCard
@@ -44,8 +44,10 @@ def list_(context: typer.Context, kind: Annotated[Kind, typer.Argument(help="Kin
         "checkpoints": checkpoints,
     }
     plain = without_cards.get(kind)
+    from shiftcast.cli.terminal import fitting_table  # rich is for the commands that print tables
+
     rows = of_workspace[kind](workspace_of(context)) if plain is None else plain()
-    echo(text_table(rows))
+    echo(fitting_table(rows))
 
 
 def architectures(workspace: Workspace) -> Rows:
@@ -60,13 +62,13 @@ def _model(card: ModelCard) -> dict[str, str]:
     from shiftcast.cards.architecture import ArchitectureCard
 
     if not isinstance(card, ArchitectureCard):
-        return {"timm": "", "parameters": "", "final map": "", "fit": "scikit-learn", "precision": ""}
+        return {"parameters": "", "fit": "scikit-learn", "timm": "", "precision": "", "final map": ""}
     return {
-        "timm": card.timm,
         "parameters": f"{card.parameters:,}",
-        "final map": " x ".join(map(str, card.feature_map)),
         "fit": f"input {card.input_size}" if card.input_size != 32 else f"unstride {card.unstride}",
+        "timm": card.timm,
         "precision": card.precision,
+        "final map": " x ".join(map(str, card.feature_map)),
     }
 
 
@@ -118,8 +120,8 @@ def suites(workspace: Workspace) -> Rows:
             "version": suite.version,
             "source": suite.source.test,
             "targets": len(suite.unfolded_targets()),
-            "scored runs": len(suite.scored_runs()) or "contributed",
-            "reference": f"{len(suite.reference.members)} + {len(suite.reference.reserves)} in reserve",
+            "runs": len(suite.scored_runs()) or "contributed",
+            "ensemble": f"{len(suite.reference.members)} + {len(suite.reference.reserves)} reserves",
             "title": suite.title,
         }
         for suite in workspace.suites.values()
@@ -162,18 +164,21 @@ def estimators() -> Rows:
         {
             "estimator": name,
             "track": estimator.track,
-            "needs": ", ".join(sorted(estimator.requires)),
             "citation": estimator.citation,
+            "needs": ", ".join(sorted(estimator.requires)),
         }
         for name, estimator in {**official_estimators(), **plugins.estimators}.items()
     ]
+
+
+def _formula(kind: Callable[..., Any]) -> str:
+    """Return what a function says that it returns."""
+    text = (kind.__doc__ or "").strip().splitlines()[0].removeprefix("Return ")
+    return text[:1].upper() + text[1:]
 
 
 def difficulty() -> Rows:
     """Return a row per difficulty score."""
     from shiftcast.difficulty import KINDS, MORE_KINDS
 
-    return [
-        {"score": name, "is": (kind.__doc__ or "").strip().splitlines()[0]}
-        for name, kind in {**KINDS, **MORE_KINDS}.items()
-    ]
+    return [{"score": name, "formula": _formula(kind)} for name, kind in {**KINDS, **MORE_KINDS}.items()]

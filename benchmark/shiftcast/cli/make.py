@@ -217,15 +217,18 @@ def _report_paths(report: Path) -> tuple[Path, Path]:
 def render(values: Mapping[str, Any]) -> str:
     """Return the page of a report: distances, then each model's accuracies, a row for each type."""
     from shiftcast.data.corruptions.registry import CORRUPTIONS
+    from shiftcast.leaderboard.findings import opening
 
     severities = sorted({row["severity"] for row in values["sets"]})
     published = all(row["name"] in CORRUPTIONS for row in values["sets"])
     strengths = (
-        " The strengths are those of the published CIFAR-10-C. Severity orders neither distance nor accuracy "
-        "for every type: the published strengths are kept as they are."
+        " The strengths are those of the published CIFAR-10-C. For some types, a higher severity is not "
+        "further from the clean images, or not harder: the published strengths are kept all the same."
     )
     blocks = [
-        f"# What {values['dataset']} does",
+        f"# What {values['dataset']} does to images and accuracy",
+        *opening(_findings(values, severities)),
+        "## The sets",
         f"Each set is made from the {values['images']:,} images of one test set (fingerprint "
         f"`{values['source'][:12]}…`) by version {values['generator']} of the generator."
         + (strengths if published else ""),
@@ -239,6 +242,25 @@ def render(values: Mapping[str, Any]) -> str:
             _grid(values, severities, lambda row, model=model: percent(row["accuracy"][model])),
         ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _findings(values: Mapping[str, Any], severities: Sequence[int]) -> list[str]:
+    """Return which type changes the images most, and for each model, which costs it most accuracy."""
+    worst = [row for row in values["sets"] if row["severity"] == severities[-1]]
+    far = max(worst, key=lambda row: row["mean_absolute"])
+    near = min(worst, key=lambda row: row["mean_absolute"])
+    findings = [
+        f"At severity {severities[-1]}, **{far['name']}** changes the images most "
+        f"({points(far['mean_absolute'])} grey levels on average) and {near['name']} least "
+        f"({points(near['mean_absolute'])})."
+    ]
+    for model, share in values["clean_accuracy"].items():
+        hard, easy = (pick(worst, key=lambda row: row["accuracy"][model]) for pick in (min, max))
+        findings.append(
+            f"**{model}** falls from {percent(share)} % to between {percent(hard['accuracy'][model])} % "
+            f"({hard['name']}) and {percent(easy['accuracy'][model])} % ({easy['name']})."
+        )
+    return findings
 
 
 def _grid(values: Mapping[str, Any], severities: Sequence[int], cell: Any) -> str:

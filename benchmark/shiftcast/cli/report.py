@@ -65,10 +65,10 @@ def _tell_stopped(console: Console, summary: Summary) -> None:
     if not summary.stopped:
         return
     finished = count(len(summary.done), "run")
-    console.print(f"The time budget is over; {finished} finished, and left are:", highlight=False)
+    console.print(f"The time budget is over; {finished} finished, and these are left:", highlight=False)
     begun = {key: where for key, where in summary.stopped.items() if where != NOT_BEGUN}
     for key, where in begun.items():
         console.print(f"  {key}: {where}", highlight=False, markup=False, soft_wrap=True)
     if left := len(summary.stopped) - len(begun):
         console.print(f"  {count(left, 'run')} not begun", highlight=False)
-    console.print("The same command goes on from there.", highlight=False)
+    console.print("The same command continues from there.", highlight=False)

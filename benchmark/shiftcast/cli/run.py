@@ -48,7 +48,7 @@ TimeBudget = Annotated[
     float | None,
     typer.Option(
         metavar="MINUTES",
-        help="Begin no run, and no epoch that would end later, after this time. The same command goes on.",
+        help="Begin no run, and no epoch that would end later, after this time. The same command continues.",
     ),
 ]
 Address = Annotated[
@@ -103,7 +103,9 @@ def run(
         with Watcher() as watcher:
             summary = run_suite(workspace, chosen, folder, options, watcher)
     except KeyboardInterrupt as error:
-        raise StoppedError("stopped; finished runs are stored, and the same command does the rest") from error
+        raise StoppedError(
+            "stopped; finished runs are stored, and the same command completes the rest"
+        ) from error
     report(workspace, chosen, folder, summary)
     if summary.failed:
         raise typer.Exit(1)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from shiftcast.estimators import Estimator
 
 LEGEND = """\
-Difference: MAE of yours minus theirs, in pp, where both answer; below 0 yours is better. The 95 %
-intervals are over images and architectures, for these shifts alone; * marks those without 0, not
-adjusted for the number of comparisons."""
+diff.: MAE of yours minus theirs, in pp, where both answer; below 0 yours is better. The 95 % \
+intervals are over images and architectures, for these shifts only. * marks intervals without 0, \
+not adjusted for the number of comparisons."""
 
 app = typer.Typer()
 
@@ -57,7 +57,7 @@ def score(
         folder = workspace.results(chosen)
     try:
         with doing() as say:
-            say(f"Scoring {name} and ours on {chosen.name} …")
+            say(f"Scoring {name} and the official estimators on {chosen.name} …")
             scored = score_candidate(workspace, chosen, folder, candidate, name)
     except InvalidInputError as error:
         verdict = f"\nIt breaks the contract of estimators: {breach}" if breach else ""
@@ -157,7 +157,7 @@ def _pair_table(scored: Candidate, kind: str, track: str) -> Table:
     from rich.table import Table
 
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
-    for heading in ("track", "estimator", "MAE", "yours", "difference", "95 %", "sets"):
+    for heading in ("track", "estimator", "MAE", "yours", "diff.", "95 %", "sets"):
         left = heading in ("track", "estimator")
         table.add_column(heading, no_wrap=True, justify="left" if left else "right")
     pairs = scored.pairs[scored.pairs["kind"] == kind].sort_values(["track", "rival_mae", "rival"])

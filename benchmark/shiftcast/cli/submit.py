@@ -79,7 +79,7 @@ def submit(
     with Console(stderr=True, emoji=False).status(escape(f"Checking {names} against suite {chosen.name} …")):
         found = import_run(workspace, chosen, files, claim, folder, force)
     if fresh:
-        echo(f"made a new results folder, as there was none: {folder}")
+        _say(f"made a new results folder, as there was none: {folder}")
     _report(workspace, chosen, found, folder)
     for text in found.doubts:
         echo(f"warning: {text}", err=True)
@@ -89,19 +89,25 @@ def submit(
     echo(_how_to_renew(workspace, chosen, results))
 
 
+def _say(text: str) -> None:
+    from shiftcast.cli.terminal import in_lines
+
+    echo(in_lines(text))
+
+
 def _report(workspace: Workspace, suite: Suite, found: Imported, results: Path) -> None:
     """Print what a run holds, likely mistakes, and the command that checks it."""
     from shiftcast.submission import need_logits
 
     if found.changed:
-        echo(f"wrote {printable(str(found.place.path))}")
+        _say(f"wrote {printable(str(found.place.path))}")
     else:
-        echo(f"{found.place.path} is there already, with the same content; nothing was written")
+        _say(f"{found.place.path} is there already, with the same content; nothing was written")
     _say_where_labels_are_from(found, results / suite.name)
     echo("\n" + _accuracies(found) + "\n")
     if found.record.outputs == "classes":
         skipped = ", ".join(need_logits())
-        echo(f"class indices alone (hard labels): skipped for want of logits: {skipped}")
+        _say(f"class indices alone (hard labels): skipped for want of logits: {skipped}")
     _warn(workspace, suite, found)
     echo(f"check it as a reviewer would: shiftcast validate {found.place.path}")
 
@@ -146,7 +152,7 @@ def _as_cards_spell_it(workspace: Workspace, suite: Suite, family: str | None) -
     same = next((name for name in sorted(known) if name.lower() == family.lower()), family)
     if family in known or same == family:
         return family
-    echo(f"family {family!r} is taken for {same!r}, as the architecture cards spell it")
+    _say(f"family {family!r} is taken for {same!r}, as the architecture cards spell it")
     return same
 
 
@@ -154,10 +160,12 @@ def _say_where_labels_are_from(found: Imported, folder: Path) -> None:
     sets = found.record.targets
     asked = [name for name in sets if not found.known[name].from_run]
     if len(asked) < len(sets):
-        known = count(len(sets) - len(asked), "set")
-        echo(f"images and labels: as the complete runs in {folder} have them ({known})")
+        _say(
+            f"images and labels of {count(len(sets) - len(asked), 'set')}: as in the complete runs in "
+            f"{folder}"
+        )
     if asked:
-        echo(f"images and labels: read from the dataset, as no complete run holds it: {', '.join(asked)}")
+        _say(f"images and labels: read from the dataset, as no complete run holds it: {', '.join(asked)}")
 
 
 def _accuracies(found: Imported) -> str:
@@ -177,33 +185,34 @@ def _warn(workspace: Workspace, suite: Suite, found: Imported) -> None:
         if target.id not in sets and target.level == "required"
     ]
     if lacking:
-        echo(f"not in the file, though the suite requires them: {', '.join(lacking)}")
+        _say(f"not in the file, though the suite requires them: {', '.join(lacking)}")
     source, chance = sets[suite.source.test], 1 / len(classes)
     labels = found.known[suite.source.test].labels
     spread = sqrt(chance * (1 - chance) / source.n)
     if source.accuracy is not None and source.accuracy < min(chance + ABOVE_CHANCE * spread, 2 * chance):
-        echo(
+        _say(
             "no better than chance in distribution: are the columns in the order of the suite's classes "
             f"({', '.join(classes)}), the rows in the order of the images?"
         )
     elif source.accuracy is not None and labels is not None:
         commonest = Counter(labels.tolist()).most_common(1)[0][1] / source.n
         if source.accuracy <= commonest:
-            echo(
-                f"in distribution no better than naming the commonest class of every image "
+            _say(
+                f"in distribution no better than always predicting the most frequent class "
                 f"({percent(commonest)} %): do the outputs differ from image to image?"
             )
     name = found.record.key.architecture
     if not suite.contributed and name in {
         key.architecture for key in [*suite.scored_runs(), *suite.reference_runs()]
     }:
-        echo(f"{name} is also an architecture of the suite: this run stands beside its runs, unranked")
+        _say(f"{name} is also an architecture of the suite: this run stands beside its runs, unranked")
     families = _families(workspace)
     if not suite.contributed and found.record.family not in families:
-        echo(
-            f"family {found.record.family!r} is that of no architecture card, so no member of the reference "
-            "ensemble steps aside where this model's accuracy is predicted; if it is of a card's family, "
-            f"name that with --family{_near_family(found.record.family, families)}"
+        _say(
+            f"family {found.record.family!r} is on no architecture card, so no member of the reference "
+            "ensemble "
+            "is replaced when this model's accuracy is predicted; if the model belongs to the family of a "
+            f"card, name it with --family{_near_family(found.record.family, families)}"
         )
 
 

@@ -104,7 +104,9 @@ def ledger(
 
 
 def _echo(text: str) -> None:
-    typer.echo(printable(text, 1_000_000))
+    from shiftcast.cli.terminal import in_lines
+
+    typer.echo(in_lines(printable(text, 1_000_000)))
 
 
 def _print_runs(report: Report) -> None:
@@ -112,7 +114,7 @@ def _print_runs(report: Report) -> None:
     from shiftcast.submission import need_logits
 
     valid = sum(run.valid for run in report.looked)
-    _echo(f"{count(len(report.looked), 'run')} in {report.root}, {valid} of them without a problem")
+    _echo(f"{count(len(report.looked), 'run')} in {report.root}, {valid} without problems")
     for level in LEVELS:
         if number := sum(run.level == level and run.valid for run in report.looked):
             _echo(f"  {level}: {number}")

@@ -174,7 +174,7 @@ def _skipped(folder: Path, read: Sequence[Path]) -> Counter[str]:
             elif suffix in SUFFIXES:
                 found[f"images below {inside.parts[0]}/, whose folders are not looked into"] += 1
             else:
-                found[f"files that are no images by their names ({suffix or 'without ending'})"] += 1
+                found[f"files whose names are not those of images ({suffix or 'without ending'})"] += 1
     return found
 
 

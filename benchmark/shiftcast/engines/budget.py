@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shiftcast.errors import InvalidInputError
 
 MayBegin = Callable[[float], bool]
-"""Says whether there is time to begin what is expected to take that many seconds, 0 where nobody knows."""
+"""Says whether there is time to begin what is expected to take that many seconds, 0 where it is unknown."""
 NOT_BEGUN = "not begun"
 """What is said of a run for which no time was left."""
 

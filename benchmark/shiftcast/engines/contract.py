@@ -26,7 +26,7 @@ Setting = tuple[Workspace, Path, Again]
 
 
 Outcome = tuple["Job", RunRecord | ShiftcastError | None]
-"""A run and what came of it: its record, why it failed, or None where another process had finished it."""
+"""A run and its result: its record, why it failed, or None where another process had finished it."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Attempts(Protocol):
     """How an engine does runs."""
 
     def __call__(self, todo: Sequence[Job], setting: Setting, patient: bool) -> Generator[Outcome]:
-        """Do runs, begun in this order, and yield each with what came of it.
+        """Do runs, begun in this order, and yield each with its result.
 
         What another process is at is yielded with `HeldError`, or waited for where `patient`.
         """

@@ -122,7 +122,7 @@ def complete(
     with closing(attempts(todo, setting, patient=False)) as outcomes:
         held = _collect(outcomes, summary, reporter)
     if options.time_budget is not None:  # nobody knows how long another process would be waited for
-        summary.stopped |= {job.key: "another process is at it" for job in held}
+        summary.stopped |= {job.key: "another process is working on it" for job in held}
         held = []
     # By now, whoever was at these has gone on; what is still held is waited for.
     with closing(attempts(held, setting, patient=True)) as outcomes:
@@ -169,7 +169,7 @@ def _one_by_one(
 
 
 def _collect(outcomes: Iterator[Outcome], summary: Summary, reporter: Reporter) -> list[Job]:
-    """Note what came of each run; return those that another process is at."""
+    """Note the result of each run; return those that another process is at."""
     held = []
     for job, outcome in outcomes:
         if isinstance(outcome, RunRecord):

@@ -36,7 +36,7 @@ PATIENCE = 5.0
 def side_by_side(
     todo: Sequence[Job], attempt: Attempt, jobs: int, reporter: Reporter, may_begin: MayBegin
 ) -> Generator[tuple[Job, RunRecord | ShiftcastError | None]]:
-    """Do runs in `jobs` processes and yield each with what came of it, as they end.
+    """Do runs in `jobs` processes and yield each with its result, as they end.
 
     A process that dies takes its own run with it and is replaced for the others.
 
@@ -151,7 +151,7 @@ class _Worker:
 
 
 def _work(pipe: Connection, attempt: Attempt, data: SuiteData, threads: int) -> None:
-    """Do runs as they come, until nobody is at the other end."""
+    """Do runs as they come, until the other end is closed."""
     from shiftcast.training.job import set_threads
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, who says what is to be done

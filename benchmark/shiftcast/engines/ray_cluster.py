@@ -1,9 +1,9 @@
 """The Ray engine: every run of a suite as a task of a Ray cluster, of this machine alone or of many.
 
 This process, the driver, decides what is to be done, holds the lock of each run that it has given away, and
-writes every file under `results/`. Tasks read the images from Ray's object store, work in a folder of their
-own and answer with the bytes of their files, so that machines need share no folder and nobody sees a part of
-one. A task whose machine is lost is begun again, and said to be; one that fails is reported.
+writes every file under `results/`. Tasks read the images from Ray's object store, work in a temporary folder
+and answer with the bytes of their files. So machines need no shared folder, and no machine sees a part of a
+file. A task whose machine is lost starts again, which is reported, and so is one that fails.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def run_suite(
     with _joined(address, threads):
         machine = (_device(options.device), threads)
         if options.jobs > 1 and machine[0] == "cpu":
-            reporter.note("--jobs is left alone: on CPUs as many runs go at once as have --threads each")
+            reporter.note("--jobs is ignored: on CPUs, as many runs go at once as there are --threads for")
         tasks = _Tasks(options.jobs, reporter, budget)
         return complete(workspace, suite, results, options, reporter, machine, tasks.attempts)
 
@@ -167,7 +167,7 @@ def _token_hint() -> str:
 
 
 def _knock(address: str | None) -> None:
-    """Raise ConnectionError where nobody listens at a host and port: Ray itself would wait for minutes."""
+    """Raise ConnectionError where nothing listens at a host and port: Ray itself would wait for minutes."""
     parts = urlsplit(address if address and "://" in address else f"//{address or ''}")
     if parts.scheme not in ("", "ray"):
         raise ValueError(f"unknown scheme {parts.scheme}://")
@@ -353,7 +353,7 @@ class _Tasks:
         return 2 * max(self._slots(job), 1)
 
     def _begun(self, job: Job, setting: Setting, patient: bool) -> Iterator[Outcome]:
-        """Give a run away; yield what came of it where there is nothing to give."""
+        """Give a run away; yield its result where there is nothing to give."""
         with ExitStack() as held:
             try:
                 need = held.enter_context(claimed(*setting, job, self.reporter.note if patient else None))

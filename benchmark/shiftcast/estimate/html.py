@@ -224,12 +224,12 @@ def _explained(found: Mapping[str, Any]) -> str:
     """Return a sentence on how much of the predicted change the bins account for."""
     change = f"{100 * found['change']:+.2f} pp that {found['by']}, first in the table, predicts"
     if found["share"] is None:
-        return f" Of the {change}, there is next to nothing to explain."
+        return f" The {change} is close to zero, so there is almost nothing to explain."
     if found["share"] < 0:
-        return f" That is the other way than the {change}: none of it is explained here."
+        return f" This has the opposite sign of the {change}: none of it is explained here."
     text = f" That is {100 * found['share']:.0f} % of the {change}."
     if found["share"] < MOST_OF_IT:
-        text += " Less than half: most of it would be lost within bins, and the images below do not show it."
+        text += " Less than half: most of the change is within bins, and the images below do not show it."
     return text
 
 

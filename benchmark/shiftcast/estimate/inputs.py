@@ -115,7 +115,7 @@ def _other_label(path: Path, own: OwnSet) -> str:
 
 
 def about_unread(path: Path, known: Sequence[str]) -> list[str]:
-    """Return a warning where an archive holds arrays that nobody reads, or a table nearly holds labels."""
+    """Return a warning where an archive holds arrays that are not read, or a table nearly holds labels."""
     if path.suffix.lower() in TABLES:
         columns = column_names(path)
         like = [name for name in columns if name.lower() in LABEL_LIKE]

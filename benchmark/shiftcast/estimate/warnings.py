@@ -1,4 +1,4 @@
-"""What is odd about a person's own predictions: no reason to refuse them, but one to look again."""
+"""Likely mistakes in the input files: no reason to refuse them, but a reason to check them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHERS = (("reference", "--ensemble"), ("peers", "--peers"), ("siblings", "--sib
 
 
 def warnings_about(source: Predictions, target: Predictions) -> list[str]:
-    """Return a sentence on everything odd about labelled source and target predictions."""
+    """Return a warning for each likely mistake in labelled source and target predictions."""
     found = [
         f"{own.name} has {count(len(own), 'image')}; below {FEW_IMAGES} an estimate is mostly chance"
         for own in (source, target)
@@ -46,23 +46,23 @@ def tells_nothing(own: Predictions) -> list[str]:
     if len(own) < 2:
         return []
     if (own.logits == own.logits[0]).all():
-        return [f"{own.name}: every image has the same outputs; they tell nothing, and neither do estimates"]
+        return [f"{own.name}: every image has the same outputs, so that estimates mean nothing"]
     if (own.logits == own.logits[:, :1]).all():
         return [
-            f"{own.name}: each image has the same output for every class, so that all are put into class 0"
+            f"{own.name}: each image has equal outputs for all classes, so that all are predicted as class 0"
         ]
     if len(own) < FEW_IMAGES:
         return []
     if (own.predicted == own.predicted[0]).all():
-        return [f"{own.name}: every image is put into one class, number {own.predicted[0]} (from 0)"]
+        return [f"{own.name}: every image is predicted as one class, number {own.predicted[0]} (from 0)"]
     if own.labels is None:
         return []
     commonest = np.bincount(own.labels).max() / len(own)
     if own.accuracy > commonest or own.accuracy < 1 / own.classes:
         return []
     return [
-        f"{own.name}: {100 * own.accuracy:.2f} % right is no better than naming the commonest class of every "
-        f"image ({100 * commonest:.2f} %): are outputs and labels in the same order of images and classes?"
+        f"{own.name}: {100 * own.accuracy:.2f} % right is no better than always predicting the most frequent "
+        f"class ({100 * commonest:.2f} %): are outputs and labels in the same order of images and classes?"
     ]
 
 
@@ -70,15 +70,15 @@ def _below_chance(source: Predictions) -> list[str]:
     labels, chance = np.asarray(source.labels), 1 / source.classes
     if labels.min() >= 1 and (source.predicted == labels - 1).mean() > source.accuracy + COUNTED_FROM_ONE:
         return [
-            f"{source.name}: with every label less one it would be right more often than the "
-            f"{100 * source.accuracy:.2f} % as they are: labels count from 0, do these count from 1?"
+            f"{source.name}: with every label reduced by one, more than the present "
+            f"{100 * source.accuracy:.2f} % would be right: labels must count from 0; do these count from 1?"
         ]
     spread = sqrt(chance * (1 - chance) / len(source))
     if source.accuracy >= chance - BELOW_CHANCE * spread:
         return []
     return [
         f"{source.name}: {100 * source.accuracy:.2f} % right is below chance ({100 * chance:.2f} %): "
-        "probably the columns are in another order of classes than the labels count them"
+        "the columns and the labels probably have different orders of classes"
     ]
 
 
@@ -90,7 +90,7 @@ def _same_images(source: Predictions, target: Predictions) -> list[str]:
         return []
     return [
         f"{target.name} holds the same outputs as {source.name}: is one of them the wrong file? Where labels "
-        "are known, nothing is to be estimated"
+        "are known, no estimate is needed"
     ]
 
 
@@ -143,8 +143,8 @@ def _same_models(source: Predictions, target: Predictions) -> list[str]:
                 else f"models {', '.join(map(str, same))} (from 0) are"
             )
             found.append(
-                f"{option}: {named} identical to {source.name}'s own on every image; leave "
-                "it away, a model's agreement with itself says nothing"
+                f"{option}: {named} identical to {source.name} on every image; leave "
+                "it out, because a model's agreement with itself says nothing"
             )
     return found
 

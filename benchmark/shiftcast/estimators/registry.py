@@ -95,7 +95,7 @@ def load_outside() -> Outside:
 
     An entry point of the group `shiftcast.estimators` names an `Estimator` subclass that can be
     constructed without arguments, or a function without arguments that returns an instance. One that
-    cannot be loaded, is no such thing or takes a name that is already in use stops nobody else's.
+    cannot be loaded, is not an estimator or takes a name that is already in use does not affect the others.
     """
     found = Outside()
     ours = official_estimators()

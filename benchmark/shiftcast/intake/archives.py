@@ -184,7 +184,7 @@ def _unpacked(opened: Any, name: str, values: int | None) -> Any:
 
 
 def _refuse_bombs(path: Path, kind: str) -> None:
-    """Raise `ValueError` for archives that take much to be looked at, before anybody looks."""
+    """Raise `ValueError` for archives that take much to be looked at, before it is read."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         if kind == ".safetensors":

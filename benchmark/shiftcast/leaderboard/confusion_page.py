@@ -13,17 +13,21 @@ import pandas as pd
 from shiftcast.board.columns import Column, Row, figure, figures
 from shiftcast.board.tables import ConfusionTables, SuiteScores
 from shiftcast.leaderboard.figures.confusion_data import FEWEST
+from shiftcast.leaderboard.findings import confusion_findings, opening
 from shiftcast.leaderboard.legend import MARKER
 from shiftcast.leaderboard.markup import escape, fold, grid, once, pictures, table
 from shiftcast.util.text import BLANK, count, percent, points, ratio, score, signed
 
 CAPTIONS = {
+    "confusion-by-set": "Mean confusion score and share of images of high confusion on each set",
     "confusion-distribution": "Distribution of the confusion score on the source, the labelled natural "
     "sets and one corruption",
     "accuracy-by-confusion": "Accuracy of each model by confusion on the same sets",
     "predicted-lines": "Lines through actual and through predicted accuracies, on probit axes",
     "partition-against-rivals": "Mean absolute error of the partition minus that of its rivals",
     "where-accuracy-is-lost": "Share of the drop in accuracy that comes from images of high confusion",
+    "shared-errors": "How often pairs of networks make the same error, by what they share",
+    "partition-choices": "Mean absolute error of the partition under other choices",
 }
 HALF = 0.5
 SOURCE = (
@@ -50,21 +54,23 @@ def render_confusion(
         MARKER,
         f"# Confusion: {escape(scores.suite.title)}",
         *([above] if above else []),
+        *opening(confusion_findings(tables)),
+        "## The score",
         _head(scores, tables),
         "## How confusing is each set?",
-        *pictures(CAPTIONS, links, "confusion-distribution"),
+        *pictures(CAPTIONS, links, "confusion-by-set", "confusion-distribution"),
         _sets(tables),
         "## Accuracy by confusion",
         *pictures(CAPTIONS, links, "accuracy-by-confusion"),
         *_accuracy(tables, scores.suite.source.test),
-        "## The claims of the source's abstract, tested",
-        f"The idea comes from {SOURCE}. Intervals are 95 % percentiles of a bootstrap over images (or over "
-        "the objects that images show) and, where models are compared and there are five architectures, "
-        "over architectures with their seeds; predictions, bins and thresholds stay fixed. They are not "
-        "adjusted for the number of comparisons.",
+        "## The claims of the paper's abstract, tested",
+        f"The paper is {SOURCE}. Intervals are 95 % bootstrap percentiles. Images are resampled, or the "
+        "objects that images show. Where models are compared and there are at least five architectures, "
+        "architectures are resampled too, with their seeds. Predictions, bins and thresholds stay fixed. "
+        "Intervals are not adjusted for the number of comparisons.",
         *_claims(tables, links),
         "## How much does the partition depend on its choices?",
-        *_sensitivity(tables),
+        *_sensitivity(tables, links),
         "## Is it what people find confusing?",
         *_human(tables),
     ]
@@ -75,14 +81,13 @@ def _head(scores: SuiteScores, tables: ConfusionTables) -> str:
     members = ", ".join(map(escape, tables.members))
     return (
         f"The confusion score of an image is the normalised entropy of the mean class probabilities of "
-        f"{count(len(tables.members), 'network')} that are never scored ({members}): 0 where they agree "
-        "and are sure, 1 where all classes are equally likely. No label enters it. *High confusion* "
-        "means above "
-        f"{score(tables.threshold)}, the 90th percentile on {escape(scores.suite.source.test)}. The formula "
-        "is inferred: the source certainly takes an entropy of an ensemble's class probabilities, but its "
-        "exact formula, members and bins were not to be had. This page is generated from `results/` by "
-        "`shiftcast leaderboard`; the score of every image: "
-        f"`shiftcast difficulty {escape(scores.suite.name)}`."
+        f"{count(len(tables.members), 'network')} that are never scored ({members}). It is 0 where they "
+        "agree and are certain, and 1 where all classes are equally likely. No label is used. *High "
+        f"confusion* means a score above {score(tables.threshold)}, the 90th percentile on "
+        f"{escape(scores.suite.source.test)}. The paper takes an entropy of an ensemble's class "
+        "probabilities; "
+        "its exact formula, members and bins are not published, and those used here are our choice. "
+        f"`shiftcast difficulty {escape(scores.suite.name)}` writes the score of every image."
     )
 
 
@@ -138,7 +143,7 @@ def _sets(tables: ConfusionTables) -> str:
         "Corrupted sets are compared with their own base images. "
         "Split-half ρ: Spearman correlation between the scores by two disjoint halves of the ensemble."
     )
-    return f"{table(columns, tables.sets.to_dict('records'))}\n\n{note}"
+    return fold("Scores of all sets", f"{table(columns, tables.sets.to_dict('records'))}\n\n{note}")
 
 
 def _accuracy(tables: ConfusionTables, source: str) -> list[str]:
@@ -171,8 +176,8 @@ def _accuracy(tables: ConfusionTables, source: str) -> list[str]:
         blocks.append(fold(f"Accuracy (%) by confusion on {escape(str(name))}", grid(headings, cells)))
     return [
         "Mean over seeds; bins with fewer than 20 images are left out. Where the curve of a set lies "
-        "below the in-distribution curve, images of equal confusion are harder there: that is what the "
-        "partition cannot see.",
+        "below the in-distribution curve, images of equal confusion are harder there. The partition cannot "
+        "detect this.",
         *blocks,
     ]
 
@@ -186,35 +191,37 @@ def _claims(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
         *_relation(tables, links),
         *_pairs(tables, links),
         *_drop(tables, links),
-        *_natures(tables),
+        *_natures(tables, links),
     ]
 
 
-def _natures(tables: ConfusionTables) -> list[str]:
-    heading = "### 5. The natures of the errors"
+def _natures(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
+    heading = "### 5. The causes of the errors"
     circular = (
-        "That errors at high confusion mix weak evidence for several classes is circular when confusion is "
-        "computed from the spread over classes."
+        "The claim that errors at high confusion come from weak evidence for several classes is circular "
+        "here: confusion is itself computed from the spread over classes."
     )
     if tables.shared.empty:
         return [
             heading,
-            f"**Not tested here.** {circular} Whether errors at low confusion come from class-specific "
-            "spurious correlations needs ensembles trained on disjoint halves of the training images, or "
-            "planted correlations; this suite trains neither.",
+            f"**Not tested here.** {circular} Whether errors at low confusion come from spurious features of "
+            "a class can only be tested with networks trained on disjoint halves of the training images, or "
+            "with planted features. This suite has neither.",
         ]
     frame = tables.shared[tables.shared["level"] == "low"]
     same = frame[frame["pairs"] == "same half"]["share"]
     other = frame[frame["pairs"] == "other half"]
     fewer = other["difference_high"] < 0
     text = (
-        f"**Tested in part.** {circular} At low confusion (up to the in-distribution median) two seeds of a "
-        f"network on the same half of the training images share {_span(same)} % of their errors, wrong "
-        f"class and all, depending on the set, and two on disjoint halves {_span(other['share'])} %: "
-        f"surely fewer on {int(fewer.sum())} of {count(len(other), 'set')}. What disjoint halves share "
-        "comes from the data at large, or from the network, and not from single training images; what "
-        "another network shares too does not come from the network. Neither shows that the cause is "
-        "spurious."
+        f"**Tested in part.** {circular} At low confusion (up to the in-distribution median), two seeds of a "
+        "network that are trained on the same half of the training images share, with the same wrong class, "
+        f"{_span(same)} % of their errors, depending on the set. Two that are trained on disjoint halves "
+        "share "
+        f"{_span(other['share'])} %, which is clearly less on {int(fewer.sum())} of "
+        f"{count(len(other), 'set')}. Errors that disjoint halves share come from the data in general or "
+        "from "
+        "the network, and not from single training images. Errors that another network shares too do not "
+        "come from the network. Neither result shows that the cause is a spurious feature."
     )
 
     def apart(row: Row) -> str:
@@ -229,9 +236,11 @@ def _natures(tables: ConfusionTables) -> list[str]:
         figures("difference", "minus same half", apart),
     ]
     note = (
-        "Errors: of one network, mean over pairs. High confusion: above the in-distribution 90th percentile."
+        "Errors: number of errors of one network, mean over pairs. High confusion: above the "
+        "in-distribution 90th percentile."
     )
-    return [heading, text, f"{table(columns, once(tables.shared, 'set'))}\n\n{note}"]
+    body = fold("Shares of common errors", f"{table(columns, once(tables.shared, 'set'))}\n\n{note}")
+    return [heading, text, *pictures(CAPTIONS, links, "shared-errors"), body]
 
 
 def _span(shares: pd.Series[float]) -> str:
@@ -259,7 +268,7 @@ def _more_confusing(tables: ConfusionTables) -> list[str]:
         up, down = altered["difference_low"] > 0, altered["difference_high"] < 0
         text += (
             f" Of the {count(len(altered), 'set')} made from test images, {int(up.sum())} are more confusing "
-            f"than what they are compared with and {int(down.sum())} less."
+            f"than the images that they were made from and {int(down.sum())} are less confusing."
         )
     if len(tables.reliability):
         rho = tables.reliability["spearman"]
@@ -302,13 +311,14 @@ def _relation(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
     text = (
         f"**{verdict}** On {int(agrees.sum())} of {count(len(frame), 'labelled natural set')}"
         + (f" ({_names(frame.loc[agrees, 'set'])})" if agrees.any() and not agrees.all() else "")
-        + " the predicted line cannot be told from the actual one (joint 95 % region of both differences), "
-        "which a small set achieves more easily than a large one. Lines are least squares on probit axes "
-        "over "
-        f"{count(int(frame['runs'].iloc[0]), 'run')} of {int(frame['architectures'].iloc[0])} architectures, "
-        "read at the models' mean in-distribution accuracy; that accuracy is held fixed. It spans "
-        f"{percent(frame['lowest'].iloc[0])} to {percent(frame['highest'].iloc[0])} %, a range on which "
-        "slope and R² depend."
+        + " the predicted line cannot be distinguished from the actual one (joint 95 % region of both "
+        "differences). On a small set this is easier to reach than on a large one. Lines are least-squares "
+        f"fits on probit axes over {count(int(frame['runs'].iloc[0]), 'run')} of "
+        f"{int(frame['architectures'].iloc[0])} architectures. They are compared at the models' mean "
+        "in-distribution accuracy, which is held fixed. In-distribution accuracy spans "
+        f"{percent(frame['lowest'].iloc[0])} to {percent(frame['highest'].iloc[0])} %; slope and R² depend "
+        "on "
+        "this range."
     )
 
     def slopes(row: Row) -> str:
@@ -329,7 +339,7 @@ def _relation(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
         figures("middles", "difference pp", middles),
         figure("r2", "R² of the actual line"),
     ]
-    body = table(columns, frame.to_dict("records"))
+    body = fold("Slopes and accuracies of the lines", table(columns, frame.to_dict("records")))
     return [heading, text, *pictures(CAPTIONS, links, "predicted-lines"), body]
 
 
@@ -349,11 +359,11 @@ def _pairs(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
     low, high = points(errors.min()), points(errors.max())
     span = f"{low} pp" if low == high else f"{low} to {high} pp, depending on the set"
     text = (
-        f"**In degrees.** The partition misses by {span} (mean absolute error). Where the interval of the "
-        f"paired difference excludes zero: {'; '.join(said)}. Below: the partition's error minus the "
-        "rival's in "
-        "pp, so that negative favours the partition. AgreementShift and OwnLabelPartition read the same "
-        "ensemble, and the model's own answer too."
+        f"**To a degree.** The partition errs by {span} (mean absolute error). Counting only "
+        f"differences whose interval excludes zero: {'; '.join(said)}. The figure shows the partition's "
+        "error "
+        "minus the rival's, in pp; below zero the partition is better. AgreementShift and OwnLabelPartition "
+        "use the same ensemble, and the model's predictions too."
     )
 
     def minus(rival: str) -> Column:
@@ -373,7 +383,8 @@ def _pairs(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
         {"set": name, "mae": own["mae"].iloc[0], **{row["rival"]: row for row in own.to_dict("records")}}
         for name, own in frame.groupby("set", sort=False)
     ]
-    return [heading, text, *pictures(CAPTIONS, links, "partition-against-rivals"), table(columns, by_set)]
+    body = fold("Differences on each set", table(columns, by_set))
+    return [heading, text, *pictures(CAPTIONS, links, "partition-against-rivals"), body]
 
 
 def _drop(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
@@ -389,13 +400,12 @@ def _drop(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
         f"above 50 %, and more than the share of the images) it holds on {int(holds.sum())} of "
         f"{count(len(frame), 'labelled natural set')}"
         + (f" ({_names(frame.loc[holds, 'set'])})" if holds.any() and not holds.all() else "")
-        + ". That criterion is lenient: where accuracy falls by the same amount at every confusion, "
-        "images of "
-        "high confusion still take a share of the new errors that grows with their number. *Without "
-        "information* is the share that a score unrelated to accuracy would give at the same masses; the "
-        f"share's interval lies above it on {int(more.sum())}. The centred share compares masses and "
-        "accuracies "
-        "with the model's own mean accuracy; for a score without information it is the share of the images."
+        + ". This criterion is lenient: where accuracy falls equally at every confusion, a larger number of "
+        "images of high confusion still raises their share of the drop. *Without information* is the share "
+        "that a score unrelated to accuracy would give with the same numbers of images; the measured "
+        f"share's interval lies above it on {int(more.sum())}. The *centred share* is computed from numbers "
+        "of images and accuracies relative to the model's mean accuracy; for a score without information it "
+        "equals the share of the images."
     )
 
     columns = [
@@ -407,14 +417,14 @@ def _drop(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
         figure("ratio", "share / images"),
         figure("centred", "centred share", "%"),
     ]
-    body = table(columns, frame.to_dict("records"))
+    body = fold("Shares of the drop on each set", table(columns, frame.to_dict("records")))
     return [heading, text, *pictures(CAPTIONS, links, "where-accuracy-is-lost"), body]
 
 
 # Sensitivity
 
 
-def _sensitivity(tables: ConfusionTables) -> list[str]:
+def _sensitivity(tables: ConfusionTables, links: Mapping[str, str]) -> list[str]:
     frame = tables.sensitivity
     if frame.empty:
         return ["**Not computed**: a scored run has no complete ensemble, or the suite no labelled shift."]
@@ -427,15 +437,16 @@ def _sensitivity(tables: ConfusionTables) -> list[str]:
             columns.append(figure(f"{kind}_mae", f"{kind} MAE"))
             columns.append(figure(f"{kind}_bias", f"{kind} bias", show=signed))
     text = (
-        "Errors of ConfusionPartition in pp, averaged as on the board; one choice is changed at a time and "
-        "**bold** is what the board uses. *members*: mean over ensembles of that many neighbours in the "
-        "suite's order, taken as a ring. *isotonic*: accuracy as a falling function of the score in place of "
-        "bins. *family kept out*: no member comes from the scored run's family. *let in*: the scored run "
-        "takes the "
-        "place of one member of the ensemble that judges it. *shared*: fitted on the very "
-        "base images whose corrupted copies are predicted; natural sets have no such images."
+        "Errors of ConfusionPartition in pp, averaged as on the board. One choice is changed at a time; "
+        "**bold** is what the board uses. *members*: mean over ensembles of that many members, consecutive "
+        "in "
+        "the suite's order (after the last comes the first). *isotonic*: accuracy as a falling function of "
+        "the score, in place of bins. *family kept out*: no member comes from the scored run's family. *let "
+        "in*: the scored run replaces one member of its ensemble. *shared*: fitted on the base images whose "
+        "corrupted copies are predicted; natural sets have no such images."
     )
-    return [text, table(columns, once(frame, "aspect"))]
+    body = fold("Errors under each choice", table(columns, once(frame, "aspect")))
+    return [text, *pictures(CAPTIONS, links, "partition-choices"), body]
 
 
 # People
@@ -451,13 +462,13 @@ def _human(tables: ConfusionTables) -> list[str]:
     text = (
         f"On {people['images']:,} test images the score's rank correlation with the entropy of human labels "
         f"(CIFAR-10H, Peterson et al. 2019) is {ratio(own['spearman'])} {_ci(own['low'], own['high'])}. "
-        f"The {people['errors']} known label errors (of {people['reviewed']} reviewed candidates, those "
-        'whose label fewer than three of five reviewers chose, "both" not counting; Northcutt et al. '
-        "2021) have "
-        f"{side} confusion than other images: a label error outscores another image with probability "
+        f"There are {people['errors']} known label errors among {people['reviewed']} reviewed "
+        'candidates: images whose label fewer than three of five reviewers chose, where "both" is not '
+        f"counted (Northcutt et al. 2021). They have {side} confusion than other images: a label error has "
+        "the higher score of the two with probability "
         f"{ratio(wrong['auc'])} {_ci(wrong['low'], wrong['high'])}, and their median percentile is "
         f"{points(wrong['median_percentile'])}. Candidates were proposed by a network's disagreement with "
-        "the label, so images that networks find hard were likelier to be reviewed."
+        "the label, so images that are hard for networks were more likely to be reviewed."
     )
     columns = [
         Column("score", "score"),

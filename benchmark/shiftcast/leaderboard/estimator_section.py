@@ -51,7 +51,7 @@ def _kind(tables: EstimatorTables, headline: str) -> str:
     blocks.append(fold("Rank correlation, coverage and width of intervals", figures))
     if held := coverage_table(tables):
         blocks.append(fold("Where intervals hold: lowest and highest shift and architecture", held))
-    blocks.append(fold("What stands behind each row", table(pick(ESTIMATORS, *EVIDENCE), rows)))
+    blocks.append(fold("Evidence behind each row", table(pick(ESTIMATORS, *EVIDENCE), rows)))
     return "\n\n".join([*blocks, *_differences(tables, headline)])
 
 
@@ -67,7 +67,7 @@ def _verdict(tables: EstimatorTables, headline: str) -> str:
             f"bias {signed(mine['bias'])} pp."
         )
         if told := what_it_is(headline):
-            text = f"{text[:-1]}. It is: {escape(told[:1].lower() + told[1:])}"
+            text = f"{text[:-1]}. In words: {escape(told[:1].lower() + told[1:])}"
     text += f" Baselines: {', '.join(said)}." if said else ""
     if best is not None:
         text += (
@@ -84,7 +84,7 @@ def first_places(tables: EstimatorTables) -> list[str]:
         f"{track} {', '.join(escape(str(name)) for name in own['estimator'])}"
         for track, own in first.groupby("track")
     ]
-    said = f"First of their track, or tied with the first as far as the noise tells: {'; '.join(ties)}."
+    said = f"Best of their track, or not distinguishable from the best: {'; '.join(ties)}."
     return [said] if ties else []
 
 
@@ -93,8 +93,8 @@ def marked(tables: EstimatorTables) -> list[str]:
     names: dict[str, list[str]] = {}
     for name, on in tables.selected.items():
         names.setdefault(on, []).append(escape(name))
-    said = "; ".join(f"{escape(on)}: {', '.join(own)}" for on, own in names.items())
-    text = f"{MARK} Chosen with labels of these sets, or added after they were opened: {said}."
+    said = "; ".join(f"{', '.join(own)} ({escape(on)})" for on, own in names.items())
+    text = f"{MARK} Chosen with labels of the sets in brackets, or added after they were opened: {said}."
     return [text] if names else []
 
 

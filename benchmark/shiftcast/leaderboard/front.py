@@ -35,7 +35,7 @@ class Front:
     natural
         Whether it has scored runs on labelled natural shifts.
     control
-        Whether the suite is broken on purpose; such a suite is linked and not shown.
+        Whether it is a control, manipulated on purpose; such a suite is linked and not shown.
     link
         Its title with a link to its full board.
     state
@@ -97,7 +97,7 @@ def _others(fronts: Sequence[Front]) -> list[str]:
     controls = [f"{front.link}: {front.state}" for front in fronts if front.control]
     blocks = ["## Other suites", _listed(boards)] if boards else []
     if controls:
-        text = "These suites are broken on purpose, to test whether the board shows it."
+        text = "Labels, models or shifts of these suites are manipulated on purpose, to test the board."
         blocks += ["## Controls", text, _listed(controls)]
     return blocks
 

@@ -82,7 +82,8 @@ def _answer(tables: EstimatorTables) -> list[str]:
     if lower:
         named = "; ".join(f"{_named(row)}{_elsewhere(tables, row['estimator'])}" for row in lower)
         trust += (
-            f" Lower errors, perhaps because the labels of some of these shifts were known ({MARK}): {named}."
+            " Lower errors, which may be too low because the labels of some of these shifts were known "
+            f"({MARK}): {named}."
         )
     return [trust, _how_much(tables, best)]
 
@@ -94,15 +95,15 @@ def _elsewhere(tables: EstimatorTables, name: str) -> str:
     ]
     if errors["mae"].isna().any() or errors.empty:
         return ""
-    return f", {points(errors['mae'].mean(), 1)} pp on {count(len(errors), 'other shift')}"
+    return f", {points(errors['mae'].mean(), 1)} pp on the {count(len(errors), 'shift')} without known labels"
 
 
 def _how_much(tables: EstimatorTables, best: Mapping[Any, Any]) -> str:
     name = escape(best["estimator"])
     text = (
         f"**By how much it errs**: {name} has a bias of {signed(best['bias'], 1)} pp, and errs by "
-        f"{points(best['worst'], 1)} pp in the worst case. Sampling noise alone would give "
-        f"{points(best['floor'], 1)} pp."
+        f"{points(best['worst'], 1)} pp in the worst case. A perfect estimator would err by "
+        f"{points(best['floor'], 1)} pp, from sampling noise."
     )
     if "NoShift" in tables.by_name and name != "NoShift":
         text += (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -19,15 +20,21 @@ from shiftcast.board.columns import (
     seed_columns,
 )
 from shiftcast.board.tables import MODEL
-from shiftcast.leaderboard.markup import escape, fold, table
+from shiftcast.leaderboard.markup import escape, fold, pictures, table
 from shiftcast.util.text import count, points
 
 MOST_NAMED = 5
 """Shifts that are named where models are ranked by them; more are listed at the head of the suite."""
 
 
-def models(board: Board) -> list[str]:
-    """Return the blocks about models; none where the suite has no runs."""
+CAPTIONS = {
+    "recipes": "Errors of estimators on one architecture, by how it was trained",
+    "ensembles": "Error of ConfusionPartition by kind and size of its ensemble",
+}
+
+
+def models(board: Board, links: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Return the blocks about models, with pictures by `links`; none where the suite has no runs."""
     if not (board.scores.runs["role"] == "scored").any():
         return []
     return [
@@ -36,8 +43,8 @@ def models(board: Board) -> list[str]:
         *label_views(board),
         *_parts(board),
         *seed_spreads(board),
-        *recipe_axis(board),
-        *ensemble_kinds(board),
+        *recipe_axis(board, links),
+        *ensemble_kinds(board, links),
     ]
 
 
@@ -123,30 +130,30 @@ def seed_spreads(board: Board) -> list[str]:
     text = (
         f"**Spread of seeds**, in pp, of {count(len(frame.drop_duplicates(MODEL)), 'model')} with at least "
         "four. Raw: standard deviation of the "
-        "accuracies on these images. Distribution-wise: what is left of it on the distribution that the "
-        "images were drawn from, where seeds that differ on single images only are alike (Jordan 2024): "
-        "the root of a variance that may come out negative, with its sign. In brackets 95 % intervals, "
-        "from chi-square; one that holds 0 says: not distinguishable from none."
+        "accuracies on these images. Distribution-wise: the spread on the distribution that the images "
+        "were drawn from, without differences on single images (Jordan 2024). Its estimated variance can be "
+        "negative; its root then has a minus sign. Brackets: 95 % chi-square intervals; where one contains "
+        "0, the spread is not distinguishable from none."
     )
     rows = frame.sort_values(MODEL, kind="stable").to_dict("records")
     return [text, table(seed_columns(board.scores.suite.source.test), rows)]
 
 
-def recipe_axis(board: Board) -> list[str]:
+def recipe_axis(board: Board, links: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Return the blocks on architectures with three recipes or more; none where there are none."""
     text = (
         "Mean absolute errors (pp) on natural shifts of one architecture, trained in several ways; in "
-        "brackets the difference to the first row. A recipe that moves an estimator's error shows what it "
-        "leans on."
+        "brackets the difference from the first row. A recipe that changes an estimator's error shows what "
+        "the estimator depends on."
     )
     blocks = [
-        f"**{escape(architecture)}**\n\n{table(recipe_columns(rows[0]['errors']), rows)}"
+        fold(escape(architecture), table(recipe_columns(rows[0]["errors"]), rows))
         for architecture, rows in board.recipes.items()
     ]
-    return ["## Recipes", text, *blocks] if blocks else []
+    return ["## Recipes", text, *pictures(CAPTIONS, links, "recipes"), *blocks] if blocks else []
 
 
-def ensemble_kinds(board: Board) -> list[str]:
+def ensemble_kinds(board: Board, links: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """Return the blocks on the suite's other ensembles; none where none is complete."""
     confusion = board.scores.confusion
     if confusion is None or confusion.ensembles.empty:
@@ -155,19 +162,20 @@ def ensemble_kinds(board: Board) -> list[str]:
     judged = count(int(frame["judged"].iloc[0]), "run")
     text = (
         f"Mean absolute error of ConfusionPartition (bias in brackets), in pp, on {judged} of families that "
-        "are in none of these ensembles, by the ensemble that says how confusing an image is. M members: "
-        "mean over M neighbours in the suite's order. *Differ*: share of in-distribution images on which two "
+        "are in none of these ensembles, for each ensemble that scores the images. M members: mean over "
+        "ensembles of M members that are consecutive in the suite's order. *Differ*: share of "
+        "in-distribution images on which two "
         "members give different classes."
     )
-    blocks = ["## Ensembles", text]
+    blocks = ["## Ensembles", text, *pictures(CAPTIONS, links, "ensembles")]
     blocks += [
-        f"**{kind.capitalize()} shifts**\n\n{_sizes(frame[frame['part'] == 'all'], kind)}"
+        fold(f"{kind.capitalize()} shifts", _sizes(frame[frame["part"] == "all"], kind))
         for kind in ("natural", "synthetic")
         if frame[f"{kind}_mae"].notna().any()
     ]
     parted = frame[frame["part"] != "all"].to_dict("records")
     if parted:
-        blocks.append(f"**By the accuracy of the members**\n\n{table(list(ENSEMBLES.values()), parted)}")
+        blocks.append(fold("By the accuracy of the members", table(list(ENSEMBLES.values()), parted)))
     return blocks
 
 

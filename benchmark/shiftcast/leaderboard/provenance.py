@@ -23,7 +23,7 @@ def what_was_run(board: Board) -> str:
         "Source": f"trained on {escape(source.train)}; labelled test set {test}"
         if source.train is not None
         else f"labelled test set {test}; a logits-only suite: models were trained elsewhere, "
-        "and what they say was contributed",
+        "and their outputs were contributed",
         "Models": _zoo(board),
         "Natural shifts": _shifts(scores, natural=True),
         "Class shares": _class_distances(scores),
@@ -114,7 +114,7 @@ def _ensemble(scores: SuiteScores) -> str:
         return "none"
     text = f"{len(members)} runs that are never scored: {', '.join(members)}"
     instead = ", ".join(reserves) or "no reserve"
-    return f"{text}. In place of a member of the scored model's own family: {instead}"
+    return f"{text}. They replace members of the scored model's family: {instead}"
 
 
 def missing(scores: SuiteScores) -> str:
@@ -193,9 +193,9 @@ def _notes(scores: SuiteScores) -> list[str]:
 def how_to_reproduce(scores: SuiteScores) -> str:
     """Return the commands that make the page."""
     name = scores.suite.name
-    first = {f"shiftcast run {name}": "trains and evaluates what is missing"}
+    first = {f"shiftcast run {name}": "trains and evaluates missing runs"}
     if scores.suite.contributed:
-        first = {f"shiftcast validate results/{name}": "recomputes accuracies from what was contributed"}
+        first = {f"shiftcast validate results/{name}": "recomputes accuracies from the contributed outputs"}
     commands = first | {
         "shiftcast leaderboard": "writes this page from results/",
         "shiftcast leaderboard --check": "compares it with results/",

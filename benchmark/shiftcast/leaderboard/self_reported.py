@@ -33,8 +33,8 @@ def _sentence(board: Board) -> str:
     rows, groups = board.reported.rows, board.models.ranking
     text = (
         f"{count(len(rows), 'run')} trained elsewhere. Accuracies follow from the "
-        "logits that were submitted; family, parameters and note are their authors' word. They are not "
-        "ranked, and no other figure on this page is made with them."
+        "logits that were submitted; family, parameters and note are stated by their authors. They are not "
+        "ranked, and no other figure on this page uses them."
     )
     if hard := [row for row in rows if row["outputs"] == "classes"]:
         text += f" Of {count(len(hard), 'run')} only the predicted classes are known, marked {HARD}."

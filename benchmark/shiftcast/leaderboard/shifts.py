@@ -11,6 +11,7 @@ import pandas as pd
 from shiftcast.board.build import Board, EstimatorTables
 from shiftcast.board.columns import ESTIMATORS, group_columns, pick, severity_columns
 from shiftcast.cards.suite import Target
+from shiftcast.leaderboard.findings import opening, shift_findings
 from shiftcast.leaderboard.legend import MARKER
 from shiftcast.leaderboard.markup import escape, table
 from shiftcast.runs.layout import SHIFTS
@@ -50,7 +51,9 @@ def render_shifts(board: Board, above: str) -> dict[str, str]:
             MARKER,
             f"# {escape(group)}",
             above,
-            f"A {board.kind(group)} shift of the suite {escape(board.title)}{_errors(board, own)}.",
+            f"A {board.kind(group)} shift of the suite *{escape(board.title)}*. Mean absolute errors"
+            f"{_errors(board, own)}.",
+            *opening(shift_findings(board, group, own)),
             "## Estimators",
             _estimators(tables, own, targets[group]),
             *_models(board, group),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from shiftcast.board.build import Board
 from shiftcast.board.columns import CONTROLS, WITHHELD, model_column, pick
 from shiftcast.leaderboard.estimator_section import estimators
+from shiftcast.leaderboard.findings import board_findings, opening
 from shiftcast.leaderboard.legend import MARKER
 from shiftcast.leaderboard.markup import escape, once, pictures, table
 from shiftcast.leaderboard.model_section import models
@@ -39,10 +40,11 @@ def render_suite(board: Board, figures: Mapping[str, str], above: str = "") -> s
         The line with links to the front page and to the legend.
     """
     blocks = [MARKER, f"# {escape(board.title)}", *([above] if above else [])]
-    blocks += [escape(board.scores.suite.description), what_was_run(board)]
+    blocks += opening(board_findings(board))
+    blocks += ["## What was run", escape(board.scores.suite.description), what_was_run(board)]
     if about := estimators(board):
         blocks += [*about, *pictures(CAPTIONS, figures, "estimators", "predicted-vs-actual")]
-    if about := models(board):
+    if about := models(board, figures):
         blocks += [*about, *pictures(CAPTIONS, figures, "ood-vs-id")]
     blocks += self_reported(board)
     blocks += expectations(board)

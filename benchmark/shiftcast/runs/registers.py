@@ -33,7 +33,7 @@ def read_register(results: Path, name: str) -> list[dict[str, Any]]:
             chained = entry["before"] == sha256(before.encode())
             entries.append({key: entry[key] for key in entry if key != "before"} | {"time": entry["time"]})
         except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path}: line {number} is no entry of a register: {error!r}") from error
+            raise RunError(f"{path}: line {number} is not an entry of a register: {error!r}") from error
         if not chained:
             raise RunError(f"{path}: line {number} does not follow from the one before: the file was edited")
         before = line

@@ -66,7 +66,7 @@ class Expected:
     classes
         How many classes there are.
     closed
-        Sets whose labels are withheld, so that nobody can know ranks of true classes.
+        Sets whose labels are withheld, so that ranks of true classes cannot be known.
     roles
         Whether a run that the suite lists is scored, or one of the reference ensemble.
     """
@@ -182,7 +182,7 @@ class Inspection:
             else:
                 found = "another folder" if stat.S_ISDIR(mode) else "another file"
                 expected = f"nothing but {', '.join(RUN_FILES[:2])} and {SIGNALS}"
-                self._add(str(entry), expected, found, "take it out, or give it the right name")
+                self._add(str(entry), expected, found, "remove it, or give it the right name")
         return strange
 
     def _bytes(self, path: Path, limit: int) -> bytes | None:
@@ -240,7 +240,7 @@ class Inspection:
         return {name: sets[name] for name in (sorted(sets) if held is None else held.sizes) if name in sets}
 
     def _needs(self, expected: Expected, sets: Mapping[str, StoredSet]) -> None:
-        """Ask for outputs on the labelled test set, and for none that nobody can know to be right."""
+        """Ask for outputs on the labelled test set, and for none whose labels are unknown."""
         path, source = self.folder.predictions_path, expected.suite.source.test
         if source not in sets or sets[source].true_rank is None:
             what = OUTPUTS[0] if source not in sets else "true_rank"

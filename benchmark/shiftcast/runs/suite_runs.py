@@ -108,7 +108,7 @@ class Pool:
     def is_plain(self, run: StoredRun) -> bool:
         """Whether a run was trained by a plain recipe, so that lines may be drawn through it.
 
-        Nobody knows the recipes of contributed runs: in a logits-only suite lines go through all of them.
+        The recipes of contributed runs are unknown: in a logits-only suite lines go through all of them.
         """
         if self.suite.contributed:
             return True

@@ -1,6 +1,6 @@
 """Controls: what a suite's views make of its runs, and whether its expectations came true.
 
-Views need no network: they are made from stored logits. A scaled twin says the same classes with
+Views need no network: they are made from stored logits. A scaled copy of a run predicts the same classes with
 other confidence; a resampled target has the test set's own images in other shares, so that its actual
 accuracy is known, and known to be a matter of class shares or of difficulty alone.
 """
@@ -50,7 +50,7 @@ def control_estimators() -> dict[str, Estimator]:
 def controls(
     pool: Pool, table: pd.DataFrame, accuracies: pd.DataFrame, estimators: Mapping[str, Estimator]
 ) -> pd.DataFrame:
-    """Return what came of a suite's expectations.
+    """Return the results of a suite's expectations.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def _view_rows(pool: Pool, view: SuiteView, estimators: Mapping[str, Estimator])
     Rows with an empty estimator hold the actual accuracies of resampled targets.
     """
     if view.scale is not None:
-        twins = (scaled(run, view.scale) for run in pool.scored)
-        return _scored(pool, twins, estimators).assign(view=view.name)
+        copies = (scaled(run, view.scale) for run in pool.scored)
+        return _scored(pool, copies, estimators).assign(view=view.name)
     try:
         positions = resampled(pool, view)
     except RequirementError:

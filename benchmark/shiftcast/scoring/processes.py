@@ -25,12 +25,12 @@ Columns = dict[str, list[Any]]
 Told = tuple[Columns, Counter[tuple[str, str]]]
 """A run's rows, and how many rows each estimator did not give, by name and reason."""
 MOST_JOBS, MANY_RUNS = 4, 64
-"""Processes that are started where nobody says how many, and the runs from which there are several: each
+"""Processes that are started where no number is given, and the runs from which there are several: each
 takes two hundred megabytes of its own."""
 
 
 def usual_jobs(runs: int) -> int:
-    """Return how many processes score that many runs where nobody says how many."""
+    """Return how many processes score that many runs where no number is given."""
     if runs < MANY_RUNS:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

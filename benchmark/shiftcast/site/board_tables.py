@@ -83,7 +83,8 @@ def _marked(board: Board) -> list[Html]:
     return (
         [
             paragraph(
-                f"{MARK} Chosen with labels of these sets, or added after they were opened: {said}.",
+                f"{MARK} Chosen with labels of the sets in brackets, or added after they were opened: "
+                f"{said}.",
                 class_="note",
             )
         ]
@@ -180,7 +181,8 @@ def reported_section(board: Board) -> list[Html]:
         search="Find in self-reported",
     )
     said = (
-        "Trained elsewhere: accuracies follow from imported logits; family and note are their authors' word. "
-        "They are not ranked, and no other figure on this site is made with them."
+        "Trained elsewhere: accuracies follow from imported logits; family and note are stated by their "
+        "authors. "
+        "They are not ranked, and no other figure on this site uses them."
     )
     return [section("Self-reported models", paragraph(said), made)]

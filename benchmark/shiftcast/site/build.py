@@ -171,9 +171,9 @@ def _start(sections: Sequence[Section]) -> str:
     blocks: list[Child] = [
         tag("h1", SITE),
         paragraph(
-            "How accurate is an image classifier on images that nobody has labelled? Each estimator predicts "
-            "it from labels of in-distribution images alone; here its predictions stand beside what really "
-            "happened.",
+            "How accurate is an image classifier on images without labels? Each estimator predicts "
+            "it from labels of in-distribution images only. This site compares the predictions with the "
+            "measured accuracies.",
             class_="lead",
         ),
         section("Suites", table("suites", "Suites", columns, rows, cells=cells, search="Find in suites")),

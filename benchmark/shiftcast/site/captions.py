@@ -21,16 +21,17 @@ CAPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "errors": ("Error by shift", "Mean absolute error over models, the largest on top."),
         "coverage": (
             "Coverage by shift",
-            "How often each interval holds the actual accuracy. Upright lines: the levels that they promise.",
+            "How often each interval covers the actual accuracy. Vertical lines: the promised levels.",
         ),
         "bins": (
             "Accuracy by confusion",
             "Ten bins of the reference ensemble's score. If only the mixture of images changed, both lines "
-            "would lie on each other.",
+            "would coincide.",
         ),
         "drop": (
             "Where the drop comes from",
-            "What each bin adds: by holding other shares of the images than in distribution (mixture), and "
+            "What each bin adds: by holding a larger or smaller share of the images than in distribution "
+            "(mixture), and "
             "by lower accuracy at equal confusion (within).",
         ),
         "reliability": (
@@ -40,8 +41,8 @@ CAPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "matrix": (
             "Confusion matrix",
-            "Of the images of each true class, which class was answered. Numbers are percentages; where "
-            "the window is too narrow for them, point at a cell to read its own.",
+            "Of the images of each true class, which class was predicted. Numbers are percentages; where "
+            "the window is too narrow for them, point at a cell to read its number.",
         ),
         "histogram": (
             "Confusion against in distribution",

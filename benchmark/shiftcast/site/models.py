@@ -63,7 +63,7 @@ def _headline(board: Board, row: Row, title: str) -> str:
     text += f"{percent(row['score'])} % under shift ({where})."
     guess = number(row["predicted"])
     if guess == guess:
-        text += f" {board.headline} predicted {percent(guess)} % without a label from there."
+        text += f" {board.headline} predicted {percent(guess)} %, without any label of these shifts."
     return text
 
 

@@ -74,7 +74,7 @@ def _headline(suite: Section, group: str, row: Mapping[Any, Any] | None) -> str:
         f"{percent(row['highest'])} %."
     )
     if row["best"]:
-        text += f" {row['best']} comes closest to predicting that: it misses by {points(row['best_mae'])} pp."
+        text += f" {row['best']} predicts this best: it errs by {points(row['best_mae'])} pp."
     return text
 
 

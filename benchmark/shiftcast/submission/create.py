@@ -396,7 +396,7 @@ def _refuse_counts(what: str, array: NDArray[Any]) -> None:
 
 def _finite_hint(value: Any) -> str:
     if np.isnan(value):
-        return "NaN is no output: compute the network's outputs for that image again"
+        return "NaN is not an output: compute the network's outputs for that image again"
     return (
         "take each row's maximum off, which changes no probability, and give logarithms of 0 a lower end "
         "such as -100"

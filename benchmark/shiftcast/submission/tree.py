@@ -67,7 +67,7 @@ def locate(path: Path) -> tuple[Path, Path | None]:
     if not os.path.lexists(whole):
         raise InvalidInputError(f"{path}: there is no such folder")
     if whole.is_symlink() or not whole.is_dir():
-        raise InvalidInputError(f"{path}: expected a folder of results, or of one run, that is no link")
+        raise InvalidInputError(f"{path}: expected a folder of results, or of one run, that is not a link")
     above = [whole, *whole.parents]
     run = SEED.fullmatch(whole.name) or os.path.lexists(whole / RECORD)
     depth = 4 if run else next((n for n, runs in enumerate(RUNS_BELOW) if any(whole.glob(runs))), None)
@@ -105,7 +105,7 @@ def _descend(tree: Tree, path: Path) -> None:
         elif not (depth == 0 and entry.name in TOP_FILES) and not (
             depth == 1 and entry.suffix in SUITE_SUFFIXES
         ):
-            remedy = "take it out, or give it the right name"
+            remedy = "remove it, or give it the right name"
             tree.problems.append(Problem(str(entry), EXPECTED[depth], "another file", remedy))
 
 

@@ -1,4 +1,4 @@
-"""Whether what somebody submits may be merged: all that is wrong with it, and what the board would show.
+"""Whether a submission may be merged: all that is wrong with it, and what the board would show.
 
 Reads files and cards; imports, unpickles and runs nothing of a submission.
 """
@@ -252,7 +252,7 @@ def _unranked(workspace: Workspace, suite: Suite, report: Report, label: str) ->
         for row in rows
         if row["status"] != "ok"
     ]
-    why = "self-reported: listed in a section of its own"
+    why = "self-reported: listed in a separate section"
     return listed + [(f"{label}/{run.key}", run.stale or why) for run in reported]
 
 

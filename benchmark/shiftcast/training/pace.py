@@ -58,7 +58,7 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.seconds: list[float] = []
-        """Of each epoch done, whichever process did it; NaN where nobody knows."""
+        """Of each epoch done, whichever process did it; NaN where it is unknown."""
         self.total = 0.0
         """Of the steps taken in this process."""
         self._steps = 0
@@ -66,7 +66,7 @@ class Pace:
 
     @property
     def expected(self) -> float:
-        """Seconds that the next epoch is likely to take: as the last one; 0 where nobody knows."""
+        """Seconds that the next epoch is likely to take: as the last one; 0 where it is unknown."""
         return self.seconds[-1] if self.seconds and math.isfinite(self.seconds[-1]) else 0.0
 
     def begin(self) -> None:

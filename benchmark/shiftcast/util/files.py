@@ -78,7 +78,7 @@ def sweep(path: Path) -> None:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """Return the bytes of a file that anybody may have written.
+    """Return the bytes of a file from an untrusted source.
 
     Links are not followed and pipes not waited for, and nothing is read of a file that is too large.
 
@@ -95,7 +95,7 @@ def read_regular(path: Path, limit: int) -> bytes:
     try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
-            raise InvalidInputError(f"{path}: is no regular file; expected one")
+            raise InvalidInputError(f"{path}: is not a regular file; expected one")
         if about.st_size > limit:
             raise InvalidInputError(f"{path}: takes {about.st_size:,} bytes; expected at most {limit:,}")
         with os.fdopen(handle, "rb", closefd=False) as stream:

@@ -31,7 +31,7 @@ def hash_of(value: Any) -> str:
 
 
 def parse_json(data: bytes) -> Any:
-    """Return the value of JSON that anybody may have written; a key twice, NaN and infinity are refused.
+    """Return the value of JSON from an untrusted source; a key twice, NaN and infinity are refused.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"it holds {name}, which is no number of JSON")
+    raise ValueError(f"it holds {name}, which JSON does not allow")
 
 
 @cache

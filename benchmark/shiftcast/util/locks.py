@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from shiftcast.errors import HeldError
 
 POLL = 0.2
-"""Seconds between two looks at a lock that somebody holds."""
+"""Seconds between two looks at a lock that is held."""
 
 
 @contextmanager

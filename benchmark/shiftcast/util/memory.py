@@ -76,7 +76,7 @@ def fix(value: Result) -> Result:
 
 
 def is_fixed(array: NDArray[Any]) -> bool:
-    """Whether nobody will write to an array, nor to one that it is a view of: `fix` closed it.
+    """Whether an array, or the one that it is a view of, was closed by `fix` and cannot change any more.
 
     True also for views of `bytes`.
     False for other read-only arrays, which their owner can make writeable again, and for read-only views of

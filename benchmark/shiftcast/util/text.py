@@ -14,7 +14,7 @@ def now() -> str:
 
 
 def printable(text: str, most: int = 10_000) -> str:
-    """Return text that shows what anybody wrote and does nothing else.
+    """Return foreign text so that printing it only shows it.
 
     Control characters and those that turn the direction of what follows are written out, and of long text
     the beginning is shown; lines are kept.
@@ -30,8 +30,9 @@ BLANK = "–"
 
 def points(value: float, digits: int = 2) -> str:
     """Return a figure in percentage points with two decimals, or as many as asked for."""
-    # Rounding to 1e-9 first drops bits in which machines may differ; adding 0 turns -0.0 into 0.0.
-    return BLANK if value != value else f"{round(round(value, 9), digits) + 0.0:.{digits}f}"
+    # Rounding to 1e-9 first drops bits in which machines may differ; adding 0 turns -0.0 into 0.0. NumPy
+    # rounds its numbers in another way than Python, so that one figure could be printed as two.
+    return BLANK if value != value else f"{round(round(float(value), 9), digits) + 0.0:.{digits}f}"
 
 
 def signed(value: float, digits: int = 2) -> str:

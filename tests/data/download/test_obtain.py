@@ -86,7 +86,7 @@ def test_files_that_are_no_archives_go_where_the_card_says(tiny, server):
     state = tiny.get(tiny.card(*downloads))
     assert (state.status, state.arrays) == ("here", "unverified")
     assert leftovers(tiny) == []
-    assert "images.npy is unverified, as nobody states its hash" in tiny.notes.text
+    assert "images.npy is unverified, because it has no published hash" in tiny.notes.text
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server, sen
     _, said = child.communicate()
     server.let_go("/a")
     assert child.returncode == code
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
     assert "Traceback" not in said
     assert partial.size >= 16_000
     assert not list((tiny.store.folder / ".shiftcast/locks").iterdir())

@@ -33,7 +33,7 @@ def test_without_it_the_dataset_is_complete(tiny, server):
     card, _ = labels_too(tiny, server, sha256="0" * 64, stated_by="a page")
     assert tiny.get(card).status == "here"
     tiny.extras(card)
-    assert "goes without people.json, which is optional" in tiny.notes.text
+    assert "continues without people.json, which is optional" in tiny.notes.text
     assert not (tiny.store.folder / "people").exists()
 
 
@@ -53,7 +53,7 @@ def test_a_folder_that_cannot_be_written_to_goes_without(tiny, server):
     locks.rmdir()
     locks.touch()  # no lock can be made in it, whoever tries
     tiny.extras(card)
-    assert "goes without people.json, which is optional" in tiny.notes.text
+    assert "continues without people.json, which is optional" in tiny.notes.text
     assert server.asked("/people") == []
 
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_another_one_is_named_and_left(tiny, server):
     place.write_bytes(b"mine")
     tiny.extras(card)
     assert "people.json: expected sha256:" in tiny.notes.text
-    assert "It was left as it is; to get it again: shiftcast data get tiny-set --force" in tiny.notes.text
+    assert "It was not changed; to download it again: shiftcast data get tiny-set --force" in tiny.notes.text
     assert place.read_bytes() == b"mine"
     tiny.extras(card, force=True)
     assert place.read_bytes() == body
@@ -87,7 +87,7 @@ def test_an_unreached_host_is_worth_one_line_and_is_waited_for_once(tiny, server
 
     def unreached(download, *arguments):
         asked.append((download.file, arguments[3].total))
-        raise UnreachedError(f"{download.file}: no source gave it:\n  no connection\nTry again later")
+        raise UnreachedError(f"{download.file}: no source delivered it:\n  no connection\nTry again later")
 
     monkeypatch.setattr("shiftcast.data.download.obtain.fetch", unreached)
     extras = [
@@ -98,7 +98,7 @@ def test_an_unreached_host_is_worth_one_line_and_is_waited_for_once(tiny, server
     assert asked == [("a.json", 1)]
     assert tiny.notes.lines == [
         "tiny-set: looking for a.json and b.json, which are optional",
-        "tiny-set: goes without a.json and b.json, which are optional: a.json: no source gave it: "
+        "tiny-set: continues without a.json and b.json, which are optional: a.json: no source delivered it: "
         "no connection; Try again later",
     ]
 

@@ -114,7 +114,7 @@ class TestLinks:
         assert (far / "labels.npy").read_bytes() == b"damaged"
         assert tiny.get(card, force=True).arrays == "publisher"
         assert (far / "labels.npy").read_bytes() == tiny.files["labels.npy"]
-        assert f"what comes is put into {far}" in tiny.notes.text
+        assert f"files are written to {far}" in tiny.notes.text
 
     @pytest.mark.usefixtures("other_disk")
     def test_what_is_missing_behind_a_link_is_put_there_and_said(self, tiny, archive, far):
@@ -122,7 +122,7 @@ class TestLinks:
             (far / name).unlink()
         assert tiny.get(tiny.card(archive)).arrays == "publisher"
         assert sorted(path.name for path in far.iterdir()) == sorted(tiny.files)
-        assert f"what comes is put into {far}" in tiny.notes.text
+        assert f"files are written to {far}" in tiny.notes.text
 
     def test_a_linked_file_is_replaced_and_not_written_to(self, tiny, archive, tmp_path):
         card = tiny.card(archive)
@@ -136,13 +136,13 @@ class TestLinks:
         tiny.get(card, force=True)
         assert not place.is_symlink()
         assert mine.read_bytes() == b"damaged"
-        assert "what it leads to is left alone" in tiny.notes.text
+        assert "the files behind it stay" in tiny.notes.text
 
     @pytest.mark.parametrize("force", [True, False])
     def test_a_link_to_no_folder_is_named(self, tiny, archive, tmp_path, force):
         tiny.store.folder.mkdir()
         (tiny.store.folder / "tiny").symlink_to(tmp_path / "unmounted")
-        with pytest.raises(DataError, match="tiny: is a link that leads to no folder"):
+        with pytest.raises(DataError, match="tiny: is a link that does not lead to a folder"):
             tiny.get(tiny.card(archive), force=force)
 
 
@@ -179,13 +179,15 @@ class TestFolders:
         mine = tiny.store.folder / "tiny/a/mine.png"
         mine.write_bytes(b"mine")
         for _ in range(2):
-            with pytest.raises(DataError, match=r"holds files that are none of 'tiny-set': a/mine\.png\."):
+            with pytest.raises(
+                DataError, match=r"holds files that do not belong to 'tiny-set': a/mine\.png\."
+            ):
                 tiny.get(card)
         assert mine.read_bytes() == b"mine"
         assert len(server.log) == 2
         assert tiny.get(card, force=True).status == "here"
         assert not mine.exists()
-        assert "and with it what is none of the dataset's: a/mine.png" in tiny.notes.text
+        assert "including files that are not part of the dataset: a/mine.png" in tiny.notes.text
         assert len(server.log) == 2
 
     def test_many_own_files_are_counted(self, tiny, card):
@@ -232,5 +234,5 @@ class TestFolders:
             "shiftcast.data.download.obtain.inspect",
             lambda *_: State(card.name, next(states), where, note="why"),
         )
-        with pytest.raises(DataError, match="was put in place, and yet it is damaged; why"):
+        with pytest.raises(DataError, match="was put in place, but it is damaged; why"):
             tiny.get(card)

@@ -148,7 +148,7 @@ def test_a_wrong_splice_is_found_and_fetched_once_more(server, get, tmp_path, no
     partial.path.write_bytes(bytes(3000))
     get(wanted(url))
     assert [one.range for one in server.log] == ["bytes=3000-", None]
-    assert "once more from the start" in notes.text
+    assert "downloading it again from the start" in notes.text
 
 
 def test_all_bytes_there_but_not_yet_named(server, get, tmp_path):
@@ -204,7 +204,7 @@ def test_redirects_are_followed_on_the_web_alone(server, get, notes):
     assert server.asked("/there")[1].range is not None
     shutil.rmtree(Path(get(wanted(there)).path).parent)
     get(wanted(server.add("/b", location="file:///etc/passwd"), there))
-    assert "leads away from http and https" in notes.text
+    assert "leads to an address that is neither http nor https" in notes.text
 
 
 def test_a_redirect_from_https_to_http_needs_a_hash(server, monkeypatch, get, notes):
@@ -230,7 +230,13 @@ def test_every_source_that_failed_is_listed(server, get):
     urls = [server.add("/a", statuses=[403]), f"{server.url}/none", "http://127.0.0.1:9/x"]
     with pytest.raises(DataError) as caught:
         get(wanted(*urls))
-    for part in ("set.bin: no source gave it", "403", "404", "127.0.0.1:9/x: no connection", "--from DIR"):
+    for part in (
+        "set.bin: no source delivered it",
+        "403",
+        "404",
+        "127.0.0.1:9/x: no connection",
+        "--from DIR",
+    ):
         assert part in str(caught.value)
 
 

@@ -1,7 +1,7 @@
 """A publisher's file from the first of its sources that gives the right bytes.
 
 `transfer` brings the bytes under a temporary name. What gets the file's name has the stated size and hash,
-or, where nobody states a hash, that which was recorded when it was first seen.
+or, where no hash is published, that which was recorded when it was first seen.
 """
 
 from __future__ import annotations
@@ -106,12 +106,12 @@ def fetch(
         except SourceError as error:
             problems.append(error)
             if alternative:
-                reporter.note(f"{error}. Going on with {alternative}")
+                reporter.note(f"{error}. Trying {alternative}")
         else:
             return Fetched(target, url, file_hash(target))
     unreached = all(isinstance(problem, UnreachedError) for problem in problems)
     raise (UnreachedError if unreached else DataError)(
-        f"{download.file}: no source gave it:\n  " + "\n  ".join(map(str, problems)) + "\n"
+        f"{download.file}: no source delivered it:\n  " + "\n  ".join(map(str, problems)) + "\n"
         "Try again later, or get the file in another way and name its folder with --from DIR"
     )
 
@@ -130,4 +130,6 @@ def _fetch_from(job: Transfer, download: Download, target: Path, expected: str |
             return
         if last or not pieces:
             raise SourceError(f"{job.url}: {problem}")
-        job.reporter.note(f"{job.url}: {problem}. It came in pieces; once more from the start")
+        job.reporter.note(
+            f"{job.url}: {problem}. It was downloaded in parts; downloading it again from the start"
+        )

@@ -74,9 +74,9 @@ def inspect(card: DatasetCard, store: Store, fresh: bool = False) -> State:
     """Return what is known of a dataset; read it only if its files have changed since, or if `fresh`."""
     state = State(card.name, "built in", store.folder / card.path)
     if card.layout == "derived":
-        return replace(state, note="made in memory, nothing is to be got")
+        return replace(state, note="made in memory; no download is needed")
     if card.layout == "digits":
-        return replace(state, note="scikit-learn brings it, nothing is to be got")
+        return replace(state, note="included in scikit-learn; no download is needed")
     places = {name: store.inside(card, name) for name in contents(card)}
     absent = [name for name, path in places.items() if not path.exists()]
     if absent:
@@ -191,13 +191,13 @@ def advice(card: DatasetCard, store: Store) -> str:
     if card.own:
         yours = f". If you changed it yourself, add it again: shiftcast data add {card.name} PATH --replace"
     elif path.exists() and not card.fingerprint:
-        yours = f". If you changed it yourself, delete {path}, and it is recorded anew"
+        yours = f". If you changed it yourself, delete {path}, and it is recorded again"
     if not card.required_downloads:
         return (
-            "Nobody offers it for download: put its files back, or name a folder that holds them: "
+            "It is not offered for download: put its files back, or name a folder that holds them: "
             f"shiftcast data get {card.name} --from DIR --force{yours}"
         )
-    return f"Get it again: shiftcast data get {card.name} --force{yours}"
+    return f"Download it again: shiftcast data get {card.name} --force{yours}"
 
 
 def is_built(card: DatasetCard, file: str) -> bool:

@@ -78,7 +78,7 @@ def obtain(job: Job) -> State:
     Raises
     ------
     MissingDataError
-        If nobody offers it, or `--from` does not hold it.
+        If it is not offered for download, or `--from` does not hold it.
     DataError
         If no source gives the right bytes, what they hold is not as the card says, what is here is not
         what was recorded, or a link or a person's own files would be lost without `force`.
@@ -99,7 +99,7 @@ def obtain(job: Job) -> State:
                 _put(job, staging, _brought(job, staging))
             state = inspect(job.card, job.store)
             if state.status != "here":
-                raise DataError(f"dataset {job.card.name!r}: was put in place, and yet it is {state}")
+                raise DataError(f"dataset {job.card.name!r}: was put in place, but it is {state}")
         _tidy(job)
         return state
 
@@ -116,7 +116,7 @@ def _settled(job: Job) -> State | None:
             f"dataset {job.card.name!r}: {state}. It was left as it is. {advice(job.card, job.store)}"
         )
     if state.status == "damaged":
-        job.say(f"what is here is damaged ({state.note}) and is got again")
+        job.say(f"the present files are damaged ({state.note}) and are downloaded again")
     return None
 
 
@@ -126,7 +126,7 @@ def _check_trust(job: Job) -> None:
         why = (
             f"{stated[0].file}'s hash is stated ({stated[0].stated_by})" if stated else "it has no downloads"
         )
-        raise InvalidInputError(f"--trust {job.card.name}: {why}, so there is nothing to be trusted")
+        raise InvalidInputError(f"--trust {job.card.name}: {why}, so there is nothing to trust")
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def _brought(job: Job, staging: Path) -> list[Received]:
     """Bring a dataset's files to `staging`, laid out as in the data folder; say what they came from."""
     if job.options.source is None:
         if not job.card.required_downloads:
-            why = "no download is offered" if job.card.public else "not public"
+            why = "it is not offered for download" if job.card.public else "not public"
             raise MissingDataError(f"dataset {job.card.name!r}: {why}. {remedy(job)}")
         return [
             _unpacked(job, download, fetched(job, download), staging)
@@ -239,8 +239,8 @@ def _how_to_trust(job: Job, download: Download) -> str:
     force = " --force" if job.options.force else ""
     source = f" --from {job.options.source}" if job.options.source else ""
     return (
-        f"Nobody states a hash of {download.file}; expected is what came from {trusted.url} on "
-        f"{trusted.time[:10]} ({trusted.size} bytes). If you know why it is another file now, accept it: "
+        f"{download.file} has no published hash; expected is the file that came from {trusted.url} on "
+        f"{trusted.time[:10]} ({trusted.size} bytes). If you know why it has changed, accept it: "
         f"shiftcast data get {job.card.name}{source}{force} --trust {job.card.name}"
     )
 
@@ -257,7 +257,7 @@ def _unpacked(job: Job, download: Download, file: Fetched, staging: Path) -> Rec
         trusted = job.store.trusted(job.card.name, download)
         same = trusted is not None and trusted.sha256 == file.sha256
         seen = f"the same as on {trusted.time[:10]}" if same and trusted else f"SHA-256 {file.sha256}"
-        job.say(f"{download.file} is unverified, as nobody states its hash; {seen}")
+        job.say(f"{download.file} is unverified, because it has no published hash; {seen}")
     target = job.store.inside(job.card, download.into).relative_to(job.store.folder)
     if is_built(job.card, download.file):
         # Imported here: decoding images is for the few cards that need it.

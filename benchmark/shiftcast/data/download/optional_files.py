@@ -27,7 +27,7 @@ class _Progress:
     reporter: Reporter
 
     def note(self, text: str) -> None:
-        """Keep silent: what came of it is said in a line."""
+        """Keep silent: the result is said in a line."""
 
     def transferred(self, file: str, done: int, total: int | None) -> None:
         """Show that `done` of `total` bytes of a file are here."""
@@ -43,10 +43,10 @@ def obtain_extras(job: Job) -> None:
         try:
             _bring(job, download)
         except UnreachedError as error:  # nor would the others be reached: they are not waited for
-            job.say(f"goes without {_optional(wanted[number:])}: {_reason(error)}")
+            job.say(f"continues without {_optional(wanted[number:])}: {_reason(error)}")
             return
         except (DataError, OSError) as error:
-            job.say(f"goes without {_optional([download])}: {_reason(error)}")
+            job.say(f"continues without {_optional([download])}: {_reason(error)}")
 
 
 def _optional(downloads: list[Download]) -> str:
@@ -75,7 +75,7 @@ def _here(job: Job, download: Download) -> bool:
     except (DataError, OSError) as error:
         problem = _reason(error)
     if problem:
-        job.say(f"{problem}. It was left as it is; to get it again: {job.forcing}")
+        job.say(f"{problem}. It was not changed; to download it again: {job.forcing}")
     return True
 
 

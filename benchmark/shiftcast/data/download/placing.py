@@ -45,15 +45,17 @@ def check_links(folder: Path, places: Iterable[str], force: str, say: Callable[[
         path = folder / name
         link = next((parent for parent in _above(folder, path) if parent.is_symlink()), None)
         if link is not None and not link.is_dir():
-            raise DataError(f"{link}: is a link that leads to no folder; mend it or remove it")
+            raise DataError(f"{link}: is a link that does not lead to a folder; repair it or remove it")
         replaced = path.is_symlink() or (link is not None and path.exists())
         what = f"{path} -> {path.readlink()}" if path.is_symlink() else f"{path} (behind the link {link})"
         if replaced and force:
-            raise DataError(f"{what}: would be replaced. Mend or remove it yourself, or replace it: {force}")
+            raise DataError(
+                f"{what}: would be replaced. Move or remove it yourself, or replace it with: {force}"
+            )
         if path.is_symlink():
-            said[f"the link {what} is replaced; what it leads to is left alone"] = None
+            said[f"the link {what} is replaced; the files behind it stay"] = None
         elif link is not None:
-            said[f"{link} is a link: what comes is put into {link.resolve()}"] = None
+            said[f"{link} is a link: files are written to {link.resolve()}"] = None
     for line in said:
         say(line)
 
@@ -95,11 +97,11 @@ def check_strangers(
         named = ", ".join(strange[:NAMED]) + more
         if strange and force:
             raise DataError(
-                f"{old}: is to be replaced whole, but holds files that are none of {card.name!r}: {named}. "
-                f"Move them elsewhere, or do without them: {force}"
+                f"{old}: would be replaced as a whole, but holds files that do not belong to {card.name!r}: "
+                f"{named}. Move them elsewhere, or delete them with: {force}"
             )
         if strange:
-            say(f"{old} is replaced, and with it what is none of the dataset's: {named}")
+            say(f"{old} is replaced, including files that are not part of the dataset: {named}")
 
 
 def put(card: DatasetCard, staging: Path, folder: Path) -> None:

@@ -237,8 +237,8 @@ def _get(job: Transfer, headers: Mapping[str, str]) -> Response:
     if lowered and not job.known:
         response.close()
         raise SourceError(
-            f"{job.url}: leads from https to {hops[-1]}, where anybody on the way could change a file "
-            "whose hash nobody states; refused"
+            f"{job.url}: leads from https to {hops[-1]}, where others could change a file "
+            "without a published hash; refused"
         )
     return response
 
@@ -259,7 +259,9 @@ def _named_failures(job: Transfer) -> Iterator[None]:
             raise _TryAgainError("the connection was lost before an answer came") from error
         raise _TryAgainError("no connection (is this machine online?)", unreached=True) from error
     except requests.exceptions.InvalidSchema as error:
-        raise SourceError(f"{job.url}: leads away from http and https ({error}); refused") from error
+        raise SourceError(
+            f"{job.url}: leads to an address that is neither http nor https ({error}); refused"
+        ) from error
     except requests.RequestException as error:
         raise SourceError(f"{job.url}: {error}") from error
     except HTTPError as error:
@@ -273,7 +275,7 @@ def _check_answer(job: Transfer, response: Response, partial: Partial, offset: i
     if code == 416 and offset:
         # Not all there is, and nothing beyond it: bytes of another file.
         partial.discard()
-        raise _TryAgainError(f"has nothing beyond byte {offset}, so it starts anew")
+        raise _TryAgainError(f"has no data beyond byte {offset}, so it starts anew")
     if code not in (200, 206) or (code == 206 and not offset):
         raise SourceError(f"{job.url}: {answer}")
 

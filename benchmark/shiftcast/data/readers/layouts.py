@@ -119,7 +119,7 @@ def read_arrays(
 
 
 def read_labels(path: Path) -> Images:
-    """Read a `.npy` file of labels of images that nobody needs here: outputs of models are contributed.
+    """Read a `.npy` file of labels of images that are not needed here: outputs of models are contributed.
 
     Returns
     -------

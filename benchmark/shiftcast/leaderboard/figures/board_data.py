@@ -20,6 +20,8 @@ def figures(board: Board) -> dict[str, Picture]:
         "predicted-vs-actual": predicted_data(board),
         "ood-vs-id": lines_data(board),
         "estimators": estimators_data(board),
+        "recipes": recipes_data(board),
+        "ensembles": ensembles_data(board),
     }
     return {name: Picture(name, data) for name, data in found.items() if data["panels"]}
 
@@ -105,3 +107,34 @@ def estimators_data(board: Board) -> Data:
             floor = overall.loc[overall["cells"] == overall["all_cells"], "floor"].dropna()
             panels.append({"kind": tables.kind, "rows": rows, "floor": as_number(floor.max())})
     return {"panels": panels, "headline": board.headline}
+
+
+def recipes_data(board: Board) -> Data:
+    """Return estimators' errors under each recipe of an architecture, the plain recipe first."""
+    panels = [
+        {
+            "architecture": architecture,
+            "recipes": [row["recipe"] for row in rows],
+            "errors": {name: [as_number(row["errors"][name]) for row in rows] for name in rows[0]["errors"]},
+        }
+        for architecture, rows in board.recipes.items()
+    ]
+    return {"panels": panels}
+
+
+def ensembles_data(board: Board) -> Data:
+    """Return the partition's error by the size of the ensemble that it uses, a line for each ensemble."""
+    panels: list[Data] = []
+    confusion = board.scores.confusion
+    if confusion is None:
+        return {"panels": panels}
+    whole = confusion.ensembles[confusion.ensembles["part"] == "all"].sort_values("size")
+    for kind in KINDS.values():
+        known = whole[whole[f"{kind}_mae"].notna()]
+        lines = {
+            str(title): [[int(row["size"]), as_number(row[f"{kind}_mae"])] for row in own.to_dict("records")]
+            for title, own in known.groupby("title", sort=False)
+        }
+        if lines:
+            panels.append({"kind": kind, "lines": lines})
+    return {"panels": panels}

@@ -170,9 +170,48 @@ def _draw_estimator_panel(ax: Axes, panel: Data, names: Sequence[str], headline:
     ax.spines["left"].set_visible(False)
 
 
+def _draw_recipes(data: Data) -> Figure:
+    panels = data["panels"]
+    names = list(dict.fromkeys(name for panel in panels for name in panel["errors"]))
+    figure = Figure(figsize=(6.4, (0.34 * len(names) + 0.9) * len(panels) + 0.6), layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for ax, panel in zip(axes, panels, strict=True):
+        for name, errors in panel["errors"].items():
+            others = [error for error in errors[1:] if error is not None]
+            ax.plot(others, [names.index(name)] * len(others), "o", color=COLOURS[0], alpha=0.5, markersize=5)
+            if errors[0] is not None:
+                ax.plot(errors[0], names.index(name), "D", color=COLOURS[1], markersize=6)
+        ax.set_yticks(range(len(names)), [as_label(name) for name in names])
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.set_title(as_label(panel["architecture"]), loc="left")
+    axes[-1].set_xlabel("mean absolute error on natural shifts (pp)")
+    figure.suptitle("Blue: a recipe. Orange: the plain recipe.", fontsize=10)
+    return figure
+
+
+def _draw_ensembles(data: Data) -> Figure:
+    panels = data["panels"]
+    names = list(dict.fromkeys(name for panel in panels for name in panel["lines"]))
+    size = (4.2 * len(panels) + 0.4, 3.4 + 0.22 * len(names))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        for name, line in panel["lines"].items():
+            colour, marker = look(names.index(name))
+            ax.plot(*zip(*line, strict=True), color=colour, marker=marker, markersize=5, label=as_label(name))
+        ax.set(xlabel="members", ylabel="mean absolute error (pp)")
+        ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+        ax.set_title(f"{panel['kind']} shifts", loc="left")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", fontsize=9)
+    return figure
+
+
 DRAWINGS: dict[str, Callable[[Data], Figure]] = {
     "predicted-vs-actual": _draw_predicted,
     "ood-vs-id": _draw_lines,
     "estimators": _draw_estimators,
+    "recipes": _draw_recipes,
+    "ensembles": _draw_ensembles,
 }
 """How to draw each picture of the board, by name."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from shiftcast.board.tables import ConfusionTables, SuiteScores
+from shiftcast.board.words import KINDS
 from shiftcast.leaderboard.figures.board_data import as_number
 from shiftcast.leaderboard.figures.picture import Data, Picture
 from shiftcast.statistics import probit
@@ -19,11 +20,14 @@ def confusion_figures(scores: SuiteScores, tables: ConfusionTables) -> dict[str,
     """Return every picture that there are data for, by name."""
     shown = shown_sets(scores, tables)
     found = {
+        "confusion-by-set": sets_data(tables),
         "confusion-distribution": distribution_data(tables, shown),
         "accuracy-by-confusion": accuracy_data(tables, shown),
         "predicted-lines": lines_data(scores, tables),
         "partition-against-rivals": pairs_data(tables),
         "where-accuracy-is-lost": drop_data(tables),
+        "shared-errors": shared_data(tables),
+        "partition-choices": choices_data(tables),
     }
     return {name: Picture(name, data) for name, data in found.items() if data["panels"]}
 
@@ -56,6 +60,16 @@ def distribution_data(tables: ConfusionTables, shown: Sequence[str]) -> Data:
             }
         )
     return {"panels": panels, "threshold": as_number(tables.threshold)}
+
+
+def sets_data(tables: ConfusionTables) -> Data:
+    """Return how much more confusing each set is than the source, and its share of high confusion."""
+    keys = ("difference", "difference_low", "difference_high", "above", "above_low", "above_high")
+    rows = [
+        {"set": row["set"], "natural": bool(row["natural"]), **{key: as_number(row[key]) for key in keys}}
+        for row in tables.sets.iloc[1:].to_dict("records")
+    ]
+    return {"panels": [{"rows": rows}] if rows else []}
 
 
 def accuracy_data(tables: ConfusionTables, shown: Sequence[str]) -> Data:
@@ -143,3 +157,32 @@ def drop_data(tables: ConfusionTables) -> Data:
         for row in tables.drop.to_dict("records")
     ]
     return {"panels": [{"rows": rows}] if rows else []}
+
+
+# Errors that networks share, and choices
+
+
+def shared_data(tables: ConfusionTables) -> Data:
+    """Return how often pairs of networks share an error, by set, for each level of confusion."""
+    panels = []
+    for level, rows in tables.shared.groupby("level", sort=False):
+        points = [
+            [row["set"], row["pairs"], *(as_number(row[key]) for key in ("share", "low", "high"))]
+            for row in rows.to_dict("records")
+        ]
+        panels.append({"level": level, "points": points})
+    return {"panels": panels}
+
+
+def choices_data(tables: ConfusionTables) -> Data:
+    """Return the partition's mean absolute error under each choice, by kind of shift."""
+    panels = []
+    for kind in KINDS.values():
+        known = tables.sensitivity[tables.sensitivity[f"{kind}_mae"].notna()]
+        rows = [
+            [row["aspect"], row["variant"], bool(row["default"]), as_number(row[f"{kind}_mae"])]
+            for row in known.to_dict("records")
+        ]
+        if rows:
+            panels.append({"kind": kind, "rows": rows})
+    return {"panels": panels}

@@ -17,6 +17,75 @@ from shiftcast.util.plot_style import COLOURS, GREY, INK, as_label, look
 from shiftcast.util.text import ratio
 
 
+def _draw_sets(data: Data) -> Figure:
+    rows = data["panels"][0]["rows"]
+    figure = Figure(figsize=(9.0, 0.23 * len(rows) + 1.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for place, row in enumerate(rows):
+        colour = COLOURS[1] if row["natural"] else COLOURS[0]
+        for ax, key, scale in ((axes[0], "difference", 1), (axes[1], "above", 100)):
+            if row[f"{key}_low"] is not None:
+                ends = [scale * row[f"{key}_low"], scale * row[f"{key}_high"]]
+                ax.plot(ends, [place, place], color=colour, linewidth=1.5)
+            ax.plot(scale * row[key], place, "o", markersize=4.5, color=colour)
+    axes[0].axvline(0, color=GREY, linewidth=1, linestyle="--")
+    axes[1].axvline(10, color=GREY, linewidth=1, linestyle="--")
+    axes[0].set_yticks(range(len(rows)), [_short(row["set"]) for row in rows], fontsize=8.5)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    axes[0].set_xlabel("mean score minus that of the source")
+    axes[1].set_xlabel("images of high confusion (%)")
+    figure.suptitle(
+        "Orange: natural shifts. Blue: altered images. Lines: 95 %. Dashed: the source.", fontsize=10
+    )
+    return figure
+
+
+def _draw_shared(data: Data) -> Figure:
+    panels = data["panels"]
+    sets = list(dict.fromkeys(point[0] for panel in panels for point in panel["points"]))
+    pairs = list(dict.fromkeys(point[1] for panel in panels for point in panel["points"]))
+    figure = Figure(figsize=(3.4 * len(panels) + 1.6, 0.5 * len(sets) + 1.6), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        for name, pair, share, low, high in panel["points"]:
+            colour, marker = look(pairs.index(pair))
+            place = sets.index(name) + 0.2 * (pairs.index(pair) - (len(pairs) - 1) / 2)
+            if low is not None:
+                ax.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.5)
+            if share is not None:
+                ax.plot(100 * share, place, marker, markersize=5, color=colour, label=as_label(pair))
+        ax.set_title(f"{panel['level']} confusion", loc="left", fontsize=9)
+    axes[0].set_yticks(range(len(sets)), [as_label(name) for name in sets])
+    axes[0].set_ylim(len(sets) - 0.5, -0.5)
+    figure.supxlabel("errors with the same wrong class (%); lines: 95 %", fontsize=10)
+    handles, labels = axes[0].get_legend_handles_labels()
+    known = dict(zip(labels, handles, strict=True))
+    figure.legend(known.values(), known.keys(), loc="outside upper center", ncols=3, fontsize=9)
+    return figure
+
+
+def _draw_choices(data: Data) -> Figure:
+    panels = data["panels"]
+    names = [(row[0], row[1]) for row in panels[0]["rows"]]
+    figure = Figure(figsize=(3.6 * len(panels) + 2.2, 0.24 * len(names) + 1.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        used = next((row[3] for row in panel["rows"] if row[2]), None)
+        if used is not None:
+            ax.axvline(used, color=GREY, linewidth=1, linestyle="--")
+        for aspect, variant, default, error in panel["rows"]:
+            place = names.index((aspect, variant))
+            ax.plot(error, place, "o", markersize=5.5, color=COLOURS[1] if default else COLOURS[0])
+        ax.set(xlabel="mean absolute error (pp)")
+        ax.set_title(f"{panel['kind']} shifts", loc="left", fontsize=9)
+    axes[0].set_yticks(
+        range(len(names)), [as_label(f"{aspect}: {variant}") for aspect, variant in names], fontsize=8.5
+    )
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    figure.suptitle("Orange: what the board uses.", fontsize=10)
+    return figure
+
+
 def _draw_distribution(data: Data) -> Figure:
     panels = data["panels"]
     figure, grid = _panels(len(panels), 2.4, 2.0)
@@ -144,7 +213,7 @@ def _draw_drop(data: Data) -> Figure:
     ax.set_xlabel("%")
     figure.suptitle(
         "Bars: share of the drop from high confusion (line: 95 %). Diamonds: share of images.\n"
-        "Crosses: what a score that says nothing about accuracy would give.",
+        "Crosses: the share for a score unrelated to accuracy.",
         fontsize=9.5,
     )
     return figure
@@ -170,10 +239,13 @@ def _panels(count: int, width: float, height: float, *, legend: bool = False) ->
 
 
 CONFUSION_DRAWINGS: dict[str, Callable[[Data], Figure]] = {
+    "confusion-by-set": _draw_sets,
     "confusion-distribution": _draw_distribution,
     "accuracy-by-confusion": _draw_accuracy,
     "predicted-lines": _draw_lines,
     "partition-against-rivals": _draw_pairs,
     "where-accuracy-is-lost": _draw_drop,
+    "shared-errors": _draw_shared,
+    "partition-choices": _draw_choices,
 }
 """How to draw each picture of the confusion page, by name."""
