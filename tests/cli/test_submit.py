@@ -84,7 +84,7 @@ def test_problems_end_in_exit_code_1_and_usage_in_2(zoo, run, tmp_path):
     code, said, error = run("validate", place)
     assert code == 1
     assert "problem 1: " in said
-    assert "to do: take it out" in said
+    assert "to do: remove it" in said
     assert "1 problem; nothing was changed" in error
     code, _, error = run("ledger", place, "--level", "reproduced")
     assert (code, "the ledger was not changed" in error) == (1, True)

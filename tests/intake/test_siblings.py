@@ -262,7 +262,7 @@ def test_links_to_folders_are_counted(tmp_path):
     assert own.names == ["cat", "dog"]
     assert own.skipped == {
         "links to folders, which are not followed": 1,
-        "files that are no images by their names (.txt)": 1,
+        "files whose names are not those of images (.txt)": 1,
     }
 
 
