@@ -263,6 +263,24 @@ ESTIMATORS: Columns = _by_key(
     figures("p", "p", _p_value),
 )
 """Columns of tables of estimators."""
+_SHIFT = Column("shift", "shift", lambda row: row["shift"] or "all")
+BOUNDS: Columns = _by_key(
+    ESTIMATORS["estimator"],
+    _SHIFT,
+    figure("holds", "holds", "%", help="share of cells whose accuracy is at or above the bound"),
+    figure("below", "below the accuracy by", "pp", signed, help="mean accuracy minus bound"),
+    _counted("cells", "cells"),
+)
+"""Columns of the table of lower bounds."""
+DIAGNOSES: Columns = _by_key(
+    ESTIMATORS["estimator"],
+    _SHIFT,
+    figure("found", "class shares moved, found"),
+    figure("true", "class shares moved, true"),
+    *pick(ESTIMATORS, "mae", "bias"),
+    _counted("cells", "cells"),
+)
+"""Columns of the table of diagnoses of label shift."""
 BRIEF: Columns = _by_key(
     ESTIMATORS["estimator"],
     ESTIMATORS["track"],

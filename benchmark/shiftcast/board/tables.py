@@ -14,6 +14,7 @@ import pandas as pd
 
 from shiftcast.cards.suite import Suite, Target
 from shiftcast.scoring.controls import CONTROL_COLUMNS
+from shiftcast.scoring.rows import TABLE_COLUMNS
 from shiftcast.scoring.signals import SIGNAL_COLUMNS
 
 MODEL = ["architecture", "recipe"]
@@ -161,6 +162,9 @@ class SuiteScores:
         `conformal_groups` (how many other shifts there are).
     skipped
         Estimators that gave no row. Columns: `estimator`, `reason`, `rows`.
+    unranked
+        Bounds and diagnoses on natural targets: the columns of `table` up to `seconds`, and
+        `total_variation`, how far class shares are found to lie from the source's (NaN where not told).
     views
         Accuracies on parts of sets. Columns: `architecture`, `recipe`, `seed`, `set`, `view`, `title`,
         `right`, `n`; scored runs with status "ok" only.
@@ -211,6 +215,7 @@ class SuiteScores:
     dataset_notes: dict[str, str]
     class_distances: Mapping[str, float] = field(default_factory=dict)
     confusion: ConfusionTables | None = None
+    unranked: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TABLE_COLUMNS)))
     views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VIEW_COLUMNS)))
     label_views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_VIEW_COLUMNS)))
     signals: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SIGNAL_COLUMNS)))

@@ -153,7 +153,7 @@ def checkpoints(workspace: Workspace) -> Rows:
 
 def estimators() -> Rows:
     """Return a row per estimator, with plugins; those that are broken are named on standard error."""
-    from shiftcast.estimators import load_outside, official_estimators
+    from shiftcast.estimators import load_outside, official_estimators, unranked_estimators
 
     plugins = load_outside()
     for complaint in plugins.complaints():
@@ -162,10 +162,15 @@ def estimators() -> Rows:
         {
             "estimator": name,
             "track": estimator.track,
+            "role": estimator.role,
             "needs": ", ".join(sorted(estimator.requires)),
             "citation": estimator.citation,
         }
-        for name, estimator in {**official_estimators(), **plugins.estimators}.items()
+        for name, estimator in {
+            **official_estimators(),
+            **unranked_estimators(),
+            **plugins.estimators,
+        }.items()
     ]
 
 

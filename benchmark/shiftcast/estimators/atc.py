@@ -117,7 +117,7 @@ class ThresholdEstimator(Estimator):
     def _share_near(self, scores: Floats) -> float:
         return float(((scores >= self.near_[0]) & (scores <= self.near_[1])).mean())
 
-    def _answer(self, scores: Sequence[Floats]) -> Estimate:
+    def _answer(self, scores: Sequence[Floats], **told: float) -> Estimate:
         """Return the estimate for the scores of the target (m,), one array a temperature."""
         first, (threshold, _) = scores[0], self.thresholds_[0]
         shares = [
@@ -136,6 +136,7 @@ class ThresholdEstimator(Estimator):
             threshold=threshold if np.isfinite(threshold) else None,
             mass_at_threshold=float((first == threshold).mean()),
             **told_of(self.scaling_),
+            **told,
         )
 
 

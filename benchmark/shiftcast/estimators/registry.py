@@ -16,8 +16,10 @@ from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorr
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.dawid_skene import DawidSkene
 from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
+from shiftcast.estimators.dis2 import Dis2
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance
+from shiftcast.estimators.label_shift import PriorCOTT, PriorTransfer
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
 from shiftcast.estimators.scaled import Scaled
 from shiftcast.estimators.scores import MDE, Entropy, MaNo, MutualInformation, NuclearNorm, SoftmaxCorr
@@ -36,9 +38,13 @@ def official_estimators() -> dict[str, Estimator]:
         "IM": ImportanceReweighting(),
         "ATC-MC": ATC(),
         "ATC-NE": ATC(score="negative_entropy"),
+        "ATC-MC-TS": ATC(calibration="temperature"),
+        "ATC-NE-TS": ATC(score="negative_entropy", calibration="temperature"),
         "ClassATC": ClassATC(),
         "COT": COT(),
         "COTT": COTT(),
+        "COT-TS": COT(calibration="temperature"),
+        "COTT-TS": COTT(calibration="temperature"),
         "CorrectnessRegression": CorrectnessRegression(),
         "DensityRatioAC": DensityRatioAC(),
         "ImportanceWeighted": ImportanceWeighted(),
@@ -65,6 +71,11 @@ def official_estimators() -> dict[str, Estimator]:
         "Dispersion": Dispersion(),
         "FrechetDistance": FrechetDistance(),
     }
+
+
+def unranked_estimators() -> dict[str, Estimator]:
+    """Return fresh, unfitted bounds and diagnoses by name: never ranked by error, see `Estimator.role`."""
+    return {"Dis2": Dis2(), "PriorTransfer": PriorTransfer(), "COTT-prior": PriorCOTT()}
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ def load_outside() -> Outside:
     cannot be loaded, is no such thing or takes a name that is already in use stops nobody else's.
     """
     found = Outside()
-    ours = official_estimators()
+    ours = official_estimators() | unranked_estimators()
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)):
         package = entry.dist.name if entry.dist else "an unknown package"
         try:
@@ -129,7 +140,7 @@ def get_estimator(name: str) -> Estimator:
     BrokenEstimatorError
         If an installed package registers it, but it cannot be used.
     """
-    ours = official_estimators()
+    ours = official_estimators() | unranked_estimators()
     if name in ours:
         return ours[name]
     outside = load_outside()

@@ -6,7 +6,7 @@ from typing import Any
 
 from shiftcast.analysis.ranking import FEWEST_GROUPS
 from shiftcast.board.build import Board, EstimatorTables
-from shiftcast.board.columns import ESTIMATORS, coverage_columns, pick
+from shiftcast.board.columns import BOUNDS, DIAGNOSES, ESTIMATORS, coverage_columns, pick
 from shiftcast.board.words import BASELINES, FEWEST_NATURAL, MARK, what_it_is
 from shiftcast.leaderboard.markup import escape, fold, table
 from shiftcast.util.text import count, points, signed
@@ -24,7 +24,28 @@ def estimators(board: Board) -> list[str]:
     shown = [tables for tables in board.kinds if len(tables.overall)]
     if not shown:
         return []
-    return ["## Estimators", *(_kind(tables, board.headline) for tables in shown)]
+    return ["## Estimators", *(_kind(tables, board.headline) for tables in shown), *_unranked(board)]
+
+
+def _unranked(board: Board) -> list[str]:
+    """Return the blocks about bounds and diagnoses; none where none has a row."""
+    bounds, diagnoses = board.unranked
+    blocks = []
+    if bounds:
+        text = (
+            "A lower bound is judged by whether it holds and by how far below the accuracy it lies. It is "
+            "no estimate, has no error, and is not ranked. On natural shifts:"
+        )
+        blocks += ["### Lower bounds", text, table(list(BOUNDS.values()), bounds)]
+    if diagnoses:
+        text = (
+            "What would follow if nothing but class shares had changed. They diagnose label shift and are "
+            "ranked with no estimate. Class shares moved: the total variation distance from the source's, "
+            "0 to 1, as expectation maximisation finds it and as it is. Much more found than there is means "
+            "that the model puts images into wrong classes. On natural shifts:"
+        )
+        blocks += ["### Diagnoses of label shift", text, table(list(DIAGNOSES.values()), diagnoses)]
+    return blocks
 
 
 def _kind(tables: EstimatorTables, headline: str) -> str:

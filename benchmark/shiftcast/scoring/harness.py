@@ -255,6 +255,8 @@ def score_run(
         chosen = {protocol: folds for protocol, folds in protocols(target).items() if protocol in only}
         for protocol, folds in chosen.items():
             for name, estimator in estimators.items():
+                if estimator.role != "estimate" and not there["natural"]:
+                    continue  # bounds and diagnoses: what they say of corruptions is not worth its time
                 start = time.perf_counter()
                 try:
                     estimates, counts, note = scorer.estimate(name, target, folds)
@@ -271,6 +273,7 @@ def score_run(
                     "n": sum(counts),
                     "effective": effective,
                     "note": note,
+                    "total_variation": estimates[0].diagnostics.get("total_variation", math.nan),
                     "seconds": time.perf_counter() - start,
                 }
                 rows.append({**own, **there, **columns})
