@@ -43,7 +43,6 @@ def _by_shift(rows: pd.DataFrame, columns: list[str]) -> Rows:
     for name, own in rows.groupby("estimator"):
         for shift, part in [("", own), *own.groupby("group")]:
             means = board_means(part, columns).loc[name].to_dict()
-            told.append(
-                {"estimator": name, "shift": shift, "cells": len(part.drop_duplicates(CELL)), **means}
-            )
+            named = {"estimator": name, "shift": shift, "cells": len(part.drop_duplicates(CELL))}
+            told.append({**named, **{str(key): value for key, value in means.items()}})
     return told

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shiftcast.estimators import Estimator
 
 KINDS: Mapping[bool, str] = MappingProxyType({True: "natural", False: "synthetic"})
 """What a shift is called by whether it is natural."""
@@ -35,15 +39,17 @@ TRACKS: Mapping[str, str] = MappingProxyType(
 
 def what_it_is(name: str) -> str:
     """Return the first line of what an official estimator says of itself; empty for another."""
-    from shiftcast.estimators import official_estimators  # an unchanged board does without
-
-    estimator = official_estimators().get(name)
+    estimator = _official(name)
     return "" if estimator is None else (type(estimator).__doc__ or "").strip().splitlines()[0]
 
 
 def citation(name: str) -> str:
     """Return where an official estimator comes from; empty for another."""
-    from shiftcast.estimators import official_estimators
-
-    estimator = official_estimators().get(name)
+    estimator = _official(name)
     return "" if estimator is None else estimator.citation
+
+
+def _official(name: str) -> Estimator | None:
+    from shiftcast.estimators import official_estimators, unranked_estimators  # an unchanged board needs none
+
+    return (official_estimators() | unranked_estimators()).get(name)
