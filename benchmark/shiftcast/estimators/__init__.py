@@ -20,6 +20,12 @@ from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDr
 from shiftcast.estimators.features import Dispersion, FrechetDistance, dispersion, frechet_distance
 from shiftcast.estimators.label_shift import PriorCOTT, PriorTransfer
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
+from shiftcast.estimators.recorded import (
+    DepthPartition,
+    EffectiveInvariance,
+    LearnedEpochPartition,
+    NeighbourhoodInvariance,
+)
 from shiftcast.estimators.registry import (
     Outside,
     get_estimator,
@@ -57,9 +63,11 @@ __all__ = [
     "CorrectnessRegression",
     "DawidSkene",
     "DensityRatioAC",
+    "DepthPartition",
     "DifferenceOfConfidences",
     "Dis2",
     "Dispersion",
+    "EffectiveInvariance",
     "EnsembleCorrectness",
     "Entropy",
     "Estimator",
@@ -68,10 +76,12 @@ __all__ = [
     "ImportanceWeighted",
     "LargestDrop",
     "LargestDropAlone",
+    "LearnedEpochPartition",
     "MaNo",
     "MappedScore",
     "MeanShift",
     "MutualInformation",
+    "NeighbourhoodInvariance",
     "NoShift",
     "NuclearNorm",
     "Outside",

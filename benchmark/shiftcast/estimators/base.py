@@ -27,7 +27,7 @@ Role = Literal["estimate", "bound", "diagnosis"]
 """What an answer is: an estimate of the accuracy, a lower bound, or what would follow from one cause."""
 
 TRACKS: tuple[str, ...] = get_args(Track)
-NEEDS = frozenset({"classes", "logits", "reference", "peers", "siblings", "features", "others"})
+NEEDS = frozenset({"classes", "logits", "reference", "peers", "siblings", "features", "signals", "others"})
 """What an estimator may require; "classes" are the predicted classes alone, which every model has."""
 
 _STACKED = ("reference", "peers", "siblings")
@@ -51,8 +51,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
         See `Role`; only estimates are ranked by their error.
     requires
         What the predictions must carry: a subset of "classes" (predicted classes, hard labels), "logits",
-        "reference", "peers", "siblings", "features" and "others" (labelled targets of other groups, given
-        to `fit`). Without "logits", the answer must follow from predicted classes.
+        "reference", "peers", "siblings", "features", "signals" and "others" (labelled targets of other
+        groups, given to `fit`). Without "logits", the answer must follow from predicted classes.
     selected_on
         Datasets on which the estimator, or a default of it, was chosen; the board greys them.
     citation

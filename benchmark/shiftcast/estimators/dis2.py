@@ -80,6 +80,7 @@ class Dis2(Estimator):
 
     track: ClassVar[Track] = "T1"
     role: ClassVar[Role] = "bound"
+    reads_counts: ClassVar[bool] = True
     citation: ClassVar[str] = (
         "Rosenfeld & Garg (2023), (Almost) Provable Error Bounds Under Distribution Shift via Disagreement "
         "Discrepancy"

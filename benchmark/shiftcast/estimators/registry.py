@@ -21,6 +21,12 @@ from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDr
 from shiftcast.estimators.features import Dispersion, FrechetDistance
 from shiftcast.estimators.label_shift import PriorCOTT, PriorTransfer
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
+from shiftcast.estimators.recorded import (
+    DepthPartition,
+    EffectiveInvariance,
+    LearnedEpochPartition,
+    NeighbourhoodInvariance,
+)
 from shiftcast.estimators.scaled import Scaled
 from shiftcast.estimators.scores import MDE, Entropy, MaNo, MutualInformation, NuclearNorm, SoftmaxCorr
 
@@ -70,6 +76,10 @@ def official_estimators() -> dict[str, Estimator]:
         "MutualInformation": MutualInformation(),
         "Dispersion": Dispersion(),
         "FrechetDistance": FrechetDistance(),
+        "EffectiveInvariance": EffectiveInvariance(),
+        "NeighbourhoodInvariance": NeighbourhoodInvariance(),
+        "LearnedEpochPartition": LearnedEpochPartition(),
+        "DepthPartition": DepthPartition(),
     }
 
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +22,10 @@ from shiftcast.errors import RequirementError
 from shiftcast.estimators import Estimator
 from shiftcast.estimators.features import SAMPLE, FeatureScore
 from shiftcast.predictions import Estimate, Predictions
+from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import StoredSet
+from shiftcast.runs.record import RunRecord
+from shiftcast.runs.signals import Signals
 from shiftcast.runs.suite_runs import Pool, StoredRun
 from shiftcast.statistics.agreement import PEER_AGREEMENT
 from shiftcast.statistics.lines import pairs
@@ -59,6 +63,26 @@ class RunView:
     def part(self, name: str, group: str, rows: Integers, part: str) -> Predictions:
         """Unlabelled predictions on chosen images of a set; `part` names the choice, for good."""
         return self._predictions(name, group, rows, part, labelled=False)
+
+    def with_signals(self, predictions: Predictions, part: str, target: Target | None = None) -> Predictions:
+        """Return predictions on the source or a target with what the run recorded of their images."""
+        rows = self.pool.halves[part] if target is None else self.pool.rows(target, part)
+        return predictions.with_signals(
+            self._signals.shares(predictions.name, rows) if self._signals else None
+        )
+
+    @cached_property
+    def _signals(self) -> Signals | None:
+        """What the run recorded of its images; None if nothing."""
+        record, folder = self.run.record, self.pool.folder
+        if folder is None or not isinstance(record, RunRecord):
+            return None
+        return RunFolder(folder / self.run.key.path).read_signals(record, self.run.sets)
+
+    @property
+    def has_signals(self) -> bool:
+        """Whether the run recorded anything of its images."""
+        return self._signals is not None
 
     def with_feature_scores(self, predictions: Predictions, fitted: str, part: str) -> Predictions:
         """Return predictions with the scores of their features against the part that is fitted on."""
@@ -164,6 +188,8 @@ class Scorer:
             rows = self.view.target(target, fold.predict)
             if "features" in fitted.requires:
                 rows = self.view.with_feature_scores(rows, fold.fit, fold.predict)
+            if "signals" in fitted.requires:
+                rows = self.view.with_signals(rows, fold.predict, target)
             estimates.append(fitted.predict(rows))
             counts.append(len(rows))
         return estimates, counts, note
@@ -182,6 +208,12 @@ class Scorer:
             if "features" in estimator.requires:
                 both = [self.view.with_feature_scores(one, part, part) for one in (source, *others)]
                 source, others = both[0], both[1:]
+            if "signals" in estimator.requires:
+                source = self.view.with_signals(source, part)
+                others = [
+                    self.view.with_signals(rows, parts[one.derived], one)
+                    for rows, one in zip(others, chosen, strict=True)
+                ]
             self._fitted[key] = clone(estimator).fit(source, others)
         return self._fitted[key], note
 
@@ -289,6 +321,10 @@ def _reason(estimator: Estimator, view: RunView, error: RequirementError) -> str
         return "the reference ensemble is incomplete"
     if "siblings" in estimator.requires and not view.siblings:
         return "the run has no sibling (same architecture and recipe, other seed)"
+    if "signals" in estimator.requires and not view.has_signals:
+        return "the run recorded no signals of its images"
+    if "signals" in estimator.requires:
+        return "a set lacks the recorded signal: learned epochs are not known of images made from the source"
     if "features" in estimator.requires:
         if not isinstance(estimator, FeatureScore):
             return "runs store no features, only the scores that the registered estimators make of them"
