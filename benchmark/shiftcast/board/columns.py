@@ -249,6 +249,7 @@ ESTIMATORS: Columns = _by_key(
     figure("abstained", "abstains", "%"),
     figure("flagged", "doubtful", "%"),
     figure("mae_shared", "MAE shared"),
+    figure("mae_kind_out", "MAE kind-out"),
     _share_of("cells", "all_cells"),
     _counted("groups", "shifts"),
     _counted("architectures", "architectures"),
@@ -264,22 +265,11 @@ ESTIMATORS: Columns = _by_key(
 )
 """Columns of tables of estimators."""
 _SHIFT = Column("shift", "shift", lambda row: row["shift"] or "all")
-BOUNDS: Columns = _by_key(
-    ESTIMATORS["estimator"],
-    _SHIFT,
-    figure("holds", "holds", "%", help="share of cells whose accuracy is at or above the bound"),
-    figure("below", "below the accuracy by", "pp", signed, help="mean accuracy minus bound"),
-    _counted("cells", "cells"),
-)
+_APART = (figure("holds", "holds", "%"), figure("below", "below the accuracy by", "pp", signed))
+BOUNDS: Columns = _by_key(ESTIMATORS["estimator"], _SHIFT, *_APART, _counted("cells", "cells"))
 """Columns of the table of lower bounds."""
-DIAGNOSES: Columns = _by_key(
-    ESTIMATORS["estimator"],
-    _SHIFT,
-    figure("found", "class shares moved, found"),
-    figure("true", "class shares moved, true"),
-    *pick(ESTIMATORS, "mae", "bias"),
-    _counted("cells", "cells"),
-)
+_MOVED = (figure("found", "class shares moved, found"), figure("true", "class shares moved, true"))
+DIAGNOSES: Columns = _by_key(ESTIMATORS["estimator"], _SHIFT, *_MOVED, *pick(ESTIMATORS, "mae", "bias"))
 """Columns of the table of diagnoses of label shift."""
 BRIEF: Columns = _by_key(
     ESTIMATORS["estimator"],

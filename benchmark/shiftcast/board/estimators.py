@@ -8,7 +8,7 @@ cells of a group and last over groups.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -27,17 +27,31 @@ CELL = ["architecture", "recipe", "group"]
 ROW = ["architecture", "recipe", "seed", "target"]
 FEWEST_RUNS = 3
 """Runs that a rank correlation needs."""
+COMPARED = {"shared": "mae_shared", "kind-out": "mae_kind_out"}
+"""Protocols beside the official one, and the column of their MAE."""
 NORMAL_ABSOLUTE = math.sqrt(2 / math.pi)
 """Mean absolute value of a standard normal variate."""
 
 BOARD_COLUMNS = (
     *("track", "rank", "estimator", "mae", "bias", "rmse", "worst", "worst_cell", "skill", "tau", "tau_id"),
-    *("coverage", "width", "nominal", "floor", "mae_shared", "abstained", "cells", "all_cells"),
+    *("coverage", "width", "nominal", "floor", *COMPARED.values(), "abstained", "cells", "all_cells"),
     *("conformal_coverage", "conformal_width", "conformal_nominal", "conformal_cells"),
     *("groups", "architectures", "rows", "flagged", "selected", "seconds"),
 )
 RESTING_ON_CELLS = (
-    *("mae", "bias", "rmse", "worst", "skill", "tau", "tau_id", "coverage", "width", "floor", "mae_shared"),
+    *(
+        "mae",
+        "bias",
+        "rmse",
+        "worst",
+        "skill",
+        "tau",
+        "tau_id",
+        "coverage",
+        "width",
+        "floor",
+        *COMPARED.values(),
+    ),
     *("conformal_coverage", "conformal_width"),
 )
 """Figures that an estimator lacks where it has fewer than `FEWEST_CELLS` of the cells."""
@@ -84,7 +98,8 @@ class EstimatorTables:
     @cached_property
     def overall(self) -> pd.DataFrame:
         """The board: a row for each estimator, see `estimator_board`, with `RANK_ENDS` (NaN if unknown)."""
-        board = estimator_board(self.rows, kind_rows(self.scores, self.natural, "shared"))
+        compared = {name: kind_rows(self.scores, self.natural, name) for name in COMPARED}
+        board = estimator_board(self.rows, compared)
         ends = self.ranks.set_index("estimator").reindex(board["estimator"])
         return board.assign(**{name: ends[name].to_numpy(dtype=float) for name in RANK_ENDS})
 
@@ -151,7 +166,7 @@ def kind_rows(scores: SuiteScores, natural: bool, protocol: str = "official") ->
     natural
         Natural shifts, or synthetic ones.
     protocol
-        "official" or "shared".
+        "official", "shared" or "kind-out".
 
     Returns
     -------
@@ -215,13 +230,13 @@ def kept(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~rows["abstains"]]
 
 
-def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
+def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the estimator board of one kind of shift.
 
     Parameters
     ----------
-    official, shared
-        Rows of both protocols, see `kind_rows`.
+    official, compared
+        Rows of the official protocol and, by name, of those in `COMPARED`, see `kind_rows`.
 
     Returns
     -------
@@ -261,7 +276,8 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
     }
     best = means[list(_BASELINE)].min(axis=1)
     board["skill"] = (1 - board["mae"] / best).where(best > 0)
-    board["mae_shared"] = board_means(kept(shared), ["absolute"])["absolute"]
+    for protocol, column in COMPARED.items():
+        board[column] = board_means(kept(compared[protocol]), ["absolute"])["absolute"]
     for column, name in (("tau", "predicted"), ("tau_id", "id_accuracy")):
         board[column] = _rank_agreement(used, name)
     worst = _errors_of_cells(used)

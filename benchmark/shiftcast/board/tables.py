@@ -152,7 +152,7 @@ class SuiteScores:
     table
         One row per scored run, target, estimator and protocol. Columns: `suite`, `architecture`,
         `recipe`, `seed`, `family`, `target`, `group`, `natural`, `severity`, `level`, `estimator`,
-        `track`, `selected_on` (datasets joined by ";"), `protocol` ("official" or "shared"),
+        `track`, `selected_on` (datasets joined by ";"), `protocol` ("official", "shared" or "kind-out"),
         `predicted`, `low`, `high`, `nominal` (the interval's level), `actual` (NaN where withheld),
         `n`, `effective` (as in `accuracies`), `flagged` (whether the estimator says that the estimate
         is doubtful), `abstains` (bool), `note`, `seconds`; and the conformal interval, learned from the

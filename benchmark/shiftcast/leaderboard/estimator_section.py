@@ -16,6 +16,7 @@ FIGURES = (
     *("estimator", "rmse", "tau", "tau_id", "coverage", "width"),
     *("conformal_coverage", "conformal_width", "abstained", "flagged"),
 )
+COMPARED = ("mae_shared", "mae_kind_out")
 EVIDENCE = ("estimator", "groups", "architectures", "rows", "floor", "conformal_cells", "worst_cell")
 
 
@@ -67,8 +68,8 @@ def _kind(tables: EstimatorTables, headline: str) -> str:
         *first_places(tables),
         *marked(tables),
     ]
-    shared = ("mae_shared",) if tables.overall["mae_shared"].notna().any() else ()
-    figures = table(pick(ESTIMATORS, *FIGURES, *shared), rows)
+    compared = [name for name in COMPARED if tables.overall[name].notna().any()]
+    figures = table(pick(ESTIMATORS, *FIGURES, *compared), rows)
     blocks.append(fold("Rank correlation, coverage and width of intervals", figures))
     if held := coverage_table(tables):
         blocks.append(fold("Where intervals hold: lowest and highest shift and architecture", held))

@@ -69,6 +69,8 @@ This page explains the columns of every table on the leaderboard. Errors are in 
   extrapolates. They are in all figures.
 - **MAE shared**: MAE where fit and prediction share the source images, as in many publications. It is too
   low, and is shown for comparison only.
+- **MAE kind-out**: MAE of what learns from corruptions, where it learns from other kinds alone. The kinds are
+  noise, blur, weather and digital. The official MAE leaves out the target's own type only.
 - **{MARK}**: {CHOSEN}.
 - **[low, high]** after an accuracy: Wilson's 95 % interval for its images (or objects) at the mean over
   seeds. **seed sd**: standard deviation over seeds, in pp.
