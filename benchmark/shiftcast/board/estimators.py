@@ -25,6 +25,8 @@ from shiftcast.statistics import kendall_tau
 
 CELL = ["architecture", "recipe", "group"]
 ROW = ["architecture", "recipe", "seed", "target"]
+LEARNS_THE_MEAN = "MeanShift"
+"""Learns the mean drop over the other shifts of the table: its bias over all of them is 0 by construction."""
 FEWEST_RUNS = 3
 """Runs that a rank correlation needs."""
 COMPARED = {"shared": "mae_shared", "kind-out": "mae_kind_out"}
@@ -37,6 +39,7 @@ BOARD_COLUMNS = (
     *("coverage", "width", "nominal", "floor", *COMPARED.values(), "abstained", "cells", "all_cells"),
     *("conformal_coverage", "conformal_width", "conformal_nominal", "conformal_cells"),
     *("groups", "architectures", "rows", "flagged", "selected", "seconds"),
+    *("mae_common", "common_cells", "mae_in_track", "track_cells"),
 )
 RESTING_ON_CELLS = (
     *(
@@ -274,6 +277,8 @@ def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.DataFrame]
     board["conformal_nominal"] = {
         name: _levels(own_rows["conformal_level"]) for name, own_rows in stated.groupby("estimator")
     }
+    if not used.loc[used["estimator"] == LEARNS_THE_MEAN, "note"].astype(bool).any():
+        board.loc[board.index == LEARNS_THE_MEAN, "bias"] = float("nan")
     best = means[list(_BASELINE)].min(axis=1)
     board["skill"] = (1 - board["mae"] / best).where(best > 0)
     for protocol, column in COMPARED.items():
@@ -288,7 +293,7 @@ def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.DataFrame]
         dict.fromkeys(("groups", "architectures", "rows", "cells", "conformal_cells"), 0)
         | dict.fromkeys(("worst_cell", "nominal", "conformal_nominal"), "")
     )
-    return _ranked(filled.reset_index())
+    return _ranked(_with_common(_without_few(filled.reset_index(), RESTING_ON_CELLS), rows))
 
 
 def _errors_of_cells(used: pd.DataFrame) -> dict[str, pd.Series[float]]:
@@ -296,6 +301,31 @@ def _errors_of_cells(used: pd.DataFrame) -> dict[str, pd.Series[float]]:
     cells = used.groupby(["estimator", *CELL, "target"])["absolute"].mean()
     cells = cells.groupby(level=["estimator", *CELL]).mean()
     return {str(name): own.droplevel("estimator") for name, own in cells.groupby(level="estimator")}
+
+
+def _with_common(board: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the board with errors over the cells that all estimators with an error have.
+
+    `mae_common` over `common_cells` of the whole table, and `mae_in_track` over `track_cells` of the track.
+    """
+    used, everything = kept(rows), rows.drop_duplicates(ROW)
+    cells_of = _cells(["estimator"], everything, used)
+    complete = cells_of[cells_of["complete"]]
+    known = board.loc[board["mae"].notna(), ["estimator", "track"]]
+    board = board.assign(mae_common=float("nan"), mae_in_track=float("nan"), common_cells=0, track_cells=0)
+    parts = [("mae_common", "common_cells", known)]
+    parts += [("mae_in_track", "track_cells", own) for _, own in known.groupby("track")]
+    for error, number, own in parts:
+        names = own["estimator"].tolist()
+        there = complete[complete["estimator"].isin(names)].groupby(CELL).size()
+        cells = there[there == len(names)].index
+        mine = used["estimator"].isin(names) & pd.MultiIndex.from_frame(used[CELL]).isin(cells)
+        place = board["estimator"].isin(names)
+        if len(cells):
+            found = board_means(used[mine], ["absolute"])["absolute"]
+            board.loc[place, error] = board.loc[place, "estimator"].map(found).astype(float)
+        board.loc[place, number] = len(cells)
+    return board
 
 
 def _without_few(table: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
@@ -366,16 +396,14 @@ def _tau(predicted: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
 
 
 def _ranked(board: pd.DataFrame) -> pd.DataFrame:
-    board = _without_few(board, RESTING_ON_CELLS)
     board["worst_cell"] = board["worst_cell"].where(board["mae"].notna(), "")
     # What prints alike ranks alike: bits beyond the second decimal may differ between machines.
     printed = board["mae"].astype(float).round(2)
     full = (board["cells"] == board["all_cells"]) & printed.notna()
     board["rank"] = printed.where(full).groupby(board["track"]).rank(method="min").astype("Int64")
-    order = board.assign(unranked=~full, printed=printed)
-    return order.sort_values(["track", "unranked", "printed", "estimator"])[list(BOARD_COLUMNS)].reset_index(
-        drop=True
-    )
+    # Where a track has no cell that all have, errors over different cells are all there is.
+    order = board.assign(printed=board["mae_in_track"].fillna(printed).astype(float).round(2))
+    return order.sort_values(["track", "printed", "estimator"])[list(BOARD_COLUMNS)].reset_index(drop=True)
 
 
 def details(rows: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -412,7 +440,12 @@ def details(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def _complete_by(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) -> pd.Series[int]:
-    """Count, for every value of `keys`, the cells in which `used` holds each row that there is.
+    """Count, for every value of `keys`, the complete cells of `_cells`."""
+    return _cells(keys, everything, used).groupby(keys)["complete"].sum()
+
+
+def _cells(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
+    """Return, for every value of `keys`, the cells and whether `used` holds each row that there is.
 
     `everything` has every run and target once (for each part, if that is a key).
     """
@@ -422,8 +455,7 @@ def _complete_by(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) 
         used.drop_duplicates([*keys, *ROW]).groupby([*keys, *CELL]).size().rename("present").reset_index()
     )
     both = present.merge(expected.reset_index(), on=[*shared, *CELL])
-    both["complete"] = both["present"] == both["expected"]
-    return both.groupby(keys)["complete"].sum()
+    return both.assign(complete=both["present"] == both["expected"])
 
 
 def shift_figures(answers: pd.DataFrame, by_group: pd.DataFrame, overall: pd.DataFrame) -> pd.DataFrame:
@@ -467,4 +499,7 @@ def model_errors(answers: pd.DataFrame) -> pd.DataFrame:
     means = answers.groupby([*keys, "group", "target"])[["absolute", "error"]].mean()
     groups = means.groupby(level=[*keys, "group"]).mean().groupby(level=keys)
     named = groups.mean().rename(columns={"absolute": "mae", "error": "bias"})
-    return named.assign(shifts=groups.size()).reset_index()
+    named = named.assign(shifts=groups.size()).reset_index()
+    if not answers["note"].astype(bool).any():  # MeanShift's, where it learns from corruptions instead
+        named["bias"] = named["bias"].mask(named["estimator"] == LEARNS_THE_MEAN)
+    return named

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from shiftcast.analysis.robustness import ROBUSTNESS_COLUMNS
 from shiftcast.cards.suite import Suite, Target
 from shiftcast.scoring.controls import CONTROL_COLUMNS
 from shiftcast.scoring.rows import TABLE_COLUMNS
@@ -86,6 +87,10 @@ class ConfusionTables:
         Errors of ConfusionPartition by variant. Columns: `aspect`, `variant`, `default` (bool),
         `natural_mae`, `natural_bias`, `synthetic_mae`, `synthetic_bias` (pp; NaN without such
         shifts).
+    robustness
+        95 % intervals of effective robustness, see `shiftcast.analysis.robustness.robustness_intervals`: one
+        row per model and group, and for the mean over the groups that models are ranked by (group "").
+        Columns: `architecture`, `recipe`, `group`, `low`, `high` (pp).
     ranks
         What a paired bootstrap says of estimators that predict every run, by kind of shift. Columns:
         `natural` (bool), `estimator`, `track`, `mae`, `mae_low`, `mae_high`, `rank_low`, `rank_high`
@@ -119,6 +124,7 @@ class ConfusionTables:
     shared: pd.DataFrame
     human: Mapping[str, Any] | None
     human_note: str
+    robustness: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(ROBUSTNESS_COLUMNS)))
 
 
 @dataclass(frozen=True, eq=False)

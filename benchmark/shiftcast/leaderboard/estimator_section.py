@@ -7,7 +7,7 @@ from typing import Any
 from shiftcast.analysis.ranking import FEWEST_GROUPS
 from shiftcast.board.build import Board, EstimatorTables
 from shiftcast.board.columns import BOUNDS, DIAGNOSES, ESTIMATORS, coverage_columns, pick
-from shiftcast.board.words import BASELINES, FEWEST_NATURAL, MARK, what_it_is
+from shiftcast.board.words import BASELINES, FEWEST_NATURAL, KNOWING, MARK, what_it_is
 from shiftcast.leaderboard.markup import escape, fold, table
 from shiftcast.util.text import count, points, signed
 
@@ -65,10 +65,11 @@ def _kind(tables: EstimatorTables, headline: str) -> str:
     blocks += [
         _verdict(tables, headline),
         table(columns, rows),
+        *sorted_on(tables, by_track=True),
         *first_places(tables),
         *marked(tables),
     ]
-    compared = [name for name in COMPARED if tables.overall[name].notna().any()]
+    compared = ["mae_common", *(name for name in COMPARED if tables.overall[name].notna().any())]
     figures = table(pick(ESTIMATORS, *FIGURES, *compared), rows)
     blocks.append(fold("Rank correlation, coverage and width of intervals", figures))
     if held := coverage_table(tables):
@@ -95,8 +96,22 @@ def _verdict(tables: EstimatorTables, headline: str) -> str:
         text += (
             f" Lowest of all ranked: {escape(ESTIMATORS['estimator'].cell(best))}, {points(best['mae'])} pp."
         )
-        text += f" A perfect estimator would err by {points(best['floor'])} pp, from sampling noise."
+        text += f" {KNOWING[:1].upper()}{KNOWING[1:]} would err by {points(best['floor'])} pp."
     return text
+
+
+def sorted_on(tables: EstimatorTables, by_track: bool = False) -> list[str]:
+    """Return the sentence on which cells rows are sorted by, where some estimators lack cells."""
+    known = tables.overall[tables.overall["mae"].notna()]
+    if known.empty or (known["cells"] == known["all_cells"]).all():
+        return []
+    every = int(known["all_cells"].iloc[0])
+    if not by_track:
+        number = int(known["common_cells"].iloc[0])
+        return [f"Sorted by the error on the {number} of {every} cells that all with an error have."]
+    few = known[known["track_cells"] < every].groupby("track")["track_cells"].first()
+    said = ", ".join(f"{track} on {int(number)}" for track, number in few.items())
+    return [f"Tracks are sorted by the error on the cells, of {every}, that all of them have: {said}."]
 
 
 def first_places(tables: EstimatorTables) -> list[str]:
