@@ -37,7 +37,7 @@ def robustness_intervals(
     -------
     DataFrame
         Columns `architecture`, `recipe`, `group`, `low`, `high` (NaN where lines are undefined too often);
-        empty with fewer than four architectures of plain recipes.
+        empty with fewer than five architectures of plain recipes.
     """
     runs = resampled.confusion.pool.scored
     owners = np.array([run.key.architecture for run in runs])
