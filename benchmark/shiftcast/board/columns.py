@@ -227,12 +227,12 @@ ESTIMATORS: Columns = _by_key(
     figures("p", "p", _p_value),
 )
 """Columns of tables of estimators."""
-_SHIFT = Column("shift", "shift", lambda row: row["shift"] or "all")
+SHIFT = Column("shift", "shift", lambda row: row["shift"] or "all")
 _APART = (figure("holds", "holds", "%"), figure("below", "below the accuracy by", "pp", signed))
-BOUNDS: Columns = _by_key(ESTIMATORS["estimator"], _SHIFT, *_APART, _counted("cells", "cells"))
+BOUNDS: Columns = _by_key(ESTIMATORS["estimator"], SHIFT, *_APART, _counted("cells", "cells"))
 """Columns of the table of lower bounds."""
 _MOVED = (figure("found", "class shares moved, found"), figure("true", "class shares moved, true"))
-DIAGNOSES: Columns = _by_key(ESTIMATORS["estimator"], _SHIFT, *_MOVED, *pick(ESTIMATORS, "mae", "bias"))
+DIAGNOSES: Columns = _by_key(ESTIMATORS["estimator"], SHIFT, *_MOVED, *pick(ESTIMATORS, "mae", "bias"))
 """Columns of the table of diagnoses of label shift."""
 BRIEF: Columns = _by_key(
     ESTIMATORS["estimator"],

@@ -6,7 +6,7 @@ from typing import Any
 
 from shiftcast.analysis.ranking import FEWEST_GROUPS
 from shiftcast.board.build import Board, EstimatorTables
-from shiftcast.board.columns import BOUNDS, DIAGNOSES, ESTIMATORS, coverage_columns, pick
+from shiftcast.board.columns import BOUNDS, DIAGNOSES, ESTIMATORS, SHIFT, coverage_columns, pick
 from shiftcast.board.words import BASELINES, FEWEST_NATURAL, KNOWING, MARK, what_it_is
 from shiftcast.leaderboard.markup import escape, fold, table
 from shiftcast.util.text import count, points, signed
@@ -17,6 +17,7 @@ FIGURES = (
     *("conformal_coverage", "conformal_width", "abstained", "flagged"),
 )
 COMPARED = ("mae_shared", "mae_kind_out")
+OF_HEADLINE = ("mae", "bias", "coverage", "width", "conformal_coverage", "conformal_width")
 EVIDENCE = ("estimator", "groups", "architectures", "rows", "floor", "conformal_cells", "worst_cell")
 
 
@@ -35,7 +36,7 @@ def _unranked(board: Board) -> list[str]:
     if bounds:
         text = (
             "A lower bound is judged by whether it holds and by how far below the accuracy it lies. It is "
-            "no estimate, has no error, and is not ranked. On natural shifts:"
+            "not an estimate: it has no error and is not ranked. On natural shifts:"
         )
         blocks += ["### Lower bounds", text, table(list(BOUNDS.values()), bounds)]
     if diagnoses:
@@ -74,6 +75,9 @@ def _kind(tables: EstimatorTables, headline: str) -> str:
     blocks.append(fold("Rank correlation, coverage and width of intervals", figures))
     if held := coverage_table(tables):
         blocks.append(fold("Where intervals hold: lowest and highest shift and architecture", held))
+    if len(own := tables.by_shift[tables.by_shift["estimator"] == headline]):
+        by_shift = table([SHIFT, *pick(ESTIMATORS, *OF_HEADLINE)], own.to_dict("records"))
+        blocks.append(fold(f"Intervals of {headline} on each shift", by_shift))
     blocks.append(fold("What stands behind each row", table(pick(ESTIMATORS, *EVIDENCE), rows)))
     return "\n\n".join([*blocks, *_differences(tables, headline)])
 
