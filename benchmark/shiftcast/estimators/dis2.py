@@ -17,7 +17,7 @@ from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.types import Floats, Integers
 
 RIDGE = 1e-3
-STEPS = 40
+STEPS = 30
 MOST_IMAGES = 500
 """Images of either set that a critic learns from: of more, every second, third … along the mean logit."""
 
