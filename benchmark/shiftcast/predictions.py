@@ -66,6 +66,10 @@ class Predictions:
         Predicted classes (S, n) of the same architecture and recipe with other seeds, int32.
     features
         Penultimate features (n, d).
+    signals
+        What was recorded of each image beside the outputs, by name: shares (n,) in [0, 1], NaN where unknown.
+        Of `depth` (prediction depth), `learned_epoch`, `views` and `view_probability`, see
+        `shiftcast.estimators.recorded`.
     feature_scores
         Numbers computed from the features of the whole set, for use without the features themselves, by
         the name of the estimator that reads them.
@@ -103,6 +107,7 @@ class Predictions:
     peers: Classes | None = field(default=None, repr=False)
     siblings: Classes | None = field(default=None, repr=False)
     features: Floats | None = field(default=None, repr=False)
+    signals: Mapping[str, Floats] | None = field(default=None, repr=False)
     feature_scores: Mapping[str, float] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +139,8 @@ class Predictions:
             if len(features) != n:
                 raise _lengths(self.name, "features", features.shape, n)
             self._set("features", features)
+        if self.signals is not None:
+            self._set("signals", _signals(self.name, self.signals, n))
         if self.feature_scores is not None:
             self._set("feature_scores", dict(self.feature_scores))
 
@@ -217,6 +224,12 @@ class Predictions:
         other._set("feature_scores", scores)
         return other
 
+    def with_signals(self, signals: Mapping[str, Floats] | None) -> Predictions:
+        """Return the same predictions with what was recorded of their images."""
+        other = copy.copy(self)
+        other._set("signals", None if signals is None else _signals(self.name, signals, len(self)))
+        return other
+
     def _relabelled(self, labels: Integers | None) -> Predictions:
         other = copy.copy(self)  # the arrays were validated once and need no second look
         for told in ("correct", "accuracy"):  # cached, and would still tell of the old labels
@@ -247,6 +260,8 @@ class Predictions:
         for key, axis in _IMAGE_AXES.items():
             value = getattr(self, key)
             part._set(key, None if value is None else np.take(value, index, axis=axis))
+        if self.signals is not None:
+            part._set("signals", {key: _fixed(value[index]) for key, value in self.signals.items()})
         part._set("feature_scores", None)  # they are of the whole set
         return part
 
@@ -345,6 +360,17 @@ def _outputs(name: str, kind: Kind | None, value: ArrayLike) -> Floats:
     if kind is None and (doubt := doubt_about_kind(array)):
         raise InvalidInputError(f"{what}: {doubt}. Say which they are: kind='probabilities' or kind='logits'")
     return array
+
+
+def _signals(name: str, value: Mapping[str, ArrayLike], n: int) -> dict[str, Floats]:
+    arrays = {key: np.array(one, dtype=np.float64) for key, one in value.items()}
+    for key, one in arrays.items():
+        if one.shape != (n,) or (one[~np.isnan(one)] < 0).any() or (one[~np.isnan(one)] > 1).any():
+            raise InvalidInputError(
+                f"{name}: signals: expected {key} ({n},), shares in [0, 1] or NaN, got shape {one.shape}"
+            )
+        _fixed(one)
+    return arrays
 
 
 def _reference(name: str, value: ArrayLike, n: int, classes: int) -> Floats:

@@ -92,7 +92,21 @@ def make_predictions(
         peers=predicted(peers, np.linspace(0.3, 1.5, peers)) if peers else None,
         siblings=predicted(siblings, skill),
         features=np.tanh(own @ random.normal(size=(classes, 8)) / 4),
+        signals=_signals(own, random),
     )
+
+
+def _signals(logits: Floats, random: np.random.Generator) -> dict[str, Floats]:
+    """Return signals of images (n,): deep, late and unsteady where the largest logit leads by little."""
+    top = np.sort(logits, axis=1)
+    doubt = 1 / (1 + np.exp(top[:, -1] - top[:, -2] - 1.5))
+    noisy = np.clip(doubt + random.normal(scale=0.1, size=(4, len(logits))), 0, 1)
+    return {
+        "depth": np.round(6 * noisy[0]) / 6,
+        "learned_epoch": np.round(16 * noisy[1]) / 16,
+        "views": np.round(8 * (1 - noisy[2])) / 8,
+        "view_probability": 1 - noisy[3],
+    }
 
 
 def check_estimator(estimator: Estimator) -> None:

@@ -11,7 +11,7 @@ from shiftcast.cli.leaderboard import write_leaderboard
 from support.command_line import typed
 
 BUILDERS = (
-    (estimators, "kind_rows", 4),  # two kinds of shift, two protocols
+    (estimators, "kind_rows", 6),  # two kinds of shift, three protocols
     (estimators, "details", 4),  # two kinds of shift, by group and by target
     *((estimators, name, 2) for name in ("estimator_board", "shift_figures", "model_errors", "coverage_by")),
     *((models, name, 1) for name in ("model_board", "model_groups", "withheld")),

@@ -184,6 +184,7 @@ def test_no_interval_is_without_width(name: str, images: int) -> None:
         "reference": np.tile(np.eye(3)[classes], (3, 1, 1)),
         "peers": random.integers(0, 3, (3, images)),
         "siblings": np.stack([classes, classes]),
+        "signals": dict.fromkeys(("depth", "learned_epoch"), np.zeros(images)),
     }
     source = Predictions("s", sure, labels=classes, **others)  # type: ignore[arg-type]
     answer = estimator.fit(source).predict(source)

@@ -18,6 +18,7 @@ from shiftcast.estimators import (
     ImportanceReweighting,
     OwnLabelPartition,
     official_estimators,
+    unranked_estimators,
 )
 from shiftcast.predictions import Predictions
 from shiftcast.testing import check_estimator, make_predictions
@@ -49,9 +50,13 @@ CONTRACT = {
     "IM": ("T1", set(), True, ()),
     "ATC-MC": ("T1", set(), True, ()),
     "ATC-NE": ("T1", set(), True, ()),
+    "ATC-MC-TS": ("T1", set(), True, ()),
+    "ATC-NE-TS": ("T1", set(), True, ()),
     "ClassATC": ("T1", set(), False, ()),
     "COT": ("T1", set(), False, ()),
     "COTT": ("T1", set(), True, ()),
+    "COT-TS": ("T1", set(), False, ()),
+    "COTT-TS": ("T1", set(), True, ()),
     "CorrectnessRegression": ("T1", set(), False, ()),
     "DensityRatioAC": ("T1", set(), True, ()),
     "ImportanceWeighted": ("T1", set(), True, ()),
@@ -77,13 +82,20 @@ CONTRACT = {
     "MutualInformation": ("T4", {"others"}, False, ()),
     "Dispersion": ("T4", {"features", "others"}, False, ()),
     "FrechetDistance": ("T4", {"features", "others"}, False, ()),
+    "EffectiveInvariance": ("T4", {"signals", "others"}, False, ()),
+    "NeighbourhoodInvariance": ("T4", {"signals", "others"}, False, ()),
+    "LearnedEpochPartition": ("T4", {"signals"}, True, ()),
+    "DepthPartition": ("T4", {"signals"}, True, ()),
 }
+ROLES = {"Dis2": "bound", "PriorTransfer": "diagnosis", "COTT-prior": "diagnosis"}
+"""What is never ranked by error."""
 
 
 FROM_CLASSES = {
     *("NoShift", "MeanShift", "GDE", "ALine-S", "ALine-D"),
     *("ConfusionPartition", "AgreementShift", "OwnLabelPartition", "OwnLabelPartition-mean"),
     *("BalancedAgreement", "AgreementShift-scaled", "DawidSkene"),
+    *("NeighbourhoodInvariance", "LearnedEpochPartition", "DepthPartition"),
 }
 """Estimators that answer from predicted classes alone (hard labels)."""
 
@@ -100,6 +112,18 @@ def test_every_official_estimator_has_a_contract() -> None:
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_official_estimators_conform(name: str) -> None:
     check_estimator(OFFICIAL[name])
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_bounds_and_diagnoses_conform_and_are_no_estimates(name: str) -> None:
+    estimator = unranked_estimators()[name]
+    check_estimator(estimator)
+    assert (estimator.role, estimator.track, bool(estimator.citation)) == (ROLES[name], "T1", True)
+
+
+def test_what_is_ranked_is_an_estimate() -> None:
+    assert list(ROLES) == list(unranked_estimators())
+    assert {one.role for one in OFFICIAL.values()} == {"estimate"}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -207,6 +231,7 @@ def test_probabilities_do_as_well_as_logits() -> None:
             reference=p.reference,
             peers=p.peers,
             siblings=p.siblings,
+            signals=p.signals,
         )
 
     for name in {name for name in CONTRACT if "others" not in OFFICIAL[name].requires}:
@@ -219,7 +244,10 @@ def test_probabilities_do_as_well_as_logits() -> None:
 def test_classes_alone_give_the_same_answer_or_are_refused_by_name(name: str) -> None:
     def hard(one: Predictions) -> Predictions:
         alone = Predictions.from_classes(one.name, one.predicted, one.classes, one.labels)
-        held = {key: getattr(one, key) for key in ("group", "reference", "peers", "siblings", "features")}
+        held = {
+            key: getattr(one, key)
+            for key in ("group", "reference", "peers", "siblings", "features", "signals")
+        }
         return replace(alone, **held)
 
     fresh = clone(OFFICIAL[name])

@@ -27,6 +27,7 @@ SMOOTH = (
     "NuclearNorm",
     "SoftmaxCorr",
 )
+SIGNALS = ("depth", "learned_epoch", "views", "view_probability")
 THRESHOLDED = ("ATC-MC", "ATC-NE", "COTT")
 
 
@@ -50,6 +51,7 @@ def made(random, n, classes, strength, dtype, ties, name, group="", empty=0, kin
         peers=np.stack([outputs().argmax(axis=1) for _ in range(5)]),
         siblings=np.stack([outputs().argmax(axis=1) for _ in range(2)]),
         features=np.tanh(own.astype(np.float64) @ random.normal(size=(classes, 4))),
+        signals={key: random.integers(0, 9, n) / 8 for key in SIGNALS},
     )
 
 

@@ -48,11 +48,13 @@ def register(monkeypatch: pytest.MonkeyPatch, **entries: str) -> None:
 
 def test_board_order() -> None:
     names = """
-        NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE ClassATC COT COTT CorrectnessRegression
-        DensityRatioAC ImportanceWeighted GDE ALine-S ALine-D ConfusionPartition AgreementShift
+        NoShift MeanShift AC AC-TS DoC IM ATC-MC ATC-NE ATC-MC-TS ATC-NE-TS ClassATC COT COTT COT-TS
+        COTT-TS CorrectnessRegression DensityRatioAC ImportanceWeighted GDE ALine-S ALine-D
+        ConfusionPartition AgreementShift
         OwnLabelPartition OwnLabelPartition-mean BalancedAgreement LargestDrop LargestDrop-T1
         CorrectnessRegression-T2 DawidSkene DoC-scaled AgreementShift-scaled NuclearNorm MaNo MDE
-        SoftmaxCorr Entropy MutualInformation Dispersion FrechetDistance
+        SoftmaxCorr Entropy MutualInformation Dispersion FrechetDistance EffectiveInvariance
+        NeighbourhoodInvariance LearnedEpochPartition DepthPartition
     """
     assert list(official_estimators()) == names.split()
 

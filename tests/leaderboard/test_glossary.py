@@ -1,13 +1,13 @@
 """What estimators and columns are, in words of the code itself."""
 
 from shiftcast.board.words import citation, what_it_is
-from shiftcast.estimators import official_estimators
+from shiftcast.estimators import official_estimators, unranked_estimators
 from shiftcast.leaderboard.legend_page import glossary, render_legend
 
 
 def test_every_official_estimator_says_what_it_is_and_where_it_comes_from():
     page = render_legend()
-    for name, estimator in official_estimators().items():
+    for name, estimator in (official_estimators() | unranked_estimators()).items():
         assert what_it_is(name).endswith("."), name
         assert citation(name) == estimator.citation != "", name
         assert f"\n| {name} |" in page

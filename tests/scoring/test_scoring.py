@@ -1,12 +1,14 @@
 import dataclasses
 import json
 import math
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from shiftcast.board.assemble import score_results, score_suite
+from shiftcast.cards.suite import Target
 from shiftcast.data import stratified_halves
 from shiftcast.data.sampling import base_index
 from shiftcast.errors import InvalidInputError, RunError
@@ -16,7 +18,7 @@ from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import StoredSet, encode_predictions
 from shiftcast.runs.reading import read_pool
 from shiftcast.runs.record import TargetResult
-from shiftcast.scoring.harness import combine, protocols
+from shiftcast.scoring.harness import RunView, combine, corruption_kind, protocols
 from shiftcast.scoring.rows import score_pool
 from shiftcast.statistics.agreement import PEER_AGREEMENT, pairwise_agreement
 from shiftcast.util.hashing import sha256
@@ -61,9 +63,15 @@ def spied(workspace, make_results):
 
 def test_a_row_for_each_run_target_estimator_and_protocol(scores):
     runs, targets, protocols = 6, 6, 2
-    assert len(scores.table) == runs * targets * protocols * len(official_estimators())
+    recorded = [name for name, one in official_estimators().items() if "signals" in one.requires]
+    answering = [name for name in official_estimators() if name not in recorded]
+    usual = scores.table[scores.table["protocol"] != "kind-out"]
+    assert len(usual) == runs * targets * protocols * len(answering)
+    learning = {name for name in answering if official_estimators()[name].others_from == "synthetic"}
+    assert set(scores.table.loc[scores.table["protocol"] == "kind-out", "estimator"]) <= learning
+    assert set(scores.skipped["estimator"]) == set(recorded)  # named, with the reason
+    assert set(scores.skipped["reason"]) == {"the run recorded no signals of its images"}
     assert not scores.table.duplicated(["architecture", "seed", "target", "estimator", "protocol"]).any()
-    assert scores.skipped.empty
     assert set(scores.runs["status"]) == {"ok"}
 
 
@@ -391,3 +399,20 @@ def test_runs_with_other_clusters_are_refused(workspace, make_results):
     folder.write(record.model_copy(update={"predictions_sha256": sha256(data)}), data)
     with pytest.raises(RunError, match="digits-test, cluster: expected the objects that the images show"):
         score(workspace, results)
+
+
+def test_kinds_of_corruption_are_left_out_whole():
+    """Noise learns from no noise: neither its own type nor the others of its kind."""
+    targets = [
+        Target(id=f"c/{name}-3", dataset="c", group=name, level="optional", transform=name, severity=3)
+        for name in ("gaussian_noise", "shot_noise", "fog", "pixelate")
+    ]
+    assert [corruption_kind(target) for target in targets] == ["noise", "noise", "weather", "digital"]
+    view = object.__new__(RunView)
+    view.pool = SimpleNamespace(workspace=SimpleNamespace(natural=lambda _: False), targets=targets)
+    view.run = SimpleNamespace(sets={target.id: SimpleNamespace(true_rank=0) for target in targets})
+    view._others = {}
+    chosen, _ = view.others(targets[0], True, kind_out=True)
+    assert [target.group for target in chosen] == ["fog", "pixelate"]
+    chosen, _ = view.others(targets[0], True)
+    assert [target.group for target in chosen] == ["shot_noise", "fog", "pixelate"]

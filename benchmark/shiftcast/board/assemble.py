@@ -20,7 +20,7 @@ from shiftcast.board.tables import (
     SuiteScores,
 )
 from shiftcast.cards.suite import RunKey, Suite
-from shiftcast.estimators import Estimator, official_estimators
+from shiftcast.estimators import Estimator, official_estimators, unranked_estimators
 from shiftcast.runs.layout import label_of, results_folder, stored_suites
 from shiftcast.runs.ledger import read_ledger
 from shiftcast.runs.reading import read_pool, read_reported
@@ -65,9 +65,12 @@ def score_suite(
         Processes that share the work, see `shiftcast.scoring.processes.scored_runs`.
     """
     chosen = official_estimators() if estimators is None else estimators
+    unranked = unranked_estimators() if estimators is None else {}
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
-    table, skipped = score_pool(pool, chosen, jobs)
+    everything, skipped = score_pool(pool, {**chosen, **unranked}, jobs)
+    apart = everything["estimator"].isin(list(unranked))
+    table, unranked_rows = everything[~apart].drop(columns="total_variation"), everything[apart]
     reported = _reported(pool, folder, chosen)
     accuracies = _accuracies(pool)
     found = pd.DataFrame(columns=list(CONTROL_COLUMNS))
@@ -87,6 +90,7 @@ def score_suite(
         accuracies=accuracies,
         table=table,
         skipped=skipped,
+        unranked=_seen(workspace, suite, edition, results, unranked_rows),
         ensemble=_ensemble(workspace, pool),
         dataset_notes=_dataset_notes(workspace, pool),
         class_distances=_class_distances(workspace, pool) if pool.scored else {},

@@ -14,6 +14,7 @@ from shiftcast.board.models import ModelTables
 from shiftcast.board.self_reported import SelfReported, self_reported
 from shiftcast.board.shifts import Rows, recipe_axes, shift_rows
 from shiftcast.board.tables import SuiteScores
+from shiftcast.board.unranked import bounds_and_diagnoses
 from shiftcast.board.views import LabelViews, Parts, label_views, parts_of_sets
 from shiftcast.board.words import KINDS
 
@@ -85,6 +86,11 @@ class Board:
     def residuals(self) -> dict[str, Any] | None:
         """The suite's part of the file of residuals, see `suite_residuals`."""
         return suite_residuals(self.scores, self.kinds)
+
+    @cached_property
+    def unranked(self) -> tuple[Rows, Rows]:
+        """Bounds, then diagnoses, on natural shifts, see `bounds_and_diagnoses`."""
+        return bounds_and_diagnoses(self.scores)
 
     @cached_property
     def label_views(self) -> LabelViews:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from shiftcast.board.build import Board
-from shiftcast.board.words import ABSTAINED, HARD, MARK, TRACKS, citation, what_it_is
+from shiftcast.board.words import ABSTAINED, HARD, HELP, MARK, citation, what_it_is
 from shiftcast.statistics import signed_root
 from shiftcast.util.text import (
     BLANK,
@@ -29,43 +28,6 @@ from shiftcast.util.text import (
 
 Row = Mapping[Any, Any]
 Text = Callable[[Row], str]
-HELP: Mapping[str, str] = MappingProxyType(
-    {
-        "track": "what an estimator needs. "
-        + "; ".join(f"{name}: {needs}" for name, needs in TRACKS.items()),
-        "mae": "mean absolute error, predicted minus actual",
-        "bias": "mean signed error; above 0 is optimistic",
-        "rmse": "root mean squared error",
-        "worst": "largest MAE of one model on one shift",
-        "skill": "1 - MAE / MAE of the better baseline; 1 is perfect, below 0 worse than it",
-        "tau": "Kendall's rank correlation of predicted with actual accuracy over runs",
-        "coverage": "how often the sampling interval holds the actual accuracy, of the level it promises",
-        "width": "mean width of the sampling interval",
-        "conformal_coverage": "the same for the interval that adds what the estimator got wrong on other "
-        "shifts",
-        "conformal_width": "mean width of the conformal interval",
-        "cells": "pairs of a model and a shift that it predicts, of all; with fewer than half of them it has "
-        "no figures",
-        "flagged": "share of its predictions that it says are doubtful, for example because it extrapolates",
-        "floor": "the MAE of an estimator that knows each true accuracy",
-        "runs": "complete runs (seeds) of all that the suite lists",
-        "id_accuracy": "accuracy in distribution, with Wilson's 95 % interval",
-        "score": "accuracy on the shifts that models are ranked by",
-        "accuracy": "with Wilson's 95 % interval",
-        "robustness": "effective robustness: accuracy minus what a line through all other architectures "
-        "gives for this model's in-distribution accuracy (probit axes)",
-        "synthetic": "mean accuracy over synthetic shifts",
-        "drop": "accuracy in distribution minus accuracy here",
-        "mixture": "the part of the drop that comes from more confusing images, were each bin of confusion "
-        "as accurate as in distribution",
-        "within": "the rest: lower accuracy on images that are equally confusing",
-        "ece": "mean gap between confidence and accuracy over ten bins of confidence",
-        "confusion": "mean score of the reference ensemble, from 0 (all sure and agreed) to 1",
-        "headline_mae": "mean absolute error of the headline estimator",
-        "best_mae": "of any estimator",
-    }
-)
-"""What columns mean, by their key."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +210,9 @@ ESTIMATORS: Columns = _by_key(
     figure("conformal_width", "conformal width", "pp"),
     figure("abstained", "abstains", "%"),
     figure("flagged", "doubtful", "%"),
+    figure("mae_common", "MAE, common cells"),
     figure("mae_shared", "MAE shared"),
+    figure("mae_kind_out", "MAE kind-out"),
     _share_of("cells", "all_cells"),
     _counted("groups", "shifts"),
     _counted("architectures", "architectures"),
@@ -263,10 +227,18 @@ ESTIMATORS: Columns = _by_key(
     figures("p", "p", _p_value),
 )
 """Columns of tables of estimators."""
+SHIFT = Column("shift", "shift", lambda row: row["shift"] or "all")
+_APART = (figure("holds", "holds", "%"), figure("below", "below the accuracy by", "pp", signed))
+BOUNDS: Columns = _by_key(ESTIMATORS["estimator"], SHIFT, *_APART, _counted("cells", "cells"))
+"""Columns of the table of lower bounds."""
+_MOVED = (figure("found", "class shares moved, found"), figure("true", "class shares moved, true"))
+DIAGNOSES: Columns = _by_key(ESTIMATORS["estimator"], SHIFT, *_MOVED, *pick(ESTIMATORS, "mae", "bias"))
+"""Columns of the table of diagnoses of label shift."""
 BRIEF: Columns = _by_key(
     ESTIMATORS["estimator"],
     ESTIMATORS["track"],
     figures("bounded", "MAE [95 %]", lambda row: _bounded(row, 1)),
+    figure("mae_common", "MAE, common cells", show=lambda value: points(value, 1)),
     figures("bias", "bias", lambda row: signed(row["bias"], 1)),
     figures("worst", "worst", lambda row: points(row["worst"], 1)),
     *pick(ESTIMATORS, "skill", "tau", "cells"),
@@ -321,6 +293,17 @@ def _score(row: Row) -> str:
     return accuracy(row["score"], row["low"], row["high"])
 
 
+def _robust(row: Row) -> str:
+    ends = [number(row.get(end)) for end in ("robustness_low", "robustness_high")]
+    known = signed(number(row.get("robustness")))
+    return known if pd.isna(ends[0]) else f"{known} [{signed(ends[0])}, {signed(ends[1])}]"
+
+
+_ROBUSTNESS = figures(
+    "robustness", "effective robustness", _robust, unit="pp", short="robustness", large_first=True
+)
+
+
 def model_columns(board: Board) -> dict[str, Column]:
     """Return columns of tables of models over the shifts that they are ranked by."""
     ranking = board.models.ranking
@@ -338,7 +321,7 @@ def model_columns(board: Board) -> dict[str, Column]:
         _interval("id_accuracy", ("id_low", "id_high"), "ID accuracy", "ID"),
         mean,
         _predicted("score", f"by {board.headline}, on the same shifts"),
-        figure("robustness", "effective robustness", "pp", signed, short="robustness", large_first=True),
+        _ROBUSTNESS,
         figure("synthetic", "synthetic mean", "%", short="synthetic", large_first=True),
         figure("id_sd", "ID seed sd"),
         figure("sd", "seed sd"),
@@ -376,32 +359,30 @@ def shift_columns(board: Board) -> list[Column]:
     ]
 
 
-def _conformal(row: Row) -> str:
-    if pd.isna(row["conformal_level"]):
-        return BLANK
-    ends = f"{percent(row['conformal_low'])} to {percent(row['conformal_high'])}"
-    return f"{ends} ({100 * row['conformal_level']:g})"
-
-
 def _others(row: Row) -> str:
     return (
         f"{percent(row['lowest'])} to {percent(row['highest'])} ({row['others']})" if row["others"] else BLANK
     )
 
 
+def _level(level: float) -> str:
+    return BLANK if pd.isna(level) else f"{100 * level:g}"
+
+
 def _sampling(row: Row) -> str:
-    return interval(row["predicted"], row["low"], row["high"])
+    return f"{percent(row['low'])} to {percent(row['high'])}"
+
+
+def _with_model_error(row: Row) -> str:
+    return accuracy(row["predicted"], row["conformal_low"], row["conformal_high"])
 
 
 WITHHELD: Columns = _by_key(
     Column("target", "shift"),
     _counted("n", "images", large_first=True),
-    replace(
-        figures("predicted", "predicted % [sampling interval]", _sampling, large_first=True),
-        short="predicted %",
-        help="with its sampling interval",
-    ),
-    figures("conformal", "conformal interval % (level)", _conformal),
+    figures("predicted", "predicted % [conformal interval]", _with_model_error, large_first=True),
+    figures("conformal_level", "its level", lambda row: _level(row["conformal_level"]), unit="%"),
+    figures("sampling", "own interval %", _sampling),
     figures("others", "other estimators %", _others),
     Column("actual", "actual", lambda _: "withheld"),
     figure("lowest", "others from", "%", help="lowest prediction of any other estimator"),

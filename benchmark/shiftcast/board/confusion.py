@@ -13,6 +13,7 @@ from shiftcast.analysis.ensembles import ensemble_study
 from shiftcast.analysis.halves import shared_errors
 from shiftcast.analysis.human import HUMAN, read_figures
 from shiftcast.analysis.ranking import RANK_DRAWS, ranking
+from shiftcast.analysis.robustness import robustness_intervals
 from shiftcast.analysis.sensitivity import sensitivity
 from shiftcast.analysis.sets import accuracy_by_bin, describe_sets, histogram, reliability
 from shiftcast.board.tables import ConfusionTables
@@ -65,7 +66,19 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
         sensitivity=changed,
         human=human,
         human_note=note,
+        robustness=_robustness(resampled),
     )
+
+
+def _robustness(resampled: Resampled) -> pd.DataFrame:
+    """Return intervals of effective robustness on natural shifts, and on those that models are ranked by."""
+    confusion, groups = resampled.confusion, dict[str, list[str]]()
+    required = []
+    for target in confusion.pool.targets:
+        if target.id in confusion.natural:
+            groups.setdefault(target.group, []).append(target.id)
+            required += [target.group] if target.level == "required" else []
+    return robustness_intervals(resampled, groups, list(dict.fromkeys(required)))
 
 
 def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ cells of a group and last over groups.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,19 +25,36 @@ from shiftcast.statistics import kendall_tau
 
 CELL = ["architecture", "recipe", "group"]
 ROW = ["architecture", "recipe", "seed", "target"]
+LEARNS_THE_MEAN = "MeanShift"
+"""Learns the mean drop over the other shifts of the table: its bias over all of them is 0 by construction."""
 FEWEST_RUNS = 3
 """Runs that a rank correlation needs."""
+COMPARED = {"shared": "mae_shared", "kind-out": "mae_kind_out"}
+"""Protocols beside the official one, and the column of their MAE."""
 NORMAL_ABSOLUTE = math.sqrt(2 / math.pi)
 """Mean absolute value of a standard normal variate."""
 
 BOARD_COLUMNS = (
     *("track", "rank", "estimator", "mae", "bias", "rmse", "worst", "worst_cell", "skill", "tau", "tau_id"),
-    *("coverage", "width", "nominal", "floor", "mae_shared", "abstained", "cells", "all_cells"),
+    *("coverage", "width", "nominal", "floor", *COMPARED.values(), "abstained", "cells", "all_cells"),
     *("conformal_coverage", "conformal_width", "conformal_nominal", "conformal_cells"),
     *("groups", "architectures", "rows", "flagged", "selected", "seconds"),
+    *("mae_common", "common_cells", "mae_in_track", "track_cells"),
 )
 RESTING_ON_CELLS = (
-    *("mae", "bias", "rmse", "worst", "skill", "tau", "tau_id", "coverage", "width", "floor", "mae_shared"),
+    *(
+        "mae",
+        "bias",
+        "rmse",
+        "worst",
+        "skill",
+        "tau",
+        "tau_id",
+        "coverage",
+        "width",
+        "floor",
+        *COMPARED.values(),
+    ),
     *("conformal_coverage", "conformal_width"),
 )
 """Figures that an estimator lacks where it has fewer than `FEWEST_CELLS` of the cells."""
@@ -84,7 +101,8 @@ class EstimatorTables:
     @cached_property
     def overall(self) -> pd.DataFrame:
         """The board: a row for each estimator, see `estimator_board`, with `RANK_ENDS` (NaN if unknown)."""
-        board = estimator_board(self.rows, kind_rows(self.scores, self.natural, "shared"))
+        compared = {name: kind_rows(self.scores, self.natural, name) for name in COMPARED}
+        board = estimator_board(self.rows, compared)
         ends = self.ranks.set_index("estimator").reindex(board["estimator"])
         return board.assign(**{name: ends[name].to_numpy(dtype=float) for name in RANK_ENDS})
 
@@ -151,7 +169,7 @@ def kind_rows(scores: SuiteScores, natural: bool, protocol: str = "official") ->
     natural
         Natural shifts, or synthetic ones.
     protocol
-        "official" or "shared".
+        "official", "shared" or "kind-out".
 
     Returns
     -------
@@ -215,13 +233,13 @@ def kept(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~rows["abstains"]]
 
 
-def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
+def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the estimator board of one kind of shift.
 
     Parameters
     ----------
-    official, shared
-        Rows of both protocols, see `kind_rows`.
+    official, compared
+        Rows of the official protocol and, by name, of those in `COMPARED`, see `kind_rows`.
 
     Returns
     -------
@@ -259,9 +277,12 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
     board["conformal_nominal"] = {
         name: _levels(own_rows["conformal_level"]) for name, own_rows in stated.groupby("estimator")
     }
+    if not used.loc[used["estimator"] == LEARNS_THE_MEAN, "note"].astype(bool).any():
+        board.loc[board.index == LEARNS_THE_MEAN, "bias"] = float("nan")
     best = means[list(_BASELINE)].min(axis=1)
     board["skill"] = (1 - board["mae"] / best).where(best > 0)
-    board["mae_shared"] = board_means(kept(shared), ["absolute"])["absolute"]
+    for protocol, column in COMPARED.items():
+        board[column] = board_means(kept(compared[protocol]), ["absolute"])["absolute"]
     for column, name in (("tau", "predicted"), ("tau_id", "id_accuracy")):
         board[column] = _rank_agreement(used, name)
     worst = _errors_of_cells(used)
@@ -272,7 +293,7 @@ def estimator_board(official: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFram
         dict.fromkeys(("groups", "architectures", "rows", "cells", "conformal_cells"), 0)
         | dict.fromkeys(("worst_cell", "nominal", "conformal_nominal"), "")
     )
-    return _ranked(filled.reset_index())
+    return _ranked(_with_common(_without_few(filled.reset_index(), RESTING_ON_CELLS), rows))
 
 
 def _errors_of_cells(used: pd.DataFrame) -> dict[str, pd.Series[float]]:
@@ -280,6 +301,31 @@ def _errors_of_cells(used: pd.DataFrame) -> dict[str, pd.Series[float]]:
     cells = used.groupby(["estimator", *CELL, "target"])["absolute"].mean()
     cells = cells.groupby(level=["estimator", *CELL]).mean()
     return {str(name): own.droplevel("estimator") for name, own in cells.groupby(level="estimator")}
+
+
+def _with_common(board: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the board with errors over the cells that all estimators with an error have.
+
+    `mae_common` over `common_cells` of the whole table, and `mae_in_track` over `track_cells` of the track.
+    """
+    used, everything = kept(rows), rows.drop_duplicates(ROW)
+    cells_of = _cells(["estimator"], everything, used)
+    complete = cells_of[cells_of["complete"]]
+    known = board.loc[board["mae"].notna(), ["estimator", "track"]]
+    board = board.assign(mae_common=float("nan"), mae_in_track=float("nan"), common_cells=0, track_cells=0)
+    parts = [("mae_common", "common_cells", known)]
+    parts += [("mae_in_track", "track_cells", own) for _, own in known.groupby("track")]
+    for error, number, own in parts:
+        names = own["estimator"].tolist()
+        there = complete[complete["estimator"].isin(names)].groupby(CELL).size()
+        cells = there[there == len(names)].index
+        mine = used["estimator"].isin(names) & pd.MultiIndex.from_frame(used[CELL]).isin(cells)
+        place = board["estimator"].isin(names)
+        if len(cells):
+            found = board_means(used[mine], ["absolute"])["absolute"]
+            board.loc[place, error] = board.loc[place, "estimator"].map(found).astype(float)
+        board.loc[place, number] = len(cells)
+    return board
 
 
 def _without_few(table: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
@@ -350,16 +396,14 @@ def _tau(predicted: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
 
 
 def _ranked(board: pd.DataFrame) -> pd.DataFrame:
-    board = _without_few(board, RESTING_ON_CELLS)
     board["worst_cell"] = board["worst_cell"].where(board["mae"].notna(), "")
     # What prints alike ranks alike: bits beyond the second decimal may differ between machines.
     printed = board["mae"].astype(float).round(2)
     full = (board["cells"] == board["all_cells"]) & printed.notna()
     board["rank"] = printed.where(full).groupby(board["track"]).rank(method="min").astype("Int64")
-    order = board.assign(unranked=~full, printed=printed)
-    return order.sort_values(["track", "unranked", "printed", "estimator"])[list(BOARD_COLUMNS)].reset_index(
-        drop=True
-    )
+    # Where a track has no cell that all have, errors over different cells are all there is.
+    order = board.assign(printed=board["mae_in_track"].fillna(printed).astype(float).round(2))
+    return order.sort_values(["track", "printed", "estimator"])[list(BOARD_COLUMNS)].reset_index(drop=True)
 
 
 def details(rows: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -396,7 +440,12 @@ def details(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def _complete_by(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) -> pd.Series[int]:
-    """Count, for every value of `keys`, the cells in which `used` holds each row that there is.
+    """Count, for every value of `keys`, the complete cells of `_cells`."""
+    return _cells(keys, everything, used).groupby(keys)["complete"].sum()
+
+
+def _cells(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
+    """Return, for every value of `keys`, the cells and whether `used` holds each row that there is.
 
     `everything` has every run and target once (for each part, if that is a key).
     """
@@ -406,8 +455,7 @@ def _complete_by(keys: list[str], everything: pd.DataFrame, used: pd.DataFrame) 
         used.drop_duplicates([*keys, *ROW]).groupby([*keys, *CELL]).size().rename("present").reset_index()
     )
     both = present.merge(expected.reset_index(), on=[*shared, *CELL])
-    both["complete"] = both["present"] == both["expected"]
-    return both.groupby(keys)["complete"].sum()
+    return both.assign(complete=both["present"] == both["expected"])
 
 
 def shift_figures(answers: pd.DataFrame, by_group: pd.DataFrame, overall: pd.DataFrame) -> pd.DataFrame:
@@ -451,4 +499,7 @@ def model_errors(answers: pd.DataFrame) -> pd.DataFrame:
     means = answers.groupby([*keys, "group", "target"])[["absolute", "error"]].mean()
     groups = means.groupby(level=[*keys, "group"]).mean().groupby(level=keys)
     named = groups.mean().rename(columns={"absolute": "mae", "error": "bias"})
-    return named.assign(shifts=groups.size()).reset_index()
+    named = named.assign(shifts=groups.size()).reset_index()
+    if not answers["note"].astype(bool).any():  # MeanShift's, where it learns from corruptions instead
+        named["bias"] = named["bias"].mask(named["estimator"] == LEARNS_THE_MEAN)
+    return named

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from shiftcast.board.estimators import kept
@@ -25,11 +26,11 @@ FEWEST_ARCHITECTURES = 4
 MODEL_COLUMNS = (
     *("rank", "architecture", "recipe", "family", "parameters", "runs", "all_runs"),
     *("id_accuracy", "id_low", "id_high", "id_sd", "score", "low", "high", "sd", "predicted", "robustness"),
-    *("synthetic", "reason"),
+    *("robustness_low", "robustness_high", "synthetic", "reason"),
 )
 GROUP_COLUMNS = (
     *("architecture", "recipe", "group", "natural", "runs", "n"),
-    *("accuracy", "low", "high", "sd", "predicted", "robustness"),
+    *("accuracy", "low", "high", "sd", "predicted", "robustness", "robustness_low", "robustness_high"),
 )
 WITHHELD_COLUMNS = (
     *("architecture", "recipe", "target", "runs", "n", "predicted", "low", "high"),
@@ -174,6 +175,19 @@ def robustness(source: pd.DataFrame, target: pd.DataFrame, runs: pd.DataFrame) -
     return both.assign(robustness=values)
 
 
+def robustness_ends(scores: SuiteScores, model: tuple[Any, ...], group: str) -> tuple[float, float]:
+    """Return the ends (pp) of a model's interval on a group, or on those of the ranking (""); NaN without."""
+    frame = None if scores.confusion is None else scores.confusion.robustness
+    if frame is None or frame.empty:
+        return float("nan"), float("nan")
+    own = frame[
+        (frame["architecture"] == model[0]) & (frame["recipe"] == model[1]) & (frame["group"] == group)
+    ]
+    return (
+        (float("nan"), float("nan")) if own.empty else (float(own["low"].iloc[0]), float(own["high"].iloc[0]))
+    )
+
+
 def _by_model(runs: pd.DataFrame, column: str, expected: pd.DataFrame) -> list[float]:
     """Means over seeds in the order of `expected`; NaN where not all of its runs have a value."""
     grouped = runs.groupby(MODEL)[column]
@@ -205,6 +219,8 @@ def model_groups(models: ModelTables) -> pd.DataFrame:
             predicted=_by_model(models.predictions(sets), "predicted", frame),
             robustness=_by_model(robustness(source, runs, scores.runs), "robustness", frame),
         )
+        ends = [robustness_ends(scores, (a, r), group) for a, r in frame[MODEL].itertuples(index=False)]
+        frame["robustness_low"], frame["robustness_high"] = np.reshape(ends, (-1, 2)).T
         whole = [complete.get((a, r)) == n for a, r, n in frame[[*MODEL, "runs"]].itertuples(index=False)]
         frames.append(frame.loc[whole, list(GROUP_COLUMNS)])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(GROUP_COLUMNS))
@@ -232,6 +248,7 @@ def model_board(models: ModelTables) -> pd.DataFrame:
         record = _identity(key, runs) | _source_columns(source, key) | _score_columns(own, ranking)
         record["sd"] = spread.get(key, float("nan"))
         synthetic = own[~own["natural"].astype(bool)]["accuracy"]
+        record["robustness_low"], record["robustness_high"] = robustness_ends(models.scores, key, "")
         record["synthetic"] = _mean_over(synthetic, synthetics)
         record["reason"] = _reason(models, runs, own)
         records.append(record)

@@ -12,8 +12,10 @@ from typing import Any
 
 import pandas as pd
 
+from shiftcast.analysis.robustness import ROBUSTNESS_COLUMNS
 from shiftcast.cards.suite import Suite, Target
 from shiftcast.scoring.controls import CONTROL_COLUMNS
+from shiftcast.scoring.rows import TABLE_COLUMNS
 from shiftcast.scoring.signals import SIGNAL_COLUMNS
 
 MODEL = ["architecture", "recipe"]
@@ -85,6 +87,10 @@ class ConfusionTables:
         Errors of ConfusionPartition by variant. Columns: `aspect`, `variant`, `default` (bool),
         `natural_mae`, `natural_bias`, `synthetic_mae`, `synthetic_bias` (pp; NaN without such
         shifts).
+    robustness
+        95 % intervals of effective robustness, see `shiftcast.analysis.robustness.robustness_intervals`: one
+        row per model and group, and for the mean over the groups that models are ranked by (group "").
+        Columns: `architecture`, `recipe`, `group`, `low`, `high` (pp).
     ranks
         What a paired bootstrap says of estimators that predict every run, by kind of shift. Columns:
         `natural` (bool), `estimator`, `track`, `mae`, `mae_low`, `mae_high`, `rank_low`, `rank_high`
@@ -118,6 +124,7 @@ class ConfusionTables:
     shared: pd.DataFrame
     human: Mapping[str, Any] | None
     human_note: str
+    robustness: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(ROBUSTNESS_COLUMNS)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +158,7 @@ class SuiteScores:
     table
         One row per scored run, target, estimator and protocol. Columns: `suite`, `architecture`,
         `recipe`, `seed`, `family`, `target`, `group`, `natural`, `severity`, `level`, `estimator`,
-        `track`, `selected_on` (datasets joined by ";"), `protocol` ("official" or "shared"),
+        `track`, `selected_on` (datasets joined by ";"), `protocol` ("official", "shared" or "kind-out"),
         `predicted`, `low`, `high`, `nominal` (the interval's level), `actual` (NaN where withheld),
         `n`, `effective` (as in `accuracies`), `flagged` (whether the estimator says that the estimate
         is doubtful), `abstains` (bool), `note`, `seconds`; and the conformal interval, learned from the
@@ -161,6 +168,9 @@ class SuiteScores:
         `conformal_groups` (how many other shifts there are).
     skipped
         Estimators that gave no row. Columns: `estimator`, `reason`, `rows`.
+    unranked
+        Bounds and diagnoses on natural targets: the columns of `table` up to `seconds`, and
+        `total_variation`, how far class shares are found to lie from the source's (NaN where not told).
     views
         Accuracies on parts of sets. Columns: `architecture`, `recipe`, `seed`, `set`, `view`, `title`,
         `right`, `n`; scored runs with status "ok" only.
@@ -211,6 +221,7 @@ class SuiteScores:
     dataset_notes: dict[str, str]
     class_distances: Mapping[str, float] = field(default_factory=dict)
     confusion: ConfusionTables | None = None
+    unranked: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(TABLE_COLUMNS)))
     views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VIEW_COLUMNS)))
     label_views: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_VIEW_COLUMNS)))
     signals: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SIGNAL_COLUMNS)))

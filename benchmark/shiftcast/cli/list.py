@@ -155,7 +155,7 @@ def checkpoints(workspace: Workspace) -> Rows:
 
 def estimators() -> Rows:
     """Return a row per estimator, with plugins; those that are broken are named on standard error."""
-    from shiftcast.estimators import load_outside, official_estimators
+    from shiftcast.estimators import load_outside, official_estimators, unranked_estimators
 
     plugins = load_outside()
     for complaint in plugins.complaints():
@@ -164,10 +164,15 @@ def estimators() -> Rows:
         {
             "estimator": name,
             "track": estimator.track,
+            "role": estimator.role,
             "citation": estimator.citation,
             "needs": ", ".join(sorted(estimator.requires)),
         }
-        for name, estimator in {**official_estimators(), **plugins.estimators}.items()
+        for name, estimator in {
+            **official_estimators(),
+            **unranked_estimators(),
+            **plugins.estimators,
+        }.items()
     ]
 
 

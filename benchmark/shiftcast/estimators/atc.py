@@ -10,6 +10,14 @@ import numpy as np
 from shiftcast.errors import UnknownNameError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import residual_variance, sampling_estimate
+from shiftcast.estimators.scaling import (
+    Calibration,
+    Scaling,
+    at_temperatures,
+    doubt_of,
+    scaling_of,
+    told_of,
+)
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import entropy_terms
 from shiftcast.util.types import Floats
@@ -85,37 +93,50 @@ class ThresholdEstimator(Estimator):
     (passes - right), which on the source is 0 by the choice of the threshold. The variance is
     s^2 (r^2/n + 1/m), s^2 that of the source residuals right - passes. The error of the threshold moves
     r times as large a share of the target as of the source: r is the ratio of the densities of scores,
-    counted among a tenth of the source around the threshold.
+    counted among a tenth of the source around the threshold. Where logits are scaled by a temperature first,
+    the square of what the estimate moves by with 1/T a standard error larger comes on top.
+
+    Subclasses set `scaling_` and give scores at each of its temperatures to `_learn` and `_answer`.
     """
 
     exact_on_source: ClassVar[bool] = True
+    scaling_: Scaling | None
 
-    def _learn(self, scores: Floats, source: Predictions) -> None:
-        """Learn the threshold from the scores of the labelled source (n,)."""
-        n, right = len(scores), int(source.correct.sum())
+    def _learn(self, scores: Sequence[Floats], source: Predictions) -> None:
+        """Learn the thresholds from the scores of the labelled source (n,), one array a temperature."""
+        first, n, right = scores[0], len(source), int(source.correct.sum())
         self.source_count_ = n
-        self.threshold_, self.tied_ = find_threshold(scores, right)
-        reach, ordered = max(NEAR * n, FEWEST_NEAR), np.sort(scores)
-        first, last = (int(np.clip(n - right + side * reach, 0, n - 1)) for side in (-1, 1))
-        self.near_ = (float(ordered[first]), float(ordered[last]))
-        self.near_share_ = self._share_near(scores)
-        passes = passing_share(scores, self.threshold_, self.tied_)
+        self.thresholds_ = [find_threshold(values, right) for values in scores]
+        reach, ordered = max(NEAR * n, FEWEST_NEAR), np.sort(first)
+        low, high = (int(np.clip(n - right + side * reach, 0, n - 1)) for side in (-1, 1))
+        self.near_ = (float(ordered[low]), float(ordered[high]))
+        self.near_share_ = self._share_near(first)
+        passes = passing_share(first, *self.thresholds_[0])
         self.residual_variance_ = residual_variance(type(self).__name__, source.correct - passes)
 
     def _share_near(self, scores: Floats) -> float:
         return float(((scores >= self.near_[0]) & (scores <= self.near_[1])).mean())
 
-    def _answer(self, scores: Floats) -> Estimate:
-        """Return the estimate for the scores of the target (m,)."""
-        ratio = self._share_near(scores) / self.near_share_
-        variance = self.residual_variance_ * (ratio**2 / self.source_count_ + 1 / len(scores))
+    def _answer(self, scores: Sequence[Floats], **told: float) -> Estimate:
+        """Return the estimate for the scores of the target (m,), one array a temperature."""
+        first, (threshold, _) = scores[0], self.thresholds_[0]
+        shares = [
+            float(passing_share(values, *own).mean())
+            for values, own in zip(scores, self.thresholds_, strict=True)
+        ]
+        ratio = self._share_near(first) / self.near_share_
+        variance = self.residual_variance_ * (ratio**2 / self.source_count_ + 1 / len(first))
         return sampling_estimate(
-            float(passing_share(scores, self.threshold_, self.tied_).mean()),
-            variance,
+            shares[0],
+            variance + (shares[-1] - shares[0]) ** 2,
             self.level,
+            doubt_of(self.scaling_),
+            "",
             # JSON has no infinity: an infinite threshold, all right or none, is told as null
-            threshold=self.threshold_ if np.isfinite(self.threshold_) else None,
-            mass_at_threshold=float((scores == self.threshold_).mean()),
+            threshold=threshold if np.isfinite(threshold) else None,
+            mass_at_threshold=float((first == threshold).mean()),
+            **told_of(self.scaling_),
+            **told,
         )
 
 
@@ -126,6 +147,8 @@ class ATC(ThresholdEstimator):
     ----------
     score
         "max_confidence" (ATC-MC) or "negative_entropy" (ATC-NE).
+    calibration
+        None, or "temperature": divide logits by the temperature fitted on the source (-TS).
     level
         Nominal level of the sampling interval.
     """
@@ -136,15 +159,23 @@ class ATC(ThresholdEstimator):
     )
 
     def __init__(
-        self, score: Literal["max_confidence", "negative_entropy"] = "max_confidence", level: float = 0.95
+        self,
+        score: Literal["max_confidence", "negative_entropy"] = "max_confidence",
+        calibration: Calibration = None,
+        level: float = 0.95,
     ) -> None:
         self.score = score
+        self.calibration = calibration
         self.level = level
 
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
         if self.score not in _SCORES:
             raise UnknownNameError("score", str(self.score), _SCORES, "ATC")
-        self._learn(_SCORES[self.score](source), source)
+        self.scaling_ = scaling_of("ATC", self.calibration, source)
+        self._learn(self._scores(source), source)
 
     def _predict(self, target: Predictions) -> Estimate:
-        return self._answer(_SCORES[self.score](target))
+        return self._answer(self._scores(target))
+
+    def _scores(self, predictions: Predictions) -> list[Floats]:
+        return [_SCORES[self.score](one) for one in at_temperatures(predictions, self.scaling_)]

@@ -23,8 +23,11 @@ Track = Literal["T1", "T2", "T3", "T4", "T5"]
 """What an estimator needs: T1 own logits, T2 and the reference ensemble, T3 and peers, T4 and
 features or source images, T5 and labels of other shifts."""
 
+Role = Literal["estimate", "bound", "diagnosis"]
+"""What an answer is: an estimate of the accuracy, a lower bound, or what would follow from one cause."""
+
 TRACKS: tuple[str, ...] = get_args(Track)
-NEEDS = frozenset({"classes", "logits", "reference", "peers", "siblings", "features", "others"})
+NEEDS = frozenset({"classes", "logits", "reference", "peers", "siblings", "features", "signals", "others"})
 """What an estimator may require; "classes" are the predicted classes alone, which every model has."""
 
 _STACKED = ("reference", "peers", "siblings")
@@ -44,10 +47,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     ----------
     track
         The track on which it is ranked, see `Track`.
+    role
+        See `Role`; only estimates are ranked by their error.
     requires
         What the predictions must carry: a subset of "classes" (predicted classes, hard labels), "logits",
-        "reference", "peers", "siblings", "features" and "others" (labelled targets of other groups, given
-        to `fit`). Without "logits", the answer must follow from predicted classes.
+        "reference", "peers", "siblings", "features", "signals" and "others" (labelled targets of other
+        groups, given to `fit`). Without "logits", the answer must follow from predicted classes.
     selected_on
         Datasets on which the estimator, or a default of it, was chosen; the board greys them.
     citation
@@ -69,6 +74,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no t
     """
 
     track: ClassVar[Track]
+    role: ClassVar[Role] = "estimate"
     requires: ClassVar[frozenset[str]] = frozenset({"logits"})
     selected_on: ClassVar[tuple[str, ...]] = ()
     citation: ClassVar[str] = ""

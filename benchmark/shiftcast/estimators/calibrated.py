@@ -12,7 +12,7 @@ from sklearn.base import clone
 from shiftcast.calibration import Calibrator, Temperature
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.base import Estimator
-from shiftcast.estimators.confidence import NO_TEMPERATURE
+from shiftcast.estimators.scaling import NO_TEMPERATURE
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.statistics.intervals import normal_quantile
 

@@ -13,13 +13,10 @@ from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.differences import SignalDifference
 from shiftcast.estimators.intervals import independent_variance, sampling_estimate
 from shiftcast.estimators.partition import PartitionEstimator
+from shiftcast.estimators.scaling import NO_TEMPERATURE
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import softmax
 from shiftcast.util.types import Floats
-
-NO_TEMPERATURE = (
-    "the source has no most likely temperature: its errors, if any, say nothing of the logits' size"
-)
 
 
 class AverageConfidence(Estimator):

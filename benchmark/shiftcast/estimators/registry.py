@@ -16,9 +16,17 @@ from shiftcast.estimators.correctness import CorrectnessRegression, EnsembleCorr
 from shiftcast.estimators.cot import COT, COTT
 from shiftcast.estimators.dawid_skene import DawidSkene
 from shiftcast.estimators.density import DensityRatioAC, ImportanceWeighted
+from shiftcast.estimators.dis2 import Dis2
 from shiftcast.estimators.drops import BalancedAgreement, LargestDrop, LargestDropAlone
 from shiftcast.estimators.features import Dispersion, FrechetDistance
+from shiftcast.estimators.label_shift import PriorCOTT, PriorTransfer
 from shiftcast.estimators.partition import AgreementShift, ConfusionPartition, OwnLabelPartition
+from shiftcast.estimators.recorded import (
+    DepthPartition,
+    EffectiveInvariance,
+    LearnedEpochPartition,
+    NeighbourhoodInvariance,
+)
 from shiftcast.estimators.scaled import Scaled
 from shiftcast.estimators.scores import MDE, Entropy, MaNo, MutualInformation, NuclearNorm, SoftmaxCorr
 
@@ -36,9 +44,13 @@ def official_estimators() -> dict[str, Estimator]:
         "IM": ImportanceReweighting(),
         "ATC-MC": ATC(),
         "ATC-NE": ATC(score="negative_entropy"),
+        "ATC-MC-TS": ATC(calibration="temperature"),
+        "ATC-NE-TS": ATC(score="negative_entropy", calibration="temperature"),
         "ClassATC": ClassATC(),
         "COT": COT(),
         "COTT": COTT(),
+        "COT-TS": COT(calibration="temperature"),
+        "COTT-TS": COTT(calibration="temperature"),
         "CorrectnessRegression": CorrectnessRegression(),
         "DensityRatioAC": DensityRatioAC(),
         "ImportanceWeighted": ImportanceWeighted(),
@@ -64,7 +76,16 @@ def official_estimators() -> dict[str, Estimator]:
         "MutualInformation": MutualInformation(),
         "Dispersion": Dispersion(),
         "FrechetDistance": FrechetDistance(),
+        "EffectiveInvariance": EffectiveInvariance(),
+        "NeighbourhoodInvariance": NeighbourhoodInvariance(),
+        "LearnedEpochPartition": LearnedEpochPartition(),
+        "DepthPartition": DepthPartition(),
     }
+
+
+def unranked_estimators() -> dict[str, Estimator]:
+    """Return fresh, unfitted bounds and diagnoses by name: never ranked by error, see `Estimator.role`."""
+    return {"Dis2": Dis2(), "PriorTransfer": PriorTransfer(), "COTT-prior": PriorCOTT()}
 
 
 @dataclass(frozen=True)
@@ -98,7 +119,7 @@ def load_outside() -> Outside:
     cannot be loaded, is not an estimator or takes a name that is already in use does not affect the others.
     """
     found = Outside()
-    ours = official_estimators()
+    ours = official_estimators() | unranked_estimators()
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda entry: (entry.name, entry.value)):
         package = entry.dist.name if entry.dist else "an unknown package"
         try:
@@ -129,7 +150,7 @@ def get_estimator(name: str) -> Estimator:
     BrokenEstimatorError
         If an installed package registers it, but it cannot be used.
     """
-    ours = official_estimators()
+    ours = official_estimators() | unranked_estimators()
     if name in ours:
         return ours[name]
     outside = load_outside()

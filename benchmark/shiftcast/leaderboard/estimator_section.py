@@ -6,8 +6,8 @@ from typing import Any
 
 from shiftcast.analysis.ranking import FEWEST_GROUPS
 from shiftcast.board.build import Board, EstimatorTables
-from shiftcast.board.columns import ESTIMATORS, coverage_columns, pick
-from shiftcast.board.words import BASELINES, FEWEST_NATURAL, MARK, what_it_is
+from shiftcast.board.columns import BOUNDS, DIAGNOSES, ESTIMATORS, SHIFT, coverage_columns, pick
+from shiftcast.board.words import BASELINES, FEWEST_NATURAL, KNOWING, MARK, what_it_is
 from shiftcast.leaderboard.markup import escape, fold, table
 from shiftcast.util.text import count, points, signed
 
@@ -16,6 +16,8 @@ FIGURES = (
     *("estimator", "rmse", "tau", "tau_id", "coverage", "width"),
     *("conformal_coverage", "conformal_width", "abstained", "flagged"),
 )
+COMPARED = ("mae_shared", "mae_kind_out")
+OF_HEADLINE = ("mae", "bias", "coverage", "width", "conformal_coverage", "conformal_width")
 EVIDENCE = ("estimator", "groups", "architectures", "rows", "floor", "conformal_cells", "worst_cell")
 
 
@@ -24,7 +26,28 @@ def estimators(board: Board) -> list[str]:
     shown = [tables for tables in board.kinds if len(tables.overall)]
     if not shown:
         return []
-    return ["## Estimators", *(_kind(tables, board.headline) for tables in shown)]
+    return ["## Estimators", *(_kind(tables, board.headline) for tables in shown), *_unranked(board)]
+
+
+def _unranked(board: Board) -> list[str]:
+    """Return the blocks about bounds and diagnoses; none where none has a row."""
+    bounds, diagnoses = board.unranked
+    blocks = []
+    if bounds:
+        text = (
+            "A lower bound is judged by whether it holds and by how far below the accuracy it lies. It is "
+            "not an estimate: it has no error and is not ranked. On natural shifts:"
+        )
+        blocks += ["### Lower bounds", text, table(list(BOUNDS.values()), bounds)]
+    if diagnoses:
+        text = (
+            "What would follow if nothing but class shares had changed. They diagnose label shift and are "
+            "ranked with no estimate. Class shares moved: the total variation distance from the source's, "
+            "0 to 1, as expectation maximisation finds it and as it is. Much more found than there is means "
+            "that the model puts images into wrong classes. On natural shifts:"
+        )
+        blocks += ["### Diagnoses of label shift", text, table(list(DIAGNOSES.values()), diagnoses)]
+    return blocks
 
 
 def _kind(tables: EstimatorTables, headline: str) -> str:
@@ -43,14 +66,18 @@ def _kind(tables: EstimatorTables, headline: str) -> str:
     blocks += [
         _verdict(tables, headline),
         table(columns, rows),
+        *sorted_on(tables, by_track=True),
         *first_places(tables),
         *marked(tables),
     ]
-    shared = ("mae_shared",) if tables.overall["mae_shared"].notna().any() else ()
-    figures = table(pick(ESTIMATORS, *FIGURES, *shared), rows)
+    compared = ["mae_common", *(name for name in COMPARED if tables.overall[name].notna().any())]
+    figures = table(pick(ESTIMATORS, *FIGURES, *compared), rows)
     blocks.append(fold("Rank correlation, coverage and width of intervals", figures))
     if held := coverage_table(tables):
         blocks.append(fold("Where intervals hold: lowest and highest shift and architecture", held))
+    if len(own := tables.by_shift[tables.by_shift["estimator"] == headline]):
+        by_shift = table([SHIFT, *pick(ESTIMATORS, *OF_HEADLINE)], own.to_dict("records"))
+        blocks.append(fold(f"Intervals of {headline} on each shift", by_shift))
     blocks.append(fold("Evidence behind each row", table(pick(ESTIMATORS, *EVIDENCE), rows)))
     return "\n\n".join([*blocks, *_differences(tables, headline)])
 
@@ -73,8 +100,22 @@ def _verdict(tables: EstimatorTables, headline: str) -> str:
         text += (
             f" Lowest of all ranked: {escape(ESTIMATORS['estimator'].cell(best))}, {points(best['mae'])} pp."
         )
-        text += f" A perfect estimator would err by {points(best['floor'])} pp, from sampling noise."
+        text += f" {KNOWING[:1].upper()}{KNOWING[1:]} would err by {points(best['floor'])} pp."
     return text
+
+
+def sorted_on(tables: EstimatorTables, by_track: bool = False) -> list[str]:
+    """Return the sentence on which cells rows are sorted by, where some estimators lack cells."""
+    known = tables.overall[tables.overall["mae"].notna()]
+    if known.empty or (known["cells"] == known["all_cells"]).all():
+        return []
+    every = int(known["all_cells"].iloc[0])
+    if not by_track:
+        number = int(known["common_cells"].iloc[0])
+        return [f"Sorted by the error on the {number} of {every} cells that all with an error have."]
+    few = known[known["track_cells"] < every].groupby("track")["track_cells"].first()
+    said = ", ".join(f"{track} on {int(number)}" for track, number in few.items())
+    return [f"Tracks are sorted by the error on the cells, of {every}, that all of them have: {said}."]
 
 
 def first_places(tables: EstimatorTables) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from shiftcast.board.build import Board, EstimatorTables
 from shiftcast.board.columns import BRIEF, model_columns, pick
 from shiftcast.board.words import FEWEST_NATURAL, MARK, TRACKS
-from shiftcast.leaderboard.estimator_section import marked
+from shiftcast.leaderboard.estimator_section import marked, sorted_on
 from shiftcast.leaderboard.front import Front
 from shiftcast.leaderboard.legend import BRIEF_LEGEND
 from shiftcast.leaderboard.markup import escape, pictures, table
@@ -132,6 +132,7 @@ def _tables(board: Board, links: Mapping[str, str], legend: str) -> list[str]:
         blocks += [
             f"### {tables.kind.capitalize()} shifts",
             table(list(BRIEF.values()), _sorted(tables.overall)),
+            *sorted_on(tables),
         ]
         blocks += marked(tables)
     if shown:
@@ -140,8 +141,8 @@ def _tables(board: Board, links: Mapping[str, str], legend: str) -> list[str]:
 
 
 def _sorted(overall: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Return the rows of all tracks by error; those without one are last."""
-    order = overall.assign(printed=overall["mae"].astype(float).round(2))
+    """Return the rows of all tracks by error on the cells that all have; those without one are last."""
+    order = overall.assign(printed=overall["mae_common"].fillna(overall["mae"]).astype(float).round(2))
     return list(order.sort_values(["printed", "estimator"]).to_dict("records"))
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shiftcast.board.columns import ESTIMATORS, pick
-from shiftcast.estimators import official_estimators
+from shiftcast.estimators import official_estimators, unranked_estimators
 from shiftcast.leaderboard.legend import LEGEND, MARKER
 from shiftcast.leaderboard.markup import table
 
 
 def render_legend() -> str:
     """Return the page as Markdown."""
-    return "\n\n".join([MARKER, LEGEND, "## Estimators", glossary(official_estimators())]) + "\n"
+    return (
+        "\n\n".join(
+            [MARKER, LEGEND, "## Estimators", glossary(official_estimators() | unranked_estimators())]
+        )
+        + "\n"
+    )
 
 
 def glossary(names: Iterable[str]) -> str:

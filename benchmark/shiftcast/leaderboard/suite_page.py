@@ -75,7 +75,7 @@ def _withheld(board: Board) -> list[str]:
     if frame.empty:
         return []
     named = model_column(frame["recipe"].nunique() > 1)
-    figures = pick(WITHHELD, "n", "predicted", "conformal", "others", "actual")
+    figures = pick(WITHHELD, "n", "predicted", "conformal_level", "sampling", "others", "actual")
     text = (
         f"Their labels are not on this board. Predicted by {escape(board.headline)}, means over "
         "seeds; the range of the other estimators, with their number, shows how far they disagree."

@@ -93,6 +93,7 @@ def read_pool(
         If a run is damaged, of another schema, or contradicts the others.
     """
     pool = Pool(workspace, suite)
+    pool.folder = folder
     reader = _Reader(pool, folder)
     reference = suite.reference_runs()
     there = stored_keys(folder, reported=suite.contributed)

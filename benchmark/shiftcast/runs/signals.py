@@ -13,7 +13,7 @@ with views alone) and, where they are known, `learned_epoch/SET`: uint8, one val
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,11 +106,27 @@ class Signals:
         Signals by name of the set.
     predicted
         `classes_digest` of each set's predicted classes.
+    epochs
+        For how many epochs the network was trained; 0 where it is not known.
     """
 
     blocks: tuple[str, ...]
     sets: Mapping[str, ImageSignals]
     predicted: Mapping[str, str]
+    epochs: int = 0
+
+    def shares(self, name: str, rows: Integers) -> dict[str, NDArray[np.float64]] | None:
+        """Return the signals of images of a set as `Predictions.signals` has them; None if there are none."""
+        one = self.sets.get(name)
+        if one is None:
+            return None
+        views = np.where(one.with_views, one.views / VIEWS, np.nan)
+        shares = {"depth": one.depth / len(self.blocks), "views": views}
+        shares["view_probability"] = one.view_probability.astype(np.float64)
+        if one.learned_epoch is not None and self.epochs:
+            learned = one.learned_epoch / self.epochs
+            shares["learned_epoch"] = np.where(one.learned_epoch == NOT_LEARNED, np.nan, learned)
+        return {key: values[rows] for key, values in shares.items()}
 
     def learned(self, name: str, predicted: Integers) -> Bytes | None:
         """Return the learned epochs of a set (n,), if known of these very predicted classes (n,)."""
@@ -167,7 +183,7 @@ def signals_of_run(
     check_agreement(where, signals, predicted, epochs)
     if sha256(data) != digest:
         raise RunError(f"{where}: its SHA-256 differs from the one in run.json")
-    return signals
+    return replace(signals, epochs=epochs)
 
 
 def decode_signals(data: bytes, where: str) -> Signals:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -78,7 +79,7 @@ class Pool:
     """All complete runs of one suite, what they say of its sets, and what their scorings share."""
 
     def __init__(self, workspace: Workspace, suite: Suite) -> None:
-        """Start with no runs; `read_pool` adds them."""
+        """Start with no runs and no folder of runs; `read_pool` adds them."""
         self.workspace, self.suite = workspace, suite
         self.scored: list[StoredRun] = []
         self.reference: dict[str, StoredRun] = {}
@@ -88,6 +89,7 @@ class Pool:
         self._agreements: dict[tuple[str, str], Floats] = {}
         self._orders: dict[tuple[str, str], Integers] = {}
         self._labels: dict[str, Integers | None] = {}
+        self.folder: Path | None = None
 
     @cached_property
     def targets(self) -> list[Target]:

@@ -11,23 +11,29 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 from sklearn.base import clone
 
 from shiftcast.cards.suite import Target
+from shiftcast.data.corruptions.registry import TRANSFORMS
 from shiftcast.errors import RequirementError
 from shiftcast.estimators import Estimator
 from shiftcast.estimators.features import SAMPLE, FeatureScore
 from shiftcast.predictions import Estimate, Predictions
+from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import StoredSet
+from shiftcast.runs.record import RunRecord
+from shiftcast.runs.signals import Signals
 from shiftcast.runs.suite_runs import Pool, StoredRun
 from shiftcast.statistics.agreement import PEER_AGREEMENT
 from shiftcast.statistics.lines import pairs
 from shiftcast.util.memory import fix, remember
 from shiftcast.util.types import Classes, Integers
 
+KIND_OUT = "kind-out"
 FEWEST_OTHERS = 3
 """Other natural groups that MeanShift needs before it learns from them on a natural target."""
 
@@ -59,6 +65,26 @@ class RunView:
     def part(self, name: str, group: str, rows: Integers, part: str) -> Predictions:
         """Unlabelled predictions on chosen images of a set; `part` names the choice, for good."""
         return self._predictions(name, group, rows, part, labelled=False)
+
+    def with_signals(self, predictions: Predictions, part: str, target: Target | None = None) -> Predictions:
+        """Return predictions on the source or a target with what the run recorded of their images."""
+        rows = self.pool.halves[part] if target is None else self.pool.rows(target, part)
+        return predictions.with_signals(
+            self._signals.shares(predictions.name, rows) if self._signals else None
+        )
+
+    @cached_property
+    def _signals(self) -> Signals | None:
+        """What the run recorded of its images; None if nothing."""
+        record, folder = self.run.record, self.pool.folder
+        if folder is None or not isinstance(record, RunRecord):
+            return None
+        return RunFolder(folder / self.run.key.path).read_signals(record, self.run.sets)
+
+    @property
+    def has_signals(self) -> bool:
+        """Whether the run recorded anything of its images."""
+        return self._signals is not None
 
     def with_feature_scores(self, predictions: Predictions, fitted: str, part: str) -> Predictions:
         """Return predictions with the scores of their features against the part that is fitted on."""
@@ -108,8 +134,10 @@ class RunView:
             return None
         return np.stack([run.predicted(name)[rows] for run in self.siblings]).astype(np.int32)
 
-    def others(self, target: Target, synthetic: bool) -> tuple[tuple[Target, ...], str]:
-        """Return labelled targets of other groups, and a note on what they are.
+    def others(
+        self, target: Target, synthetic: bool, kind_out: bool = False
+    ) -> tuple[tuple[Target, ...], str]:
+        """Return labelled targets of other groups, or of other kinds of corruption, and a note on them.
 
         All synthetic ones where asked for. Else a natural target learns from other natural groups
         where there are at least three of them, or from the synthetic ones, and the note says so.
@@ -118,7 +146,10 @@ class RunView:
         key = (target.group, natural)
         if key not in self._others:
             self._others[key] = self._choose_others(target, natural)
-        return self._others[key]
+        chosen, note = self._others[key]
+        if kind_out:
+            chosen = tuple(one for one in chosen if corruption_kind(one) != corruption_kind(target))
+        return chosen, note
 
     def _choose_others(self, target: Target, natural: bool) -> tuple[tuple[Target, ...], str]:
         labelled = [
@@ -142,6 +173,11 @@ class Fold:
     predict: str
 
 
+def corruption_kind(target: Target) -> str:
+    """Return "noise", "blur", "weather", "digital" …, or the group of what is no corruption of ours."""
+    return TRANSFORMS[target.transform].kind if target.transform in TRANSFORMS else target.group
+
+
 WHOLE = (Fold("all", "all"),)
 CROSS = (Fold("A", "B"), Fold("B", "A"))
 
@@ -155,25 +191,27 @@ class Scorer:
         self._fitted: dict[tuple[str, ...], Estimator] = {}
 
     def estimate(
-        self, name: str, target: Target, folds: Sequence[Fold]
+        self, name: str, target: Target, folds: Sequence[Fold], kind_out: bool = False
     ) -> tuple[list[Estimate], list[int], str]:
-        """Return one estimate per fold, the folds' image counts and a note."""
+        """Return one estimate per fold, the folds' image counts and a note; `kind_out` as in `others`."""
         estimates, counts, note = [], [], ""
         for fold in folds:
-            fitted, note = self._fit(name, target, fold.fit)
+            fitted, note = self._fit(name, target, fold.fit, kind_out)
             rows = self.view.target(target, fold.predict)
             if "features" in fitted.requires:
                 rows = self.view.with_feature_scores(rows, fold.fit, fold.predict)
+            if "signals" in fitted.requires:
+                rows = self.view.with_signals(rows, fold.predict, target)
             estimates.append(fitted.predict(rows))
             counts.append(len(rows))
         return estimates, counts, note
 
-    def _fit(self, name: str, target: Target, part: str) -> tuple[Estimator, str]:
+    def _fit(self, name: str, target: Target, part: str, kind_out: bool) -> tuple[Estimator, str]:
         estimator = self.estimators[name]
         chosen: tuple[Target, ...] = ()
         note = ""
         if "others" in estimator.requires:
-            chosen, note = self.view.others(target, estimator.others_from == "synthetic")
+            chosen, note = self.view.others(target, estimator.others_from == "synthetic", kind_out)
         key = (name, part, *(one.id for one in chosen))  # many targets learn from the same others
         if key not in self._fitted:
             parts = {True: part, False: "all"}
@@ -182,6 +220,12 @@ class Scorer:
             if "features" in estimator.requires:
                 both = [self.view.with_feature_scores(one, part, part) for one in (source, *others)]
                 source, others = both[0], both[1:]
+            if "signals" in estimator.requires:
+                source = self.view.with_signals(source, part)
+                others = [
+                    self.view.with_signals(rows, parts[one.derived], one)
+                    for rows, one in zip(others, chosen, strict=True)
+                ]
             self._fitted[key] = clone(estimator).fit(source, others)
         return self._fitted[key], note
 
@@ -215,9 +259,12 @@ def protocols(target: Target) -> dict[str, tuple[Fold, ...]]:
     """Return the ways to fit and predict a target, by name.
 
     Derived targets share images with the labelled source, so official rows fit on one half and
-    predict the other; "shared" is the published full/full way, for comparison only.
+    predict the other; "shared" is the published full/full way, for comparison only. "kind-out" is the
+    official way for what learns from corruptions, from those of other kinds alone (noise, blur, …).
     """
-    return {"official": CROSS, "shared": WHOLE} if target.derived else {"official": WHOLE}
+    if not target.derived:
+        return {"official": WHOLE}
+    return {"official": CROSS, "shared": WHOLE, KIND_OUT: CROSS}
 
 
 Scored = tuple[list[dict[str, Any]], Counter[tuple[str, str]]]
@@ -228,7 +275,7 @@ def score_run(
     pool: Pool,
     run: StoredRun,
     estimators: Mapping[str, Estimator],
-    only: Collection[str] = ("official", "shared"),
+    only: Collection[str] = ("official", "shared", KIND_OUT),
 ) -> Scored:
     """Return one run's rows on every target, and how many each estimator does not give.
 
@@ -255,11 +302,14 @@ def score_run(
         chosen = {protocol: folds for protocol, folds in protocols(target).items() if protocol in only}
         for protocol, folds in chosen.items():
             for name, estimator in estimators.items():
+                if not _asked(estimator, protocol, there["natural"]):
+                    continue
                 start = time.perf_counter()
                 try:
-                    estimates, counts, note = scorer.estimate(name, target, folds)
+                    estimates, counts, note = scorer.estimate(name, target, folds, protocol == KIND_OUT)
                 except RequirementError as error:
-                    skipped[name, _reason(estimator, view, error)] += 1
+                    if protocol != KIND_OUT:  # only for comparison: there may be no other kind
+                        skipped[name, _reason(estimator, view, error)] += 1
                     continue
                 columns = {
                     "estimator": name,
@@ -271,10 +321,18 @@ def score_run(
                     "n": sum(counts),
                     "effective": effective,
                     "note": note,
+                    "total_variation": estimates[0].diagnostics.get("total_variation", math.nan),
                     "seconds": time.perf_counter() - start,
                 }
                 rows.append({**own, **there, **columns})
     return rows, skipped
+
+
+def _asked(estimator: Estimator, protocol: str, natural: bool) -> bool:
+    """Whether an estimator is asked at all: what bounds say of corruptions is not worth its time."""
+    if protocol == KIND_OUT:
+        return "others" in estimator.requires and estimator.others_from == "synthetic"
+    return natural or estimator.role == "estimate"
 
 
 def _reason(estimator: Estimator, view: RunView, error: RequirementError) -> str:
@@ -286,6 +344,10 @@ def _reason(estimator: Estimator, view: RunView, error: RequirementError) -> str
         return "the reference ensemble is incomplete"
     if "siblings" in estimator.requires and not view.siblings:
         return "the run has no sibling (same architecture and recipe, other seed)"
+    if "signals" in estimator.requires and not view.has_signals:
+        return "the run recorded no signals of its images"
+    if "signals" in estimator.requires:
+        return "a set lacks the recorded signal: learned epochs are not known of images made from the source"
     if "features" in estimator.requires:
         if not isinstance(estimator, FeatureScore):
             return "runs store no features, only the scores that the registered estimators make of them"

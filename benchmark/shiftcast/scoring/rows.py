@@ -15,7 +15,7 @@ TABLE_COLUMNS = (
     *("suite", "architecture", "recipe", "seed", "family", "target", "group", "natural", "severity", "level"),
     *("estimator", "track", "selected_on", "protocol", "predicted", "low", "high", "nominal", "actual", "n"),
     "effective",
-    *("flagged", "abstains", "note", "seconds"),
+    *("flagged", "abstains", "note", "total_variation", "seconds"),
 )
 """Columns of `SuiteScores.table`."""
 

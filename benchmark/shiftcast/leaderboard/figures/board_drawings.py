@@ -147,7 +147,7 @@ def _draw_estimators(data: Data) -> Figure:
     ranked = all(row["ranked"] for panel in panels for row in panel["rows"])
     notes = ["Orange: the suite's headline estimator. Grey: baselines."]
     notes += [] if ranked else ["Hollow: unranked, lacks cells."]
-    notes.append("Dotted: the error of a perfect estimator (sampling noise).")
+    notes.append("Dotted: the error of knowing only the population's accuracy (sampling noise).")
     figure.suptitle((" " if len(panels) > 1 else "\n").join(notes), fontsize=9)
     return figure
 
