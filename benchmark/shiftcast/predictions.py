@@ -35,6 +35,8 @@ from shiftcast.util.types import Classes, Floats, Integers, Number
 Kind = Literal["logits", "probabilities", "classes"]
 Value = TypeVar("Value")
 
+MANY = 4_000_000
+"""Logits above which float32 ones are kept as they are."""
 _IMAGE_AXES = {"logits": 0, "labels": 0, "reference": 1, "peers": 1, "siblings": 1, "features": 0}
 """Arrays with an entry an image, and along which axis."""
 
@@ -49,8 +51,9 @@ class Predictions:
         What the set is called in messages and tables.
     logits
         Float array (n, K), n >= 1 images, K >= 2 classes: logits, or probabilities when `kind`
-        says so. Probabilities must sum to one within 1e-3 a row, or as near as rounding to the decimals
-        that they have may bring them; they are then renormalised.
+        says so; float64, but more than 4,000,000 logits that are float32 stay so. Probabilities must sum to
+        one within 1e-3 a row, or as near as rounding to the decimals that they have may bring them; they are
+        then renormalised.
     kind
         "logits" or "probabilities"; where it is left out, the values must be clearly logits. Or "classes"
         where nothing but predicted classes is known (hard labels): `logits` are then 1 for that class and 0
@@ -311,7 +314,7 @@ def _refuse_misplaced(name: object, kind: object) -> None:
 
 def _outputs(name: str, kind: Kind | None, value: ArrayLike) -> Floats:
     what = f"{name}: {kind or 'logits'}"
-    array = finite(what, value, "(n, K)", 2)
+    array = finite(what, value, "(n, K)", 2, narrow=None if kind in ("probabilities", "classes") else MANY)
     if array.shape[1] < 2:
         raise InvalidInputError(
             f"{what}: expected at least 2 classes (columns), got {array.shape[1]}{one_column_hint(array)}"

@@ -1,8 +1,8 @@
 """Optimal transport to many classes: approximate, with bounds on the value from both sides.
 
-The smoothed dual of `shiftcast.statistics.transport`, on what matters of each image: its larger probabilities,
-and one level for all the others. Replacing probabilities below a limit by their mean moves no worth by more
-than the limit, and the bounds are taken on the probabilities as they are.
+The smoothed dual of `shiftcast.statistics.transport`, on what matters of each image: its larger
+probabilities, and one level for all the others. Replacing probabilities below a limit by their mean moves no
+worth by more than the limit, and the bounds are taken on the probabilities as they are.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class _Choice:
 
     value: float
     masses: Floats
-    rows: Integers
-    classes: Integers
+    rows: NDArray[np.integer]
+    classes: NDArray[np.integer]
     excess: Floats
     tail: Floats
     spread: Floats
@@ -80,7 +80,7 @@ class SparseTransport:
 
     @property
     def _height(self) -> int:
-        return max(BLOCK // self.probabilities.shape[1], 1)
+        return max(BLOCK // int(self.probabilities.shape[1]), 1)
 
     def _starts(self) -> range:
         return range(0, self.images, self._height)
@@ -93,7 +93,7 @@ class SparseTransport:
         return max(LEAST, float(np.quantile(sample, 1 - MOST / self.classes)))
 
     def _keep(self, limit: float) -> None:
-        """Keep the cells (image, class) above the limit and each image's largest, and the mean of the others."""
+        """Keep the cells (image, class) above the limit, each image's largest, and the mean of the others."""
         classes, values, counts, levels = [], [], [], []
         for start in self._starts():
             block = self._block(start)
@@ -114,7 +114,7 @@ class SparseTransport:
         self.first_cells = np.cumsum(count) - count
 
     def solve(self, eps: float) -> Floats:
-        """Return the prices (of the wanted classes) at a smoothing, by way of the larger ones still to come."""
+        """Return the prices of the wanted classes at a smoothing, by way of the larger ones to come."""
         while self.eps > eps * (1 + 1e-9):
             first = self.eps > START
             self.eps = max(self.eps / FALL, eps)
@@ -167,7 +167,7 @@ class SparseTransport:
             self.prices, chosen = self.prices + step, tried
 
     def _curvature(self, chosen: _Choice) -> Floats:
-        """Return the second derivative of the smoothed dual (K, K), and enough more for constants to be told."""
+        """Return the second derivative of the smoothed dual (K, K), and what makes constants count."""
         large = chosen.excess > CURVING
         cells = chosen.excess[large].astype(np.float32)
         parts = csr_array(
