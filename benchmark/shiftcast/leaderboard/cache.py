@@ -10,17 +10,18 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shiftcast.cards.suite import Suite
 from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.front import Front
-from shiftcast.leaderboard.pages import SuitePages
-from shiftcast.runs.layout import LEDGER, is_made, register_path, results_folder, stored_suites
+from shiftcast.leaderboard.pages import Files, SuitePages
+from shiftcast.runs.layout import LEDGER, is_made, label_of, register_path, results_folder, stored_suites
 from shiftcast.runs.soundness import is_being_written
 from shiftcast.util.files import write_atomic
 from shiftcast.util.hashing import canonical_json, hash_of, sha256, source_hash
@@ -28,12 +29,20 @@ from shiftcast.util.memory import give_back
 from shiftcast.workspace import Workspace, cache_folder
 
 CARDS = ("architectures", "datasets", "benchmark/recipes")
+Told = Callable[[str, int, int], None]
+Progress = Callable[[int, int], None]
 PACKAGES = ("matplotlib", "numpy", "pandas", "pydantic", "scipy")
 """Libraries whose versions may move a digit or a line."""
 
 
 def board_pages(
-    workspace: Workspace, results: Path, out: Path, *, cached: bool, jobs: int | None = None
+    workspace: Workspace,
+    results: Path,
+    out: Path,
+    *,
+    cached: bool,
+    jobs: int | None = None,
+    tell: Told | None = None,
 ) -> Iterator[SuitePages]:
     """Yield what each suite and edition in `results` adds to the leaderboard in `out`.
 
@@ -47,6 +56,8 @@ def board_pages(
         Whether what is known of unchanged suites is taken from the cache, and kept there.
     jobs
         Processes that score a suite, see `scored_runs`.
+    tell
+        Is told which suite is scored, and of how many of its runs that is done.
     """
     stored = stored_suites(workspace, results)
     alone = len(stored) == 1
@@ -55,7 +66,8 @@ def board_pages(
         key = _key(workspace, results, out, suite, edition, alone) if cached else ""
         pages = _read(place, key) if cached else None
         if pages is None:
-            pages = _scored_pages(workspace, suite, edition, results, out, alone, jobs)
+            progress = None if tell is None else partial(tell, label_of(suite.name, edition))
+            pages = _scored_pages(workspace, suite, edition, results, out, alone, jobs, progress)
             give_back()
             if cached:
                 pages = _drawn(pages)
@@ -72,14 +84,22 @@ def _scored_pages(
     out: Path,
     alone: bool,
     jobs: int | None,
+    progress: Progress | None,
 ) -> SuitePages:
     from shiftcast.board.assemble import score_suite
     from shiftcast.board.build import build_board
+    from shiftcast.board.stored import suite_files
     from shiftcast.leaderboard.generate import suite_pages  # a second, which unchanged suites save
 
-    scores = score_suite(workspace, suite, results, edition, jobs=jobs)
+    scores = score_suite(workspace, suite, results, edition, jobs=jobs, progress=progress)
     give_back()  # what was read is let go of
-    return suite_pages(build_board(scores), results, out, alone)
+    board = build_board(scores)
+    pages = suite_pages(board, results, out, alone)
+    if suite.scratch or not results.resolve().is_relative_to(out.resolve()):
+        return pages
+    home = results_folder(results.resolve().relative_to(out.resolve()), suite, edition)
+    tables: Files = {home / path: text for path, text in suite_files(board, results, workspace).items()}
+    return replace(pages, files=pages.files | tables)
 
 
 def _place(workspace: Workspace, results: Path, out: Path, suite: Suite, edition: str) -> Path:

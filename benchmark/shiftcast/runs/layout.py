@@ -20,9 +20,9 @@ RUN_FILES = (RECORD, PREDICTIONS, SIGNALS)
 """What a run's folder holds; signals only where the recipe asks for them."""
 LEDGER = "ledger.toml"
 BLIND = "blind"
-FIGURES, SHIFTS = "figures", "shifts"
+FIGURES, SHIFTS, TABLES = "figures", "shifts", "tables"
 BOARD_PAGE, CONFUSION_PAGE, LEGEND_PAGE = "board.md", "confusion.md", "legend.md"
-MADE = (BOARD_PAGE, CONFUSION_PAGE, f"{SHIFTS}/*.md", f"{FIGURES}/*.svg")
+MADE = (BOARD_PAGE, CONFUSION_PAGE, f"{SHIFTS}/*.md", f"{FIGURES}/*.svg", f"{TABLES}/*.csv")
 """What `shiftcast leaderboard` makes below the folder of a suite's runs; the legend is beside that folder."""
 SHAPE = "SUITE/ARCHITECTURE/RECIPE/seed-N"
 SEED = re.compile(r"seed-(0|[1-9][0-9]{0,8})")
@@ -49,6 +49,16 @@ def results_folder(results: Path, suite: Suite, edition: str) -> Path:
 def register_path(results: Path, name: str) -> Path:
     """Return the log of what was predicted about a blind set."""
     return results / BLIND / f"{name}.jsonl"
+
+
+def table_path(name: str) -> str:
+    """Return where a table is below the folder of a suite's runs, in letters that every system takes."""
+    return f"{TABLES}/{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.csv"
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path is that of one of a suite's tables."""
+    return path.parent.name == TABLES and path.suffix == ".csv"
 
 
 def is_register(name: str) -> bool:

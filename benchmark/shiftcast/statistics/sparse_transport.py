@@ -21,7 +21,7 @@ MOST = 64
 """Probabilities an image that are kept on average, at most; of flat ones the limit is higher."""
 SAMPLE = 2000
 """Images that the limit is learned from."""
-BLOCK = 1 << 21
+BLOCK = 1 << 18
 """Probabilities that are in work at once."""
 START = 0.256
 """First smoothing."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from shiftcast.util.types import Floats
 
-BLOCK = 1 << 20
-"""Values that are worked on at once."""
+BLOCK, SMALL_BLOCK = 1 << 20, 1 << 17
+"""Values that are worked on at once, by one thread and by several: what they need stays with the process."""
 LARGE = 10_000_000
 """Values from which on several threads share the work: numpy lets go of Python's lock."""
 MOST_THREADS = 4
@@ -32,7 +32,8 @@ def in_blocks(rows: Callable[..., Floats], *arrays: NDArray[Any], out: Floats | 
         Where the answer goes, where there is such an array already.
     """
     count = len(arrays[0])
-    height = max(BLOCK // max(arrays[0][0].size, 1), 1)
+    shared = arrays[0].size >= LARGE and _threads() > 1
+    height = max((SMALL_BLOCK if shared else BLOCK) // max(arrays[0][0].size, 1), 1)
     blocks = [slice(start, start + height) for start in range(0, count, height)]
 
     def one(block: slice) -> Floats:
@@ -42,11 +43,11 @@ def in_blocks(rows: Callable[..., Floats], *arrays: NDArray[Any], out: Floats | 
         out[block] = given
         return out[block]
 
-    if arrays[0].size < LARGE or (threads := _threads()) < 2:
-        parts = [one(block) for block in blocks]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
+    if shared:
+        with ThreadPoolExecutor(_threads()) as pool:
             parts = list(pool.map(one, blocks))
+    else:
+        parts = [one(block) for block in blocks]
     return np.concatenate(parts) if out is None else out
 
 
