@@ -77,6 +77,22 @@ def doing() -> Iterator[Callable[[str], None]]:
         yield say
 
 
+class Steps:
+    """Says how many runs are scored: always on a terminal, elsewhere a line every ten seconds."""
+
+    def __init__(self, say: Callable[[str], None], words: Callable[[str], str]) -> None:
+        """Say with `say`; `words` gives what is done, from what it is done to."""
+        self._say, self._words = say, words
+        self._live, self._said = Console(stderr=True).is_terminal, time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how many of the runs are done."""
+        now = time.monotonic()
+        if self._live or now - self._said >= LINE_SECONDS:
+            self._said = now
+            self._say(f"{self._words(what)}: {done} of {total} runs")
+
+
 class ImageBar(Bars):
     """A bar over images; nothing where there is no terminal."""
 

@@ -53,10 +53,13 @@ def write_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
 
     `jobs` is as in `board_pages`.
     """
+    from shiftcast.cli.bars import Steps, doing
     from shiftcast.leaderboard.cache import board_pages
     from shiftcast.leaderboard.pages import PAGE, assemble, write
 
-    pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs))
+    with doing() as say:
+        tell = Steps(say, lambda suite: f"Scoring {suite}")
+        pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs, tell=tell))
     files = assemble(pages, results, out)
     changed = write(files, out)
     for path in changed:
@@ -74,11 +77,14 @@ def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
     CheckFailedError
         If they differ; the message holds the differences.
     """
+    from shiftcast.cli.bars import Steps, doing
     from shiftcast.leaderboard.cache import board_pages
     from shiftcast.leaderboard.pages import PAGE, assemble
     from shiftcast.leaderboard.pages import check as differences
 
-    pages = board_pages(workspace, results, out, cached=False, jobs=jobs)
+    with doing() as say:
+        tell = Steps(say, lambda suite: f"Scoring {suite}")
+        pages = list(board_pages(workspace, results, out, cached=False, jobs=jobs, tell=tell))
     lines = differences(assemble(pages, results, out), out)
     if lines:
         body = "\n".join(lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +36,7 @@ def page(
 
     The site needs no network, and writing it needs no torch.
     """
+    from shiftcast.cli.bars import Steps, doing
     from shiftcast.site.build import LIST, previous, read_sections, site, vega_bundle, write_site
 
     start = time.perf_counter()
@@ -46,8 +46,10 @@ def page(
     before = previous(out)  # refuse a folder of other files before scoring, which takes a minute
     for name in suite or ():
         workspace.suite(name)
-    tell = partial(typer.echo, err=True)
-    sections = read_sections(workspace, results or workspace.results(), suite or (), images, tell=tell)
+    with doing() as say:
+        steps = Steps(say, lambda name: f"Scoring {name}")
+        folder = results or workspace.results()
+        sections = read_sections(workspace, folder, suite or (), images, tell=say, progress=steps)
     made = site(sections, bundle)
     # First of all: whenever this is killed, the folder is known as ours, and so is each file in it.
     write_atomic(out / LIST, "".join(f"{path}\n" for path in sorted(before | set(made))))

@@ -119,5 +119,16 @@ def stored_suites(workspace: Workspace, results: Path) -> list[tuple[Suite, str]
                 f"{workspace.root / 'benchmark/suites'}; add the suite or move the folder away"
             )
     if not stored:
-        raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")
+        raise no_results(workspace, results)
     return stored
+
+
+def no_results(workspace: Workspace, results: Path) -> InvalidInputError:
+    """Return the refusal of a folder without results: they are in a checkout, or can be made."""
+    if workspace.embedded:
+        return InvalidInputError(
+            f"{results}: holds no results. The stored predictions of the board are in the repository, the "
+            "installed package brings none: clone it and run this there, or name the checkout with "
+            "--workspace, or a folder of results with --results"
+        )
+    return InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")
