@@ -45,7 +45,9 @@ def moved_rows(old: Board | None, new: Board | None) -> pd.DataFrame:
     DataFrame
         Columns `MOVED_COLUMNS`. Boards: `natural shifts` and `synthetic shifts` (mean absolute errors of
         estimators, pp), `models in distribution`, `models under shift` and `self-reported models` (accuracies
-        in %, the last in distribution). `low` and `high` bound the change at 95 %: for an estimator, the mean change of the models that both states hold,
+        in %, the last in distribution).
+        `low` and `high` bound the change at 95 %: for an estimator, the mean change of the models that both
+        states hold,
         over a bootstrap of architectures; for a model, by the normal approximation with independent
         images, which is wide where both states show the same ones. `verdict`: `more than noise`, `within
         noise`, `too few to tell` (fewer than five architectures in common), `other models` (nothing changed
