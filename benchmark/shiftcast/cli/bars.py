@@ -77,6 +77,17 @@ def doing() -> Iterator[Callable[[str], None]]:
         yield say
 
 
+@contextmanager
+def on_terminal() -> Iterator[Callable[[str], None]]:
+    """Give what says on a terminal's standard error stream what is being done; elsewhere it says nothing."""
+    console = Console(stderr=True, emoji=False)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(escape(text))
+
+
 class Steps:
     """Says how many runs are scored: always on a terminal, elsewhere a line every ten seconds."""
 
