@@ -27,6 +27,10 @@ LINE_SECONDS = 10.0
 """Seconds between two lines about one file where there is no terminal."""
 
 
+STEP_SECONDS = 30.0
+"""Seconds between two lines about runs that are scored, where there is no terminal."""
+
+
 class Bars:
     """What commands that take a while have in common: bars while they run, and plain lines."""
 
@@ -82,14 +86,14 @@ def on_terminal() -> Iterator[Callable[[str], None]]:
     """Give what says on a terminal's standard error stream what is being done; elsewhere it says nothing."""
     console = Console(stderr=True, emoji=False)
     if not console.is_terminal:
-        yield lambda text: None
+        yield lambda _: None
         return
     with console.status("") as status:
         yield lambda text: status.update(escape(text))
 
 
 class Steps:
-    """Says how many runs are scored: always on a terminal, elsewhere a line every ten seconds."""
+    """Says how many runs are scored: always on a terminal, elsewhere a line every half minute."""
 
     def __init__(self, say: Callable[[str], None], words: Callable[[str], str]) -> None:
         """Say with `say`; `words` gives what is done, from what it is done to."""
@@ -99,7 +103,7 @@ class Steps:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show how many of the runs are done."""
         now = time.monotonic()
-        if self._live or now - self._said >= LINE_SECONDS:
+        if self._live or now - self._said >= STEP_SECONDS:
             self._said = now
             self._say(f"{self._words(what)}: {done} of {total} runs")
 
