@@ -34,6 +34,8 @@ from shiftcast.util.types import Classes, Floats, Integers, Number
 
 Kind = Literal["logits", "probabilities", "classes"]
 
+MANY = 4_000_000
+"""Logits above which float32 ones are kept as they are."""
 _IMAGE_AXES = {"logits": 0, "labels": 0, "reference": 1, "peers": 1, "siblings": 1, "features": 0}
 """Arrays with an entry an image, and along which axis."""
 
@@ -48,8 +50,9 @@ class Predictions:
         What the set is called in messages and tables.
     logits
         Float array (n, K), n >= 1 images, K >= 2 classes: logits, or probabilities if `kind` is
-        "probabilities". Each row of probabilities must sum to one within 1e-3, or within the rounding of
-        its decimals; rows are then normalised.
+        "probabilities". It is kept as float64, but as float32 if it has more than 4,000,000 float32 logits.
+        Each row of probabilities must sum to one within 1e-3, or within the rounding of its decimals; rows
+        are then normalised.
     kind
         "logits" or "probabilities"; if it is left out, the values must clearly be logits. "classes" if only
         predicted classes are known (hard labels): `logits` are then 1 for the predicted class and 0 for the
@@ -261,7 +264,7 @@ class Predictions:
             value = getattr(self, key)
             part._set(key, None if value is None else np.take(value, index, axis=axis))
         if self.signals is not None:
-            part._set("signals", {key: _fixed(value[index]) for key, value in self.signals.items()})
+            part._set("signals", {key: fix(value[index]) for key, value in self.signals.items()})
         part._set("feature_scores", None)  # they are of the whole set
         return part
 
@@ -337,7 +340,7 @@ def _refuse_misplaced(name: object, kind: object) -> None:
 
 def _outputs(name: str, kind: Kind | None, value: ArrayLike) -> Floats:
     what = f"{name}: {kind or 'logits'}"
-    array = finite(what, value, "(n, K)", 2)
+    array = finite(what, value, "(n, K)", 2, narrow=None if kind in ("probabilities", "classes") else MANY)
     if array.shape[1] < 2:
         raise InvalidInputError(
             f"{what}: expected at least 2 classes (columns), got {array.shape[1]}{one_column_hint(array)}"
@@ -369,7 +372,7 @@ def _signals(name: str, value: Mapping[str, ArrayLike], n: int) -> dict[str, Flo
             raise InvalidInputError(
                 f"{name}: signals: expected {key} ({n},), shares in [0, 1] or NaN, got shape {one.shape}"
             )
-        _fixed(one)
+        fix(one)
     return arrays
 
 

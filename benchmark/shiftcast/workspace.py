@@ -116,9 +116,14 @@ class Workspace:
         """Return the ignored folder for a suite's report."""
         return self.home / "outputs" / suite.name
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the cards are those of the installed package: it brings no results."""
+        return self.root == EMBEDDED
+
     def cards_to_write(self, folder: str) -> Path:
         """Return a folder of cards that may be edited; `WorkspaceError` if it is the installed package's."""
-        if self.root == EMBEDDED:
+        if self.embedded:
             raise WorkspaceError(
                 "the cards in use are those of the installed package, which are read-only; run this in a "
                 "checkout of the repository, or name one with --workspace"

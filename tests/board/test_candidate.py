@@ -11,6 +11,8 @@ from shiftcast.board.candidate import default_suite, load_estimator, score_candi
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import NoShift
+from shiftcast.runs.layout import stored_suites
+from shiftcast.workspace import EMBEDDED, Workspace
 
 OWN = """
 from shiftcast.estimators import Estimator, NoShift
@@ -188,4 +190,15 @@ def test_the_command_prints_a_row_and_differences(workspace, make_results, file)
     assert "Synthetic shifts (3): MAE" in said.stdout
     answer = json.loads(score(f"{file}:Shy", "tiny", "--json", "--no-check").stdout)
     assert answer["figures"]["synthetic"]["rows"] == 36
+    assert (answer["schema"], answer["units"][:14]) == (2, "shares: 1 is 1")
+    assert 0 < answer["figures"]["synthetic"]["mae"] < 1
+    assert answer["figures"]["synthetic"]["nominal"] == 0.95
+    assert all(-1 < row["difference"] < 1 for row in answer["differences"])
     assert {row["rival"] for row in answer["differences"]} >= {"NoShift", "COT", "NuclearNorm"}
+
+
+def test_an_installed_package_is_told_where_results_are(tmp_path):
+    outside = Workspace(EMBEDDED, tmp_path)
+    for ask in (default_suite, stored_suites):
+        with pytest.raises(InvalidInputError, match=r"are in the repository.*clone it.*--workspace"):
+            ask(outside, tmp_path)

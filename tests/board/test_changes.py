@@ -1,11 +1,13 @@
 """Rows that moved between two states, and whether by more than noise."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from shiftcast.board import changes
 from shiftcast.board.build import build_board
 from shiftcast.board.changes import (
     BEYOND,
@@ -118,3 +120,27 @@ def test_a_suite_that_one_state_lacks_is_new_or_gone(scores):
     assert set(moved_rows(None, build_board(scores))["verdict"]) == {NEW}
     assert set(moved_rows(build_board(scores), None)["verdict"]) == {GONE}
     assert isinstance(moved_rows(None, None), pd.DataFrame)
+
+
+def self_reported(*models):
+    """Return what a board says of self-reported models: their names and accuracies."""
+    rows = [{"architecture": name, "seed": 0, "id_accuracy": share} for name, share in models]
+    reported = pd.DataFrame([{**row, "stale": ""} for row in rows], columns=["architecture", "seed", "stale"])
+    runs = pd.DataFrame(columns=["architecture", "recipe", "seed", "status"])
+    return SimpleNamespace(
+        reported=SimpleNamespace(rows=rows), scores=SimpleNamespace(runs=runs, reported=reported)
+    )
+
+
+def test_self_reported_runs_that_came_went_or_changed_are_told():
+    old, new = (
+        self_reported(("a", 0.5), ("b", 0.6), ("c", 0.7)),
+        self_reported(("b", 0.65), ("c", 0.7), ("d", 0.8)),
+    )
+    found = {row["row"]: (row["board"], row["verdict"]) for row in changes._self_reported(old, new)}
+    assert found == {
+        "a/seed-0": ("self-reported models", "gone"),
+        "b/seed-0": ("self-reported models", "other outputs"),
+        "d/seed-0": ("self-reported models", "new"),
+    }
+    assert changed_runs(old, new) == (["d/self-reported/seed-0"], ["a/self-reported/seed-0"])

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import shiftcast
-from shiftcast.board.load import tables_of
+from shiftcast.board.load import joined, tables_of
 from shiftcast.errors import InvalidInputError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("few_estimators")
@@ -73,7 +73,7 @@ def test_suites_stand_one_below_the_other(workspace, make_results):
 
     folder = make_results()
     scores = score_suite(workspace, workspace.suite("tiny"), folder)
-    whole = tables_of([scores, scores])
+    whole = joined([tables_of(scores), tables_of(scores)])
     assert len(whole.estimates) == 2 * len(scores.table)
     assert whole.seeds.columns[:2].tolist() == ["suite", "edition"]
 

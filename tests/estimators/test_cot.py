@@ -91,6 +91,21 @@ def test_many_classes_come_with_a_gap():
     assert exact - 1e-9 <= solved.value <= exact + solved.gap + 1e-9
 
 
+@pytest.mark.parametrize(("sharpness", "sent"), [(1.0, 0.0), (4.0, 0.0), (9.0, 0.3)])
+def test_large_transports_are_approximate_within_their_gap(monkeypatch, sharpness, sent):
+    """The exact value lies between the answer and the answer less its gap, which is small."""
+    monkeypatch.setitem(transport.__globals__, "LARGE", 0)
+    random = np.random.default_rng(2)
+    logits = random.normal(size=(400, 120)) * sharpness
+    logits[: int(400 * sent), 0] += 40  # a class that swallows others
+    probabilities = softmax(logits)
+    shares = random.dirichlet(np.full(120, 20.0))
+    solved, exact = transport(probabilities, shares), programme(probabilities, shares)
+    assert 0 < solved.gap <= 2e-3
+    assert exact - 1e-9 <= solved.value <= exact + solved.gap + 1e-9
+    assert solved.gains.mean() + shares @ solved.prices == pytest.approx(solved.value, abs=2e-3)
+
+
 @pytest.mark.parametrize("shares", [[0.5, 0.6], [1.5, -0.5], [1.0]])
 def test_shares_that_are_none_are_refused(shares):
     with pytest.raises(InvalidInputError, match=r"transport: expected"):

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.skipif(
 ESTIMATE_MEBIBYTES = 700
 """For a million unlabelled images of ten classes: eight times what their logits take in float64, and the
 program itself."""
+START_MEBIBYTES = 400
+"""The program itself, and what estimators work on."""
 TRAIN_MEBIBYTES = 1100
 """For 50,000 images and a small network: PyTorch takes 750, the images, held once and as bytes, 150."""
 BYTES_AN_IMAGE = 18
@@ -105,9 +107,10 @@ def peak(script, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_estimates_on_a_million_images_take_little_memory(tmp_path):
+@pytest.mark.parametrize("labelled", [10_000, 1_000_000])
+def test_estimates_on_a_million_images_take_little_memory(tmp_path, labelled):
     random = np.random.default_rng(0)
-    for name, n, signal in (("source", 10_000, 3), ("target", 1_000_000, 2)):
+    for name, n, signal in (("source", labelled, 3), ("target", 1_000_000, 2)):
         labels = random.integers(0, 10, n)
         logits = random.normal(size=(n, 10)) * 1.5
         logits[np.arange(n), labels] += signal
@@ -119,6 +122,21 @@ def test_estimates_on_a_million_images_take_little_memory(tmp_path):
     answered = {one["estimator"] for one in answers if one.get("accuracy") is not None}
     assert {"ATC-MC", "COT", "COTT"} < answered
     assert found < ESTIMATE_MEBIBYTES, f"{found:.0f} MiB"
+
+
+def test_estimates_on_a_thousand_classes_hold_probabilities_once(tmp_path):
+    """Logits stay float32, probabilities are float64, and estimators work on few rows at once."""
+    random, n, classes = np.random.default_rng(0), 8_000, 1_000
+    for name in ("source", "target"):
+        labels = random.integers(0, classes, n)
+        logits = random.normal(size=(n, classes)).astype(np.float32) * 2
+        logits[np.arange(n), labels] += 9
+        np.save(tmp_path / f"{name}.npy", logits)
+        if name == "source":
+            np.save(tmp_path / "labels.npy", labels)
+    found = peak(ESTIMATE, tmp_path)
+    held = 2 * (4 + 8) * n * classes / 2**20
+    assert found < START_MEBIBYTES + held, f"{found:.0f} MiB"
 
 
 def test_training_holds_the_images_once():

@@ -67,3 +67,23 @@ def test_slugs_are_safe_and_differ_on_any_system():
         assert set(slug) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
     assert found["con"] != "con"
     assert slugs(reversed(names)) == found
+
+
+def test_a_whole_table_is_not_cut_by_a_frame():
+    from importlib.resources import files
+
+    from shiftcast.board.columns import Column
+    from shiftcast.site.tables import table
+
+    made = str(table("t", "caption", [Column("a", "a")], [{"a": "x"}] * 40, whole=True))
+    assert 'class="scroll whole"' in made
+    assets = files("shiftcast.site") / "assets"
+    assert ".scroll.whole { max-height: none; }" in (assets / "page.css").read_text()
+
+
+def test_charts_state_no_error_of_their_own():
+    """The board weighs cells alike; a mean over points is another figure for one thing."""
+    from importlib.resources import files
+
+    code = (files("shiftcast.site") / "assets" / "charts.js").read_text()
+    assert "mean absolute error" not in code

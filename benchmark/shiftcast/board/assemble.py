@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -48,6 +48,7 @@ def score_suite(
     edition: str = "",
     estimators: Mapping[str, Estimator] | None = None,
     jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> SuiteScores:
     """Score every complete run of a suite.
 
@@ -63,12 +64,14 @@ def score_suite(
         Named, unfitted estimators; the official ones when omitted.
     jobs
         Processes that share the work, see `shiftcast.scoring.processes.scored_runs`.
+    progress
+        Is told how many runs are scored, and of how many.
     """
     chosen = official_estimators() if estimators is None else estimators
     unranked = unranked_estimators() if estimators is None else {}
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
-    everything, skipped = score_pool(pool, {**chosen, **unranked}, jobs)
+    everything, skipped = score_pool(pool, {**chosen, **unranked}, jobs, progress)
     apart = everything["estimator"].isin(list(unranked))
     table, unranked_rows = everything[~apart].drop(columns="total_variation"), everything[apart]
     reported = _reported(pool, folder, chosen)

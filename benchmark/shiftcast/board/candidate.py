@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -18,13 +19,14 @@ import pandas as pd
 from shiftcast.analysis.claims import Resampled, paired_difference
 from shiftcast.analysis.confusion import Confusion
 from shiftcast.board.confusion import official_predictions
+from shiftcast.board.stored import read_files
 from shiftcast.board.words import KINDS
 from shiftcast.cards.suite import Suite
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError, ShiftcastError, with_line
 from shiftcast.estimators import Estimator, official_estimators
 from shiftcast.estimators.base import declaration_problem
 from shiftcast.runs.folder import RunFolder
-from shiftcast.runs.layout import label_of, results_folder, run_folders, stored_suites
+from shiftcast.runs.layout import label_of, no_results, results_folder, run_folders, stored_suites
 from shiftcast.runs.reading import read_pool
 from shiftcast.runs.suite_runs import Pool
 from shiftcast.scoring.rows import score_pool
@@ -134,14 +136,21 @@ def default_suite(workspace: Workspace, results: Path) -> Suite:
         counts[name] = len({folder.key.architecture for folder in own}), len(own)
     best = max(counts, key=lambda name: counts[name], default="")
     if not best or not counts[best][1]:
-        raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")
+        raise no_results(workspace, results)
     return workspace.suites[best]
 
 
 def score_candidate(
-    workspace: Workspace, suite: Suite, results: Path, estimator: Estimator, name: str
+    workspace: Workspace,
+    suite: Suite,
+    results: Path,
+    estimator: Estimator,
+    name: str,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Candidate:
-    """Run an estimator, and ours, on every stored run of a suite.
+    """Run an estimator on every stored run of a suite, beside ours.
+
+    The rows of ours are those that the leaderboard keeps; where there are none, they are made anew.
 
     Parameters
     ----------
@@ -151,6 +160,8 @@ def score_candidate(
         Unfitted; it is cloned.
     name
         What to call it; " (yours)" is added where one of ours has the name.
+    progress
+        Is told what is scored, how many runs are done, and of how many.
 
     Raises
     ------
@@ -170,7 +181,7 @@ def score_candidate(
     ours = official_estimators()
     called = f"{name} (yours)" if name in ours else name
     try:
-        own, lacking = score_pool(pool, {called: estimator})
+        own, lacking = score_pool(pool, {called: estimator}, progress=_about(progress, called))
     except Exception as error:  # of ours too: an Estimate of NaN says nothing of who made it
         said = f"its code failed: {with_line(error)}"
         if isinstance(error, ShiftcastError):
@@ -181,9 +192,18 @@ def score_candidate(
         raise InvalidInputError(
             f"{called}: gave no result on {suite.name}: {'; '.join(skipped) or 'no targets'}"
         )
-    others, _ = score_pool(pool, ours)
+    kept = read_files(workspace, results, suite, "")
+    if kept is not None and set(ours) <= set(kept["boards"]["estimator"]) | set(kept["skipped"]["estimator"]):
+        others = kept["estimates"]
+        others = others[others["estimator"].isin(ours)][list(own.columns)]
+    else:
+        others, _ = score_pool(pool, ours, progress=_about(progress, "the official estimators"))
     table = pd.concat([own, others], ignore_index=True)
     return Candidate(called, suite, table, _pairs(pool, table, called), skipped)
+
+
+def _about(progress: Callable[[str, int, int], None] | None, what: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else partial(progress, what)
 
 
 def _pairs(pool: Pool, table: pd.DataFrame, name: str) -> pd.DataFrame:

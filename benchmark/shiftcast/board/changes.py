@@ -15,15 +15,17 @@ from shiftcast.board.build import Board
 from shiftcast.board.estimators import EstimatorTables
 from shiftcast.board.tables import MODEL
 from shiftcast.board.words import KINDS
+from shiftcast.cards.base import SELF_REPORTED
 from shiftcast.statistics import DRAWS, draw_weights, percentile_interval
 
 MOVED_COLUMNS = ("board", "row", "old", "new", "change", "low", "high", "verdict")
 MODEL_BOARDS = ("models in distribution", "models under shift")
+REPORTED_BOARD = "self-reported models"
 FEWEST_ARCHITECTURES = 5
 """Architectures in both states from which a change of an estimator's error gets an interval."""
 SEED = 20221014
 BEYOND, WITHIN, FEW = "more than noise", "within noise", "too few to tell"
-NEW, GONE, OTHERS = "new", "gone", "other models"
+NEW, GONE, OTHERS, CHANGED = "new", "gone", "other models", "other outputs"
 COMPLETE, ABSENT = "ok", "missing"
 """Statuses of runs (see `SuiteScores.runs`)."""
 SMALLEST = 0.005
@@ -42,17 +44,20 @@ def moved_rows(old: Board | None, new: Board | None) -> pd.DataFrame:
     -------
     DataFrame
         Columns `MOVED_COLUMNS`. Boards: `natural shifts` and `synthetic shifts` (mean absolute errors of
-        estimators, pp), `models in distribution` and `models under shift` (accuracies, %). `low` and `high`
-        bound the change at 95 %: for an estimator, the mean change of the models that both states hold,
+        estimators, pp), `models in distribution`, `models under shift` and `self-reported models` (accuracies
+        in %, the last in distribution).
+        `low` and `high` bound the change at 95 %: for an estimator, the mean change of the models that both
+        states hold,
         over a bootstrap of architectures; for a model, by the normal approximation with independent
         images, which is wide where both states show the same ones. `verdict`: `more than noise`, `within
         noise`, `too few to tell` (fewer than five architectures in common), `other models` (nothing changed
-        for the common ones), `new` or `gone`.
+        for the common ones), `other outputs` (of a self-reported model), `new` or `gone`.
     """
     rows: list[dict[str, Any]] = []
     for kind in KINDS.values():
         rows += _estimators(old, new, kind)
     rows += _models(old, new)
+    rows += _self_reported(old, new)
     return pd.DataFrame(rows, columns=list(MOVED_COLUMNS))
 
 
@@ -78,7 +83,12 @@ def _statuses(board: Board | None) -> dict[tuple[str, str, int], str]:
     if board is None:
         return {}
     columns = (board.scores.runs[name] for name in (*MODEL, "seed", "status"))
-    return {(str(a), str(r), int(seed)): str(status) for a, r, seed, status in zip(*columns, strict=True)}
+    own = {(str(a), str(r), int(seed)): str(status) for a, r, seed, status in zip(*columns, strict=True)}
+    reported = board.scores.reported.drop_duplicates(["architecture", "seed"]).to_dict("records")
+    return own | {
+        (str(row["architecture"]), SELF_REPORTED, int(row["seed"])): str(row["stale"]) or COMPLETE
+        for row in reported
+    }
 
 
 def _complete_in_first(
@@ -150,6 +160,27 @@ def _models(old: Board | None, new: Board | None) -> list[dict[str, Any]]:
                 row |= {"low": low, "high": high, "verdict": BEYOND if low > 0 or high < 0 else WITHIN}
             rows += [row] if row is not None else []
     return rows
+
+
+def _self_reported(old: Board | None, new: Board | None) -> list[dict[str, Any]]:
+    """Return self-reported models that came, went or have another accuracy in distribution."""
+    before, after = (_reported_accuracies(board) for board in (old, new))
+    rows = []
+    for name in sorted(before.keys() | after.keys()):
+        row = _row(REPORTED_BOARD, name, before.get(name), after.get(name))
+        if row is not None:
+            rows.append(row | {"verdict": row["verdict"] or CHANGED})
+    return rows
+
+
+def _reported_accuracies(board: Board | None) -> dict[str, float]:
+    if board is None:
+        return {}
+    return {
+        f"{row['architecture']}/seed-{row['seed']}": 100 * row["id_accuracy"]
+        for row in board.reported.rows
+        if not pd.isna(row["id_accuracy"])
+    }
 
 
 def _accuracies(board: Board | None) -> dict[str, dict[str, tuple[float, float]]]:

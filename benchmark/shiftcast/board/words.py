@@ -33,7 +33,7 @@ TRACKS: Mapping[str, str] = MappingProxyType(
         "T1": "the model's own logits",
         "T2": "also a reference ensemble",
         "T3": "also other models' predictions",
-        "T4": "features or source images",
+        "T4": "labelled corrupted copies of the source images; some also features",
         "T5": "labels of other shifts",
     }
 )

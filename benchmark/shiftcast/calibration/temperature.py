@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import exp, log
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.optimize import brentq
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Predictions
 from shiftcast.util.arrays import as_array, class_indices
+from shiftcast.util.blocks import in_blocks
 from shiftcast.util.types import Floats, Integers
 
 REACH = 1e4
@@ -18,6 +20,10 @@ REACH = 1e4
 source without errors would drive T to 0, random labels to infinity; the bound is then the answer."""
 DIGITS = 7
 """Significant digits of a fitted temperature."""
+LARGE, SAMPLE = 10_000_000, 2000
+"""Outputs above which the search begins near its end, and the images that say where."""
+STEPS, ENOUGH = 20, 1e-8
+"""Newton's steps at most, and the relative step after which there is no further one."""
 
 PROBABILITY_FLOOR = 1e-12
 """Probabilities below this count as this when their logarithm stands in for logits."""
@@ -78,12 +84,16 @@ def temperature_fit(logits: Floats, labels: Integers) -> FittedTemperature:
     InvalidInputError
         If shapes do not match, labels are out of range or logits are not finite.
     """
-    outputs = np.asarray(as_array("fit_temperature: logits", logits), dtype=np.float64)
+    outputs = as_array("fit_temperature: logits", logits)
+    if outputs.size <= LARGE:
+        outputs = np.asarray(outputs, dtype=np.float64)
     if outputs.ndim != 2 or not outputs.size or not np.isfinite(outputs).all():
         raise InvalidInputError(
             f"fit_temperature: expected finite logits (n, K), n >= 1, got shape {outputs.shape}"
         )
     truth = class_indices("fit_temperature: labels", labels, outputs.shape[:1], outputs.shape[1])
+    if outputs.size > LARGE:
+        return _large_fit(outputs, truth)
     shifted = np.ascontiguousarray((outputs - outputs.max(axis=1, keepdims=True)).T)  # rows of n add fast
     scale = -float(shifted.mean())
     if scale == 0:
@@ -110,6 +120,35 @@ def temperature_fit(logits: Floats, labels: Integers) -> FittedTemperature:
     curvature = float((np.einsum("kn,kn->n", raised, shifted**2) / raised.sum(axis=0) - means**2).mean())
     error = float(np.sqrt((means - true).var() / len(true)) / curvature) / scale
     return FittedTemperature(_rounded(exp(best) * scale), error, bounded=False)
+
+
+def _large_fit(outputs: Floats, truth: Integers) -> FittedTemperature:
+    """Return the same for many outputs: Newton's method from the temperature of a few thousand images."""
+    few = slice(None, None, -(-len(outputs) // SAMPLE))
+    start = temperature_fit(outputs[few], truth[few])
+    if start.bounded or outputs[few].size > LARGE:
+        return start
+    found, means, squares, true = 1 / start.value, outputs[:0, 0], outputs[:0, 0], outputs[:0, 0]
+    for _ in range(STEPS):
+        means, squares, true = in_blocks(partial(_moments, found), outputs, truth).T
+        curvature = float((squares - means**2).mean())
+        step = -float((means - true).mean()) / curvature
+        if abs(step) < ENOUGH * found:
+            break
+        found = min(max(found + step, found / 2), found * 2)
+    error = float(np.sqrt((means - true).var() / len(true)) / curvature)
+    return FittedTemperature(_rounded(1 / found), error, bounded=False)
+
+
+def _moments(inverse: float, logits: Floats, truth: Integers) -> Floats:
+    """Return the mean and mean square of each image's logits under softmax(logits / T), and the true one."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    raised = np.exp(shifted * inverse)
+    sums = raised.sum(axis=1)
+    raised *= shifted
+    means = raised.sum(axis=1) / sums
+    raised *= shifted
+    return np.stack([means, raised.sum(axis=1) / sums, shifted[np.arange(len(truth)), truth]], axis=1)
 
 
 def _rounded(value: float) -> float:

@@ -29,6 +29,10 @@ LINE_SECONDS = 10.0
 """Seconds between two lines about one file where there is no terminal."""
 
 
+STEP_SECONDS = 30.0
+"""Seconds between two lines about runs that are scored, where there is no terminal."""
+
+
 class Bars:
     """What commands that take a while have in common: bars while they run, and plain lines."""
 
@@ -78,6 +82,33 @@ def doing() -> Iterator[Callable[[str], None]]:
                 console.print(text, highlight=False, markup=False, soft_wrap=True)
 
         yield say
+
+
+@contextmanager
+def on_terminal() -> Iterator[Callable[[str], None]]:
+    """Give what says on a terminal's standard error stream what is being done; elsewhere it says nothing."""
+    console = Console(stderr=True, emoji=False)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(escape(text))
+
+
+class Steps:
+    """Says how many runs are scored: each time if it is shown live on a terminal, else every half minute."""
+
+    def __init__(self, say: Callable[[str], None], words: Callable[[str], str], live: bool = True) -> None:
+        """Say with `say`; `words` gives what is done, from what it is done to."""
+        self._say, self._words = say, words
+        self._live, self._said = live and Console(stderr=True).is_terminal, time.monotonic()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how many of the runs are done."""
+        now = time.monotonic()
+        if self._live or now - self._said >= STEP_SECONDS:
+            self._said = now
+            self._say(f"{self._words(what)}: {done} of {total} runs")
 
 
 class ImageBar(Bars):

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,7 +123,7 @@ def _difference(states: Mapping[str, tuple[Workspace, Path]], suite: str | None)
     """
     from shiftcast.board.assemble import score_suite
     from shiftcast.board.build import build_board
-    from shiftcast.cli.bars import doing
+    from shiftcast.cli.bars import Steps, doing
     from shiftcast.leaderboard.cache import content_key
     from shiftcast.runs.layout import label_of, stored_suites
 
@@ -144,7 +145,8 @@ def _difference(states: Mapping[str, tuple[Workspace, Path]], suite: str | None)
                 for age, (known, edition) in own.items():
                     say(f"Scoring {name} as it is in the {age} state (suite {number} of {len(names)}) …")
                     workspace, results = states[age]
-                    boards[age] = build_board(score_suite(workspace, known, results, edition))
+                    told = partial(Steps(say, lambda what: f"Scoring {what}"), f"{name}, {age} state")
+                    boards[age] = build_board(score_suite(workspace, known, results, edition, progress=told))
                 moved = _add(found, name, boards.get("old"), boards.get("new"))
             found.same += [] if moved else [name]
     return found
@@ -179,7 +181,7 @@ def _print(found: Found) -> None:
     if found.rows:
         rows = pd.DataFrame(found.rows)
         for (name, board), own in rows[rows["verdict"] != FEW].groupby(["suite", "board"], sort=False):
-            unit = "%" if str(board).startswith("models") else "mean absolute error, pp"
+            unit = "%" if "models" in str(board) else "mean absolute error, pp"
             made = terminal_table(f"{name}: {board} ({unit})", CHANGES, own.to_dict("records"))
             print_whole(console, made)
         for name, own in rows[rows["verdict"] == FEW].groupby("suite", sort=False):

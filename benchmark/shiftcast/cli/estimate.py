@@ -161,13 +161,21 @@ def _answer(
     InvalidInputError
         If no estimator could answer.
     """
+    from shiftcast.cli.bars import on_terminal
     from shiftcast.estimate.answer import estimate_accuracy, summary
     from shiftcast.estimate.board_errors import board_errors
     from shiftcast.estimate.class_order import about_class_order
     from shiftcast.estimate.drop import explained, predicted_drop
     from shiftcast.estimate.warnings import warnings_about
 
-    rows = estimate_accuracy(source, target, estimators, board_errors())
+    with on_terminal() as say:
+        rows = estimate_accuracy(
+            source,
+            target,
+            estimators,
+            board_errors(),
+            lambda name, number, all_: say(f"estimating with {name} ({number} of {all_}) …"),
+        )
     if all("skipped" in row for row in rows):
         reasons = sorted({f"{row['estimator']}: {row['skipped']}" for row in rows})
         raise InvalidInputError(f"no estimator could answer: {'; '.join(reasons)}")

@@ -53,10 +53,12 @@ def write_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
 
     `jobs` is as in `board_pages`.
     """
+    from shiftcast.cli.bars import Steps
     from shiftcast.leaderboard.cache import board_pages
     from shiftcast.leaderboard.pages import PAGE, assemble, write
 
-    pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs, say=tell))
+    steps = Steps(tell, "Scoring {}".format, live=False)
+    pages = list(board_pages(workspace, results, out, cached=True, jobs=jobs, say=tell, progress=steps))
     files = assemble(pages, results, out)
     changed = write(files, out)
     for path in changed:
@@ -74,11 +76,13 @@ def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
     CheckFailedError
         If they differ; the message holds the differences.
     """
+    from shiftcast.cli.bars import Steps
     from shiftcast.leaderboard.cache import board_pages
     from shiftcast.leaderboard.pages import PAGE, assemble
     from shiftcast.leaderboard.pages import check as differences
 
-    pages = board_pages(workspace, results, out, cached=False, jobs=jobs, say=tell)
+    steps = Steps(tell, "Scoring {}".format, live=False)
+    pages = list(board_pages(workspace, results, out, cached=False, jobs=jobs, say=tell, progress=steps))
     lines = differences(assemble(pages, results, out), out)
     if lines:
         body = "\n".join(lines)

@@ -23,6 +23,13 @@ diff.: MAE of yours minus theirs, in pp, where both answer; below 0 yours is bet
 intervals are over images and architectures, for these shifts only. * marks intervals without 0, \
 not adjusted for the number of comparisons."""
 
+SCHEMA = 2
+"""Of the JSON. 1 had percentage points."""
+UNITS = "shares: 1 is 100 %, 0.01 is one percentage point"
+POINTS = ("mae", "bias", "coverage", "nominal")
+PAIR_POINTS = ("mae", "rival_mae", "difference", "low", "high")
+"""Figures that are shares in JSON."""
+
 app = typer.Typer()
 
 
@@ -46,7 +53,7 @@ def score(
     It is compared with the official estimators. Neither images nor torch are needed.
     """
     from shiftcast.board.candidate import default_suite, load_estimator, score_candidate
-    from shiftcast.cli.bars import doing
+    from shiftcast.cli.bars import Steps, doing
 
     workspace = workspace_of(context)
     candidate, name = load_estimator(estimator), estimator.rpartition(":")[2]
@@ -57,8 +64,9 @@ def score(
         folder = workspace.results(chosen)
     try:
         with doing() as say:
-            say(f"Scoring {name} and the official estimators on {chosen.name} …")
-            scored = score_candidate(workspace, chosen, folder, candidate, name)
+            say(f"Scoring {name} on {chosen.name} …")
+            steps = Steps(say, lambda what: f"Scoring {what} on {chosen.name}")
+            scored = score_candidate(workspace, chosen, folder, candidate, name, steps)
     except InvalidInputError as error:
         verdict = f"\nIt breaks the contract of estimators: {breach}" if breach else ""
         raise InvalidInputError(f"{error}{verdict}") from error
@@ -109,12 +117,20 @@ def _figures(scored: Candidate) -> dict[str, dict[str, Any]]:
 
 
 def _answer(scored: Candidate, breach: str) -> dict[str, Any]:
-    pairs = scored.pairs.round(4).astype(object).where(scored.pairs.notna(), None)
+    """Return the figures with shares for percentage points, as `shiftcast estimate` has them."""
+    shares = scored.pairs.assign(**{name: scored.pairs[name].astype(float) / 100 for name in PAIR_POINTS})
+    pairs = shares.round(6).astype(object).where(shares.notna(), None)
+    figures = {
+        kind: {name: round(value / 100, 6) if name in POINTS else value for name, value in row.items()}
+        for kind, row in _figures(scored).items()
+    }
     return {
+        "schema": SCHEMA,
+        "units": UNITS,
         "estimator": scored.name,
         "suite": scored.suite.name,
         "contract": breach or "kept",
-        "figures": _figures(scored),
+        "figures": figures,
         "differences": pairs.to_dict("records"),
         "skipped": dict(scored.skipped),
     }

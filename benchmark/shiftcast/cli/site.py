@@ -36,6 +36,7 @@ def page(
 
     The site needs no network, and writing it needs no torch.
     """
+    from shiftcast.cli.bars import Steps
     from shiftcast.site.build import LIST, previous, read_sections, site, vega_bundle, write_site
 
     start = time.perf_counter()
@@ -45,7 +46,8 @@ def page(
     before = previous(out)  # refuse a folder of other files before scoring, which takes a minute
     for name in suite or ():
         workspace.suite(name)
-    sections = read_sections(workspace, results or workspace.results(), suite or (), images, tell=tell)
+    steps, folder = Steps(tell, "Scoring {}".format, live=False), results or workspace.results()
+    sections = read_sections(workspace, folder, suite or (), images, tell=tell, progress=steps)
     made = site(sections, bundle)
     # First of all: whenever this is killed, the folder is known as ours, and so is each file in it.
     write_atomic(out / LIST, "".join(f"{path}\n" for path in sorted(before | set(made))))

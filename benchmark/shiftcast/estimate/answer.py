@@ -5,7 +5,7 @@ Needs no workspace and no torch; `inputs` reads the files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -76,6 +76,7 @@ def estimate_accuracy(
     target: Predictions,
     estimators: Mapping[str, Estimator] | None = None,
     errors: Mapping[str, BoardErrors] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row per estimator: with the smallest known error on the board first, skipped ones last.
 
@@ -90,6 +91,8 @@ def estimate_accuracy(
     errors
         What estimators got wrong on the benchmark, from
         `shiftcast.estimate.board_errors.board_errors`; without it there are sampling intervals alone.
+    progress
+        Is told which estimator is at work, its number, and how many there are.
 
     Returns
     -------
@@ -120,7 +123,11 @@ def estimate_accuracy(
         )
     chosen = choose_estimators() if estimators is None else estimators
     known = errors or {}
-    rows = [_row(name, estimator, source, target, known.get(name)) for name, estimator in chosen.items()]
+    rows = []
+    for number, (name, estimator) in enumerate(chosen.items(), 1):
+        if progress is not None:
+            progress(name, number, len(chosen))
+        rows.append(_row(name, estimator, source, target, known.get(name)))
     return sorted(rows, key=_place)
 
 

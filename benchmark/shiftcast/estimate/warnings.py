@@ -86,6 +86,8 @@ def _same_images(source: Predictions, target: Predictions) -> list[str]:
     """Return a warning where source and target are the same outputs, in any order of images."""
     if source.logits.shape != target.logits.shape:
         return []
+    if not np.array_equal(np.sort(source.logits[:, 0]), np.sort(target.logits[:, 0])):
+        return []  # without sorting the rest, which takes seconds for a thousand classes
     if not np.array_equal(np.sort(source.logits, axis=0), np.sort(target.logits, axis=0)):
         return []
     return [

@@ -20,6 +20,8 @@ from shiftcast.estimators.scaling import (
 )
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import entropy_terms
+from shiftcast.util.blocks import in_blocks
+from shiftcast.util.memory import remembered
 from shiftcast.util.types import Floats
 
 NEAR = 0.05
@@ -36,7 +38,12 @@ def max_confidence_score(predictions: Predictions) -> Floats:
     """
     if predictions.kind == "probabilities":
         return _rounded(predictions.confidence)
-    ordered = np.sort(predictions.logits, axis=1)
+    logits = predictions.logits
+    return remembered(logits, "max confidence score", lambda: in_blocks(_log_odds, logits))
+
+
+def _log_odds(logits: Floats) -> Floats:
+    ordered = np.sort(logits, axis=1)
     top, second, others = ordered[:, -1:], ordered[:, -2:-1], ordered[:, :-1]
     remainder = np.log(np.exp(others - second).sum(axis=1))
     return _rounded((top - second)[:, 0] - remainder)
@@ -44,7 +51,14 @@ def max_confidence_score(predictions: Predictions) -> Floats:
 
 def negative_entropy_score(predictions: Predictions) -> Floats:
     """Return sum_k p_k ln p_k of each image (n,), 0 ln 0 = 0, summed in sorted order, to 1e-9."""
-    terms = entropy_terms(np.sort(predictions.probabilities, axis=1))
+    key = f"negative entropy score {predictions.kind}"
+    return remembered(
+        predictions.logits, key, lambda: in_blocks(_negative_entropy, predictions.probabilities)
+    )
+
+
+def _negative_entropy(probabilities: Floats) -> Floats:
+    terms = entropy_terms(np.sort(probabilities, axis=1))
     return _rounded(-terms.sum(axis=1))
 
 

@@ -21,7 +21,7 @@ from shiftcast.statistics.intervals import normal_quantile
 
 Track = Literal["T1", "T2", "T3", "T4", "T5"]
 """What an estimator needs: T1 own logits, T2 and the reference ensemble, T3 and peers, T4 and
-features or source images, T5 and labels of other shifts."""
+labelled corrupted copies of the source images (some also features), T5 and labels of other shifts."""
 
 Role = Literal["estimate", "bound", "diagnosis"]
 """What an answer is: an estimate of the accuracy, a lower bound, or what would follow from one cause."""

@@ -16,7 +16,8 @@ from shiftcast.estimators.partition import PartitionEstimator
 from shiftcast.estimators.scaling import NO_TEMPERATURE
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import softmax
-from shiftcast.util.types import Floats
+from shiftcast.util.blocks import in_blocks
+from shiftcast.util.types import Floats, Integers
 
 
 class AverageConfidence(Estimator):
@@ -58,10 +59,7 @@ class AverageConfidence(Estimator):
             confidences = target.confidence
             variance = independent_variance(confidences, self.source_count_)
             return sampling_estimate(float(confidences.mean()), variance, self.level)
-        logits = scalable_logits(target)
-        probabilities = softmax(logits / self.temperature_)
-        confidences = target.of_predicted(probabilities)
-        ahead = target.of_predicted(logits) - (probabilities * logits).sum(axis=1)
+        confidences, ahead = in_blocks(self._scaled, scalable_logits(target), target.predicted).T
         learning = (self.fit_.inverse_error * float((confidences * ahead).mean())) ** 2
         return sampling_estimate(
             float(confidences.mean()),
@@ -70,6 +68,12 @@ class AverageConfidence(Estimator):
             flagged=NO_TEMPERATURE if self.fit_.bounded else "",
             temperature=self.temperature_,
         )
+
+    def _scaled(self, logits: Floats, predicted: Integers) -> Floats:
+        """Return the scaled confidence of each image, and how far the top logit is above the mean (n, 2)."""
+        rows, probabilities = np.arange(len(logits)), softmax(logits / self.temperature_)
+        ahead = logits[rows, predicted] - (probabilities * logits).sum(axis=1)
+        return np.stack([probabilities[rows, predicted], ahead], axis=1)
 
 
 class DifferenceOfConfidences(SignalDifference):

@@ -13,10 +13,11 @@ from shiftcast.difficulty import difficulty
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import residual_variance, sampling_estimate
-from shiftcast.estimators.logistic import Logistic, fit_logistic, in_blocks, logit_gaps, ranks_of
+from shiftcast.estimators.logistic import Logistic, fit_logistic, logit_gaps, ranks_of
 from shiftcast.estimators.partition import own_label_votes, reference_members
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import entropy_terms
+from shiftcast.util.blocks import in_blocks
 from shiftcast.util.types import Floats
 
 PROBABILITY_FLOOR = 1e-12

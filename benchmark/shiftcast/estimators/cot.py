@@ -139,7 +139,8 @@ class COT(Estimator):
     1 - W_1({p_i}, q) with cost half the L1 distance between p_i and a one-hot class: the largest
     sum_ik pi_ik p_ik over couplings with image shares 1/m and class shares q. It is at most the
     average confidence, and equals it where some choice of most probable classes has the shares q.
-    Solved exactly up to 100 classes; above, the diagnostic `gap` bounds what the answer may be too high.
+    Solved exactly up to 100 classes; above, the diagnostic `gap` bounds what the answer may be too high:
+    at most 1e-5 where possible, and about 1e-3 for more than 2,000,000 probabilities.
 
     Shares of n source labels, and of m images, are noisy, and noise costs transport: q is drawn towards the
     predicted shares as far as chance explains the difference (`steadied`). Where it explains all, the

@@ -15,8 +15,9 @@ from sklearn.isotonic import IsotonicRegression
 from shiftcast.calibration import scalable_logits
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
-from shiftcast.estimators.logistic import fit_logistic, in_blocks, logit_gaps, ranks_of
+from shiftcast.estimators.logistic import fit_logistic, logit_gaps, ranks_of
 from shiftcast.predictions import Estimate, Predictions
+from shiftcast.util.blocks import in_blocks
 from shiftcast.util.hashing import sha256
 from shiftcast.util.memory import remembered
 from shiftcast.util.types import Floats, Integers
@@ -82,7 +83,7 @@ class _Weighted(Estimator):
         self.level = level
 
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
-        self.features_ = output_features(scalable_logits(source))
+        self.features_ = in_blocks(output_features, scalable_logits(source))
         self.key_ = f"density ratios {source.kind} {sha256(self.features_.tobytes())}"
         self.confidence_ = source.confidence
         self.correct_ = source.correct.astype(np.float64)
@@ -104,11 +105,18 @@ class _Weighted(Estimator):
         )
 
     def _weights(self, logits: Floats) -> Floats:
-        n, means = len(self.features_), in_blocks(lambda rows: output_features(rows).mean(axis=1), logits)
+        n, many = len(self.features_), logits.shape[1] > MOST_CLASSES
+        # Features of few classes are larger than the logits: they are made again of the images that are kept.
+        features = in_blocks(output_features, logits) if many else None
+        means = (
+            in_blocks(lambda rows: output_features(rows).mean(axis=1), logits)
+            if features is None
+            else features.mean(axis=1)
+        )
         ranks = ranks_of(np.concatenate([self.features_.mean(axis=1), means]))
         kept = ranks // 2 % -(-len(logits) // MOST_IMAGES) == 0
         kept[:n] = True
-        there = output_features(logits[kept[n:]])
+        there = output_features(logits[kept[n:]]) if features is None else features[kept[n:]]
         return density_ratios(self.features_, there, ranks[kept] % 2)
 
     def _chances(self, weights: Floats, target: Predictions) -> tuple[Floats, Floats]:

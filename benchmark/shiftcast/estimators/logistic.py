@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,6 @@ STEPS = 100
 ENOUGH = 1e-10
 LARGEST_GAP = 27.6
 """Logits count as at most this far below the top one, as in probabilities of at least 1e-12."""
-BLOCK = 1 << 20
-"""Values that are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +90,6 @@ def ranks_of(means: Floats) -> Integers:
     """
     _, ranks = np.unique(np.round(means, 9), return_inverse=True)
     return ranks
-
-
-def in_blocks(rows: Callable[[Floats], Floats], array: Floats) -> Floats:
-    """Return what a function of rows gives for an array (n, K), in little memory: on few rows at once."""
-    height = max(BLOCK // array.shape[1], 1)
-    return np.concatenate([rows(array[start : start + height]) for start in range(0, len(array), height)])
 
 
 def logit_gaps(logits: Floats) -> Floats:

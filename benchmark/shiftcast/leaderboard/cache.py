@@ -13,13 +13,14 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shiftcast.cards.suite import Suite
 from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.leaderboard.front import Front
-from shiftcast.leaderboard.pages import SuitePages
+from shiftcast.leaderboard.pages import Files, SuitePages
 from shiftcast.runs.layout import LEDGER, is_made, label_of, register_path, results_folder, stored_suites
 from shiftcast.runs.soundness import is_being_written
 from shiftcast.util.files import write_atomic
@@ -28,6 +29,8 @@ from shiftcast.util.memory import give_back
 from shiftcast.workspace import Workspace, cache_folder
 
 CARDS = ("architectures", "datasets", "benchmark/recipes")
+Told = Callable[[str, int, int], None]
+Progress = Callable[[int, int], None]
 PACKAGES = ("matplotlib", "numpy", "pandas", "pydantic", "scipy")
 """Libraries whose versions may move a digit or a line."""
 
@@ -40,6 +43,7 @@ def board_pages(
     cached: bool,
     jobs: int | None = None,
     say: Callable[[str], object] = str,
+    progress: Told | None = None,
 ) -> Iterator[SuitePages]:
     """Yield what each suite and edition in `results` adds to the leaderboard in `out`.
 
@@ -55,6 +59,8 @@ def board_pages(
         Processes that score a suite, see `scored_runs`.
     say
         Is told before each suite that is scored, which may take minutes.
+    progress
+        Is told which suite is scored, and of how many of its runs that is done.
     """
     stored = stored_suites(workspace, results)
     alone = len(stored) == 1
@@ -63,8 +69,10 @@ def board_pages(
         key = _key(workspace, results, out, suite, edition, alone) if cached else ""
         pages = _read(place, key) if cached else None
         if pages is None:
-            say(f"Scoring {label_of(suite.name, edition)} (suite {number} of {len(stored)}) …")
-            pages = _scored_pages(workspace, suite, edition, results, out, alone, jobs)
+            label = label_of(suite.name, edition)
+            say(f"Scoring {label} (suite {number} of {len(stored)}) …")
+            told = None if progress is None else partial(progress, label)
+            pages = _scored_pages(workspace, suite, edition, results, out, alone, jobs, told)
             give_back()
             if cached:
                 pages = _drawn(pages)
@@ -81,14 +89,22 @@ def _scored_pages(
     out: Path,
     alone: bool,
     jobs: int | None,
+    progress: Progress | None,
 ) -> SuitePages:
     from shiftcast.board.assemble import score_suite
     from shiftcast.board.build import build_board
+    from shiftcast.board.stored import suite_files
     from shiftcast.leaderboard.generate import suite_pages  # a second, which unchanged suites save
 
-    scores = score_suite(workspace, suite, results, edition, jobs=jobs)
+    scores = score_suite(workspace, suite, results, edition, jobs=jobs, progress=progress)
     give_back()  # what was read is let go of
-    return suite_pages(build_board(scores), results, out, alone)
+    board = build_board(scores)
+    pages = suite_pages(board, results, out, alone)
+    if suite.scratch or not results.resolve().is_relative_to(out.resolve()):
+        return pages
+    home = results_folder(results.resolve().relative_to(out.resolve()), suite, edition)
+    tables: Files = {home / path: text for path, text in suite_files(board, results, workspace).items()}
+    return replace(pages, files=pages.files | tables)
 
 
 def _place(workspace: Workspace, results: Path, out: Path, suite: Suite, edition: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from shiftcast.estimate.board_errors import residuals_text
 from shiftcast.leaderboard.figures.picture import Picture, figure_hash
 from shiftcast.leaderboard.front import Front, render_front
 from shiftcast.leaderboard.legend import MARKER
-from shiftcast.runs.layout import BOARD_PAGE, LEGEND_PAGE, MADE
+from shiftcast.runs.layout import BOARD_PAGE, LEGEND_PAGE, MADE, is_table
 from shiftcast.util.files import write_atomic
+from shiftcast.util.text import count
 
 PAGE = Path("leaderboard.md")
 File = str | Picture
@@ -94,6 +96,9 @@ def check(files: Mapping[Path, File], root: Path) -> list[str]:
         if present is None:
             lines.append(f"{path.as_posix()}: missing")
             continue
+        if is_table(path):
+            lines += _table_drift(path, present, file if isinstance(file, str) else "")
+            continue
         lines += (
             _picture_drift(path, present, file) if isinstance(file, Picture) else _drift(path, present, file)
         )
@@ -107,6 +112,15 @@ def _picture_drift(path: Path, present: str, picture: Picture) -> list[str]:
     return [
         f"{path.as_posix()}: figure data differs (found {found[:12] or 'none'}, expected {expected[:12]})"
     ]
+
+
+def _table_drift(path: Path, present: str, text: str) -> list[str]:
+    """Return how many lines of a table differ: there may be thousands."""
+    old, new = Counter(present.split("\n")), Counter(text.split("\n"))
+    if present == text:
+        return []
+    wrong, missing = (old - new).total(), (new - old).total()
+    return [f"{path.as_posix()}: {count(wrong, 'line')} not expected, {missing:,} missing"]
 
 
 def _drift(path: Path, present: str, text: str) -> list[str]:
@@ -128,7 +142,11 @@ def _left_over(files: Iterable[Path], root: Path) -> list[Path]:
             patterns |= {(home.parent / "*" / made).as_posix() for made in MADE}
             patterns.add((home.parent / LEGEND_PAGE).as_posix())
     present = {path.relative_to(root) for pattern in patterns for path in root.glob(pattern)}
-    return [path for path in sorted(present - wanted) if _ours((root / path).read_text(errors="replace"))]
+    return [
+        path
+        for path in sorted(present - wanted)
+        if is_table(path) or _ours((root / path).read_text(errors="replace"))
+    ]
 
 
 def _ours(text: str) -> bool:

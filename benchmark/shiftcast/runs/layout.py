@@ -20,9 +20,9 @@ RUN_FILES = (RECORD, PREDICTIONS, SIGNALS)
 """What a run's folder holds; signals only where the recipe asks for them."""
 LEDGER = "ledger.toml"
 BLIND = "blind"
-FIGURES, SHIFTS = "figures", "shifts"
+FIGURES, SHIFTS, TABLES = "figures", "shifts", "tables"
 BOARD_PAGE, CONFUSION_PAGE, LEGEND_PAGE = "board.md", "confusion.md", "legend.md"
-MADE = (BOARD_PAGE, CONFUSION_PAGE, f"{SHIFTS}/*.md", f"{FIGURES}/*.svg")
+MADE = (BOARD_PAGE, CONFUSION_PAGE, f"{SHIFTS}/*.md", f"{FIGURES}/*.svg", f"{TABLES}/*.csv")
 """What `shiftcast leaderboard` makes below the folder of a suite's runs; the legend is beside that folder."""
 SHAPE = "SUITE/ARCHITECTURE/RECIPE/seed-N"
 SEED = re.compile(r"seed-(0|[1-9][0-9]{0,8})")
@@ -49,6 +49,16 @@ def results_folder(results: Path, suite: Suite, edition: str) -> Path:
 def register_path(results: Path, name: str) -> Path:
     """Return the log of what was predicted about a blind set."""
     return results / BLIND / f"{name}.jsonl"
+
+
+def table_path(name: str) -> str:
+    """Return where a table is below the folder of a suite's runs, in letters that every system takes."""
+    return f"{TABLES}/{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.csv"
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path is that of one of a suite's tables."""
+    return path.parent.name == TABLES and path.suffix == ".csv"
 
 
 def is_register(name: str) -> bool:
@@ -109,5 +119,16 @@ def stored_suites(workspace: Workspace, results: Path) -> list[tuple[Suite, str]
                 f"{workspace.root / 'benchmark/suites'}; add the suite or move the folder away"
             )
     if not stored:
-        raise InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")
+        raise no_results(workspace, results)
     return stored
+
+
+def no_results(workspace: Workspace, results: Path) -> InvalidInputError:
+    """Return the refusal of a folder without results: they are in a checkout, or can be made."""
+    if workspace.embedded:
+        return InvalidInputError(
+            f"{results}: holds no results. The stored predictions of the board are in the repository, the "
+            "installed package brings none: clone it and run this there, or name the checkout with "
+            "--workspace, or a folder of results with --results"
+        )
+    return InvalidInputError(f"{results}: holds no results; make some with: shiftcast run quickstart")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
@@ -23,7 +23,12 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]
 """`SuiteScores.table` and `SuiteScores.skipped`."""
 
 
-def score_pool(pool: Pool, estimators: Mapping[str, Estimator], jobs: int | None = None) -> Tables:
+def score_pool(
+    pool: Pool,
+    estimators: Mapping[str, Estimator],
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tables:
     """Return the rows of every scored run, and which estimators gave none and why.
 
     Parameters
@@ -34,10 +39,14 @@ def score_pool(pool: Pool, estimators: Mapping[str, Estimator], jobs: int | None
         Named, unfitted estimators.
     jobs
         Processes that share the work, see `scored_runs`.
+    progress
+        Is told how many runs are scored, and of how many.
     """
     columns: Columns = {name: [] for name in TABLE_COLUMNS}
     skipped: Counter[tuple[str, str]] = Counter()
-    for own, lacking in scored_runs(pool, estimators, TABLE_COLUMNS, jobs):
+    for done, (own, lacking) in enumerate(scored_runs(pool, estimators, TABLE_COLUMNS, jobs), 1):
+        if progress is not None:
+            progress(done, len(pool.scored))
         for name, values in columns.items():
             values.extend(own[name])
         skipped.update(lacking)

@@ -46,6 +46,7 @@ def estimators_section(board: Board, names: Names) -> list[Html]:
         cells={**links, **marked},
         keys={"shift": lambda row: row["about"], "track": lambda row: row["track"]},
         search="Find in estimators",
+        whole=True,
     )
     return [
         section(

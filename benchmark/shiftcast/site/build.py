@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +15,7 @@ from shiftcast.board.tables import SuiteScores
 from shiftcast.cards.suite import Suite
 from shiftcast.errors import InvalidInputError, MissingExtraError
 from shiftcast.estimators import official_estimators
-from shiftcast.runs.layout import results_folder, stored_suites
+from shiftcast.runs.layout import label_of, results_folder, stored_suites
 from shiftcast.runs.reading import read_pool
 from shiftcast.runs.suite_runs import Pool
 from shiftcast.site.board import board_page, kinds_there
@@ -53,6 +54,7 @@ def read_sections(
     images: bool,
     *,
     tell: Callable[[str], object] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Section]:
     """Return the suites of a site, scored, in order of name.
 
@@ -68,6 +70,8 @@ def read_sections(
         Also show images whose licence does not let them be passed on.
     tell
         Is given a line before each suite is scored, which takes many seconds.
+    progress
+        Is told which suite is scored, how many of its runs are done, and of how many.
 
     Raises
     ------
@@ -80,7 +84,8 @@ def read_sections(
         if tell is not None:
             which = f" ({number} of {len(stored)})" if len(stored) > 1 else ""
             tell(f"reading and scoring {results_folder(Path(), suite, edition)}{which}")
-        scores = score_suite(workspace, suite, place, edition)
+        told = None if progress is None else partial(progress, label_of(suite.name, edition))
+        scores = score_suite(workspace, suite, place, edition, progress=told)
         pool, _ = read_pool(workspace, suite, results_folder(place, suite, edition))
         sections.append(make_section(workspace, scores, pool, images))
     folders = slugs(section.folder for section in sections)

@@ -52,6 +52,7 @@ def table(
     keys: Mapping[str, Callable[[Row], str]] | None = None,
     filters: Sequence[Filter] = (),
     search: str = "",
+    whole: bool = False,
 ) -> Html:
     """Return a table with its controls.
 
@@ -69,6 +70,8 @@ def table(
         Attributes of a row that filters, here or elsewhere on the page, compare with.
     filters
         Choices of its own.
+    whole
+        Whether the page is as long as the table, which else scrolls in a frame.
     search
         Label of a field that finds text in rows; none when empty.
     """
@@ -84,7 +87,14 @@ def table(
         controls.append(tag("label", tag("span", search), field))
     controls.append(tag("output", _count(len(rows)), class_="count", data_count=name, aria_live="polite"))
     made = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body), id=f"table-{name}")
-    scroll = tag("div", made, class_="scroll", role="region", aria_label=caption, tabindex="0")
+    scroll = tag(
+        "div",
+        made,
+        class_="scroll whole" if whole else "scroll",
+        role="region",
+        aria_label=caption,
+        tabindex="0",
+    )
     said = [joined_help(column) for column in columns if column.meaning]
     legend = fold("What the columns mean", tag("dl", *said, class_="legend")) if said else None
     return tag("div", tag("div", *controls, class_="controls"), scroll, legend, class_="data")

@@ -4,7 +4,8 @@ The largest sum_ik pi_ik p_ik over couplings pi with rows 1/m and columns q_k. I
 on every class: min over u of q.u + 1/m sum_i max_k (p_ik - u_k). The dual is first smoothed (the
 maximum by eps log-sum-exp) and solved by Newton's method for falling eps, at a cost of one pass
 over the images a step. Prices then tell where almost every image goes; the few that hesitate are a
-small linear programme, and its own prices prove that the whole is solved.
+small linear programme, and its own prices prove that the whole is solved. For more than 100 classes,
+`sparse_transport` bounds the value.
 """
 
 from __future__ import annotations
@@ -19,17 +20,22 @@ from scipy.optimize import linprog
 from scipy.sparse import csc_array
 
 from shiftcast.errors import InvalidInputError
+from shiftcast.statistics.sparse_transport import SparseTransport
 from shiftcast.util.types import Floats, Integers
 
 EXACT_CLASSES = 100
 """Up to this many classes the solution is exact; above, it carries its gap."""
-NEGLIGIBLE = 1e-15
-"""Shares of an image below this are left out of the curvature: in float32 their products are denormal
-numbers, with which some processors multiply a hundred times slower."""
 EXACT_GAP = 1e-10
-LARGE_GAP = 1e-5
+LARGE = 2_000_000
+"""Probabilities (m K) above which a transport to more classes is settled for less."""
+SMALL_GAP, LARGE_GAP = 1e-5, 1e-3
+"""Gap at which no more is smoothed away, for more than `EXACT_CLASSES` classes."""
+STALLED = 0.9
+"""Part of the last gap that is left where less smoothing is of no more use."""
 SMOOTH = 1e-3
 """Smoothing at which prices are unique and steady: those by which images are told apart."""
+LARGE_SMOOTH = 4 * SMOOTH
+"""The same for large transports to more than `EXACT_CLASSES` classes."""
 FINAL = SMOOTH / 4
 """Smoothing at which the few images that still hesitate are settled exactly."""
 OPEN = 20.0
@@ -40,9 +46,7 @@ SMALLEST = 1e-9
 NOTHING = 1e-12
 """Shares below this are none: they could not change the twelfth digit."""
 START, FALL = 0.08, 5.0
-"""First smoothing, and by how much the next one is smaller, up to `EXACT_CLASSES`."""
-MANY_START, MANY_FALL = 0.256, 4.0
-"""The same for more classes."""
+"""First smoothing, and by how much the next one is smaller."""
 STEPS = 40
 STEEPNESS = 1e-13
 """How far a class may be from its share where prices must be steady."""
@@ -72,7 +76,8 @@ class Transport:
     gap
         Upper minus lower bound on the value.
     prices
-        Price of each class (K,) at smoothing 1e-3, with mean 0 by class share; infinite where q is 0.
+        Price of each class (K,), with mean 0 by class share; infinite where q is 0. At smoothing 1e-3, or
+        4e-3 for more than 100 classes and 2,000,000 probabilities.
     gains
         What each image is worth at those prices (m,), max_k (p_ik - u_k): up to the smoothing its
         coupled probability plus what it costs others. Its mean is the value, up to the smoothing.
@@ -99,21 +104,21 @@ def transport(probabilities: Floats, shares: Floats) -> Transport:
     InvalidInputError
         If shapes do not match, or shares are no shares.
     """
-    problem, wanted = _smoothed("transport", probabilities, shares)
-    smooth = problem.solve(SMOOTH)
-    value, gap = (_exact if problem.classes <= EXACT_CLASSES else _bounded)(problem, smooth)
-    prices = _priced(problem, wanted, smooth, len(shares))
-    return Transport(min(max(value, 0.0), 1.0), gap, prices, problem.gains(prices[wanted]))
+    q, wanted = _checked("transport", probabilities, shares)
+    solved = _exact_transport if len(wanted) <= EXACT_CLASSES else _bounded_transport
+    return solved(probabilities, q, wanted)
 
 
 def transport_prices(probabilities: Floats, shares: Floats) -> Floats:
     """Return `Transport.prices` (K,) alone, in half the time; arguments as for `transport`."""
-    problem, wanted = _smoothed("transport_prices", probabilities, shares)
-    return _priced(problem, wanted, problem.solve(SMOOTH), len(shares))
+    q, wanted = _checked("transport_prices", probabilities, shares)
+    if len(wanted) > EXACT_CLASSES:
+        return _centred(SparseTransport(probabilities, q, wanted).solve(_smoothing(probabilities)), q, wanted)
+    return _centred(_smoothed(probabilities, q, wanted).solve(SMOOTH), q, wanted)
 
 
-def _smoothed(what: str, probabilities: Floats, shares: Floats) -> tuple[_Smoothed, Integers]:
-    """Return the problem with the classes that receive something, and which these are."""
+def _checked(what: str, probabilities: Floats, shares: Floats) -> tuple[Floats, Integers]:
+    """Return class shares, and the classes that receive something."""
     q = np.asarray(shares, dtype=np.float64)
     if probabilities.ndim != 2 or q.shape != probabilities.shape[1:]:
         raise InvalidInputError(
@@ -121,15 +126,49 @@ def _smoothed(what: str, probabilities: Floats, shares: Floats) -> tuple[_Smooth
         )
     if not (q.min() >= 0 and abs(float(q.sum()) - 1) <= 1e-9):
         raise InvalidInputError(f"{what}: expected class shares that sum to one, got sum {q.sum():.9g}")
-    wanted = np.flatnonzero(q > NOTHING)
-    kept = probabilities if len(wanted) == len(q) else probabilities[:, wanted]
-    return _Smoothed(np.ascontiguousarray(kept.T), q[wanted] / q[wanted].sum()), wanted
+    return q, np.flatnonzero(q > NOTHING)
 
 
-def _priced(problem: _Smoothed, wanted: Integers, smooth: Floats, classes: int) -> Floats:
-    prices = np.full(classes, np.inf)
-    prices[wanted] = smooth - float(problem.shares @ smooth)
-    return prices
+def _smoothed(probabilities: Floats, shares: Floats, wanted: Integers) -> _Smoothed:
+    kept = probabilities if len(wanted) == len(shares) else probabilities[:, wanted]
+    return _Smoothed(np.ascontiguousarray(kept.T), shares[wanted] / shares[wanted].sum())
+
+
+def _smoothing(probabilities: Floats) -> float:
+    return LARGE_SMOOTH if probabilities.size > LARGE else SMOOTH
+
+
+def _exact_transport(probabilities: Floats, shares: Floats, wanted: Integers) -> Transport:
+    problem = _smoothed(probabilities, shares, wanted)
+    smooth = problem.solve(SMOOTH)
+    value, gap = _exact(problem, smooth)
+    prices = _centred(smooth, shares, wanted)
+    return Transport(min(max(value, 0.0), 1.0), gap, prices, problem.gains(prices[wanted]))
+
+
+def _bounded_transport(probabilities: Floats, shares: Floats, wanted: Integers) -> Transport:
+    """Return the value from above and its gap, smoothing less until the gap is small enough."""
+    enough = LARGE_GAP if probabilities.size > LARGE else SMALL_GAP
+    problem = SparseTransport(probabilities, shares, wanted)
+    smooth, gains = problem.solve(_smoothing(probabilities)), problem.gains()
+    upper, lower = problem.bounds()
+    while upper - lower > enough and problem.eps > SMALLEST:
+        problem.solve(problem.eps / 4)
+        (high, low), last = problem.bounds(), upper - lower
+        upper, lower = min(upper, high), max(lower, low)
+        if upper - lower > STALLED * last:
+            break
+    prices = _centred(smooth, shares, wanted)
+    shift = float(np.mean(smooth - prices[wanted]))
+    return Transport(min(max(upper, 0.0), 1.0), max(upper - lower, 0.0), prices, gains + shift)
+
+
+def _centred(prices: Floats, shares: Floats, wanted: Integers) -> Floats:
+    """Return prices (K,) with mean 0 by class share, infinite for classes that are not wanted."""
+    q = shares[wanted] / shares[wanted].sum()
+    centred = np.full(len(shares), np.inf)
+    centred[wanted] = prices - float(q @ prices)
+    return centred
 
 
 def sent_probabilities(probabilities: Floats, prices: Floats) -> Floats:
@@ -143,13 +182,25 @@ def sent_probabilities(probabilities: Floats, prices: Floats) -> Floats:
         (m, K) and `Transport.prices` (K,).
     """
     parts = []
-    rows = max(BLOCK // len(prices), 1)
+    rows, many = max(BLOCK // len(prices), 1), len(prices) > EXACT_CLASSES
     for start in range(0, len(probabilities), rows):
         block = probabilities[start : start + rows]
         worth = (block - prices) / SMOOTH
-        choice = np.exp(worth - worth.max(axis=1, keepdims=True))
+        worth -= worth.max(axis=1, keepdims=True)
+        if many:  # almost all of a thousand are far behind, and exp is slow
+            parts.append(_sparse_means(block, worth))
+            continue
+        choice = np.exp(worth)
         parts.append((choice * block).sum(axis=1) / choice.sum(axis=1))
     return np.concatenate(parts)
+
+
+def _sparse_means(values: Floats, log_weights: Floats) -> Floats:
+    """Return the mean of each row of values (b, K), without those of which the weight is below 1e-15."""
+    rows, columns = np.nonzero(log_weights > -SURE)
+    weights = np.exp(log_weights[rows, columns])
+    sums = np.bincount(rows, weights=weights * values[rows, columns], minlength=len(values))
+    return sums / np.bincount(rows, weights=weights, minlength=len(values))
 
 
 class _Smoothed:
@@ -163,9 +214,7 @@ class _Smoothed:
         self.columns, self.shares = columns, shares
         self.classes, self.images = len(columns), int(columns.shape[1])
         self.prices = np.zeros(self.classes)
-        few = self.classes <= EXACT_CLASSES
-        self.fall = FALL if few else MANY_FALL
-        self.eps = self.fall * (START if few else MANY_START)
+        self.eps = FALL * START
         self.work: NDArray[np.floating] = columns
         self.total = self.images
         self.settled, self.settled_worth = np.zeros(self.classes), 0.0
@@ -178,13 +227,13 @@ class _Smoothed:
         """Return the prices at a smoothing, by way of every larger one that is still to come."""
         while self.eps > eps * (1 + 1e-9):
             self.trust = TRUST * self.eps
-            self.eps = max(self.eps / self.fall, eps)
+            self.eps = max(self.eps / FALL, eps)
             self._take()
             self._newton(self._enough())
         return self.prices.copy()
 
     def _subsampled(self) -> bool:
-        return self.eps > COARSE and self.classes <= EXACT_CLASSES and self.images >= 2 * FEW
+        return self.eps > COARSE and self.images >= 2 * FEW
 
     def _take(self) -> None:
         """Put images in work: some while prices are far from where they will be, then those that hesitate.
@@ -236,8 +285,6 @@ class _Smoothed:
 
     def _enough(self) -> float:
         """How far a class may be from its share at the present smoothing."""
-        if self.classes > EXACT_CLASSES:  # what is not in its place counts into the gap
-            return (10 * ROUGH if self.eps > SMOOTH else LARGE_GAP) / self.classes
         return STEEPNESS if self.eps == SMOOTH else ROUGH
 
     def _newton(self, enough: float) -> None:
@@ -336,8 +383,6 @@ class _Smoothed:
         """Return the second derivative of the smoothed dual (K, K)."""
         gram = np.zeros((self.classes, self.classes))
         for soft, _ in self._choices(prices):
-            if self.classes > EXACT_CLASSES:  # half the time, and only the direction depends on it
-                soft = np.where(soft < NEGLIGIBLE, 0, soft).astype(np.float32)
             gram += soft @ soft.T
         gram *= -1 / (self.total * self.eps)
         gram.ravel()[:: self.classes + 1] += (masses - self.settled / self.total) / self.eps
@@ -351,45 +396,6 @@ class _Smoothed:
         """Return max_k (p_ik - u_k) of each image (m,)."""
         return np.concatenate([(block - prices[:, None]).max(axis=0) for block in self._blocks(self.columns)])
 
-    def dual(self, prices: Floats) -> float:
-        """Return the dual without smoothing: an upper bound on the value, whatever the prices."""
-        mean = float(self.gains(prices).mean())
-        return mean + float(self.shares @ prices)
-
-    def primal(self) -> float:
-        """Return the value of a coupling made from the smoothed one: a lower bound.
-
-        Classes that received too much are scaled down, and what is then left of images and classes
-        is joined in proportion (Altschuler, Weed & Rigollet 2017).
-        """
-        self.work, self.total = self.columns, self.images
-        self.places, self.settled, self.settled_worth = None, np.zeros(self.classes), 0.0
-        _, masses = self._passes(self.prices)
-        factors = np.minimum(self.shares / np.maximum(masses, 1e-300), 1.0)
-        kept, lacking, value, joined = 0.0, self.shares - masses * factors, 0.0, np.zeros(self.classes)
-        for block in self._blocks(self.columns):
-            reduced = (block - self.prices[:, None]) / self.eps
-            reduced -= reduced.max(axis=0)
-            np.exp(reduced, out=reduced)
-            reduced *= factors[:, None] / reduced.sum(axis=0)
-            left = np.maximum(1 - reduced.sum(axis=0), 0.0)
-            value += float((reduced * block).sum())
-            joined += block @ left
-            kept += float(left.sum())
-        if kept > 0:
-            value += float(joined @ np.maximum(lacking, 0.0)) * self.images / kept
-        bound: float = value / self.images
-        return bound
-
-
-def _bounded(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
-    """Return the value from above and its gap, smoothing less until the gap is 1e-5."""
-    while True:
-        upper, lower = problem.dual(prices), problem.primal()
-        if upper - lower <= LARGE_GAP or problem.eps <= SMALLEST:
-            return upper, max(upper - lower, 0.0)
-        prices = problem.solve(problem.eps / problem.fall)
-
 
 def _exact(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
     """Return the exact value: almost every image goes where the prices send it, the rest is solved.
@@ -400,7 +406,7 @@ def _exact(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
     """
     columns, everyone = problem.columns, np.arange(problem.images)
     while True:
-        prices = problem.solve(min(FINAL, problem.eps / problem.fall))
+        prices = problem.solve(min(FINAL, problem.eps / FALL))
         margin = OPEN * problem.eps
         # All others are ahead by SURE smoothings, more than OPEN: they have one open cell.
         places = everyone if problem.places is None else problem.places

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shiftcast.errors import InvalidInputError
+from shiftcast.util.blocks import in_blocks
 from shiftcast.util.memory import is_fixed
 from shiftcast.util.types import Floats, Number
 
@@ -127,8 +128,11 @@ def _range_hint(array: NDArray[Any], classes: int) -> str:
     return ""
 
 
-def finite(what: str, value: ArrayLike, shape: str, ndim: int) -> NDArray[np.float64]:
-    """Return `value` as float64, or refuse what is empty, not finite, or of other dimensions."""
+def finite(what: str, value: ArrayLike, shape: str, ndim: int, narrow: int | None = None) -> Floats:
+    """Return `value` as float64, or refuse what is empty, not finite, or of other dimensions.
+
+    More than `narrow` values stay float32 where they are: half the memory, and the same numbers.
+    """
     array = as_array(what, value)
     if array.dtype.kind not in "fiu":
         raise InvalidInputError(f"{what}: expected numbers, got dtype {array.dtype}{_object_hint(array)}")
@@ -136,9 +140,10 @@ def finite(what: str, value: ArrayLike, shape: str, ndim: int) -> NDArray[np.flo
         raise InvalidInputError(f"{what}: expected shape {shape}, got {array.shape}{one_column_hint(array)}")
     if array.size == 0:
         raise InvalidInputError(f"{what}: is empty, shape {array.shape}; at least one image is needed")
+    kept = narrow is not None and array.size > narrow and array.dtype == np.float32
     with np.errstate(over="ignore"):  # of more than 64 bits: what is infinite then is refused
-        array = array.astype(np.float64, copy=not is_fixed(array))
-    if not -LARGEST <= array.min() <= array.max() <= LARGEST:
+        array = array.astype(np.float32 if kept else np.float64, copy=not is_fixed(array))
+    if not -LARGEST <= float(array.min()) <= float(array.max()) <= LARGEST:
         bad = ~np.isfinite(array)
         beyond = "NaN or infinite" if bad.any() else f"beyond {LARGEST:g} in size"
         bad = bad if bad.any() else np.abs(array) > LARGEST
@@ -324,12 +329,24 @@ def has_one_sum(array: NDArray[Any], sums: NDArray[Any]) -> bool:
 
 BLOCK = 2048
 """Rows whose softmax is computed at once: they stay in the processor's cache."""
+LONG = 256
+"""Classes above which rows reduce as fast as they are."""
 
 
 def softmax(logits: NDArray[np.floating]) -> Floats:
     """Return the softmax over the last axis, computed in float64, safe for large logits."""
     result = np.empty(logits.shape)
-    rows, filled = (array.reshape(-1, logits.shape[-1]) for array in (logits, result))
+    rows, filled = logits.reshape(-1, logits.shape[-1]), result.reshape(-1, logits.shape[-1])
+    if logits.shape[-1] > LONG:
+
+        def fill(block: NDArray[np.floating]) -> Floats:
+            shifted = block.astype(np.float64)
+            shifted -= shifted.max(axis=1, keepdims=True)
+            np.exp(shifted, out=shifted)
+            shifted /= shifted.sum(axis=1, keepdims=True)
+            return shifted
+
+        return in_blocks(fill, rows, out=filled).reshape(logits.shape)
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK].T.astype(np.float64, order="C")  # long rows reduce faster
         block -= block.max(axis=0)

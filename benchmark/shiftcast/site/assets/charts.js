@@ -87,14 +87,14 @@
         points.push({
           ...tip(run, target.name), estimator: name, href: run.href && root + run.href, kind: target.about.kind,
           colour: target.about.name, x: to[scale](clip(a, target.n)), y: to[scale](clip(p, target.n)),
-          shares: [a, p], actual: `${percent(a)} %`, predicted: `${percent(p)} %`,
+          actual: `${percent(a)} %`, predicted: `${percent(p)} %`,
           error: `${signed(100 * (p - a))} pp`,
         });
       }
     }
-    const errors = points.map(({ shares: [a, p] }) => 100 * Math.abs(p - a));
-    const text = errors.length
-      ? `${name}: ${errors.length.toLocaleString("en")} points, mean absolute error ${mean(errors).toFixed(2)} pp.`
+    // Their mean error is no figure of the board, which weighs cells alike.
+    const text = points.length
+      ? `${name}: ${points.length.toLocaleString("en")} points.`
       : `${name || "No estimator of this track"}: no prediction for this choice.`;
     return { points: coloured(points), text };
   }

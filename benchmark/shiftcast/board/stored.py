@@ -1,0 +1,162 @@
+"""Tables of a suite's results as CSV files beside its runs: written with the leaderboard, read at once.
+
+A suite takes a minute to be scored. `shiftcast leaderboard` writes what came of it, and
+`shiftcast leaderboard --check` compares it, as all that is made. Numbers have six decimals.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shiftcast.board.build import Board
+from shiftcast.board.estimators import RANK_ENDS
+from shiftcast.cards.suite import Suite
+from shiftcast.runs.layout import (
+    LEDGER,
+    RECORD,
+    TABLES,
+    recorded_folders,
+    register_path,
+    results_folder,
+    table_path,
+)
+from shiftcast.util.hashing import file_hash, hash_of
+from shiftcast.workspace import Workspace
+
+CARDS = ("architectures", "datasets", "benchmark/recipes")
+DECIMALS = 6
+SOURCE, BOARD, ESTIMATES, TARGETS = "source", "board", "estimates", "targets"
+FIELDS = ("runs", "accuracies", "skipped", "seeds", "views", "label_views", "controls", "signals", "reported")
+"""Tables that are kept as they are, by their name in `SuiteScores`."""
+WHOLE = ("parameters", "epochs", "right", "rank")
+"""Columns of whole numbers that may be unknown."""
+TEXTS = frozenset(
+    (
+        *(
+            "suite",
+            "architecture",
+            "recipe",
+            "role",
+            "family",
+            "device",
+            "status",
+            "trust",
+            "set",
+            "estimator",
+        ),
+        *("reason", "text", "quantity", "view", "title", "note", "outputs", "stale", "target", "group"),
+        *("selected_on", "protocol", "track", "kind", "worst_cell", "conformal_nominal"),
+    )
+)
+"""Columns of text, empty where nothing is known."""
+ROW_KEYS = ["architecture", "recipe", "seed", "target", "estimator", "protocol"]
+OF_TARGET = ["target", "group", "natural", "severity", "level"]
+OF_ESTIMATOR = ["estimator", "target", "track", "selected_on"]
+OF_RUN = ["architecture", "recipe", "family"]
+OF_SET = ["architecture", "recipe", "seed", "target", "actual", "effective"]
+"""Columns of `SuiteScores.table` that follow from few of the others; each such part is a table."""
+PARTS = {"targets": OF_TARGET, "estimators": OF_ESTIMATOR, "families": OF_RUN, "sets": OF_SET}
+KEYS = {"targets": 1, "estimators": 2, "families": 2, "sets": 4}
+"""How many of a part's columns, the first ones, say which row it is."""
+LEFT_OUT = ("suite", "seconds")
+"""Columns that are not kept: they are known, or of one machine."""
+
+
+def board_figures(board: Board) -> pd.DataFrame:
+    """Return the board's figures of estimators, one row per kind of shift and estimator.
+
+    Returns
+    -------
+    DataFrame
+        `kind` ("natural" or "synthetic"), then the columns of `shiftcast.board.estimators.BOARD_COLUMNS`
+        (but `seconds`, which differ between machines), and the ends of the bootstrap intervals, `mae_low`,
+        `mae_high`, `rank_low` and `rank_high`.
+    """
+    frames = [tables.overall.assign(kind=tables.kind) for tables in board.kinds]
+    whole = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    columns = [name for name in whole if name not in ("kind", "seconds", *RANK_ENDS)]
+    return whole[["kind", *columns, *RANK_ENDS]]
+
+
+def suite_files(board: Board, results: Path, workspace: Workspace) -> dict[str, str]:
+    """Return the text of each file of a suite's tables, by its path below the suite's folder."""
+    scores = board.scores
+    tables = {name: getattr(scores, name) for name in FIELDS} | {BOARD: board_figures(board)}
+    rows = scores.table
+    for name, columns in PARTS.items():
+        tables[name] = rows[columns].drop_duplicates().sort_values(columns[: KEYS[name]])
+    derived = {name for part, columns in PARTS.items() for name in columns[KEYS[part] :]}
+    kept = [name for name in rows if name not in derived | set(LEFT_OUT)]
+    files = {table_path(name): _text(table) for name, table in tables.items()}
+    for path, own in rows.groupby(rows["group"].map(lambda group: table_path(f"{ESTIMATES}-{group}"))):
+        files[str(path)] = _text(own[kept].sort_values(ROW_KEYS))
+    stamp = source_stamp(workspace, results, scores.suite, scores.edition)
+    return files | {table_path(SOURCE): f"source\n{stamp}\n"}
+
+
+def _text(table: pd.DataFrame) -> str:
+    rounded = table.copy()
+    for name in rounded:
+        if pd.api.types.is_float_dtype(rounded[name]) or _holds_floats(rounded[name]):
+            rounded[name] = rounded[name].astype(float).round(DECIMALS) + 0.0
+    return rounded.to_csv(index=False, lineterminator="\n")
+
+
+def _holds_floats(column: pd.Series[Any]) -> bool:
+    return column.dtype == object and any(isinstance(value, float | np.floating) for value in column)
+
+
+def source_stamp(workspace: Workspace, results: Path, suite: Suite, edition: str) -> str:
+    """Return the hash of what a suite's tables come from: its runs, cards, the ledger and the registers."""
+    folder = results_folder(results, suite, edition)
+    runs = [path for path in recorded_folders(results) if path.is_relative_to(folder)]
+    records = {path.relative_to(folder).as_posix(): path / RECORD for path in runs}
+    registers = [register_path(results, target.dataset) for target in suite.targets]
+    cards = [path for name in CARDS for path in (workspace.root / name).glob("*.toml")]
+    cards.append(workspace.root / "benchmark" / "suites" / f"{suite.name}.toml")
+    known = {path.relative_to(workspace.root).as_posix(): path for path in cards}
+    known |= records | {path.name: path for path in [results / LEDGER, *registers]}
+    return hash_of({name: file_hash(path) for name, path in sorted(known.items()) if path.is_file()})
+
+
+def read_files(
+    workspace: Workspace, results: Path, suite: Suite, edition: str
+) -> dict[str, pd.DataFrame] | None:
+    """Return the tables of a suite by their names in `Results`; None where there are none of these runs.
+
+    Parameters
+    ----------
+    workspace, results, suite, edition
+        Where the cards and the runs are, and whose tables.
+    """
+    folder = results_folder(results, suite, edition)
+    try:
+        stamp = (folder / table_path(SOURCE)).read_text(encoding="utf-8").split("\n")[1]
+    except (OSError, IndexError, UnicodeDecodeError):
+        return None
+    if stamp != source_stamp(workspace, results, suite, edition):
+        return None
+    tables = {path.stem: _frame(path) for path in sorted((folder / TABLES).glob("*.csv"))}
+    if not {*FIELDS, *PARTS, BOARD} <= tables.keys():
+        return None
+    found = {name: tables[name] for name in FIELDS} | {"boards": tables[BOARD]}
+    shifts = [table for name, table in tables.items() if name.startswith(f"{ESTIMATES}-")]
+    rows = pd.concat(shifts, ignore_index=True) if shifts else pd.DataFrame(columns=ROW_KEYS)
+    for name, columns in PARTS.items():
+        rows = rows.merge(tables[name], on=columns[: KEYS[name]], how="left", validate="many_to_one")
+    return found | {ESTIMATES: rows.assign(suite=suite.name, seconds=np.nan)}
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    texts = TEXTS | ({"nominal"} if path.stem == BOARD else frozenset())  # "80/90" there, a number elsewhere
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
+    for name in table:
+        if name in texts:
+            table[name] = table[name].fillna("")
+        elif name in WHOLE:
+            table[name] = table[name].astype("Int64")
+    return table
