@@ -12,8 +12,9 @@ from scipy.special import expit
 
 from shiftcast.calibration import scalable_logits
 from shiftcast.estimators.base import Estimator, Role, Track
-from shiftcast.estimators.logistic import in_blocks, logit_gaps, ranks_of
+from shiftcast.estimators.logistic import logit_gaps, ranks_of
 from shiftcast.predictions import Estimate, Predictions
+from shiftcast.util.blocks import in_blocks
 from shiftcast.util.types import Floats, Integers
 
 RIDGE = 1e-3
