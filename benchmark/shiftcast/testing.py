@@ -70,8 +70,7 @@ def make_predictions(
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, n)
     rival = (labels + random.integers(1, classes, n)) % classes
-    evidence = np.zeros((n, classes))
-    evidence[np.arange(n), labels] += 2.5 - shift
+    evidence = (2.5 - shift) * np.eye(classes)[labels]
     evidence[np.arange(n), rival] += random.exponential(1.5, n)
 
     def logits(count: int, skills: Floats | float = 1.0) -> Floats:

@@ -73,7 +73,7 @@ def score_suite(
     pool, runs = read_pool(workspace, suite, folder)
     everything, skipped = score_pool(pool, {**chosen, **unranked}, jobs, progress)
     apart = everything["estimator"].isin(list(unranked))
-    table, unranked_rows = everything[~apart].drop(columns="total_variation"), everything[apart]
+    table = everything[~apart].drop(columns="total_variation")
     reported = _reported(pool, folder, chosen)
     accuracies = _accuracies(pool)
     found = pd.DataFrame(columns=list(CONTROL_COLUMNS))
@@ -83,17 +83,16 @@ def score_suite(
     pool.forget()
     give_back()
     table = with_conformal(_seen(workspace, suite, edition, results, table))
-    present = pool.targets if pool.scored else []
     return SuiteScores(
         suite=suite,
         edition=edition,
-        targets=present,
+        targets=pool.targets if pool.scored else [],
         natural={t.id: workspace.natural(t) for t in suite.unfolded_targets()},
         runs=_trusted(runs, folder),
         accuracies=accuracies,
         table=table,
         skipped=skipped,
-        unranked=_seen(workspace, suite, edition, results, unranked_rows),
+        unranked=_seen(workspace, suite, edition, results, everything[apart]),
         ensemble=_ensemble(workspace, pool),
         dataset_notes=_dataset_notes(workspace, pool),
         class_distances=_class_distances(workspace, pool) if pool.scored else {},

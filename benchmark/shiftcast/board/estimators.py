@@ -277,8 +277,7 @@ def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.DataFrame]
     board["conformal_nominal"] = {
         name: _levels(own_rows["conformal_level"]) for name, own_rows in stated.groupby("estimator")
     }
-    if not used.loc[used["estimator"] == LEARNS_THE_MEAN, "note"].astype(bool).any():
-        board.loc[board.index == LEARNS_THE_MEAN, "bias"] = float("nan")
+    board["bias"] = _without_constructed(board["bias"], board.index, used)
     best = means[list(_BASELINE)].min(axis=1)
     board["skill"] = (1 - board["mae"] / best).where(best > 0)
     for protocol, column in COMPARED.items():
@@ -301,6 +300,14 @@ def _errors_of_cells(used: pd.DataFrame) -> dict[str, pd.Series[float]]:
     cells = used.groupby(["estimator", *CELL, "target"])["absolute"].mean()
     cells = cells.groupby(level=["estimator", *CELL]).mean()
     return {str(name): own.droplevel("estimator") for name, own in cells.groupby(level="estimator")}
+
+
+def _without_constructed(
+    bias: pd.Series[float], names: pd.Index[str] | pd.Series[str], answers: pd.DataFrame
+) -> pd.Series[float]:
+    """Return biases without one that is 0 by construction: not where it learns from corruptions instead."""
+    own = answers[answers["estimator"] == LEARNS_THE_MEAN]
+    return bias if own["note"].astype(bool).any() else bias.mask(names == LEARNS_THE_MEAN)
 
 
 def _with_common(board: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -500,6 +507,4 @@ def model_errors(answers: pd.DataFrame) -> pd.DataFrame:
     groups = means.groupby(level=[*keys, "group"]).mean().groupby(level=keys)
     named = groups.mean().rename(columns={"absolute": "mae", "error": "bias"})
     named = named.assign(shifts=groups.size()).reset_index()
-    if not answers["note"].astype(bool).any():  # MeanShift's, where it learns from corruptions instead
-        named["bias"] = named["bias"].mask(named["estimator"] == LEARNS_THE_MEAN)
-    return named
+    return named.assign(bias=_without_constructed(named["bias"], named["estimator"], answers))
