@@ -107,10 +107,9 @@ def peak(script, *arguments):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("labelled", [10_000, 1_000_000])
-def test_estimates_on_a_million_images_take_little_memory(tmp_path, labelled):
+def test_estimates_on_a_million_images_take_little_memory(tmp_path):
     random = np.random.default_rng(0)
-    for name, n, signal in (("source", labelled, 3), ("target", 1_000_000, 2)):
+    for name, n, signal in (("source", 10_000, 3), ("target", 1_000_000, 2)):
         labels = random.integers(0, 10, n)
         logits = random.normal(size=(n, 10)) * 1.5
         logits[np.arange(n), labels] += signal
