@@ -156,6 +156,7 @@ STARTS = {
     "board.assemble": {"cli.diff", "cli.report", "leaderboard.cache", "site.build", "submission.board_rows"},
     "board.candidate": {"cli.score"},
     "board.changes": {"cli.diff"},
+    "board.stored": {"leaderboard.cache"},
 }
 """Where a command's work begins: what scores stored runs, and who asks it to."""
 

@@ -71,14 +71,11 @@ def score_suite(
     unranked = unranked_estimators() if estimators is None else {}
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
-    everything, skipped = score_pool(pool, {**chosen, **unranked}, jobs, progress)
-    apart = everything["estimator"].isin(list(unranked))
-    table = everything[~apart].drop(columns="total_variation")
+    table, unranked_rows, skipped = _rows(pool, chosen, unranked, jobs, progress)
     reported = _reported(pool, folder, chosen)
     accuracies = _accuracies(pool)
-    found = pd.DataFrame(columns=list(CONTROL_COLUMNS))
-    if suite.expectations and pool.scored and estimators is None:
-        found = controls(pool, table, accuracies, chosen)
+    checked = suite.expectations and pool.scored and estimators is None
+    found = controls(pool, table, accuracies, chosen) if checked else pd.DataFrame(columns=CONTROL_COLUMNS)
     signals = signal_means(pool, folder)
     pool.forget()
     give_back()
@@ -92,7 +89,7 @@ def score_suite(
         accuracies=accuracies,
         table=table,
         skipped=skipped,
-        unranked=_seen(workspace, suite, edition, results, everything[apart]),
+        unranked=_seen(workspace, suite, edition, results, unranked_rows),
         ensemble=_ensemble(workspace, pool),
         dataset_notes=_dataset_notes(workspace, pool),
         class_distances=_class_distances(workspace, pool) if pool.scored else {},
@@ -104,6 +101,19 @@ def score_suite(
         seeds=_seeds(workspace, pool),
         controls=found,
     )
+
+
+def _rows(
+    pool: Pool,
+    chosen: Mapping[str, Estimator],
+    unranked: Mapping[str, Estimator],
+    jobs: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the rows of ranked estimators, those of the others, and what was skipped."""
+    rows, skipped = score_pool(pool, {**chosen, **unranked}, jobs, progress)
+    apart = rows["estimator"].isin(list(unranked))
+    return rows[~apart].drop(columns="total_variation"), rows[apart], skipped
 
 
 def _seen(
