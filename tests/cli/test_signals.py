@@ -47,7 +47,7 @@ def test_so_does_one_that_needs_no_workspace(monkeypatch, sent, code):
         os.kill(os.getpid(), sent)
         time.sleep(60)
 
-    monkeypatch.setattr("shiftcast.estimate.inputs.read_set", stopped)
+    monkeypatch.setattr(inputs, "read_set", stopped)
     assert typed("estimate", *FILES).returncode == code
 
 
