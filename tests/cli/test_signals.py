@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from shiftcast.estimate import inputs
 from support.command_line import typed
 
 FILES = ("--source", "val.npz", "--target", "prod.npz")
