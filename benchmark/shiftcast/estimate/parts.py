@@ -16,6 +16,7 @@ from scipy.special import expit, logit
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.chances import Calibration, Chances, adapted_shares
 from shiftcast.estimate.inputs import OwnSet
+from shiftcast.intake.tables import near_hint
 from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile, wilson
 from shiftcast.util.text import count
@@ -136,7 +137,8 @@ def _values(table: OwnSet, column: str) -> NDArray[np.str_]:
     """Return a column as texts (n,)."""
     if column not in table.columns:
         known = ", ".join(map(str, table.columns.columns)) or "none (slices need a .csv or .parquet target)"
-        raise InvalidInputError(f"{table.predictions.name}: has no column {column!r}; it has {known}")
+        hint = near_hint(column, list(map(str, table.columns.columns)))
+        raise InvalidInputError(f"{table.predictions.name}: has no column {column!r}; it has {known}{hint}")
     cells = table.columns[column]
     return cells.astype(object).where(cells.notna() & (cells != ""), "(empty)").map(str).to_numpy(dtype=str)
 
