@@ -14,7 +14,7 @@ from shiftcast.estimators.atc import ThresholdEstimator
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import independent_variance, sampling_estimate
 from shiftcast.predictions import Estimate, Predictions
-from shiftcast.statistics.transport import Transport, distinct_rows, sent_probabilities, transport
+from shiftcast.statistics.transport import Transport, distinct_rows, sent_probabilities, transport, transport_prices
 from shiftcast.util.memory import remembered
 from shiftcast.util.types import Floats
 
@@ -118,6 +118,12 @@ def coupled(predictions: Predictions, shares: Floats) -> Transport:
     """Return the best coupling of a set's probabilities with class shares, solved once for each."""
     key = f"transport {predictions.kind} {shares.tobytes().hex()}"
     return remembered(predictions.logits, key, lambda: transport(predictions.probabilities, shares))
+
+
+def class_prices(predictions: Predictions, shares: Floats) -> Floats:
+    """Return the prices (K,) of `coupled` alone, for who needs no more: half the time."""
+    key = f"prices {predictions.kind} {shares.tobytes().hex()}"
+    return remembered(predictions.logits, key, lambda: transport_prices(predictions.probabilities, shares))
 
 
 class COT(Estimator):

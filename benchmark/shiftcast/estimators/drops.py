@@ -18,7 +18,7 @@ from scipy.special import ndtr, ndtri
 from shiftcast.estimators.atc import find_threshold, negative_entropy_score, passing_share
 from shiftcast.estimators.balance import balanced_ensemble, ensemble_sharpness
 from shiftcast.estimators.base import Estimator, Track
-from shiftcast.estimators.cot import class_shares, coupled
+from shiftcast.estimators.cot import class_prices, class_shares
 from shiftcast.estimators.partition import own_label_votes
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.statistics.transport import sent_probabilities
@@ -201,5 +201,5 @@ def _passing(scores: Floats, threshold: tuple[float, float]) -> float:
 
 def _sent(predictions: Predictions, shares: Floats) -> Floats:
     """COTT's score as it was when the constants were frozen: no correction for few images a class."""
-    prices = coupled(predictions, shares).prices
+    prices = class_prices(predictions, shares)
     return np.round(sent_probabilities(predictions.probabilities, prices), 7)

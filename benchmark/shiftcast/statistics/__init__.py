@@ -17,6 +17,7 @@ from shiftcast.statistics.lines import (
     ranks,
     spearman,
 )
+from shiftcast.statistics.prior import prior_by_em
 from shiftcast.statistics.resampling import (
     DRAWS,
     draw_weights,
@@ -49,6 +50,7 @@ __all__ = [
     "kendall_tau",
     "normal_quantile",
     "percentile_interval",
+    "prior_by_em",
     "probit",
     "probit_residuals",
     "rank_intervals",

@@ -99,24 +99,37 @@ def transport(probabilities: Floats, shares: Floats) -> Transport:
     InvalidInputError
         If shapes do not match, or shares are no shares.
     """
+    problem, wanted = _smoothed("transport", probabilities, shares)
+    smooth = problem.solve(SMOOTH)
+    value, gap = (_exact if problem.classes <= EXACT_CLASSES else _bounded)(problem, smooth)
+    prices = _priced(problem, wanted, smooth, len(shares))
+    return Transport(min(max(value, 0.0), 1.0), gap, prices, problem.gains(prices[wanted]))
+
+
+def transport_prices(probabilities: Floats, shares: Floats) -> Floats:
+    """Return `Transport.prices` (K,) alone, in half the time; arguments as for `transport`."""
+    problem, wanted = _smoothed("transport_prices", probabilities, shares)
+    return _priced(problem, wanted, problem.solve(SMOOTH), len(shares))
+
+
+def _smoothed(what: str, probabilities: Floats, shares: Floats) -> tuple[_Smoothed, Integers]:
+    """Return the problem with the classes that receive something, and which these are."""
     q = np.asarray(shares, dtype=np.float64)
     if probabilities.ndim != 2 or q.shape != probabilities.shape[1:]:
         raise InvalidInputError(
-            f"transport: expected probabilities (m, K) and shares (K,), got {probabilities.shape} "
-            f"and {q.shape}"
+            f"{what}: expected probabilities (m, K) and shares (K,), got {probabilities.shape} and {q.shape}"
         )
     if not (q.min() >= 0 and abs(float(q.sum()) - 1) <= 1e-9):
-        raise InvalidInputError(f"transport: expected class shares that sum to one, got sum {q.sum():.9g}")
+        raise InvalidInputError(f"{what}: expected class shares that sum to one, got sum {q.sum():.9g}")
     wanted = np.flatnonzero(q > NOTHING)
     kept = probabilities if len(wanted) == len(q) else probabilities[:, wanted]
-    columns, q_wanted = np.ascontiguousarray(kept.T), q[wanted] / q[wanted].sum()
-    problem = _Smoothed(columns, q_wanted)
-    smooth = problem.solve(SMOOTH)
-    exact = len(wanted) <= EXACT_CLASSES
-    value, gap = (_exact if exact else _bounded)(problem, smooth)
-    prices = np.full(len(q), np.inf)
-    prices[wanted] = smooth - float(q_wanted @ smooth)
-    return Transport(min(max(value, 0.0), 1.0), gap, prices, problem.gains(prices[wanted]))
+    return _Smoothed(np.ascontiguousarray(kept.T), q[wanted] / q[wanted].sum()), wanted
+
+
+def _priced(problem: _Smoothed, wanted: Integers, smooth: Floats, classes: int) -> Floats:
+    prices = np.full(classes, np.inf)
+    prices[wanted] = smooth - float(problem.shares @ smooth)
+    return prices
 
 
 def sent_probabilities(probabilities: Floats, prices: Floats) -> Floats:
