@@ -189,16 +189,23 @@ def _from_board(errors: BoardErrors, accuracy: float, images: int) -> dict[str, 
     return {"conformal": conformal, "board": board}
 
 
-OPTIONS = {"reference": "--ensemble", "peers": "--peers", "siblings": "--siblings"}
+OPTIONS = {
+    "reference": "the probabilities of other models: give them with --ensemble",
+    "peers": "the predicted classes of other models: give them with --peers",
+    "siblings": "the predicted classes of your architecture with other seeds: give them with --siblings",
+}
 
 
 def _reason(estimator: Estimator, error: InvalidInputError) -> str:
     said = str(error)
     for need, option in OPTIONS.items():
         if need in estimator.requires and f"needs {need}, but" in said:
-            return f"needs {need}: give them with {option} FILE.npz"
+            return f"needs {option} FILE.npz"
     if "others" in estimator.requires and "(others)" in said:
-        return "needs labelled sets under other shifts, which only the benchmark has"
+        return (
+            "needs labelled sets under other shifts, corrupted copies of the source among them; in Python: "
+            "fit(source, others)"
+        )
     return said
 
 

@@ -1,12 +1,13 @@
-"""What is odd about a person's own predictions: no reason to refuse them, but one to look again."""
+"""What is doubtful about a user's predictions: no reason to refuse them, but one to look again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import sqrt
 
 import numpy as np
 
+from shiftcast.estimate.diagnoses import diagnoses
 from shiftcast.predictions import Predictions
 from shiftcast.util.text import count
 from shiftcast.util.types import Classes
@@ -23,8 +24,18 @@ COUNTED_FROM_ONE = 0.1
 OTHERS = (("reference", "--ensemble"), ("peers", "--peers"), ("siblings", "--siblings"))
 
 
-def warnings_about(source: Predictions, target: Predictions) -> list[str]:
-    """Return a sentence on everything odd about labelled source and target predictions."""
+SHARED_ERRORS, FEWEST_ERRORS = 0.95, 20
+"""Share of the scored model's errors, of so many at least, that another model repeats to look like a copy of it:
+trainings of one network with other seeds repeat half to two thirds of them."""
+MOSTLY_WRONG = 0.3
+"""Up to this accuracy all models may well fall into one class alike."""
+
+
+def warnings_about(source: Predictions, target: Predictions, names: Sequence[str] = ()) -> list[str]:
+    """Return a sentence on all that is doubtful about labelled source and target predictions.
+
+    `names` are those of the classes, where they are known.
+    """
     found = [
         f"{own.name} has {count(len(own), 'image')}; below {FEW_IMAGES} an estimate is mostly chance"
         for own in (source, target)
@@ -35,9 +46,10 @@ def warnings_about(source: Predictions, target: Predictions) -> list[str]:
         *found,
         *uninformative,
         *([] if uninformative else _same_images(source, target)),
-        *([] if uninformative else _below_chance(source)),
+        *_below_chance(source),
         *_same_models(source, target),
         *_disagreeing_models(source, target),
+        *([] if uninformative else diagnoses(source, target, names)),
     ]
 
 
@@ -58,7 +70,7 @@ def tells_nothing(own: Predictions) -> list[str]:
     if own.labels is None:
         return []
     commonest = np.bincount(own.labels).max() / len(own)
-    if own.accuracy > commonest or own.accuracy < 1 / own.classes:
+    if own.accuracy > commonest or _below_chance(own):
         return []
     return [
         f"{own.name}: {100 * own.accuracy:.2f} % right is no better than naming the commonest class of every "
@@ -130,23 +142,42 @@ def _disagreeing_models(source: Predictions, target: Predictions) -> Iterator[st
 
 
 def _same_models(source: Predictions, target: Predictions) -> list[str]:
-    """Return a warning for each input that holds the scored model itself."""
+    """Return a warning for each input that holds the scored model itself, or what may be a copy of it."""
     found = []
     for key, option in OTHERS:
         if getattr(source, key) is None or getattr(target, key) is None:
             continue
         same = sorted(set(_like_own(source, key)) & set(_like_own(target, key)))
         if same:
-            named = (
-                f"model {same[0]} (from 0) is"
-                if len(same) == 1
-                else f"models {', '.join(map(str, same))} (from 0) are"
-            )
             found.append(
-                f"{option}: {named} identical to {source.name}'s own on every image; leave "
+                f"{option}: {_numbered(same)} identical to {source.name}'s own on every image; leave "
                 "it away, a model's agreement with itself says nothing"
             )
+        alike = [m for m in _repeating_errors(source, key) if m not in same]
+        if alike:
+            found.append(
+                f"{option}: {_numbered(alike)} wrong in the same way on {100 * SHARED_ERRORS:.0f} % or more of the "
+                f"images that {source.name}'s model gets wrong: a copy of it, or a later checkpoint? Its agreement "
+                "says little"
+            )
     return found
+
+
+def _numbered(models: Sequence[int]) -> str:
+    if len(models) == 1:
+        return f"model {models[0]} (from 0) is"
+    return f"models {', '.join(map(str, models))} (from 0) are"
+
+
+def _repeating_errors(source: Predictions, key: str) -> list[int]:
+    """Return the models that make nearly all errors of the scored model on a labelled source, class by class."""
+    wrong = ~source.correct
+    others = getattr(source, key)
+    others = others.argmax(axis=2) if key == "reference" else others
+    if wrong.sum() < FEWEST_ERRORS or source.accuracy <= MOSTLY_WRONG:
+        return []
+    shared = (others[:, wrong] == source.predicted[wrong]).mean(axis=1)
+    return [int(m) for m in np.flatnonzero(shared >= SHARED_ERRORS)]
 
 
 def _like_own(own: Predictions, key: str) -> list[int]:
