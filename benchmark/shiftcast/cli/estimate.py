@@ -118,6 +118,7 @@ def _estimates(
 ) -> tuple[dict[str, Any], Predictions, Predictions]:
     """Return the answer, and the predictions on source and target that it is about."""
     from shiftcast.estimate.answer import actual_so_far, by_predicted_class, by_slice, choose_estimators
+    from shiftcast.estimate.choice import choose_answer
     from shiftcast.estimate.inputs import (
         OF_A_SET,
         OF_OTHER_MODELS,
@@ -140,6 +141,7 @@ def _estimates(
     files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in others.values())]
     answer["warnings"] += [text for path, names in files if path for text in about_unread(path, names)]
     answer["target"] |= actual_so_far(unknown)
+    answer["answer"] = choose_answer(first, second, answer, answer["warnings"]).to_dict()
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     # parts of the target are shown in the order of the table
     chosen = {row["estimator"]: chosen[row["estimator"]] for row in answer["estimates"]}
@@ -218,6 +220,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from shiftcast.cli.terminal import print_whole
+    from shiftcast.estimate.lead import Answer
     from shiftcast.estimate.wording import (
         actual_note,
         board_error,
@@ -253,7 +256,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         last = [board_error(row)] if order else []
         table.add_row(marked(row), f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
     console = Console(emoji=False)
-    _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
+    _print_lines(console, [*str(Answer.from_dict(answer["answer"], answer)).splitlines(), ""])
     _print_lines(console, [order] if order else [])
     print_whole(console, table)
     _print_lines(console, [*flag_notes(rows), *(f"skipped {reason}" for reason in answer["skipped_plugins"])])

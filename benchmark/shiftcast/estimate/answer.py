@@ -108,6 +108,21 @@ def estimate_accuracy(
     InvalidInputError
         If one holds logits and the other probabilities, or the class counts differ.
     """
+    check_pair(source, target)
+    chosen = choose_estimators() if estimators is None else estimators
+    known = errors or {}
+    rows = [_row(name, estimator, source, target, known.get(name)) for name, estimator in chosen.items()]
+    return sorted(rows, key=_place)
+
+
+def check_pair(source: Predictions, target: Predictions) -> None:
+    """Refuse a source and a target that are not outputs of one kind for the same classes.
+
+    Raises
+    ------
+    InvalidInputError
+        If one holds logits and the other probabilities, or the class counts differ.
+    """
     if source.kind != target.kind:
         raise InvalidInputError(
             f"source {source.name!r} holds {source.kind}, but target {target.name!r} holds {target.kind}; "
@@ -118,10 +133,6 @@ def estimate_accuracy(
             f"source {source.name!r} has {source.classes} classes, "
             f"but target {target.name!r} has {target.classes}"
         )
-    chosen = choose_estimators() if estimators is None else estimators
-    known = errors or {}
-    rows = [_row(name, estimator, source, target, known.get(name)) for name, estimator in chosen.items()]
-    return sorted(rows, key=_place)
 
 
 def _place(row: Mapping[str, Any]) -> tuple[bool, float]:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shiftcast.estimate.drop import image_difficulty
+from shiftcast.estimate.lead import Answer, answer_html
 from shiftcast.estimate.wording import (
     actual_note,
     board_error,
@@ -70,8 +71,8 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
     title = f"Estimated accuracy on {unknown['name']}"
     blocks = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{_sentence(answer)}</p>",
-        *(f'<p class="warning">Warning: {escape(text)}.</p>' for text in answer["warnings"]),
+        answer_html(Answer.from_dict(answer["answer"], answer)),
+        *(f"<p>{escape(text)}</p>" for text in actual_note(unknown)),
         _estimates(answer),
         _figure(answer["drop"], source, target),
         _drop(answer["drop"], known["accuracy"]),
@@ -98,24 +99,6 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
-
-
-def _sentence(answer: Mapping[str, Any]) -> str:
-    known, unknown = answer["source"], answer["target"]
-    found = [row["accuracy"] for row in answer["estimates"] if "accuracy" in row]
-    text = (
-        f"The model is right on {_percent(known['accuracy'])} % of {count(known['images'], 'image')} in "
-        f"{escape(known['name'])}. On the {count(unknown['images'], 'image')} in "
-        f"{escape(unknown['name'])}, "
-    )
-    lowest, highest = _percent(min(found)), _percent(max(found))
-    between = f"{lowest} %" if lowest == highest else f"between {lowest} and {highest} %"
-    text += f"{count(len(found), 'estimator')} expect{'s' if len(found) == 1 else ''} {between}."
-    if "accuracy" in unknown:
-        text += f" Its labels, which no estimator saw, say {_percent(unknown['accuracy'])} %."
-    if "actual_so_far" in unknown:
-        text += f" {escape(actual_note(unknown)[0])}"
-    return text
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -14,7 +14,13 @@ from shiftcast.estimators.atc import ThresholdEstimator
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import independent_variance, sampling_estimate
 from shiftcast.predictions import Estimate, Predictions
-from shiftcast.statistics.transport import Transport, distinct_rows, sent_probabilities, transport, transport_prices
+from shiftcast.statistics.transport import (
+    Transport,
+    distinct_rows,
+    sent_probabilities,
+    transport,
+    transport_prices,
+)
 from shiftcast.util.memory import remembered
 from shiftcast.util.types import Floats
 
