@@ -157,7 +157,8 @@ def _centre(answer: Mapping[str, Any]) -> float:
 def shifted(chances: Floats, mean: float) -> Floats:
     """Return chances (m,) whose log-odds are all moved by the one number that makes their mean as given."""
     odds = logit(np.clip(chances, 1e-12, 1 - 1e-12))
-    moved: Floats = expit(odds + brentq(lambda by: float(expit(odds + by).mean()) - mean, -FURTHEST, FURTHEST))
+    by = brentq(lambda by: float(expit(odds + by).mean()) - mean, -FURTHEST, FURTHEST)
+    moved: Floats = expit(odds + by)
     return moved
 
 
@@ -190,7 +191,8 @@ def _moved(
             near = abs(mean(sharpness, furthest) - accuracy) < abs(mean(sharpness, none) - accuracy)
             return furthest if near else none
         way = brentq(lambda part: mean(sharpness, furthest**part) - accuracy, 0, 1, xtol=1e-3)
-        return furthest**way
+        chosen: Floats = furthest**way
+        return chosen
 
     plain = mean(1.0, none)
     if plain < accuracy:
