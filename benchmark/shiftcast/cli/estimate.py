@@ -115,6 +115,7 @@ def _estimates(
     """Return the answer, and the predictions on source and target that it is about."""
     from shiftcast.estimate.answer import choose_estimators
     from shiftcast.estimate.choice import choose_answer
+    from shiftcast.estimate.drop import explained
     from shiftcast.estimate.inputs import (
         OF_A_SET,
         OF_OTHER_MODELS,
@@ -144,6 +145,8 @@ def _estimates(
     answer["warnings"] += [*doubts, *unread]
     answer["target"] |= actual_so_far(unknown)
     answer["answer"] = choose_answer(first, second, answer, answer["warnings"]).to_dict()
+    if answer["answer"]["accuracy"] is not None:
+        answer["drop"]["explains"] = explained(answer["drop"], [answer["answer"]], first.accuracy)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     known, unknown = replace(known, predictions=first), replace(unknown, predictions=second)
     answer |= _parts_and_metrics(known, unknown, answer, column, classes)
@@ -205,9 +208,7 @@ def _plugins(rows: list[dict[str, Any]], names: str, outside: Outside) -> list[s
 def _parts_and_metrics(
     source: OwnSet, target: OwnSet, answer: Mapping[str, Any], column: str | None, classes: bool
 ) -> dict[str, Any]:
-    """Return `by_class` and `by_slice` where they are asked for, and `metrics`, all agreeing with the
-    answer.
-    """
+    """Return `by_class` and `by_slice` where they are asked for, and `metrics`: what agrees with the answer."""
     from shiftcast.estimate.chances import Chances, calibrate
     from shiftcast.estimate.metrics import MOST_CLASSES, other_metrics
     from shiftcast.estimate.parts import by_predicted_class, by_slice

@@ -15,7 +15,8 @@ from shiftcast.util.arrays import entropy_terms
 from shiftcast.util.text import count
 from shiftcast.util.types import Floats, Integers
 
-LEVEL = 0.95
+LEVEL = 0.975
+"""Of each of two comparisons, so that without a shift both stay within it in 95 % of cases."""
 MIX_APART = 0.08
 """Total variation between predicted class shares, beyond what chance makes of it, that is worth a warning."""
 MANY_CLASSES, FEW_A_CLASS = 10, 0.1
@@ -94,9 +95,12 @@ def shift_statement(source: Predictions, target: Predictions) -> dict[str, Any]:
         change = float(target.confidence.mean() - source.confidence.mean())
         limit = z * sqrt(float(source.confidence.var()) / n + float(target.confidence.var()) / m)
         different |= abs(change) > limit
-        parts.append(f"mean confidence by {100 * change:+.2f} pp (by chance alone within {100 * limit:.2f})")
+        parts.append(
+            f"mean confidence changed by {100 * change:+.2f} pp, by chance alone up to {100 * limit:.2f} pp"
+        )
     parts.append(
-        f"predicted class shares by {100 * apart:.2f} pp (by chance alone within {100 * by_chance:.2f})"
+        f"predicted class shares changed by {100 * apart:.2f} pp, by chance alone up to "
+        f"{100 * by_chance:.2f} pp"
     )
     verdict = "more than" if different else "no more than"
     return {
@@ -105,8 +109,7 @@ def shift_statement(source: Predictions, target: Predictions) -> dict[str, Any]:
         "confidence_by_chance": None if limit is None else round(limit, 6),
         "class_change": round(apart, 6),
         "class_change_by_chance": round(by_chance, 6),
-        "text": f"{target.name} differs from {source.name} by {verdict} chance: {', '.join(parts)}, in 95 % "
-        "of cases without a shift."
+        "text": f"{target.name} differs from {source.name} by {verdict} chance: {'; '.join(parts)}."
         + ("" if different else " A smaller shift, or one that outputs do not show, is not excluded."),
     }
 
