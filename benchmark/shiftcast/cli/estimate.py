@@ -208,7 +208,7 @@ def _plugins(rows: list[dict[str, Any]], names: str, outside: Outside) -> list[s
 def _parts_and_metrics(
     source: OwnSet, target: OwnSet, answer: Mapping[str, Any], column: str | None, classes: bool
 ) -> dict[str, Any]:
-    """Return `by_class` and `by_slice` where they are asked for, and `metrics`: what agrees with the answer."""
+    """Return `by_class` and `by_slice` where asked for, and `metrics`: what agrees with the answer."""
     from shiftcast.estimate.chances import Chances, calibrate
     from shiftcast.estimate.metrics import MOST_CLASSES, other_metrics
     from shiftcast.estimate.parts import by_predicted_class, by_slice

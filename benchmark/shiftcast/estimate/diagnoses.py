@@ -145,7 +145,7 @@ def _mix(source: Predictions, target: Predictions, names: Sequence[str]) -> Iter
 
 def _many_classes(source: Predictions, target: Predictions) -> Iterator[str]:
     classes, n, m = source.classes, len(source), len(target)
-    if classes < MANY_CLASSES or classes / n + classes / m < FEW_A_CLASS:
+    if classes < MANY_CLASSES or classes / n + classes / m < FEW_A_CLASS or min(n, m) < FEWEST_IMAGES:
         return
     bias = chance_distance(np.bincount(np.asarray(source.labels), minlength=classes) / n, n, m)
     yield (
@@ -158,7 +158,7 @@ def _many_classes(source: Predictions, target: Predictions) -> Iterator[str]:
 
 def chance_distance(shares: Floats, n: int, m: int) -> float:
     """Return the mean total variation between class shares (K,) counted in n and in m images of one kind."""
-    return float(np.sqrt(2 * shares * (1 - shares) * (1 / n + 1 / m) / pi).sum() / 2)
+    return min(float(np.sqrt(2 * shares * (1 - shares) * (1 / n + 1 / m) / pi).sum() / 2), 1.0)
 
 
 def _miscalibrated(source: Predictions) -> Iterator[str]:

@@ -81,14 +81,14 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; one of many columns scrolls sideways and says so, and wraps where it is printed."""
     many = len(headings) > FITTING_COLUMNS
     hint = '<p class="note hint">{} columns: scroll the table sideways to see all of them. →</p>\n'
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     table = f"<table>\n<tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
-    opening = f'<div class="wide {"many" if many else "few"}{kind}" tabindex="0">'
+    opening = f'<div class="wide {"many" if many else "few"}" tabindex="0">'
     return f"{hint.format(len(headings)) if many else ''}{opening}{table}</div>"
 
 
@@ -282,7 +282,7 @@ def _confusion(metrics: Mapping[str, Any]) -> str:
     if matrix is None or len(matrix) > LARGEST_MATRIX:
         return ""
     rows = [[name, *(f"{value:,.1f}" for value in line)] for name, line in zip(names, matrix, strict=True)]
-    table = _table(["true \\ predicted", *names], rows, " matrix")
+    table = _table(["true \\ predicted", *names], rows)
     return (
         "\n<details><summary>Expected confusion matrix</summary>\n"
         '<p class="note">Expected images by true class (rows) and predicted class. No interval.</p>\n'

@@ -27,7 +27,7 @@ th { font-weight: 600; vertical-align: bottom; } .few th { white-space: normal; 
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .wide { overflow-x: auto; } .many { border-right: 2px solid var(--edge); }
 .wide td:first-child, .wide th:first-child { position: sticky; left: 0; background: var(--ground); }
-.matrix { font-size: .85rem; }
+details .wide { font-size: .85rem; }
 figure { margin: 1rem 0; max-width: 34rem; } .chart { display: block; width: 100%; height: auto; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr));
   gap: 0 1.5rem; }

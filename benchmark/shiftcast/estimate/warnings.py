@@ -154,7 +154,7 @@ def _same_models(source: Predictions, target: Predictions) -> list[str]:
                 f"{option}: {_numbered(same)} identical to {source.name}'s own on every image; leave "
                 "it away, a model's agreement with itself says nothing"
             )
-        alike = [m for m in _repeating_errors(source, key) if m not in same]
+        alike = [m for m in _repeating_errors(source, target, key) if m not in same]
         if alike:
             found.append(
                 f"{option}: {_numbered(alike)} wrong in the same way on {100 * SHARED_ERRORS:.0f} % or more "
@@ -170,15 +170,18 @@ def _numbered(models: Sequence[int]) -> str:
     return f"models {', '.join(map(str, models))} (from 0) are"
 
 
-def _repeating_errors(source: Predictions, key: str) -> list[int]:
-    """Return the models that make nearly all errors of the scored one on a source, class by class."""
+def _repeating_errors(source: Predictions, target: Predictions, key: str) -> list[int]:
+    """Return the models that make nearly all errors of the scored one on a source, and agree on the target."""
     wrong = ~source.correct
-    others = getattr(source, key)
-    others = others.argmax(axis=2) if key == "reference" else others
+    others, there = (
+        getattr(own, key).argmax(axis=2) if key == "reference" else getattr(own, key)
+        for own in (source, target)
+    )
     if wrong.sum() < FEWEST_ERRORS or source.accuracy <= MOSTLY_WRONG:
         return []
     shared = (others[:, wrong] == source.predicted[wrong]).mean(axis=1)
-    return [int(m) for m in np.flatnonzero(shared >= SHARED_ERRORS)]
+    agreeing = (there == target.predicted).mean(axis=1)
+    return [int(m) for m in np.flatnonzero((shared >= SHARED_ERRORS) & (agreeing >= SHARED_ERRORS))]
 
 
 def _like_own(own: Predictions, key: str) -> list[int]:
