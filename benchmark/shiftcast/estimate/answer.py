@@ -5,25 +5,18 @@ Needs no workspace and no torch; `inputs` reads the files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-import numpy as np
 from sklearn.base import clone
 
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError, UnknownNameError, with_line
 from shiftcast.estimate.board_errors import BoardErrors
-from shiftcast.estimate.inputs import OwnSet
 from shiftcast.estimators import Estimator, Outside, load_outside, official_estimators
 from shiftcast.predictions import Predictions
-from shiftcast.util.types import Integers
 
-FEWEST_IMAGES = 20
-"""Labelled source images that a predicted class needs for an estimate of its own."""
 EVERY = "all"
-MOST_SLICES = 100
-"""Different values of a column that slices are cut along, at most."""
 
 
 def choose_estimators(names: str = EVERY, outside: Outside | None = None) -> dict[str, Estimator]:
@@ -207,89 +200,6 @@ def _reason(estimator: Estimator, error: InvalidInputError) -> str:
             "fit(source, others)"
         )
     return said
-
-
-def by_predicted_class(
-    source: Predictions, target: Predictions, names: Sequence[str], estimators: Mapping[str, Estimator]
-) -> list[dict[str, Any]]:
-    """Return estimates for the target images that the model puts into each class.
-
-    Each estimator is fitted on the source images of the same predicted class, so an answer is that
-    class's precision under shift. Estimators that need classes to be mixed, or models beside the
-    scored one, answer as they can.
-
-    Returns
-    -------
-    list of dict
-        `class`, `images`, `source_images`, `source_accuracy`, `estimates` as in `estimate_accuracy`;
-        `skipped` in place of the last where the source has fewer than 20 images.
-    """
-    rows = []
-    for k in range(source.classes):
-        own, there = np.flatnonzero(source.predicted == k), np.flatnonzero(target.predicted == k)
-        head: dict[str, Any] = {
-            "class": names[k] if names else k,
-            "images": len(there),
-            "source_images": len(own),
-        }
-        if len(own) < FEWEST_IMAGES or not len(there):
-            few = f"needs {FEWEST_IMAGES} source images put into the class and one target image"
-            rows.append({**head, "skipped": few})
-            continue
-        part = source.select(own)
-        found = estimate_accuracy(part, target.select(there), estimators)
-        rows.append({**head, "source_accuracy": round(part.accuracy, 6), "estimates": found})
-    return rows
-
-
-def by_slice(
-    source: Predictions, target: OwnSet, column: str, estimators: Mapping[str, Estimator]
-) -> list[dict[str, Any]]:
-    """Return estimates for the target images with each value of a column, largest slice first.
-
-    Raises
-    ------
-    InvalidInputError
-        If the target has no such column, or one with more than 100 different values.
-    """
-    if column not in target.columns:
-        known = ", ".join(map(str, target.columns.columns)) or "none (slices need a .csv or .parquet target)"
-        raise InvalidInputError(f"{target.predictions.name}: has no column {column!r}; it has {known}")
-    cells = target.columns[column]
-    values = cells.astype(object).where(cells.notna() & (cells != ""), "(empty)").map(str).to_numpy(dtype=str)
-    names, counts = np.unique(values, return_counts=True)
-    if len(names) > MOST_SLICES:
-        raise InvalidInputError(
-            f"{target.predictions.name}: column {column!r} has {len(names):,} different values, and at most "
-            f"{MOST_SLICES} slices are estimated; sort them into bins first (pandas.cut), or take another one"
-        )
-    rows = []
-    for place in np.argsort(-counts, kind="stable"):
-        index: Integers = np.flatnonzero(values == names[place])
-        part = target.predictions.select(index)
-        found = estimate_accuracy(source, part, estimators)
-        head: dict[str, Any] = {"slice": str(names[place]), "images": len(index)}
-        if part.labels is not None:
-            head["actual"] = round(part.accuracy, 6)
-        if target.some_labels is not None:
-            head |= _so_far(part, target.some_labels[index])
-        rows.append({**head, "estimates": found})
-    return rows
-
-
-def _so_far(predictions: Predictions, labels: Integers) -> dict[str, Any]:
-    """Return `labelled`, how many images have a label that is not -1, and their accuracy, `actual_so_far`."""
-    known = np.flatnonzero(labels >= 0)
-    right = predictions.predicted[known] == labels[known]
-    return {
-        "labelled": len(known),
-        **({"actual_so_far": round(float(right.mean()), 6)} if len(known) else {}),
-    }
-
-
-def actual_so_far(target: OwnSet) -> dict[str, Any]:
-    """Return what the labels of some images say, `labelled` and `actual_so_far`; nothing without such."""
-    return {} if target.some_labels is None else _so_far(target.predictions, target.some_labels)
 
 
 def summary(source: Predictions, target: Predictions, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ accuracy that the answer gives: one way of reading the images, whichever parts t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize
@@ -15,13 +18,16 @@ from scipy.special import expit, logit
 from shiftcast.calibration import fit_temperature, scalable_logits
 from shiftcast.estimators.balance import class_prices
 from shiftcast.predictions import Predictions
+from shiftcast.statistics import prior_by_em
 from shiftcast.util.arrays import log_softmax, softmax
 from shiftcast.util.types import Floats, Integers
 
-LARGEST_FIT = 5_000_000
-"""Numbers (images times classes) that calibration is learned from at most: of more images, every second …"""
-EM_STEPS = 200
-CLOSE_ENOUGH = 1e-6
+LARGEST_FIT = 1_000_000
+"""Numbers (images times classes) that anything is fitted to at most: of more images, every second, third … is
+read."""
+BIAS_PRECISION = 10.0
+"""Of the normal prior on a class's bias: it weighs like about so many images."""
+TINY = 1e-300
 FURTHEST = 40.0
 """Log-odds by which chances are moved at most."""
 
@@ -58,8 +64,8 @@ class Calibration:
 def calibrate(source: Predictions) -> Calibration:
     """Return bias-corrected temperature scaling, learned on a labelled source.
 
-    The bias has a standard normal prior on each class, so that few images of a class move it little. 1 / (n + 2)
-    of the uniform distribution is mixed in.
+    The biases have a normal prior, so that few images of a class move its bias little. 1 / (n + 2) of the
+    uniform distribution is mixed in.
 
     Alexandari, Kundaje & Shrikumar (2020), Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat
     at Label Shift Adaptation (ICML 2020).
@@ -72,39 +78,19 @@ def calibrate(source: Predictions) -> Calibration:
     counts = np.bincount(labels, minlength=source.classes)
 
     def loss(values: Floats) -> tuple[float, Floats]:
-        logs = log_softmax(values[0] * scaled + values[1:])
+        """Return the penalised log-loss of sharpness and biases (K + 1,), and its gradient."""
+        sharpness, bias = values[0], values[1:]
+        logs = log_softmax(sharpness * scaled + bias)
         expected = np.exp(logs)
-        expected_slope = float(np.einsum("nk,nk->", expected, scaled) - scaled[rows, labels].sum())
-        slope = np.concatenate([[expected_slope], expected.sum(axis=0) - counts + values[1:]])
-        slope[0] += values[0] - 1
-        return float(
-            -logs[rows, labels].sum() + (values[1:] @ values[1:] + (values[0] - 1) ** 2) / 2
-        ), slope
+        slope = np.empty_like(values)
+        slope[0] = np.einsum("nk,nk->", expected, scaled) - scaled[rows, labels].sum() + sharpness - 1
+        slope[1:] = expected.sum(axis=0) - counts + BIAS_PRECISION * bias
+        penalty = (BIAS_PRECISION * float(bias @ bias) + (sharpness - 1) ** 2) / 2
+        return penalty - float(logs[rows, labels].sum()), slope
 
     start = np.concatenate([[1.0], np.zeros(source.classes)])
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 60}).x
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 40}).x
     return Calibration(temperature / max(float(best[0]), 1e-3), best[1:], 1 / (len(source) + 2), shares)
-
-
-def adapted_shares(probabilities: Floats, shares: Floats) -> Floats:
-    """Return the class shares (K,) that make the target most likely, by EM (Saerens et al. 2002).
-
-    Parameters
-    ----------
-    probabilities
-        Calibrated class probabilities (m, K) of the target.
-    shares
-        Class shares of the source (K,). A class without source images stays without.
-    """
-    used = shares > 0
-    ratio = np.where(used, 1.0, 0.0)
-    for _ in range(EM_STEPS):
-        before = ratio * shares
-        means = ratio * ((1 / (probabilities @ ratio)) @ probabilities) / len(probabilities)
-        ratio = np.divide(means, shares, out=np.zeros_like(means), where=used)
-        if np.abs(ratio * shares - before).max() < CLOSE_ENOUGH:
-            break
-    return ratio * shares
 
 
 class Chances:
@@ -113,7 +99,7 @@ class Chances:
     Where the calibrated probabilities are too sure of themselves, half of the difference is made by dividing
     their logarithms by a temperature and the rest by the class shares: classes that the target is put into
     more often than the source has them are believed less (`class_prices`). Where they are not sure enough,
-    the class shares are first believed to have changed (`adapted_shares`). What is left is one shift of all
+    the class shares are first believed to have changed (`prior_by_em`). What is left is one shift of all
     log-odds of being right.
 
     Parameters
@@ -122,45 +108,67 @@ class Chances:
         Of the source.
     target
         Predictions; labels are not read.
-    accuracy
-        The answer on the whole target; kept 1 / (2 m + 2) away from 0 and 1.
+    answer
+        `accuracy`, `low`, `high` and `level` of the whole target. Where `accuracy` is None, the answer being
+        an interval alone, the middle of its log-odds stands for it.
 
     Attributes
     ----------
+    accuracy
+        The mean chance, kept 1 / (2 m + 2) away from 0 and 1.
     right
         Chance that each prediction is right (m,).
     """
 
-    def __init__(self, calibration: Calibration, target: Predictions, accuracy: float) -> None:
+    def __init__(self, calibration: Calibration, target: Predictions, answer: Mapping[str, Any]) -> None:
         """Move the probabilities to the accuracy."""
+        self.calibration, self.target, self.answer = calibration, target.without_labels(), answer
         least = 1 / (2 * len(target) + 2)
-        self.accuracy = min(max(accuracy, least), 1 - least)
-        self._calibrated, self._predicted = calibration.probabilities(target), target.predicted
-        step = max(1, -(-self._calibrated.size // LARGEST_FIT))
-        some, predicted = self._calibrated[::step], target.predicted[::step]
-        self.sharpness, self.factors = _moved(some, predicted, calibration.shares, self.accuracy)
-        first = _right(_reweighted(self._calibrated, self.sharpness, self.factors), target.predicted)
+        self.accuracy = min(max(_centre(answer), least), 1 - least)
+        calibrated = calibration.probabilities(target)
+        some = slice(None, None, max(1, -(-calibrated.size // LARGEST_FIT)))
+        self._few, predicted = calibrated[some].copy(), target.predicted[some]
+        self.sharpness, self.factors = _moved(self._few, predicted, calibration.shares, self.accuracy)
+        first = _right(_reweighted(calibrated, self.sharpness, self.factors), target.predicted)
         self.right: Floats = shifted(first, self.accuracy)
 
     def probabilities(self) -> Floats:
         """Return the class probabilities (m, K): `right` of the predicted class, the others in proportion."""
-        found = _reweighted(self._calibrated, self.sharpness, self.factors)
-        first, rows = _right(found, self._predicted), np.arange(len(found))
-        found *= ((1 - self.right) / np.maximum(1 - first, 1e-300))[:, None]
-        found[rows, self._predicted] = self.right
+        found = _reweighted(self.calibration.probabilities(self.target), self.sharpness, self.factors)
+        predicted, rows = self.target.predicted, np.arange(len(found))
+        found *= ((1 - self.right) / np.maximum(1 - _right(found, predicted), TINY))[:, None]
+        found[rows, predicted] = self.right
         return found
+
+    @cached_property
+    def class_mix_distance(self) -> float:
+        """Total variation, in [0, 1], between the source's class shares and the target's by EM."""
+        found = prior_by_em(self._few, self.calibration.shares)
+        return float(np.abs(found - self.calibration.shares).sum() / 2)
+
+
+def _centre(answer: Mapping[str, Any]) -> float:
+    if answer.get("accuracy") is not None:
+        return float(answer["accuracy"])
+    low, high = (logit(min(max(answer[end], 0.001), 0.999)) for end in ("low", "high"))
+    return float(expit((low + high) / 2))
 
 
 def shifted(chances: Floats, mean: float) -> Floats:
     """Return chances (m,) whose log-odds are all moved by the one number that makes their mean as given."""
     odds = logit(np.clip(chances, 1e-12, 1 - 1e-12))
-    return expit(odds + brentq(lambda by: float(expit(odds + by).mean()) - mean, -FURTHEST, FURTHEST))
+    by = brentq(lambda by: float(expit(odds + by).mean()) - mean, -FURTHEST, FURTHEST)
+    moved: Floats = expit(odds + by)
+    return moved
 
 
 def _reweighted(probabilities: Floats, sharpness: float, factors: Floats) -> Floats:
     """Return rows proportional to p^sharpness times a factor for each class."""
-    found = np.log(probabilities) * sharpness + np.log(factors)
-    return softmax(found)
+    found = np.log(probabilities)
+    found *= sharpness
+    found += np.log(factors)
+    result: Floats = softmax(found)
+    return result
 
 
 def _right(probabilities: Floats, predicted: Integers) -> Floats:
@@ -183,11 +191,12 @@ def _moved(
             near = abs(mean(sharpness, furthest) - accuracy) < abs(mean(sharpness, none) - accuracy)
             return furthest if near else none
         way = brentq(lambda part: mean(sharpness, furthest**part) - accuracy, 0, 1, xtol=1e-3)
-        return furthest**way
+        chosen: Floats = furthest**way
+        return chosen
 
     plain = mean(1.0, none)
     if plain < accuracy:
-        ratio = adapted_shares(probabilities, shares) / np.maximum(shares, 1e-12)
+        ratio = prior_by_em(probabilities, shares) / np.maximum(shares, 1e-12)
         return 1.0, along(1.0, np.maximum(ratio, 1e-9))
     middle, low = (plain + accuracy) / 2, 1e-3
     sharpness = low

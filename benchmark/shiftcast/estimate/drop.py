@@ -39,9 +39,10 @@ def predicted_drop(source: Predictions, target: Predictions) -> dict[str, Any]:
 
     The partition is that of `ConfusionPartition` where both carry an ensemble, else that of
     `ImportanceReweighting`. Bin b adds (w'_b - w_b)(1 - a_b) errors, as a share of images: w_b and w'_b are
-    the shares of source and target in it, a_b the source accuracy. These sum to the predicted drop, for shares
-    sum to one. So a bin adds to the drop where the target has more images that go wrong there, and an easy bin
-    that shrinks takes little away. The fewest bins that hold 80 % of all errors added carry the drop.
+    the shares of source and target in it, a_b the source accuracy. These sum to the predicted drop, for
+    shares sum to one. So a bin adds to the drop where the target has more images that go wrong there, and an
+    easy bin that shrinks takes little away. The fewest bins that hold 80 % of all errors added carry the
+    drop.
 
     Parameters
     ----------
@@ -55,8 +56,9 @@ def predicted_drop(source: Predictions, target: Predictions) -> dict[str, Any]:
     dict
         `estimator` (its name on the board), `score`, `predicted` (accuracy), `drop` (source accuracy minus
         that), `bins` (a list of `from`, `to`, `source_share`, `target_share`, `source_accuracy`, `drop`,
-        `carries`, and of one that carries `images`, at most 100 positions in the target), `images_carrying` (how
-        many lie in these bins) and `images` (at most 1,000 of their positions). The most difficult come first.
+        `carries`, and of one that carries `images`, at most 100 positions in the target), `images_carrying`
+        (how many lie in these bins) and `images` (at most 1,000 of their positions). The most difficult come
+        first.
     """
     both = source.reference is not None and target.reference is not None
     partition: PartitionEstimator = ConfusionPartition() if both else ImportanceReweighting()

@@ -241,8 +241,9 @@ def _mistyped(table: Table) -> str:
     if not numbers:
         return ""
     return (
-        f"; where {numbers[0]!r} is the probability of one of two classes (predict_proba[:, 1]), write a column for "
-        f"each: table['prob_0'], table['prob_1'] = 1 - table[{numbers[0]!r}], table[{numbers[0]!r}]"
+        f"; where {numbers[0]!r} is the probability of one of two classes (predict_proba[:, 1]), write a "
+        f"column for each: table['prob_0'], table['prob_1'] = 1 - table[{numbers[0]!r}], "
+        f"table[{numbers[0]!r}]"
     )
 
 
@@ -253,8 +254,8 @@ def about_columns(path: Path, own: OwnSet) -> list[str]:
     table = Table(path, own.columns)
     prefix = next(prefix for prefix, kind in PREFIXES.items() if kind == own.predictions.kind)
     return [
-        f"{printable(path.name)}: column {printable(name, 80)!r} is not read; call it {printable(wanted, 80)!r} if it "
-        "is a class's output"
+        f"{printable(path.name)}: column {printable(name, 80)!r} is not read; call it "
+        f"{printable(wanted, 80)!r} if it is a class's output"
         for name, wanted in table.nearly(prefix).items()
     ]
 
@@ -265,8 +266,9 @@ def about_names(source: OwnSet, target: OwnSet) -> list[str]:
         return []
     named, other = (source, target) if source.classes else (target, source)
     return [
-        f"only {named.predictions.name} names its classes: those of {other.predictions.name} are taken to be in the same "
-        f"order ({printable(', '.join(named.classes[:3]), 80)}{', …' if len(named.classes) > 3 else ''})"
+        f"only {named.predictions.name} names its classes: those of {other.predictions.name} are taken to be "
+        "in the same order "
+        f"({printable(', '.join(named.classes[:3]), 80)}{', …' if len(named.classes) > 3 else ''})"
     ]
 
 

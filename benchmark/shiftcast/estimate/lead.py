@@ -10,8 +10,8 @@ from typing import Any
 from shiftcast.util.text import count
 
 CANNOT_SEE = (
-    "Outputs do not show images that the model gets wrong as confidently as on validation it was right: a shortcut "
-    "that fails, a class that is new, labels that follow another rule."
+    "Outputs do not show images that the model gets wrong as confidently as on validation it was right: a "
+    "shortcut that fails, a class that is new, labels that follow another rule."
 )
 
 

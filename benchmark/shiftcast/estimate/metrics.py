@@ -1,6 +1,7 @@
-"""Other metrics than accuracy, from class probabilities that agree with the answer: expected confusion, recall, F1, AUROC.
+"""Other metrics than accuracy, from class probabilities that agree with the answer.
 
-No label of the target is read. What probabilities say of classes is less tested than what they say of being right.
+Expected confusion, recall, F1 and AUROC; no label of the target is read. What probabilities say of classes is
+less tested than what they say of being right.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from shiftcast.estimate.chances import Calibration, Chances, shifted
-from shiftcast.estimate.parts import CLASS_SPREAD, SPREAD_BY_MIX, centre_of, class_mix_distance
+from shiftcast.estimate.chances import Chances, shifted
+from shiftcast.estimate.parts import class_spread
 from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile, percentile_interval
 from shiftcast.util.types import Floats, Integers
@@ -24,67 +25,56 @@ MOST_DRAWN = 5000
 """Target images whose labels are drawn, at most: of more, intervals are a little too wide."""
 
 
-def other_metrics(
-    source: Predictions,
-    target: Predictions,
-    calibration: Calibration,
-    answer: Mapping[str, Any],
-    names: Sequence[str] = (),
-) -> dict[str, Any]:
+def other_metrics(source: Predictions, chances: Chances, names: Sequence[str] = ()) -> dict[str, Any]:
     """Return metrics of the target that calibrated probabilities give.
 
-    Intervals are a parametric bootstrap of 200 draws at the answer's level. A draw takes an accuracy from the answer's
-    interval, moves each predicted class's log-odds by what predicted classes scatter (`parts`), and draws each image's
-    label from the probabilities that then hold. Above 50 classes there is no interval and no matrix.
+    Intervals are a parametric bootstrap of 200 draws at the answer's level. A draw takes an accuracy from the
+    answer's interval, moves each predicted class's log-odds by what predicted classes scatter (`parts`), and
+    draws each image's label from the probabilities that then hold. Above 50 classes there is no interval and
+    no matrix.
 
     Parameters
     ----------
-    source, target
-        Labelled predictions, and those that the answer is about (m images, K classes).
-    calibration
-        Learned on the source.
-    answer
-        `accuracy`, `low`, `high` and `level` of the whole target.
+    source
+        Labelled predictions.
+    chances
+        Of the target's m images and K classes, from the answer on the whole.
     names
         Of the classes; positions stand for them where there are none.
 
     Returns
     -------
     dict
-        `level`; `confusion`, expected images by true class (rows) and predicted class (K, K), up to 50 classes;
-        `classes`, for each one `class`, `recall` and `f1`; `macro_f1`; with two classes `auroc` of the second one. A
-        figure is `value` with `low` and `high`, or with `interval` "none", and `source`, what it is there. A class that
-        holds less than half an expected image has `value` None. Only `skipped`, a reason, where the answer is an
-        interval alone or the outputs are predicted classes.
+        `level`; `confusion`, expected images by true class (rows) and predicted class (K, K), up to 50
+        classes; `classes`, for each one `class`, `recall` and `f1`; `macro_f1`; with two classes `auroc` of
+        the second one. A figure is `value` with `low` and `high`, or with `interval` "none", and `source`,
+        what it is there. A class that holds less than half an expected image has `value` None. Only
+        `skipped`, a reason, where the answer is an interval alone or the outputs are predicted classes.
     """
+    answer, target = chances.answer, chances.target
     if answer.get("accuracy") is None:
         return {"skipped": "the answer is an interval alone"}
     if source.kind == "classes":
         return {"skipped": "predicted classes alone have no probabilities"}
-    target = target.without_labels()
-    chances = Chances(calibration, target, centre_of(answer))
     probabilities = chances.probabilities()
     found = _figures(_confusion(probabilities, target.predicted), probabilities, target)
     labels = np.eye(source.classes)[np.asarray(source.labels)] if source.classes <= MOST_CLASSES else None
     known = None if labels is None else _figures(_confusion(labels, source.predicted), labels, source)
     draws = None
     if source.classes <= MOST_CLASSES:
-        spread = CLASS_SPREAD + SPREAD_BY_MIX * class_mix_distance(calibration, target)
-        draws = _draws(probabilities, chances.right, target, answer, spread, found)
+        draws = _draws(probabilities, chances, found)
     return {
         "level": answer["level"],
         **_report(found, known, draws, answer["level"], names or range(source.classes)),
-        **(
-            {"confusion": np.round(found["confusion"], 2).tolist()} if source.classes <= MOST_CLASSES else {}
-        ),
+        **({"confusion": np.round(found["confusion"], 2).tolist()} if source.classes <= MOST_CLASSES else {}),
     }
 
 
 def auroc(scores: Floats, positive: Floats) -> float:
     """Return the expected area under the ROC curve where each image is positive with a probability (m,).
 
-    Over pairs of different images, one positive and one negative: how often the positive one has the higher score,
-    ties counting half (Hanley & McNeil 1982). NaN without such pairs.
+    Over pairs of different images, one positive and one negative: how often the positive one has the higher
+    score, ties counting half (Hanley & McNeil 1982). NaN without such pairs.
     """
     _, place = np.unique(scores, return_inverse=True)
     ups, downs = np.bincount(place, weights=positive), np.bincount(place, weights=1 - positive)
@@ -120,18 +110,16 @@ def _figures(confusion: Floats, probabilities: Floats, own: Predictions) -> dict
     return found | {"confusion": confusion}
 
 
-def _draws(
-    probabilities: Floats,
-    right: Floats,
-    target: Predictions,
-    answer: Mapping[str, Any],
-    spread: float,
-    found: Mapping[str, Floats],
-) -> dict[str, Floats]:
+def _draws(probabilities: Floats, chances: Chances, found: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return figures (draws, …) under drawn accuracies, class effects and labels."""
-    random = np.random.default_rng(0)
+    random, target, answer, spread = (
+        np.random.default_rng(0),
+        chances.target,
+        chances.answer,
+        class_spread(chances),
+    )
     some = np.arange(0, len(target), max(1, -(-len(target) // MOST_DRAWN)))
-    part, right, rows = target.select(some), right[some], probabilities[some]
+    part, right, rows = target.select(some), chances.right[some], probabilities[some]
     others = rows / np.maximum(1 - right, 1e-12)[:, None]
     others[np.arange(len(some)), part.predicted] = 0
     odds, z = logit(np.clip(right, 1e-9, 1 - 1e-9)), normal_quantile(answer["level"])
@@ -179,9 +167,7 @@ def _report(
         drawn = None if draws is None else draws[name][:, place]
         if drawn is None or np.isnan(value) or np.isnan(drawn).mean() > 1 - level:
             return {**told, "interval": "none"}
-        low, high = (
-            float(np.clip(end, 0, 1)) for end in percentile_interval(drawn[~np.isnan(drawn)], level)
-        )
+        low, high = (float(np.clip(end, 0, 1)) for end in percentile_interval(drawn[~np.isnan(drawn)], level))
         return {**told, "low": round(min(low, value), 6), "high": round(max(high, value), 6)}
 
     classes = [

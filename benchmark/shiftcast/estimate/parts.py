@@ -1,6 +1,7 @@
 """Parts of the target, by predicted class and by slice: estimates whose mean, by images, is the answer.
 
-A part's accuracy is the mean chance of its images (`chances`), so that parts of any kind agree with the whole.
+A part's accuracy is the mean chance of its images (`chances`), so that parts of any kind agree with the
+whole.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimate.chances import Calibration, Chances, adapted_shares
+from shiftcast.estimate.chances import Chances
 from shiftcast.estimate.inputs import OwnSet
 from shiftcast.intake.tables import near_hint
 from shiftcast.predictions import Predictions
@@ -28,27 +29,17 @@ images as well."""
 MOST_SLICES = 100
 """Different values of a column that slices are cut along, at most."""
 SLICE_SPREAD = 0.35
-"""Standard deviation of a slice's log-odds around its estimate where the whole is known. Learned on mixtures of
-shifted sets of CIFAR-10 (photographs, emoji, fog, noise); 0.34 on others (drawings, contrast, blur)."""
+"""Standard deviation of a slice's log-odds around its estimate where the whole is known. Learned on mixtures
+of shifted sets of CIFAR-10 (photographs, emoji, fog, noise); 0.34 on others (drawings, contrast, blur)."""
 CLASS_SPREAD, SPREAD_BY_MIX = 0.25, 1.6
-"""The same of a predicted class, and by how much it grows with the distance between the class shares of source and
-target: both from the same four sets, resampled to other class shares."""
-
-
-def centre_of(answer: Mapping[str, Any]) -> float:
-    """Return the accuracy of an answer; the middle of its interval's log-odds where it has an interval alone."""
-    if answer.get("accuracy") is not None:
-        return float(answer["accuracy"])
-    low, high = (logit(min(max(answer[end], 0.001), 0.999)) for end in ("low", "high"))
-    return float(expit((low + high) / 2))
+"""The same of a predicted class, and by how much it grows with the distance between the class shares of
+source and target: both from the same four sets,
+resampled to other class shares. Where the whole was known, 80 % intervals then held in 97 to 100 % of classes
+on sets with the source's class shares, in 80 % on drawings and in 61 % on photographs that lack classes."""
 
 
 def by_predicted_class(
-    source: Predictions,
-    target: OwnSet,
-    names: Sequence[str],
-    calibration: Calibration,
-    answer: Mapping[str, Any],
+    source: Predictions, target: OwnSet, names: Sequence[str], chances: Chances
 ) -> list[dict[str, Any]]:
     """Return an estimate for the target images that the model puts into each class: its precision there.
 
@@ -58,23 +49,18 @@ def by_predicted_class(
         Labelled predictions, and those that the answer is about.
     names
         Of the classes; positions stand for them where there are none.
-    calibration
-        Learned on the source.
-    answer
-        `accuracy` (None where the answer is an interval alone), `low`, `high` and `level` of the whole target.
+    chances
+        Of the target's predictions, from the answer on the whole.
 
     Returns
     -------
     list of dict
         For each class in order `class`, `images`, `share`, `source_images`, `source_share`, `source_accuracy`
-        (precision on the source, where it has images), `actual` or `labelled` and `actual_so_far` where labels
-        are known, and `accuracy`, `low`, `high` and `level`. Of a class with fewer than 20 images in target or
-        source `accuracy` is left out, and one row `(n small classes)` with `pooled` true holds them together. The
-        mean of all rows' accuracies, weighted by `images`, is the answer's.
+        (precision on the source, where it has images), `actual` or `labelled` and `actual_so_far` where
+        labels are known, and `accuracy`, `low`, `high` and `level`. Of a class with fewer than 20 images in
+        target or source `accuracy` is left out, and one row `(n small classes)` with `pooled` true holds them
+        together. The mean of all rows' accuracies, weighted by `images`, is the answer's.
     """
-    predictions = target.predictions.without_labels()
-    chances = Chances(calibration, predictions, centre_of(answer))
-    mix = class_mix_distance(calibration, predictions)
     parts = []
     for k in range(source.classes):
         known = source.predicted == k
@@ -85,18 +71,20 @@ def by_predicted_class(
         }
         if known.any():
             head["source_accuracy"] = round(float(source.correct[known].mean()), 6)
-        parts.append((head, np.flatnonzero(predictions.predicted == k), head["source_images"]))
-    spread = CLASS_SPREAD + SPREAD_BY_MIX * mix
-    return _rows("class", parts, target, chances.right, answer, spread)
+        parts.append((head, np.flatnonzero(target.predictions.predicted == k), head["source_images"]))
+    return _rows("class", parts, target, chances, class_spread(chances))
 
 
-def by_slice(
-    source: OwnSet, target: OwnSet, column: str, calibration: Calibration, answer: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def class_spread(chances: Chances) -> float:
+    """Return the standard deviation of a predicted class's log-odds around its estimate."""
+    return CLASS_SPREAD + SPREAD_BY_MIX * chances.class_mix_distance
+
+
+def by_slice(source: OwnSet, target: OwnSet, column: str, chances: Chances) -> list[dict[str, Any]]:
     """Return an estimate for the target images with each value of a column, largest slice first.
 
-    Rows are as in `by_predicted_class`, with `slice` for `class`; what is of the source stands there where the
-    source has the column too.
+    Rows are as in `by_predicted_class`, with `slice` for `class`; what is of the source stands there where
+    the source has the column too.
 
     Raises
     ------
@@ -123,14 +111,7 @@ def by_slice(
             if known.any():
                 head["source_accuracy"] = round(float(source.predictions.correct[known].mean()), 6)
         parts.append((head, np.flatnonzero(values == names[place]), FEWEST_IMAGES))
-    chances = Chances(calibration, target.predictions.without_labels(), centre_of(answer))
-    return _rows("slice", parts, target, chances.right, answer, SLICE_SPREAD)
-
-
-def class_mix_distance(calibration: Calibration, target: Predictions) -> float:
-    """Return the total variation, in [0, 1], between the source's class shares and the target's by EM."""
-    found = adapted_shares(calibration.probabilities(target), calibration.shares)
-    return float(np.abs(found - calibration.shares).sum() / 2)
+    return _rows("slice", parts, target, chances, SLICE_SPREAD)
 
 
 def _values(table: OwnSet, column: str) -> NDArray[np.str_]:
@@ -147,40 +128,42 @@ def _rows(
     kind: str,
     parts: Iterable[tuple[dict[str, Any], Integers, int]],
     target: OwnSet,
-    right: Floats,
-    answer: Mapping[str, Any],
+    chances: Chances,
     spread: float,
 ) -> list[dict[str, Any]]:
     """Return a row for each part, given as what its row begins with, its images, and source images."""
-    rows, small = [], []
+    rows, small, right = [], [], chances.right
+    alone = chances.answer.get("accuracy") is None
     for head, index, known in parts:
         row = {**head, "images": len(index), "share": round(len(index) / len(right), 6)}
         if len(index):
-            row |= {**_actual(target, index), **_estimate(right[index], len(right), answer, spread)}
-            if min(len(index), known) < FEWEST_IMAGES or answer.get("accuracy") is None:
+            row |= {**_actual(target, index), **_estimate(right[index], chances, spread)}
+            if min(len(index), known) < FEWEST_IMAGES or alone:
                 del row["accuracy"]
                 small.append(index)
         else:
             row["skipped"] = f"no target image is in this {kind}"
         rows.append(row)
-    if small and answer.get("accuracy") is not None:
+    if small and not alone:
         index = np.concatenate(small)
         plural = f"{kind}es" if kind == "class" else f"{kind}s"
         name = f"({len(small)} small {kind if len(small) == 1 else plural} together)"
         row = {kind: name, "pooled": True, "images": len(index), "share": round(len(index) / len(right), 6)}
-        rows.append(row | _actual(target, index) | _estimate(right[index], len(right), answer, spread))
+        rows.append(row | _actual(target, index) | _estimate(right[index], chances, spread))
     return rows
 
 
-def _estimate(right: Floats, whole: int, answer: Mapping[str, Any], spread: float) -> dict[str, Any]:
+def _estimate(right: Floats, chances: Chances, spread: float) -> dict[str, Any]:
     """Return the accuracy of a part, from the chances of its images, and its interval.
 
-    On log-odds, the interval's arms join, as independent ones, that of the whole's interval, the spread of parts
-    around their estimates (none where the part is the whole), and sampling; it is no narrower than sampling alone.
+    On log-odds, the interval's arms join, as independent ones, that of the whole's interval, the spread of
+    parts around their estimates (none where the part is the whole), and sampling; it is no narrower than
+    sampling alone.
     """
-    images, level = len(right), answer["level"]
+    images, whole, answer = len(right), len(chances.right), chances.answer
+    level = answer["level"]
     accuracy, z = float(right.mean()), normal_quantile(level)
-    centre, middle = (_odds(share) for share in (accuracy, centre_of(answer)))
+    centre, middle = (_odds(share) for share in (accuracy, chances.accuracy))
     steady = (images * accuracy + 1) / (images + 2)
     own = hypot(z * spread * sqrt(1 - images / whole), z / sqrt(images * steady * (1 - steady)))
     low = expit(centre - hypot(own, max(middle - _odds(answer["low"]), 0)))

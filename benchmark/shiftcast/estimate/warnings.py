@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from shiftcast.estimate.diagnoses import diagnoses
+from shiftcast.estimate.diagnoses import diagnoses, largest_output, row_keys
 from shiftcast.predictions import Predictions
 from shiftcast.util.text import count
 from shiftcast.util.types import Classes
@@ -25,8 +25,8 @@ OTHERS = (("reference", "--ensemble"), ("peers", "--peers"), ("siblings", "--sib
 
 
 SHARED_ERRORS, FEWEST_ERRORS = 0.95, 20
-"""Share of the scored model's errors, of so many at least, that another model repeats to look like a copy of it:
-trainings of one network with other seeds repeat half to two thirds of them."""
+"""Share of the scored model's errors, of so many at least, that another model repeats to look like a copy of
+it: trainings of one network with other seeds repeat half to two thirds of them."""
 MOSTLY_WRONG = 0.3
 """Up to this accuracy all models may well fall into one class alike."""
 
@@ -98,7 +98,8 @@ def _same_images(source: Predictions, target: Predictions) -> list[str]:
     """Return a warning where source and target are the same outputs, in any order of images."""
     if source.logits.shape != target.logits.shape:
         return []
-    if not np.array_equal(np.sort(source.logits, axis=0), np.sort(target.logits, axis=0)):
+    first, second = (np.sort(row_keys(own, largest_output(source))) for own in (source, target))
+    if not np.array_equal(first, second):
         return []
     return [
         f"{target.name} holds the same outputs as {source.name}: is one of them the wrong file? Where labels "
@@ -153,12 +154,12 @@ def _same_models(source: Predictions, target: Predictions) -> list[str]:
                 f"{option}: {_numbered(same)} identical to {source.name}'s own on every image; leave "
                 "it away, a model's agreement with itself says nothing"
             )
-        alike = [m for m in _repeating_errors(source, key) if m not in same]
+        alike = [m for m in _repeating_errors(source, target, key) if m not in same]
         if alike:
             found.append(
-                f"{option}: {_numbered(alike)} wrong in the same way on {100 * SHARED_ERRORS:.0f} % or more of the "
-                f"images that {source.name}'s model gets wrong: a copy of it, or a later checkpoint? Its agreement "
-                "says little"
+                f"{option}: {_numbered(alike)} wrong in the same way on {100 * SHARED_ERRORS:.0f} % or more "
+                f"of the images that {source.name}'s model gets wrong: a copy of it, or a later checkpoint? "
+                "Its agreement says little"
             )
     return found
 
@@ -169,15 +170,18 @@ def _numbered(models: Sequence[int]) -> str:
     return f"models {', '.join(map(str, models))} (from 0) are"
 
 
-def _repeating_errors(source: Predictions, key: str) -> list[int]:
-    """Return the models that make nearly all errors of the scored model on a labelled source, class by class."""
+def _repeating_errors(source: Predictions, target: Predictions, key: str) -> list[int]:
+    """Return the models that make nearly all errors of the scored one on a source, and agree on the target."""
     wrong = ~source.correct
-    others = getattr(source, key)
-    others = others.argmax(axis=2) if key == "reference" else others
+    others, there = (
+        getattr(own, key).argmax(axis=2) if key == "reference" else getattr(own, key)
+        for own in (source, target)
+    )
     if wrong.sum() < FEWEST_ERRORS or source.accuracy <= MOSTLY_WRONG:
         return []
     shared = (others[:, wrong] == source.predicted[wrong]).mean(axis=1)
-    return [int(m) for m in np.flatnonzero(shared >= SHARED_ERRORS)]
+    agreeing = (there == target.predicted).mean(axis=1)
+    return [int(m) for m in np.flatnonzero((shared >= SHARED_ERRORS) & (agreeing >= SHARED_ERRORS))]
 
 
 def _like_own(own: Predictions, key: str) -> list[int]:

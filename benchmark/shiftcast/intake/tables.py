@@ -64,9 +64,10 @@ class Table:
         """
         found = {}
         for name in map(str, self.frame.columns):
-            head, mark, tail = re.fullmatch(r"([^\W_]*)([\W_]?)(.*)", name, re.DOTALL).groups()
+            head = re.split(r"[\W_]", name, maxsplit=1)[0]
+            tail = name[len(head) + 1 :]
             near = get_close_matches(head.lower(), [*PREFIX_LIKE[prefix], prefix[:-1]], n=1, cutoff=NEAR)
-            if mark and tail and near and not name.startswith(NUMBERS):
+            if tail and near and not name.startswith(NUMBERS):
                 found[name] = prefix + tail
         return found
 
