@@ -1,9 +1,9 @@
 """Tasks with a known answer, on which the leading answer of `shiftcast estimate` is chosen and validated.
 
 Real: scikit-learn's data sets, pairs of digits, docstrings of installed packages, and the stored runs of the
-board, also as two classes and as pairs of images. Simulated: Gaussian classes. Siblings (one data set under one
-kind of shift, whatever the classifier; one target set of the board, whatever the network) share a family, and a
-family is in one half. Blind sets are not read.
+board, also as two classes and as pairs of images. Simulated: Gaussian classes. Siblings share a family, and a
+family is in one half: one data set under one kind of shift, whatever the classifier; one target set of the
+board, whatever the network. Blind sets are not read.
 """
 
 from __future__ import annotations
@@ -95,7 +95,12 @@ def _table(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name in ("parity", "third-digits"):
         data = load_digits()
         return data.data, data.target % (2 if name == "parity" else 3)
-    loaders = {"breast-cancer": load_breast_cancer, "wine": load_wine, "iris": load_iris, "digits": load_digits}
+    loaders = {
+        "breast-cancer": load_breast_cancer,
+        "wine": load_wine,
+        "iris": load_iris,
+        "digits": load_digits,
+    }
     data = loaders[name]()
     return data.data, data.target
 
@@ -139,7 +144,9 @@ def _of_table(name: str, shift: str, classifier: str) -> Pair:
         middle = x[train].mean(axis=0)
         moved = middle + random.uniform(0.6, 1.0) * (moved - middle) + random.uniform(0, 0.2) * spread
     elif shift == "missing":
-        moved = np.where(random.uniform(size=moved.shape) < random.uniform(0.05, 0.4), x[train].mean(axis=0), moved)
+        moved = np.where(
+            random.uniform(size=moved.shape) < random.uniform(0.05, 0.4), x[train].mean(axis=0), moved
+        )
     classes = y.max() + 1
     return _predicted(model, x[source], y[source], classes), _predicted(model, moved, y[target], classes)
 
@@ -155,7 +162,9 @@ def pairs_of_digits() -> Iterator[Task]:
     for shift in ("none", "noise", "label", "missing", "few"):
         for classifier in ("logistic", "forest"):
             family = f"digit-pairs {shift}"
-            yield Task(f"{family} {classifier}", family, "100 classes", shift, partial(_pair, shift, classifier))
+            yield Task(
+                f"{family} {classifier}", family, "100 classes", shift, partial(_pair, shift, classifier)
+            )
 
 
 def _pair(shift: str, classifier: str) -> Pair:
@@ -203,9 +212,9 @@ def _docstrings() -> tuple[list[str], np.ndarray, np.ndarray]:
         files = [path for path in sorted(root.rglob("*.py")) if "tests" not in path.parts][:220]
         for path in files:
             folder = folders.setdefault(str(path.relative_to(root).parent), len(folders))
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
-                    found.append((" ".join(text.split()[:40]), number, folder))
+            nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            texts = [ast.get_docstring(node) for node in nodes if isinstance(node, ast.FunctionDef)]
+            found += [(" ".join(text.split()[:40]), number, folder) for text in texts if text]
     return [one[0] for one in found], np.array([one[1] for one in found]), np.array([one[2] for one in found])
 
 
@@ -269,7 +278,12 @@ def board() -> Iterator[Task]:
             sets = [name] if name in (*NATURAL, "cifar10-test") else [f"cifar10-c-regenerated/{name}-3"]
             shift = "none" if name == "cifar10-test" else "natural" if name in NATURAL else "corruption"
             for form in ("ten", "two", "pairs", "mixed", "ensemble"):
-                wanted = {"ten": True, "two": number in (0, 2, 4), "pairs": number == 1, "mixed": number in (1, 3)}
+                wanted = {
+                    "ten": True,
+                    "two": number in (0, 2, 4),
+                    "pairs": number == 1,
+                    "mixed": number in (1, 3),
+                }
                 ensemble = form == "ensemble" and number < 3 and run.startswith("cifar10-cpu")
                 if wanted.get(form, ensemble):
                     family = f"board {name} {form if form in ('mixed', 'pairs') else ''}".strip()
@@ -327,7 +341,11 @@ def _with_members(run: str, name: str, source: np.ndarray, target: np.ndarray) -
         own = sets[key]
         pair.append(
             Predictions(
-                "set", own.logits[index].astype(np.float64), "logits", labels=own.labels[index], reference=members
+                "set",
+                own.logits[index].astype(np.float64),
+                "logits",
+                labels=own.labels[index],
+                reference=members,
             )
         )
     return pair[0], pair[1]
