@@ -27,7 +27,11 @@ LARGEST_FIT = 1_000_000
 read."""
 BIAS_PRECISION = 10.0
 """Of the normal prior on a class's bias: it weighs like about so many images."""
-TINY = 1e-300
+TINY, LEAST_FACTOR = 1e-300, 1e-9
+PART_BY_SHARPNESS = 0.25
+"""Of what lies between the largest mean chance and the answer: best of 0.25, 0.5 and 0.75 for the accuracies
+of classes on four shifted sets of CIFAR-10 (photographs, emoji, fog, noise), as they are and with other class
+shares."""
 FURTHEST = 40.0
 """Log-odds by which chances are moved at most."""
 
@@ -96,11 +100,11 @@ def calibrate(source: Predictions) -> Calibration:
 class Chances:
     """Class probabilities of m target images under which the mean chance of being right is a given accuracy.
 
-    Where the calibrated probabilities are too sure of themselves, half of the difference is made by dividing
-    their logarithms by a temperature and the rest by the class shares: classes that the target is put into
-    more often than the source has them are believed less (`class_prices`). Where they are not sure enough,
-    the class shares are first believed to have changed (`prior_by_em`). What is left is one shift of all
-    log-odds of being right.
+    If the class shares changed as the outputs say (`prior_by_em`), the model is most often right; if they
+    stayed and it errs into the classes that it now predicts more often (`class_prices`), least often. The
+    answer tells where between the two the truth is. A quarter of what the first is above the answer is made
+    by a temperature, the rest by going from the first class shares towards the second, and what is left by
+    one shift of all log-odds of being right.
 
     Parameters
     ----------
@@ -180,27 +184,23 @@ def _moved(
     probabilities: Floats, predicted: Integers, shares: Floats, accuracy: float
 ) -> tuple[float, Floats]:
     """Return sharpness and class factors (K,) that bring the mean chance near an accuracy."""
-    none = np.ones(len(shares))
 
     def mean(sharpness: float, factors: Floats) -> float:
         return float(_right(_reweighted(probabilities, sharpness, factors), predicted).mean())
 
-    def along(sharpness: float, furthest: Floats) -> Floats:
-        """Return how much of the way to other class factors is to be gone, as factors."""
-        if (mean(sharpness, furthest) - accuracy) * (mean(sharpness, none) - accuracy) > 0:
-            near = abs(mean(sharpness, furthest) - accuracy) < abs(mean(sharpness, none) - accuracy)
-            return furthest if near else none
-        way = brentq(lambda part: mean(sharpness, furthest**part) - accuracy, 0, 1, xtol=1e-3)
-        chosen: Floats = furthest**way
-        return chosen
-
-    plain = mean(1.0, none)
-    if plain < accuracy:
-        ratio = prior_by_em(probabilities, shares) / np.maximum(shares, 1e-12)
-        return 1.0, along(1.0, np.maximum(ratio, 1e-9))
-    middle, low = (plain + accuracy) / 2, 1e-3
+    believed = np.maximum(prior_by_em(probabilities, shares) / np.maximum(shares, TINY), LEAST_FACTOR)
+    most = mean(1.0, believed)
+    if most <= accuracy:
+        return 1.0, believed
+    middle, low = most + PART_BY_SHARPNESS * (accuracy - most), 1e-3
     sharpness = low
-    if mean(low, none) < middle:
-        sharpness = brentq(lambda s: mean(s, none) - middle, low, 1.0, xtol=1e-3)
-    prices = class_prices(_reweighted(probabilities, sharpness, none), np.maximum(shares, 1e-9))
-    return sharpness, along(sharpness, np.exp(prices))
+    if mean(low, believed) < middle:
+        sharpness = brentq(lambda s: mean(s, believed) - middle, low, 1.0, xtol=1e-3)
+    plain = _reweighted(probabilities, sharpness, np.ones(len(shares)))
+    kept = np.exp(class_prices(plain, np.maximum(shares, LEAST_FACTOR)))
+    if mean(sharpness, kept) >= accuracy:
+        return sharpness, kept
+    way = brentq(
+        lambda part: mean(sharpness, believed ** (1 - part) * kept**part) - accuracy, 0, 1, xtol=1e-3
+    )
+    return sharpness, believed ** (1 - way) * kept**way

@@ -21,7 +21,7 @@ from shiftcast.util.types import Floats, Integers
 DRAWS = 200
 MOST_CLASSES = 50
 """Classes of which a confusion matrix and intervals are given, at most."""
-MOST_DRAWN = 5000
+MOST_DRAWN = 2000
 """Target images whose labels are drawn, at most: of more, intervals are a little too wide."""
 
 

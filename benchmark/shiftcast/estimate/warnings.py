@@ -41,15 +41,16 @@ def warnings_about(source: Predictions, target: Predictions, names: Sequence[str
         for own in (source, target)
         if len(own) < FEW_IMAGES
     ]
+    wrong = _below_chance(source)
     uninformative = [text for own in (source, target) for text in tells_nothing(own)]
     return [
         *found,
         *uninformative,
         *([] if uninformative else _same_images(source, target)),
-        *_below_chance(source),
+        *wrong,
         *_same_models(source, target),
         *_disagreeing_models(source, target),
-        *([] if uninformative else diagnoses(source, target, names)),
+        *([] if uninformative or wrong else diagnoses(source, target, names)),
     ]
 
 
@@ -171,7 +172,7 @@ def _numbered(models: Sequence[int]) -> str:
 
 
 def _repeating_errors(source: Predictions, target: Predictions, key: str) -> list[int]:
-    """Return the models that make nearly all errors of the scored one on a source, and agree on the target."""
+    """Return the models that make nearly all errors of the scored one on a source, and agree elsewhere."""
     wrong = ~source.correct
     others, there = (
         getattr(own, key).argmax(axis=2) if key == "reference" else getattr(own, key)
