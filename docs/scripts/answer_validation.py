@@ -134,7 +134,8 @@ def learned(tasks: Scored, sign: float) -> Floats:
 
     starts = [np.full(tasks.features.shape[1], start) for start in (0.1, 0.5)]
     tries = [minimize(loss, start, method="Powell", options={"maxiter": 20_000}) for start in starts]
-    return np.abs(min(tries, key=lambda one: float(one.fun)).x)
+    best: Floats = np.abs(min(tries, key=lambda one: float(one.fun)).x)
+    return best
 
 
 def cross_held(tasks: Scored, share: Callable[[Floats, Floats, Floats], float]) -> float:
@@ -147,9 +148,8 @@ def cross_held(tasks: Scored, share: Callable[[Floats, Floats, Floats], float]) 
         own, rest = tasks.part(folds == number), tasks.part(folds != number)
         for side, sign in enumerate((-1.0, 1.0)):
             reach[side, folds == number] = own.features @ learned(rest, sign)
-    return next(
-        (float(k) for k in STEPS if share(tasks.error, *np.hypot(tasks.chance, k * reach)) >= AIM), float(STEPS[-1])
-    )
+    enough = [k for k in STEPS if share(tasks.error, *np.hypot(tasks.chance, k * reach)) >= AIM]
+    return float(enough[0] if enough else STEPS[-1])
 
 
 def held(error: Floats, low: Floats, high: Floats) -> float:

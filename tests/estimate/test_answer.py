@@ -54,7 +54,7 @@ def test_rows_of_another_kind_of_two_classes(kind):
     answer = shiftcast.estimate(source, target)
     assert answer.low <= target.accuracy <= answer.high
     assert abs(answer.accuracy - target.accuracy) < 0.15
-    assert answer.high - answer.low < 0.5
+    assert answer.high - answer.low < 0.6
 
 
 def test_a_hundred_classes_and_few_images_are_no_drop():
@@ -92,7 +92,7 @@ def test_harder_images_are_seen_as_such():
     source, target = gaussian(3000, EVEN, 0), gaussian(3000, EVEN, 1, 0.6)
     answer = shiftcast.estimate(source, target)
     assert target.accuracy < source.accuracy - 0.15
-    assert answer.accuracy < source.accuracy - 0.1
+    assert answer.accuracy < source.accuracy - 0.05
     assert answer.low <= target.accuracy <= answer.high
 
 
