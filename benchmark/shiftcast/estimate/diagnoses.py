@@ -33,6 +33,9 @@ TIED = 0.01
 COARSE = 0.2
 """Different values among all values, below which outputs are counts of votes or rounded: equal rows are
 common."""
+MOST_VOTES, VOTE = 1000, 1e-9
+"""Shares of so many votes at most, to this error, are votes: trees of a forest."""
+NEARLY = 1e-6
 FEWEST_REPEATS, REPEATED = 5, 0.01
 FEWEST_IMAGES = 100
 BLOCKS = 10
@@ -216,7 +219,16 @@ def _ties(own: Predictions) -> Iterator[str]:
 def _is_coarse(own: Predictions) -> bool:
     """Whether outputs take so few values, as votes and trees do, that equal rows say nothing."""
     values = own.logits[:: max(1, len(own) // 1000)]
-    return len(np.unique(values)) < COARSE * values.size
+    if len(np.unique(values)) < COARSE * values.size:
+        return True
+    counts = values[:200, 0, None] * np.arange(2, MOST_VOTES + 1)
+    return bool((np.abs(counts - np.round(counts)) < VOTE).all(axis=0).any())
+
+
+def _telling_keys(own: Predictions, scale: float) -> Floats:
+    """Return `row_keys`, without those of probabilities that are all but 1: these are much alike anyway."""
+    keys = row_keys(own, scale)
+    return keys[own.confidence < 1 - NEARLY] if own.kind == "probabilities" else keys
 
 
 def row_keys(own: Predictions, scale: float) -> Floats:
@@ -233,7 +245,8 @@ def largest_output(own: Predictions) -> float:
 def _repeats(own: Predictions) -> Iterator[str]:
     if own.kind == "classes" or _is_coarse(own):
         return
-    repeats = len(own) - len(np.unique(row_keys(own, largest_output(own))))
+    keys = _telling_keys(own, largest_output(own))
+    repeats = len(keys) - len(np.unique(keys))
     if repeats < max(FEWEST_REPEATS, REPEATED * len(own)):
         return
     yield (
@@ -245,7 +258,7 @@ def _repeats(own: Predictions) -> Iterator[str]:
 def _common_rows(source: Predictions, target: Predictions) -> Iterator[str]:
     if source.kind == "classes" or _is_coarse(source):
         return
-    first, second = (row_keys(own, largest_output(source)) for own in (source, target))
+    first, second = (_telling_keys(own, largest_output(source)) for own in (source, target))
     common = int(np.isin(second, first).sum())
     if common < max(FEWEST_REPEATS, REPEATED * len(target)) or common == len(target) == len(source):
         return  # whole files that are the same are warned of elsewhere
