@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from shiftcast.estimate.chances import Calibration
     from shiftcast.estimate.inputs import OwnSet
     from shiftcast.estimators import Estimator, Outside
     from shiftcast.predictions import Predictions
@@ -114,6 +115,7 @@ def _estimates(
 ) -> tuple[dict[str, Any], Predictions, Predictions]:
     """Return the answer, and the predictions on source and target that it is about."""
     from shiftcast.estimate.answer import choose_estimators
+    from shiftcast.estimate.chances import calibrate
     from shiftcast.estimate.choice import choose_answer
     from shiftcast.estimate.drop import explained
     from shiftcast.estimate.inputs import (
@@ -144,12 +146,13 @@ def _estimates(
     unread = [text for path, known_names in files if path for text in about_unread(path, known_names)]
     answer["warnings"] += [*doubts, *unread]
     answer["target"] |= actual_so_far(unknown)
-    answer["answer"] = choose_answer(first, second, answer, answer["warnings"]).to_dict()
+    calibration = calibrate(first)
+    answer["answer"] = choose_answer(first, second, answer, answer["warnings"], calibration).to_dict()
     if answer["answer"]["accuracy"] is not None:
         answer["drop"]["explains"] = explained(answer["drop"], [answer["answer"]], first.accuracy)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     known, unknown = replace(known, predictions=first), replace(unknown, predictions=second)
-    answer |= _parts_and_metrics(known, unknown, answer, column, classes)
+    answer |= _parts_and_metrics(known, unknown, answer, calibration, column, classes)
     return answer, first, second
 
 
@@ -206,17 +209,22 @@ def _plugins(rows: list[dict[str, Any]], names: str, outside: Outside) -> list[s
 
 
 def _parts_and_metrics(
-    source: OwnSet, target: OwnSet, answer: Mapping[str, Any], column: str | None, classes: bool
+    source: OwnSet,
+    target: OwnSet,
+    answer: Mapping[str, Any],
+    calibration: Calibration,
+    column: str | None,
+    classes: bool,
 ) -> dict[str, Any]:
     """Return `by_class` and `by_slice` where asked for, and `metrics`: what agrees with the answer."""
-    from shiftcast.estimate.chances import Chances, calibrate
+    from shiftcast.estimate.chances import Chances
     from shiftcast.estimate.metrics import MOST_CLASSES, other_metrics
     from shiftcast.estimate.parts import by_predicted_class, by_slice
 
     known, few = source.predictions, source.predictions.classes <= MOST_CLASSES
     if not (classes or column is not None or few):
         return {}
-    chances = Chances(calibrate(known), target.predictions, answer["answer"])
+    chances = Chances(calibration, target.predictions, answer["answer"])
     found: dict[str, Any] = {}
     if classes:
         found["by_class"] = by_predicted_class(known, target, source.classes, chances)
@@ -235,6 +243,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from shiftcast.cli.terminal import print_whole
+    from shiftcast.estimate.answer import BASELINES
     from shiftcast.estimate.lead import Answer
     from shiftcast.estimate.wording import (
         actual_note,
@@ -268,6 +277,8 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         ends = [_ends(row) if is_sampling(row) else "–"]
         if wide:
             ends.append(_ends(row["conformal"]) if row.get("conformal") else "–")
+        if row["estimator"] in BASELINES:
+            table.add_section()
         change = 100 * (row["accuracy"] - source["accuracy"])
         last = [board_error(row)] if order else []
         table.add_row(marked(row), f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)

@@ -17,6 +17,8 @@ from shiftcast.estimators import Estimator, Outside, load_outside, official_esti
 from shiftcast.predictions import Predictions
 
 EVERY = "all"
+BASELINES = ("NoShift", "MeanShift")
+"""What estimators are to be better than; set apart from these."""
 
 
 def choose_estimators(names: str = EVERY, outside: Outside | None = None) -> dict[str, Estimator]:
@@ -70,7 +72,7 @@ def estimate_accuracy(
     estimators: Mapping[str, Estimator] | None = None,
     errors: Mapping[str, BoardErrors] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row per estimator: with the smallest known error on the board first, skipped ones last.
+    """Return one row per estimator: by known error on the board, then baselines, then skipped ones.
 
     Parameters
     ----------
@@ -128,9 +130,9 @@ def check_pair(source: Predictions, target: Predictions) -> None:
         )
 
 
-def _place(row: Mapping[str, Any]) -> tuple[bool, float]:
+def _place(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
     error = row.get("board", {}).get("mae")
-    return "skipped" in row, inf if error is None else error
+    return "skipped" in row, row["estimator"] in BASELINES, inf if error is None else error
 
 
 def _row(

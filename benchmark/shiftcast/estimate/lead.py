@@ -10,9 +10,11 @@ from typing import Any
 from shiftcast.util.text import count
 
 CANNOT_SEE = (
-    "Outputs do not show images that the model gets wrong as confidently as on validation it was right: a "
-    "shortcut that fails, a class that is new, labels that follow another rule."
+    "Not seen: errors as confident as right answers were, by a shortcut that fails, a new class, or labels "
+    "that follow another rule."
 )
+WIDE = 0.05
+"""Width of an interval from which on decimals say nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,19 @@ class Answer:
     @property
     def headline(self) -> str:
         """About how much, likely from where to where, and what it was: the first line."""
-        was = f"it was {_percent(self.source['accuracy'])} on {self.source['name']}"
+        known, unknown = self.source["name"], self.target["name"]
+        was = f"it was {_digits(self.source['accuracy'], 1)} % on {known}"
         if self.accuracy is None:
-            return (
-                f"at least {_percent(self.low)} ({100 * self.level:g} %) on {self.target['name']}; {was}, "
-                "without an error to learn from"
-            )
-        return (
-            f"about {_percent(self.accuracy)} on {self.target['name']}, likely {100 * self.low:.0f} to "
-            f"{_percent(self.high)} ({100 * self.level:g} %); {was}"
-        )
+            low = _digits(self.low, 1)
+            return f"at least {low} % on {unknown} ({100 * self.level:g} %), no estimate; {was}"
+        places = 0 if self.high - self.low >= WIDE else 1
+        about, low, high = (_digits(share, places) for share in (self.accuracy, self.low, self.high))
+        return f"about {about} % on {unknown}, likely {low} to {high} ({100 * self.level:g} %); {was}"
 
     @property
     def notes(self) -> list[str]:
         """What stands below the first line: which estimator and why, its direction, what it cannot see."""
-        return [f"{self.estimator}: {self.reason}", self.direction, self.cannot_see]
+        return [f"From {self.estimator}. {self.reason}", self.direction, self.cannot_see]
 
     def __str__(self) -> str:
         """Return the first line, what stands below it, and the warnings."""
@@ -127,9 +127,10 @@ def _scale(answer: Answer) -> str:
     )
 
 
-def _percent(share: float) -> str:
-    """Return a share in percent: one decimal where it is measured, none would hide 99.6."""
-    return f"{100 * share:.1f} %"
+def _digits(share: float, places: int) -> str:
+    """Return a share in percent; one that is not 0 or 1 is not rounded to it if a decimal helps."""
+    text = f"{100 * share:.{places}f}"
+    return f"{100 * share:.1f}" if text in ("0", "100") and 0 < share < 1 else text
 
 
 def _upper(text: str) -> str:

@@ -38,8 +38,8 @@ def estimate(
     Returns
     -------
     Answer
-        `accuracy`, `low`, `high`, `level`, `estimator`, `reason`, `warnings`; accuracies are shares in [0, 1].
-        Notebooks show it as a page.
+        `accuracy`, `low`, `high`, `level`, `estimator`, `reason`, `warnings`; accuracies are shares in [0,
+        1]. Notebooks show it as a page.
 
     Raises
     ------
@@ -88,4 +88,6 @@ def _of_array(name: str, given: ArrayLike) -> Predictions:
     from shiftcast.util.arrays import finite, looks_like_probabilities
 
     array = finite(name, given, "(n, K)", 2)
-    return Predictions(name, array, "probabilities" if looks_like_probabilities(array) else None)  # type: ignore[arg-type]  # told from the values
+    if looks_like_probabilities(array):
+        return Predictions(name, array, "probabilities")
+    return Predictions(name, array)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shiftcast.estimate.answer import BASELINES
+
 
 def order_note(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what the order of answered rows means; an empty string where no error is known."""
@@ -36,8 +38,9 @@ def actual_note(target: Mapping[str, Any]) -> list[str]:
 
 
 def marked(row: Mapping[str, Any]) -> str:
-    """Return the estimator of an answered row, with a star where its estimate is flagged."""
-    return f"{row['estimator']}{'*' if row.get('flagged') else ''}"
+    """Return the estimator of an answered row: a star where its estimate is flagged, a word on baselines."""
+    baseline = " (baseline)" if row["estimator"] in BASELINES else ""
+    return f"{row['estimator']}{'*' if row.get('flagged') else ''}{baseline}"
 
 
 def is_sampling(row: Mapping[str, Any]) -> bool:
