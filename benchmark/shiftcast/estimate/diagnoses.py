@@ -11,7 +11,6 @@ import numpy as np
 
 from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile
-from shiftcast.util.arrays import entropy_terms
 from shiftcast.util.text import count
 from shiftcast.util.types import Floats, Integers
 
@@ -186,16 +185,15 @@ def _beyond_support(source: Predictions, target: Predictions) -> Iterator[str]:
         return
     yield (
         f"{int((~inside).sum()):,} of {count(len(target), 'image')} of {target.name} ({100 * share:.2f} %) "
-        f"have outputs well beyond all of {source.name}'s in confidence, entropy or size: no source image "
+        f"have outputs well beyond all of {source.name}'s in confidence or size: no source image "
         "shows how often such are right, and an estimate for them is an extrapolation"
     )
 
 
 def _statistics(own: Predictions) -> tuple[Floats, ...]:
-    """Return what is compared with the source's range: confidence, entropy, and of logits their largest."""
-    entropy = entropy_terms(own.probabilities).sum(axis=1)
-    plain = (np.round(own.confidence, 6), np.round(entropy, 6))
-    return (*plain, own.logits.max(axis=1)) if own.kind == "logits" else plain
+    """Return what is compared with the source's range: confidence, and of logits the largest of each image."""
+    confidence = np.round(own.confidence, 6)
+    return (confidence, own.of_predicted(own.logits)) if own.kind == "logits" else (confidence,)
 
 
 def _ties(own: Predictions) -> Iterator[str]:
@@ -239,7 +237,7 @@ def row_keys(own: Predictions, scale: float) -> Floats:
 
 def largest_output(own: Predictions) -> float:
     """Return the largest output in size times the classes, which `row_keys` are rounded by."""
-    return max(float(np.abs(own.logits).max()), 1e-300) * own.classes
+    return max(float(own.logits.max()), -float(own.logits.min()), 1e-300) * own.classes
 
 
 def _repeats(own: Predictions) -> Iterator[str]:
