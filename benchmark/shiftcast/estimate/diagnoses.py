@@ -191,7 +191,7 @@ def _beyond_support(source: Predictions, target: Predictions) -> Iterator[str]:
 
 
 def _statistics(own: Predictions) -> tuple[Floats, ...]:
-    """Return what is compared with the source's range: confidence, and of logits the largest of each image."""
+    """Return what is compared with the source's range: confidence, and the largest logit of each image."""
     confidence = np.round(own.confidence, 6)
     return (confidence, own.of_predicted(own.logits)) if own.kind == "logits" else (confidence,)
 
