@@ -6,13 +6,14 @@
 
 `signals` keeps what it has read in SHIFTCAST_CACHE and writes `docs/validation/tasks.csv`; `fit` and `report`
 read that file alone. Widths go to `benchmark/shiftcast/estimate/widths.json`, the report to
-`docs/validation/`.
+`docs/estimate.md`, its figure to `docs/images/`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -34,7 +35,8 @@ from shiftcast.util.types import Floats
 
 FOLDER = ROOT / "docs" / "validation"
 TABLE = FOLDER / "tasks.csv"
-REPORT, FIGURE = FOLDER / "report.md", FOLDER / "answers.svg"
+PAGE, FIGURE = ROOT / "docs" / "estimate.md", ROOT / "docs" / "images" / "answer-validation.svg"
+RESULT = re.compile(r"(<!-- result of answer_validation.py report -->\n).*?(<!-- end of result -->)", re.S)
 QUANTILE = (1 + LEVEL) / 2
 RIDGE = 1e-4
 """Weight of the sum of coefficients beside the pinball loss: what says nothing gets 0."""
@@ -49,8 +51,8 @@ def read_tasks(part: int = 0, parts: int = 1) -> None:
     """Compute what is missing in the cache of every task, or of every `parts`-th from `part` on."""
     cache = Path(os.environ["SHIFTCAST_CACHE"]) / f"answer-signals-{part}.jsonl"
     known = {name for path in cache.parent.glob("answer-signals-*.jsonl") for name in _names(path)}
-    tasks = sorted(all_tasks(), key=lambda task: " 1000 " in f"{task.name} " and task.kind == "simulated")
-    half = halves(tasks)
+    tasks = sorted(all_tasks(), key=lambda task: task.cost)
+    half = halves(all_tasks())
     for task in tasks[part::parts]:
         if task.name in known:
             continue
@@ -73,7 +75,9 @@ def write_table() -> None:
     paths = sorted(Path(os.environ["SHIFTCAST_CACHE"]).glob("answer-signals-*.jsonl"))
     rows = {row["name"]: row for path in paths for row in map(json.loads, path.read_text().splitlines())}
     tasks = all_tasks()
-    frame = pd.DataFrame([rows[task.name] for task in tasks if task.name in rows])
+    half = halves(tasks)
+    kept = [{**rows[task.name], "half": half[task.family]} for task in tasks if task.name in rows]
+    frame = pd.DataFrame(kept)
     FOLDER.mkdir(exist_ok=True)
     frame.to_csv(TABLE, index=False, float_format="%.6g", lineterminator="\n")
 
@@ -220,10 +224,10 @@ def report(frame: pd.DataFrame, widths: dict[str, Any]) -> str:
     lines.append(_line("a hundred classes and more", usual[usual["classes"] >= 100]))
     high = float((usual["accuracy"] > usual["actual"]).mean())
     said = (
-        f"Answers were too high in {100 * high:.0f} % of these tasks. In {len(perfect)} more tasks the source "
+        f"Answers were too high in {100 * high:.0f} % of these tasks. In {len(perfect)} more the source "
         f"has no errors: the bound (90 %) held in {100 * perfect['held'].mean():.0f} %, and lay at "
-        f"{100 * perfect['low'].median():.1f} % in the median where {100 * perfect['actual'].median():.1f} % "
-        "was right."
+        f"{100 * perfect['low'].median():.1f} %, where {100 * perfect['actual'].median():.1f} % was right "
+        "(medians)."
     )
     return "\n".join([*lines, "", said, ""])
 
@@ -275,7 +279,8 @@ def main() -> None:
         WIDTHS.write_text(json.dumps(fit(pd.read_csv(TABLE)), indent=1) + "\n")
     elif what == "report":
         widths = json.loads(WIDTHS.read_text())
-        REPORT.write_text(report(pd.read_csv(TABLE), widths))
+        text = report(pd.read_csv(TABLE), widths)
+        PAGE.write_text(RESULT.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", PAGE.read_text()))
         draw(pd.read_csv(TABLE), widths)
 
 

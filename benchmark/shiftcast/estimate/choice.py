@@ -7,7 +7,8 @@ The rule, in the order in which it is applied:
    with the source weighted to the target's class mix by EM, and of ClassATC. The second takes it that
    images became harder under the same mix: BalancedAgreement with an ensemble; without, the mean of COTT
    and LargestDrop-T1, or of COTT and calibrated confidence for a model that is less sure on the source than
-   it is right (forests, smoothed labels), for its threshold estimates fall too far.
+   it is right (forests, smoothed labels), for its threshold estimates fall too far. Harder images do not
+   make a model better: the second is at most the source's accuracy.
 3. Which is believed follows from r = score_change / (score_change + mix_change): how much of what changed
    is left once the source is weighted to the target's mix (`signals`). Below a first bound it is the first,
    above a second bound the second, and in between a weighted mean. A model that is not too sure of itself
@@ -41,7 +42,7 @@ BOUND_LEVEL = 0.9
 """Level of the lower bound where the source has no errors: the part above an interval's lower end."""
 UNDERCONFIDENT = -0.01
 """Mean confidence minus accuracy on the source below which a model is not sure enough of itself."""
-BOUNDS, BOUNDS_UNDERCONFIDENT = (0.1, 0.3), (0.5, 0.7)
+BOUNDS, BOUNDS_UNDERCONFIDENT = (0.1, 0.3), (0.6, 0.8)
 """Bounds of r between which belief passes from a changed mix to harder images."""
 WIDTHS = Path(__file__).with_name("widths.json")
 BASE = 0.01
@@ -78,6 +79,7 @@ def centre_of(signals: Signals) -> Centre:
     harder = (signals.cott + other) / 2
     if signals.balanced_agreement is not None:
         harder = signals.balanced_agreement
+    harder = min(harder, signals.source_accuracy)
     first, last = BOUNDS_UNDERCONFIDENT if _is_unsure(signals) else BOUNDS
     changed = signals.score_change + signals.mix_change
     left = signals.score_change / changed if changed > 0 else 0.0
