@@ -120,13 +120,13 @@ def slice_values(target: OwnSet, column: str) -> NDArray[np.str_]:
     name = target.predictions.name
     if column not in target.columns:
         known = list(map(str, target.columns.columns))
-        held = ", ".join(known) or "none (slices need a .csv or .parquet target)"
-        raise InvalidInputError(f"{name}: has no column {column!r}; it has {held}{near_hint(column, known)}")
+        held = (", ".join(known) or "none (slices need a .csv or .parquet target)") + near_hint(column, known)
+        raise InvalidInputError(f"{name}: has no column {column!r}; it has {held}")
     values = _cells(target, column)
     if (different := len(np.unique(values))) > MOST_SLICES:
         raise InvalidInputError(
-            f"{name}: column {column!r} has {different:,} different values, and at most {MOST_SLICES} slices are "
-            "estimated; sort them into bins first (pandas.cut), or take another one"
+            f"{name}: column {column!r} has {different:,} different values, and at most {MOST_SLICES} slices "
+            "are estimated; sort them into bins first (pandas.cut), or take another one"
         )
     return values
 
