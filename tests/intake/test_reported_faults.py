@@ -372,7 +372,7 @@ def test_narrow_terminals_lose_no_numbers(tmp_path, monkeypatch):
     for name in ("ATC-MC", "ATC-NE", "AC", "COT"):
         assert [line for line in text.splitlines() if line.split()[:1] == [name] and " to " in line]
     for name in NAMES:
-        assert [line for line in text.splitlines() if name in line and line.count(".") == 4]
+        assert [line for line in text.splitlines() if name in line and line.count(".") == 6]
 
 
 # Tensors, memory, enormous numbers
