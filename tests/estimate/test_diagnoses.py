@@ -125,6 +125,14 @@ def test_repeated_rows_are_told_and_votes_are_not_taken_for_them():
         votes.append(Predictions(own.name, counts / 20, kind="probabilities", labels=own.labels))
     assert len(np.unique(votes[1].logits, axis=0)) < 600
     assert not any("repeat" in text or "rows of" in text for text in warnings_about(*votes))
+    forest = [Predictions(o.name, o.logits[:150], kind="probabilities", labels=o.labels[:150]) for o in votes]
+    assert not any("repeat" in text or "rows of" in text for text in warnings_about(*forest))
+    sure = [
+        Predictions(own.name, softmax(6 * own.logits), kind="probabilities", labels=own.labels)
+        for own in (SOURCE, TARGET)
+    ]
+    assert len(np.unique(np.round(sure[1].logits, 11), axis=0)) < 750
+    assert not any("repeat" in text or "rows of" in text for text in warnings_about(*sure))
 
 
 def test_rows_that_source_and_target_share_are_told():

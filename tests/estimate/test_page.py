@@ -88,7 +88,7 @@ def test_the_chart_of_estimates_places_dots_and_ends_on_one_scale():
     assert max(ends) <= 360
     (actual,) = numbers(svg, r'<line x1="([\d.]+)"[^>]+class="actual"')
     assert actual - dots[0] == pytest.approx(0.1 * unit, abs=0.2)
-    assert "an estimator of a ve…" in svg
+    assert "an estimator of a very …" in svg
     assert svg.count("leads") == 1
 
 

@@ -128,7 +128,7 @@ def _estimates(
         in_order,
         read_set,
     )
-    from shiftcast.estimate.parts import actual_so_far
+    from shiftcast.estimate.parts import actual_so_far, slice_values
     from shiftcast.estimators import load_outside
 
     outside = load_outside()
@@ -136,6 +136,8 @@ def _estimates(
     known, unknown = read_set(source, labelled=True, labels=labels), read_set(target, labelled=False)
     doubts = [*about_columns(source, known), *about_columns(target, unknown), *about_names(known, unknown)]
     unknown = in_order(unknown, known.classes)
+    if column is not None:
+        slice_values(unknown, column)  # refused before anything is estimated
     known = known if known.classes else replace(known, classes=unknown.classes)
     first, second = known.predictions, unknown.predictions
     for key, path in others.items():

@@ -75,7 +75,8 @@ def calibrate(source: Predictions) -> Calibration:
     at Label Shift Adaptation (ICML 2020).
     """
     step = max(1, -(-len(source) * source.classes // LARGEST_FIT))
-    logits, labels = scalable_logits(source)[::step], np.asarray(source.labels)[::step]
+    some = source.select(np.arange(0, len(source), step))
+    logits, labels = scalable_logits(some).astype(np.float64), np.asarray(some.labels)
     temperature = fit_temperature(logits, labels)
     shares = np.bincount(np.asarray(source.labels), minlength=source.classes) / len(source)
     scaled, rows = logits / temperature, np.arange(len(labels))
@@ -129,17 +130,24 @@ class Chances:
         self.calibration, self.target, self.answer = calibration, target.without_labels(), answer
         least = 1 / (2 * len(target) + 2)
         self.accuracy = min(max(_centre(answer), least), 1 - least)
-        calibrated = calibration.probabilities(target)
-        some = slice(None, None, max(1, -(-calibrated.size // LARGEST_FIT)))
-        self._few, predicted = calibrated[some].copy(), target.predicted[some]
-        self.sharpness, self.factors = _moved(self._few, predicted, calibration.shares, self.accuracy)
-        first = _right(_reweighted(calibrated, self.sharpness, self.factors), target.predicted)
+        some = np.arange(0, len(target), max(1, -(-target.logits.size // LARGEST_FIT)))
+        self._few = calibration.probabilities(self.target.select(some))
+        self.sharpness, self.factors = _moved(
+            self._few, target.predicted[some], calibration.shares, self.accuracy
+        )
+        block = max(1, LARGEST_FIT // target.classes)
+        parts = (np.arange(k, min(k + block, len(target))) for k in range(0, len(target), block))
+        first = np.concatenate([_right(self._reweighted(rows), target.predicted[rows]) for rows in parts])
         self.right: Floats = shifted(first, self.accuracy)
+
+    def _reweighted(self, rows: Integers) -> Floats:
+        calibrated = self.calibration.probabilities(self.target.select(rows))
+        return _reweighted(calibrated, self.sharpness, self.factors)
 
     def probabilities(self) -> Floats:
         """Return the class probabilities (m, K): `right` of the predicted class, the others in proportion."""
-        found = _reweighted(self.calibration.probabilities(self.target), self.sharpness, self.factors)
-        predicted, rows = self.target.predicted, np.arange(len(found))
+        rows, predicted = np.arange(len(self.target)), self.target.predicted
+        found = self._reweighted(rows)
         found *= ((1 - self.right) / np.maximum(1 - _right(found, predicted), TINY))[:, None]
         found[rows, predicted] = self.right
         return found

@@ -13,7 +13,7 @@ from shiftcast.util.types import Floats
 
 WIDTH = 360
 """Of every chart, in the pixels that its letters are sized for."""
-ROW, NAMES, LONGEST = 20, 134, 21
+ROW, NAMES, LONGEST = 20, 150, 24
 """Height of a row of estimates, width of their names, and letters that these have room for."""
 BOTTOM, HEIGHT, LEFT, RIGHT = 38, 200, 40, 12
 BINS = 20
@@ -123,7 +123,7 @@ def _up(value: float, low: float, top: float, floor_y: float) -> float:
 
 def _y_axis(low: float, top: float, floor_y: float, words: str) -> list[str]:
     parts = [f'<text x="0" y="10" class="start">{escape(words)}</text>']
-    ticks = {low, 0.0, top / 2, top}
+    ticks = {0.0, top / 2, top} | ({low} if -low > top / 5 else set())
     for tick in sorted(ticks):
         y = _up(tick, low, top, floor_y)
         parts.append(_line(LEFT, y, WIDTH - RIGHT, y, "grid"))

@@ -11,7 +11,6 @@ import numpy as np
 
 from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile
-from shiftcast.util.arrays import entropy_terms
 from shiftcast.util.text import count
 from shiftcast.util.types import Floats, Integers
 
@@ -33,6 +32,9 @@ TIED = 0.01
 COARSE = 0.2
 """Different values among all values, below which outputs are counts of votes or rounded: equal rows are
 common."""
+MOST_VOTES, VOTE = 1000, 1e-9
+"""Shares of so many votes at most, to this error, are votes: trees of a forest."""
+NEARLY = 1e-6
 FEWEST_REPEATS, REPEATED = 5, 0.01
 FEWEST_IMAGES = 100
 BLOCKS = 10
@@ -183,16 +185,15 @@ def _beyond_support(source: Predictions, target: Predictions) -> Iterator[str]:
         return
     yield (
         f"{int((~inside).sum()):,} of {count(len(target), 'image')} of {target.name} ({100 * share:.2f} %) "
-        f"have outputs well beyond all of {source.name}'s in confidence, entropy or size: no source image "
+        f"have outputs well beyond all of {source.name}'s in confidence or size: no source image "
         "shows how often such are right, and an estimate for them is an extrapolation"
     )
 
 
 def _statistics(own: Predictions) -> tuple[Floats, ...]:
-    """Return what is compared with the source's range: confidence, entropy, and of logits their largest."""
-    entropy = entropy_terms(own.probabilities).sum(axis=1)
-    plain = (np.round(own.confidence, 6), np.round(entropy, 6))
-    return (*plain, own.logits.max(axis=1)) if own.kind == "logits" else plain
+    """Return what is compared with the source's range: confidence, and the largest logit of each image."""
+    confidence = np.round(own.confidence, 6)
+    return (confidence, own.of_predicted(own.logits)) if own.kind == "logits" else (confidence,)
 
 
 def _ties(own: Predictions) -> Iterator[str]:
@@ -216,7 +217,16 @@ def _ties(own: Predictions) -> Iterator[str]:
 def _is_coarse(own: Predictions) -> bool:
     """Whether outputs take so few values, as votes and trees do, that equal rows say nothing."""
     values = own.logits[:: max(1, len(own) // 1000)]
-    return len(np.unique(values)) < COARSE * values.size
+    if len(np.unique(values)) < COARSE * values.size:
+        return True
+    counts = values[:200, 0, None] * np.arange(2, MOST_VOTES + 1)
+    return bool((np.abs(counts - np.round(counts)) < VOTE).all(axis=0).any())
+
+
+def _telling_keys(own: Predictions, scale: float) -> Floats:
+    """Return `row_keys`, without those of probabilities that are all but 1: these are much alike anyway."""
+    keys = row_keys(own, scale)
+    return keys[own.confidence < 1 - NEARLY] if own.kind == "probabilities" else keys
 
 
 def row_keys(own: Predictions, scale: float) -> Floats:
@@ -227,13 +237,14 @@ def row_keys(own: Predictions, scale: float) -> Floats:
 
 def largest_output(own: Predictions) -> float:
     """Return the largest output in size times the classes, which `row_keys` are rounded by."""
-    return max(float(np.abs(own.logits).max()), 1e-300) * own.classes
+    return max(float(own.logits.max()), -float(own.logits.min()), 1e-300) * own.classes
 
 
 def _repeats(own: Predictions) -> Iterator[str]:
     if own.kind == "classes" or _is_coarse(own):
         return
-    repeats = len(own) - len(np.unique(row_keys(own, largest_output(own))))
+    keys = _telling_keys(own, largest_output(own))
+    repeats = len(keys) - len(np.unique(keys))
     if repeats < max(FEWEST_REPEATS, REPEATED * len(own)):
         return
     yield (
@@ -245,7 +256,7 @@ def _repeats(own: Predictions) -> Iterator[str]:
 def _common_rows(source: Predictions, target: Predictions) -> Iterator[str]:
     if source.kind == "classes" or _is_coarse(source):
         return
-    first, second = (row_keys(own, largest_output(source)) for own in (source, target))
+    first, second = (_telling_keys(own, largest_output(source)) for own in (source, target))
     common = int(np.isin(second, first).sum())
     if common < max(FEWEST_REPEATS, REPEATED * len(target)) or common == len(target) == len(source):
         return  # whole files that are the same are warned of elsewhere

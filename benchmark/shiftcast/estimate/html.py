@@ -29,6 +29,8 @@ SHOWN_IMAGES = 50
 """Images that are listed of each bin."""
 FITTING_COLUMNS = 6
 """Columns of a table that fit the page's width."""
+PHONE_COLUMNS = 5
+"""Columns from which on a phone shows a part of the table."""
 MOST_OF_IT = 0.5
 LARGEST_MATRIX = 20
 """Classes of a confusion matrix that is shown; JSON holds larger ones."""
@@ -84,12 +86,15 @@ def _percent(share: float) -> str:
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; one of many columns scrolls sideways and says so, and wraps where it is printed."""
     many = len(headings) > FITTING_COLUMNS
-    hint = '<p class="note hint">{} columns: scroll the table sideways to see all of them. →</p>\n'
+    hint = '<p class="note hint phone">Swipe the table to see all columns. →</p>\n'
+    if many:
+        told = f"{len(headings)} columns: scroll the table sideways to see all of them. →"
+        hint = f'<p class="note hint">{told}</p>\n'
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     table = f"<table>\n<tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
     opening = f'<div class="wide {"many" if many else "few"}" tabindex="0">'
-    return f"{hint.format(len(headings)) if many else ''}{opening}{table}</div>"
+    return f"{hint if len(headings) >= PHONE_COLUMNS else ''}{opening}{table}</div>"
 
 
 def _estimates(answer: Mapping[str, Any]) -> str:

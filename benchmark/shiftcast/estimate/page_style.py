@@ -47,7 +47,10 @@ figure { margin: 1rem 0; max-width: 34rem; } .chart { display: block; width: 100
   vertical-align: middle; }
 .key.source::before { background: var(--c1); } .key.target::before { background: var(--c2); }
 .images { font-family: ui-monospace, monospace; font-size: .85rem; line-height: 1.7; margin-top: 0; }
-@media (max-width: 30rem) { th, td { padding: .25rem .5rem; } .wide { font-size: .9rem; } }
+.phone { display: none; }
+@media (max-width: 30rem) {
+  .phone { display: block; } th, td { padding: .25rem .5rem; } .wide { font-size: .9rem; }
+}
 @media print {
   body { max-width: none; } .wide { overflow: visible; } .many { border: 0; } .hint { display: none; }
   .many table { table-layout: fixed; width: 100%; font-size: .55rem; }

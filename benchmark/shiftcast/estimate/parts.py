@@ -91,14 +91,9 @@ def by_slice(source: OwnSet, target: OwnSet, column: str, chances: Chances) -> l
     InvalidInputError
         If the target has no such column, or one with more than 100 different values.
     """
-    values = _values(target, column)
+    values = slice_values(target, column)
     names, counts = np.unique(values, return_counts=True)
-    if len(names) > MOST_SLICES:
-        raise InvalidInputError(
-            f"{target.predictions.name}: column {column!r} has {len(names):,} different values, and at most "
-            f"{MOST_SLICES} slices are estimated; sort them into bins first (pandas.cut), or take another one"
-        )
-    there = _values(source, column) if column in source.columns else None
+    there = _cells(source, column) if column in source.columns else None
     parts = []
     for place in np.argsort(-counts, kind="stable"):
         head: dict[str, Any] = {"slice": str(names[place])}
@@ -114,12 +109,29 @@ def by_slice(source: OwnSet, target: OwnSet, column: str, chances: Chances) -> l
     return _rows("slice", parts, target, chances, SLICE_SPREAD)
 
 
-def _values(table: OwnSet, column: str) -> NDArray[np.str_]:
-    """Return a column as texts (n,)."""
-    if column not in table.columns:
-        known = ", ".join(map(str, table.columns.columns)) or "none (slices need a .csv or .parquet target)"
-        hint = near_hint(column, list(map(str, table.columns.columns)))
-        raise InvalidInputError(f"{table.predictions.name}: has no column {column!r}; it has {known}{hint}")
+def slice_values(target: OwnSet, column: str) -> NDArray[np.str_]:
+    """Return the column (n,), as texts, that slices are cut along.
+
+    Raises
+    ------
+    InvalidInputError
+        If the target has no such column, or one with more than 100 different values.
+    """
+    name = target.predictions.name
+    if column not in target.columns:
+        known = list(map(str, target.columns.columns))
+        held = (", ".join(known) or "none (slices need a .csv or .parquet target)") + near_hint(column, known)
+        raise InvalidInputError(f"{name}: has no column {column!r}; it has {held}")
+    values = _cells(target, column)
+    if (different := len(np.unique(values))) > MOST_SLICES:
+        raise InvalidInputError(
+            f"{name}: column {column!r} has {different:,} different values, and at most {MOST_SLICES} slices "
+            "are estimated; sort them into bins first (pandas.cut), or take another one"
+        )
+    return values
+
+
+def _cells(table: OwnSet, column: str) -> NDArray[np.str_]:
     cells = table.columns[column]
     return cells.astype(object).where(cells.notna() & (cells != ""), "(empty)").map(str).to_numpy(dtype=str)
 
