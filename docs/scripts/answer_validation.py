@@ -27,7 +27,15 @@ from answer_tasks import ROOT, all_tasks, halves
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
-from shiftcast.estimate.choice import LEVEL, WIDTHS, arms, centre_of, sampling_deviation, shift_features
+from shiftcast.estimate.choice import (
+    LEVEL,
+    WIDTHS,
+    arms,
+    centre_of,
+    kind_of,
+    sampling_deviation,
+    shift_features,
+)
 from shiftcast.estimate.signals import Signals, signals_of
 from shiftcast.statistics import normal_quantile
 from shiftcast.util.plot_style import COLOURS, GREY, house_style
@@ -157,6 +165,18 @@ def held(error: Floats, low: Floats, high: Floats) -> float:
     return float(((error >= -low - 1e-9) & (error <= high + 1e-9)).mean())
 
 
+def directions(frame: pd.DataFrame) -> dict[str, list[int]]:
+    """Return the number of shifted tasks of each kind of answer, and of answers that were too high."""
+    found = dict.fromkeys(("mix", "harder", "unsure", "ensemble", "both"), (0, 0))
+    for row in frame[(frame["source_errors"] > 0) & (frame["shift"] != "none")].itertuples():
+        signals = signals_in(row)
+        centre = centre_of(signals)
+        kind = kind_of(signals, centre)
+        tasks, high = found[kind]
+        found[kind] = (tasks + 1, high + int(centre.accuracy > row.actual))
+    return {kind: list(counts) for kind, counts in found.items()}
+
+
 def fit(frame: pd.DataFrame) -> dict[str, Any]:
     """Return the content of `widths.json`, from the chosen half."""
     chosen = frame[frame["half"] == "chosen"]
@@ -175,6 +195,7 @@ def fit(frame: pd.DataFrame) -> dict[str, Any]:
     )
     return {
         **{side: [round(float(c), 4) for c in values] for side, values in sides.items()},
+        "too_high": directions(chosen),
         "factor": factor,
         "bound_factor": bound_factor,
         "learned_on": told,

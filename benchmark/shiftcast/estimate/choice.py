@@ -124,7 +124,11 @@ def arms(signals: Signals, centre: Centre, widths: Mapping[str, Any]) -> tuple[f
 
 @cache
 def known_widths() -> dict[str, Any]:
-    """Return the coefficients of model error, `low`, `high` and `bound` (six each), and their origin."""
+    """Return what was learned on the chosen half.
+
+    Coefficients of model error, `low`, `high` and `bound` (six each); `too_high`, of each `kind_of` answer
+    the number of shifted tasks and how many answers were too high; and where they are from.
+    """
     found: dict[str, Any] = json.loads(WIDTHS.read_text())
     return found
 
@@ -161,7 +165,8 @@ def choose_answer(
         )
     signals = signals_of(source, target, calibration)
     centre = centre_of(signals)
-    below, above = arms(signals, centre, known_widths())
+    widths = known_widths()
+    below, above = arms(signals, centre, widths)
     low, high = max(centre.accuracy - below, 0.0), min(centre.accuracy + above, 1.0)
     alone = not signals.source_errors
     return Answer(
@@ -171,7 +176,7 @@ def choose_answer(
         level=BOUND_LEVEL if alone else LEVEL,
         estimator="a lower bound" if alone else _name(signals, centre),
         reason=_reason(signals, centre),
-        direction=_direction(below, above) if not alone else "The bound is no estimate.",
+        direction=_direction(signals, centre, widths) if not alone else "The bound is no estimate.",
         warnings=tuple(warnings),
         source=whole["source"],
         target=whole["target"],
@@ -217,9 +222,19 @@ def _reason(signals: Signals, centre: Centre) -> str:
     return f"The {seen}: images are harder, not only of other classes."
 
 
-def _direction(below: float, above: float) -> str:
+def kind_of(signals: Signals, centre: Centre) -> str:
+    """Return which answers an estimate is made of: "mix", "harder", "unsure", "ensemble" or "both"."""
+    if 0 < centre.harder < 1:
+        return "both"
+    if centre.harder == 0:
+        return "mix"
+    if signals.balanced_agreement is not None:
+        return "ensemble"
+    return "unsure" if _is_unsure(signals) else "harder"
+
+
+def _direction(signals: Signals, centre: Centre, widths: Mapping[str, Any]) -> str:
     """Return in which direction such answers err most on the validation tasks."""
-    if max(below, above) < 1.25 * min(below, above):
-        return "On tasks like this the answer was too high about as often and as far as too low."
-    side = "too high" if below > above else "too low"
-    return f"On tasks like this the answer was further off when it was {side}."
+    tasks, high = widths["too_high"][kind_of(signals, centre)]
+    text = f"Such answers were too high in {high} and too low in {tasks - high} of {tasks} shifted tasks."
+    return text if tasks else "In which direction such answers err is not known."

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shiftcast.estimate.answer import BASELINES
-
 
 def order_note(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return what the order of answered rows means; an empty string where no error is known."""
@@ -15,7 +13,8 @@ def order_note(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     return (
         "Sorted by MAE, each estimator's mean absolute error (pp) on our board's natural shifts "
-        f"({_learned_on(boards)}): how wrong it was there, and no promise for your data."
+        f"({_learned_on(boards)}): how wrong it was there, and no promise for your data. "
+        "Baselines stand apart, at the end."
     )
 
 
@@ -38,9 +37,8 @@ def actual_note(target: Mapping[str, Any]) -> list[str]:
 
 
 def marked(row: Mapping[str, Any]) -> str:
-    """Return the estimator of an answered row: a star where its estimate is flagged, a word on baselines."""
-    baseline = " (baseline)" if row["estimator"] in BASELINES else ""
-    return f"{row['estimator']}{'*' if row.get('flagged') else ''}{baseline}"
+    """Return the estimator of an answered row, with a star where its estimate is flagged."""
+    return f"{row['estimator']}{'*' if row.get('flagged') else ''}"
 
 
 def is_sampling(row: Mapping[str, Any]) -> bool:
