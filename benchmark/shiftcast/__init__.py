@@ -2,6 +2,7 @@
 
 from shiftcast.board.load import Results, load_results, load_signals
 from shiftcast.errors import ShiftcastError
+from shiftcast.estimate.python import estimate  # after the folder of its name, which it hides
 from shiftcast.predictions import Estimate, Predictions
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Results",
     "ShiftcastError",
     "__version__",
+    "estimate",
     "load_results",
     "load_signals",
 ]

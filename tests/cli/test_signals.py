@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from shiftcast.estimate import inputs
 from support.command_line import typed
 
 FILES = ("--source", "val.npz", "--target", "prod.npz")
@@ -47,7 +48,7 @@ def test_so_does_one_that_needs_no_workspace(monkeypatch, sent, code):
         os.kill(os.getpid(), sent)
         time.sleep(60)
 
-    monkeypatch.setattr("shiftcast.estimate.inputs.read_set", stopped)
+    monkeypatch.setattr(inputs, "read_set", stopped)
     assert typed("estimate", *FILES).returncode == code
 
 

@@ -62,6 +62,7 @@ def test_the_public_face():
         "Results",
         "ShiftcastError",
         "__version__",
+        "estimate",
         "load_results",
         "load_signals",
     ]

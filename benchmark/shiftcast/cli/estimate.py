@@ -19,16 +19,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from shiftcast.estimate.chances import Calibration
+    from shiftcast.estimate.inputs import OwnSet
     from shiftcast.estimators import Estimator, Outside
     from shiftcast.predictions import Predictions
 
-SHOWN = 4
-"""Estimators that tables of classes and slices have room for; JSON holds all."""
-MANY_CLASSES = 100
-"""From this many classes on, estimating each takes long enough to be announced."""
 LONGEST_NAME = 24
 """Columns that names of classes and slices take; longer ones are folded."""
-PREFERRED = ("NoShift", "ATC-NE", "COTT", "AgreementShift")
 
 app = typer.Typer()
 Ensemble = Annotated[
@@ -117,37 +114,47 @@ def _estimates(
     classes: bool,
 ) -> tuple[dict[str, Any], Predictions, Predictions]:
     """Return the answer, and the predictions on source and target that it is about."""
-    from shiftcast.estimate.answer import actual_so_far, by_predicted_class, by_slice, choose_estimators
+    from shiftcast.estimate.answer import choose_estimators
+    from shiftcast.estimate.chances import calibrate
+    from shiftcast.estimate.choice import choose_answer
+    from shiftcast.estimate.drop import explained
     from shiftcast.estimate.inputs import (
         OF_A_SET,
         OF_OTHER_MODELS,
+        about_columns,
+        about_names,
         about_unread,
         attach,
         in_order,
         read_set,
     )
+    from shiftcast.estimate.parts import actual_so_far, slice_values
     from shiftcast.estimators import load_outside
 
     outside = load_outside()
     chosen = choose_estimators(names, outside)
     known, unknown = read_set(source, labelled=True, labels=labels), read_set(target, labelled=False)
+    doubts = [*about_columns(source, known), *about_columns(target, unknown), *about_names(known, unknown)]
     unknown = in_order(unknown, known.classes)
+    if column is not None:
+        slice_values(unknown, column)  # refused before anything is estimated
+    known = known if known.classes else replace(known, classes=unknown.classes)
     first, second = known.predictions, unknown.predictions
     for key, path in others.items():
         if path is not None:
             first, second = attach(first, second, key, path, known.classes)
     answer = _answer(first, second, known.classes, chosen)
     files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in others.values())]
-    answer["warnings"] += [text for path, names in files if path for text in about_unread(path, names)]
+    unread = [text for path, known_names in files if path for text in about_unread(path, known_names)]
+    answer["warnings"] += [*doubts, *unread]
     answer["target"] |= actual_so_far(unknown)
+    calibration = calibrate(first)
+    answer["answer"] = choose_answer(first, second, answer, answer["warnings"], calibration).to_dict()
+    if answer["answer"]["accuracy"] is not None:
+        answer["drop"]["explains"] = explained(answer["drop"], [answer["answer"]], first.accuracy)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
-    # parts of the target are shown in the order of the table
-    chosen = {row["estimator"]: chosen[row["estimator"]] for row in answer["estimates"]}
-    if classes:
-        _announce(first.classes, len(chosen))
-        answer["by_class"] = by_predicted_class(first, second, known.classes, chosen)
-    if column is not None:
-        answer["by_slice"] = by_slice(first, replace(unknown, predictions=second), column, chosen)
+    known, unknown = replace(known, predictions=first), replace(unknown, predictions=second)
+    answer |= _parts_and_metrics(known, unknown, answer, calibration, column, classes)
     return answer, first, second
 
 
@@ -165,6 +172,7 @@ def _answer(
     from shiftcast.estimate.answer import estimate_accuracy, summary
     from shiftcast.estimate.board_errors import board_errors
     from shiftcast.estimate.class_order import about_class_order
+    from shiftcast.estimate.diagnoses import shift_statement
     from shiftcast.estimate.drop import explained, predicted_drop
     from shiftcast.estimate.warnings import warnings_about
 
@@ -180,7 +188,8 @@ def _answer(
         reasons = sorted({f"{row['estimator']}: {row['skipped']}" for row in rows})
         raise InvalidInputError(f"no estimator could answer: {'; '.join(reasons)}")
     answer = summary(source, target, rows)
-    answer["warnings"] = warnings_about(source, target)
+    answer["warnings"] = warnings_about(source, target, classes)
+    answer["shift"] = shift_statement(source, target)
     drop = predicted_drop(source, target)
     answer["drop"] = {**drop, "explains": explained(drop, rows, source.accuracy)}
     answer["warnings"] += about_class_order(source, target, classes)
@@ -211,13 +220,31 @@ def _plugins(rows: list[dict[str, Any]], names: str, outside: Outside) -> list[s
     return [*outside.broken.values(), *failed]
 
 
-def _announce(classes: int, estimators: int) -> None:
-    if classes >= MANY_CLASSES:
-        typer.echo(
-            f"--classes: fitting {count(estimators, 'estimator')} for each of {classes:,} classes; this "
-            "can take a minute. Fewer --estimators are faster.",
-            err=True,
-        )
+def _parts_and_metrics(
+    source: OwnSet,
+    target: OwnSet,
+    answer: Mapping[str, Any],
+    calibration: Calibration,
+    column: str | None,
+    classes: bool,
+) -> dict[str, Any]:
+    """Return `by_class` and `by_slice` where asked for, and `metrics`: what agrees with the answer."""
+    from shiftcast.estimate.chances import Chances
+    from shiftcast.estimate.metrics import MOST_CLASSES, other_metrics
+    from shiftcast.estimate.parts import by_predicted_class, by_slice
+
+    known, few = source.predictions, source.predictions.classes <= MOST_CLASSES
+    if not (classes or column is not None or few):
+        return {}
+    chances = Chances(calibration, target.predictions, answer["answer"])
+    found: dict[str, Any] = {}
+    if classes:
+        found["by_class"] = by_predicted_class(known, target, source.classes, chances)
+    if column is not None:
+        found["by_slice"] = by_slice(source, target, column, chances)
+    if classes or few:
+        found["metrics"] = other_metrics(known, chances, source.classes)
+    return found
 
 
 def print_estimates(answer: Mapping[str, Any]) -> None:
@@ -228,6 +255,8 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     from shiftcast.cli.terminal import print_whole
+    from shiftcast.estimate.answer import BASELINES
+    from shiftcast.estimate.lead import Answer
     from shiftcast.estimate.wording import (
         actual_note,
         board_error,
@@ -235,6 +264,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         interval_notes,
         is_sampling,
         marked,
+        metric_notes,
         order_note,
     )
 
@@ -259,12 +289,14 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
         ends = [_ends(row) if is_sampling(row) else "–"]
         if wide:
             ends.append(_ends(row["conformal"]) if row.get("conformal") else "–")
+        if row["estimator"] in BASELINES:
+            table.add_section()
         change = 100 * (row["accuracy"] - source["accuracy"])
         last = [board_error(row)] if order else []
         table.add_row(marked(row), f"{100 * row['accuracy']:.2f}", *ends, f"{change:+.2f}", *last)
     console = Console(emoji=False)
-    _print_lines(console, [f"warning: {text}" for text in answer["warnings"]])
-    _print_lines(console, [order] if order else [])
+    _print_lines(console, [*str(Answer.from_dict(answer["answer"], answer)).splitlines(), ""])
+    _print_lines(console, [answer["shift"]["text"], "", *([order] if order else [])])
     print_whole(console, table)
     _print_lines(console, [*flag_notes(rows), *(f"skipped {reason}" for reason in answer["skipped_plugins"])])
     for reason, names in skipped.items():
@@ -272,7 +304,7 @@ def print_estimates(answer: Mapping[str, Any]) -> None:
     for key, title, head in (("by_class", "By predicted class", "class"), ("by_slice", "By slice", "slice")):
         if key in answer:
             print_whole(console, _parts(answer[key], title, head))
-    _print_lines(console, actual_note(target))
+    _print_lines(console, [*metric_notes(answer), *actual_note(target)])
     known = f"{100 * source['accuracy']:.2f} % right on {count(source['images'], 'image')}"
     _print_lines(console, [f"Source {source['name']}: {known}.", *interval_notes(rows)])
 
@@ -289,23 +321,20 @@ def _ends(row: Mapping[str, Any]) -> str:
 
 
 def _parts(rows: list[dict[str, Any]], title: str, head: str) -> Table:
-    """Return a table of parts of the target, with as many estimators as there is room for."""
+    """Return a table of parts of the target, beside the source's where it has the same parts."""
     from rich.markup import escape
     from rich.table import Table
 
-    answered = [one["estimator"] for row in rows for one in row.get("estimates", []) if "accuracy" in one]
-    actual = next((key for key in ("actual", "actual_so_far") if any(key in row for row in rows)), "")
-    order = list(dict.fromkeys([*(name for name in PREFERRED if name in answered), *answered]))[:SHOWN]
-    table = Table(title=f"{title} (accuracy %)")
+    from shiftcast.estimate.parts import sizes_note
+    from shiftcast.estimate.wording import part_columns
+
+    table = Table(title=f"{title} (%)")
     table.add_column(head, max_width=LONGEST_NAME)
-    heads = {"": [], "actual": ["actual"], "actual_so_far": ["labelled", "actual so far"]}[actual]
-    for heading in ("images", *heads, *order):
+    columns = part_columns(rows)
+    for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        found = {one["estimator"]: one.get("accuracy") for one in row.get("estimates", [])}
-        known = [f"{row['labelled']:,}"] if actual == "actual_so_far" else []
-        known += [f"{100 * row[actual]:.2f}" if actual in row else "–"] if actual else []
-        cells = ["–" if found.get(name) is None else f"{100 * found[name]:.2f}" for name in order]
-        table.add_row(escape(printable(str(row[head]))), f"{row['images']:,}", *known, *cells)
-    table.caption = "Without intervals: few images say little; --json and --html hold them."
+    for place, row in enumerate(rows):
+        cells = [column[place] for column in columns.values()]
+        table.add_row(escape(printable(str(row[head]))), *cells)
+    table.caption = sizes_note(rows)
     return table

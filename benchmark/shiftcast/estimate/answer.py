@@ -5,25 +5,20 @@ Needs no workspace and no torch; `inputs` reads the files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-import numpy as np
 from sklearn.base import clone
 
 from shiftcast.errors import BrokenEstimatorError, InvalidInputError, UnknownNameError, with_line
 from shiftcast.estimate.board_errors import BoardErrors
-from shiftcast.estimate.inputs import OwnSet
 from shiftcast.estimators import Estimator, Outside, load_outside, official_estimators
 from shiftcast.predictions import Predictions
-from shiftcast.util.types import Integers
 
-FEWEST_IMAGES = 20
-"""Labelled source images that a predicted class needs for an estimate of its own."""
 EVERY = "all"
-MOST_SLICES = 100
-"""Different values of a column that slices are cut along, at most."""
+BASELINES = ("NoShift", "MeanShift")
+"""What estimators are to be better than; set apart from these."""
 
 
 def choose_estimators(names: str = EVERY, outside: Outside | None = None) -> dict[str, Estimator]:
@@ -78,7 +73,7 @@ def estimate_accuracy(
     errors: Mapping[str, BoardErrors] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one row per estimator: with the smallest known error on the board first, skipped ones last.
+    """Return one row per estimator: by known error on the board, then baselines, then skipped ones.
 
     Parameters
     ----------
@@ -111,16 +106,7 @@ def estimate_accuracy(
     InvalidInputError
         If one holds logits and the other probabilities, or the class counts differ.
     """
-    if source.kind != target.kind:
-        raise InvalidInputError(
-            f"source {source.name!r} holds {source.kind}, but target {target.name!r} holds {target.kind}; "
-            "give both in the same form"
-        )
-    if source.classes != target.classes:
-        raise InvalidInputError(
-            f"source {source.name!r} has {source.classes} classes, "
-            f"but target {target.name!r} has {target.classes}"
-        )
+    check_pair(source, target)
     chosen = choose_estimators() if estimators is None else estimators
     known = errors or {}
     rows = []
@@ -131,9 +117,29 @@ def estimate_accuracy(
     return sorted(rows, key=_place)
 
 
-def _place(row: Mapping[str, Any]) -> tuple[bool, float]:
+def check_pair(source: Predictions, target: Predictions) -> None:
+    """Refuse a source and a target that are not outputs of one kind for the same classes.
+
+    Raises
+    ------
+    InvalidInputError
+        If one holds logits and the other probabilities, or the class counts differ.
+    """
+    if source.kind != target.kind:
+        raise InvalidInputError(
+            f"source {source.name!r} holds {source.kind}, but target {target.name!r} holds {target.kind}; "
+            "give both in the same form"
+        )
+    if source.classes != target.classes:
+        raise InvalidInputError(
+            f"source {source.name!r} has {source.classes} classes, "
+            f"but target {target.name!r} has {target.classes}"
+        )
+
+
+def _place(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
     error = row.get("board", {}).get("mae")
-    return "skipped" in row, inf if error is None else error
+    return "skipped" in row, row["estimator"] in BASELINES, inf if error is None else error
 
 
 def _row(
@@ -185,100 +191,24 @@ def _from_board(errors: BoardErrors, accuracy: float, images: int) -> dict[str, 
     return {"conformal": conformal, "board": board}
 
 
-OPTIONS = {"reference": "--ensemble", "peers": "--peers", "siblings": "--siblings"}
+OPTIONS = {
+    "reference": "the probabilities of other models: give them with --ensemble",
+    "peers": "the predicted classes of other models: give them with --peers",
+    "siblings": "the predicted classes of your architecture with other seeds: give them with --siblings",
+}
 
 
 def _reason(estimator: Estimator, error: InvalidInputError) -> str:
     said = str(error)
     for need, option in OPTIONS.items():
         if need in estimator.requires and f"needs {need}, but" in said:
-            return f"needs {need}: give them with {option} FILE.npz"
+            return f"needs {option} FILE.npz"
     if "others" in estimator.requires and "(others)" in said:
-        return "needs labelled sets under other shifts, which only the benchmark has"
-    return said
-
-
-def by_predicted_class(
-    source: Predictions, target: Predictions, names: Sequence[str], estimators: Mapping[str, Estimator]
-) -> list[dict[str, Any]]:
-    """Return estimates for the target images that the model puts into each class.
-
-    Each estimator is fitted on the source images of the same predicted class, so an answer is that
-    class's precision under shift. Estimators that need classes to be mixed, or models beside the
-    scored one, answer as they can.
-
-    Returns
-    -------
-    list of dict
-        `class`, `images`, `source_images`, `source_accuracy`, `estimates` as in `estimate_accuracy`;
-        `skipped` in place of the last where the source has fewer than 20 images.
-    """
-    rows = []
-    for k in range(source.classes):
-        own, there = np.flatnonzero(source.predicted == k), np.flatnonzero(target.predicted == k)
-        head: dict[str, Any] = {
-            "class": names[k] if names else k,
-            "images": len(there),
-            "source_images": len(own),
-        }
-        if len(own) < FEWEST_IMAGES or not len(there):
-            few = f"needs {FEWEST_IMAGES} source images put into the class and one target image"
-            rows.append({**head, "skipped": few})
-            continue
-        part = source.select(own)
-        found = estimate_accuracy(part, target.select(there), estimators)
-        rows.append({**head, "source_accuracy": round(part.accuracy, 6), "estimates": found})
-    return rows
-
-
-def by_slice(
-    source: Predictions, target: OwnSet, column: str, estimators: Mapping[str, Estimator]
-) -> list[dict[str, Any]]:
-    """Return estimates for the target images with each value of a column, largest slice first.
-
-    Raises
-    ------
-    InvalidInputError
-        If the target has no such column, or one with more than 100 different values.
-    """
-    if column not in target.columns:
-        known = ", ".join(map(str, target.columns.columns)) or "none (slices need a .csv or .parquet target)"
-        raise InvalidInputError(f"{target.predictions.name}: has no column {column!r}; it has {known}")
-    cells = target.columns[column]
-    values = cells.astype(object).where(cells.notna() & (cells != ""), "(empty)").map(str).to_numpy(dtype=str)
-    names, counts = np.unique(values, return_counts=True)
-    if len(names) > MOST_SLICES:
-        raise InvalidInputError(
-            f"{target.predictions.name}: column {column!r} has {len(names):,} different values, and at most "
-            f"{MOST_SLICES} slices are estimated; sort them into bins first (pandas.cut), or take another one"
+        return (
+            "needs labelled sets under other shifts, corrupted copies of the source among them; in Python: "
+            "fit(source, others)"
         )
-    rows = []
-    for place in np.argsort(-counts, kind="stable"):
-        index: Integers = np.flatnonzero(values == names[place])
-        part = target.predictions.select(index)
-        found = estimate_accuracy(source, part, estimators)
-        head: dict[str, Any] = {"slice": str(names[place]), "images": len(index)}
-        if part.labels is not None:
-            head["actual"] = round(part.accuracy, 6)
-        if target.some_labels is not None:
-            head |= _so_far(part, target.some_labels[index])
-        rows.append({**head, "estimates": found})
-    return rows
-
-
-def _so_far(predictions: Predictions, labels: Integers) -> dict[str, Any]:
-    """Return `labelled`, how many images have a label that is not -1, and their accuracy, `actual_so_far`."""
-    known = np.flatnonzero(labels >= 0)
-    right = predictions.predicted[known] == labels[known]
-    return {
-        "labelled": len(known),
-        **({"actual_so_far": round(float(right.mean()), 6)} if len(known) else {}),
-    }
-
-
-def actual_so_far(target: OwnSet) -> dict[str, Any]:
-    """Return what the labels of some images say, `labelled` and `actual_so_far`; nothing without such."""
-    return {} if target.some_labels is None else _so_far(target.predictions, target.some_labels)
+    return said
 
 
 def summary(source: Predictions, target: Predictions, rows: list[dict[str, Any]]) -> dict[str, Any]:

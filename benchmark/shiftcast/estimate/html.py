@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
+from shiftcast.estimate.charts import drop_chart, histogram_chart, interval_chart
 from shiftcast.estimate.drop import image_difficulty
+from shiftcast.estimate.lead import Answer, answer_html
+from shiftcast.estimate.page_style import STYLE
+from shiftcast.estimate.parts import sizes_note
 from shiftcast.estimate.wording import (
     actual_note,
     board_error,
+    figure_text,
     flag_notes,
     interval_notes,
     is_sampling,
     marked,
     order_note,
+    part_columns,
 )
 from shiftcast.predictions import Predictions
-from shiftcast.util.plot_style import COLOURS, GREY, house_style
 from shiftcast.util.text import count
-from shiftcast.util.types import Floats
 
-SHOWN_IMAGES = 200
-BINS = 20
+SHOWN_IMAGES = 50
+"""Images that are listed of each bin."""
 FITTING_COLUMNS = 6
 """Columns of a table that fit the page's width."""
+PHONE_COLUMNS = 5
+"""Columns from which on a phone shows a part of the table."""
 MOST_OF_IT = 0.5
-
-STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1f2328; background: #fff; max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; } .many { border-right: 2px solid #d8dee4; }
-.many td:first-child, .many th:first-child { position: sticky; left: 0; background: #fff; }
-.warning { border-left: 4px solid #bf8700; padding-left: .8rem; }
-th, td { padding: .25rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #d8dee4; }
-th { text-align: right; font-weight: 600; vertical-align: bottom; }
-.few th { white-space: normal; } th:first-child, td:first-child { text-align: left; }
-figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
-.note, figcaption { color: #57606a; font-size: .92rem; }
-.images { font-family: ui-monospace, monospace; font-size: .85rem; line-height: 1.7; }
-@media print {
-  body { max-width: none; } .wide { overflow: visible; } .many { border: 0; } .hint { display: none; }
-  .many table { table-layout: fixed; width: 100%; font-size: .55rem; }
-  .many th, .many td { white-space: normal; overflow-wrap: anywhere; padding: .15rem .2rem;
-    position: static; }
-}
-"""
+LARGEST_MATRIX = 20
+"""Classes of a confusion matrix that is shown; JSON holds larger ones."""
 
 
 def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) -> str:
@@ -62,7 +42,7 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
     Parameters
     ----------
     answer
-        What `shiftcast estimate --json` prints, with `drop` from `predicted_drop`.
+        What `shiftcast estimate --json` prints.
     source, target
         The predictions that it is about.
     """
@@ -70,12 +50,14 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
     title = f"Estimated accuracy on {unknown['name']}"
     blocks = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{_sentence(answer)}</p>",
-        *(f'<p class="warning">Warning: {escape(text)}.</p>' for text in answer["warnings"]),
+        answer_html(Answer.from_dict(answer["answer"], answer)),
+        *(f"<p>{escape(text)}</p>" for text in actual_note(unknown)),
+        f'<p class="note">{escape(answer["shift"]["text"])}</p>',
         _estimates(answer),
-        _figure(answer["drop"], source, target),
         _drop(answer["drop"], known["accuracy"]),
         _images(answer["drop"], unknown["name"]),
+        _outputs(source, target),
+        _metrics(answer["metrics"]) if "metrics" in answer else "",
         *(
             _parts(answer[key], heading, head)
             for key, heading, head in (
@@ -91,6 +73,7 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(title)}</title>\n"
         f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
@@ -100,33 +83,18 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def _sentence(answer: Mapping[str, Any]) -> str:
-    known, unknown = answer["source"], answer["target"]
-    found = [row["accuracy"] for row in answer["estimates"] if "accuracy" in row]
-    text = (
-        f"The model is right on {_percent(known['accuracy'])} % of {count(known['images'], 'image')} in "
-        f"{escape(known['name'])}. On the {count(unknown['images'], 'image')} in "
-        f"{escape(unknown['name'])}, "
-    )
-    lowest, highest = _percent(min(found)), _percent(max(found))
-    between = f"{lowest} %" if lowest == highest else f"between {lowest} and {highest} %"
-    text += f"{count(len(found), 'estimator')} expect{'s' if len(found) == 1 else ''} {between}."
-    if "accuracy" in unknown:
-        text += f" Its labels, which no estimator saw, say {_percent(unknown['accuracy'])} %."
-    if "actual_so_far" in unknown:
-        text += f" {escape(actual_note(unknown)[0])}"
-    return text
-
-
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; one of many columns scrolls sideways and says so, and wraps where it is printed."""
     many = len(headings) > FITTING_COLUMNS
-    hint = '<p class="note hint">{} columns: scroll the table sideways to see all of them. →</p>\n'
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    hint = '<p class="note hint phone">Swipe the table to see all columns. →</p>\n'
+    if many:
+        told = f"{len(headings)} columns: scroll the table sideways to see all of them. →"
+        hint = f'<p class="note hint">{told}</p>\n'
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]
     table = f"<table>\n<tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
-    opening = '<div class="wide many" tabindex="0">' if many else '<div class="wide few">'
-    return f"{hint.format(len(headings)) if many else ''}{opening}{table}</div>"
+    opening = f'<div class="wide {"many" if many else "few"}" tabindex="0">'
+    return f"{hint if len(headings) >= PHONE_COLUMNS else ''}{opening}{table}</div>"
 
 
 def _estimates(answer: Mapping[str, Any]) -> str:
@@ -151,57 +119,58 @@ def _estimates(answer: Mapping[str, Any]) -> str:
     said_of_rows = [*flag_notes(rows), *interval_notes(rows)]
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in said_of_rows)
     said = f"<p>{escape(order)}</p>\n" if order else ""
-    return f"<h2>Estimates</h2>\n{said}{_table(headings, cells)}\n{notes}"
+    return f"<h2>Estimates</h2>\n{_intervals(answer, rows)}\n{said}{_table(headings, cells)}\n{notes}"
 
 
-def _figure(drop: Mapping[str, Any], source: Predictions, target: Predictions) -> str:
-    panels = [("confidence", source.confidence, target.confidence, 1.0)]
+def _intervals(answer: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the chart of estimates: the answer first, then all estimators with both intervals."""
+    lead = answer["answer"]
+    drawn = [
+        {
+            "name": "the answer",
+            "accuracy": lead["accuracy"],
+            "wide": (lead["low"], lead["high"]),
+            "narrow": None,
+        }
+    ]
+    for row in rows:
+        wide, own = row.get("conformal"), (row["low"], row["high"])
+        drawn.append(
+            {
+                "name": row["estimator"],
+                "accuracy": row["accuracy"],
+                "wide": (wide["low"], wide["high"]) if wide else None if is_sampling(row) else own,
+                "narrow": own if is_sampling(row) else None,
+            }
+        )
+    chart = interval_chart(
+        drawn, answer["source"]["accuracy"], answer["target"].get("accuracy"), "the answer"
+    )
+    said = (
+        "Dots are estimates, thin lines intervals with model error, thick ones sampling alone. The dashed "
+        "line is the accuracy on the source"
+    )
+    said += ", the full one that from the target's labels." if "accuracy" in answer["target"] else "."
+    return f'<figure class="estimates">{chart}<figcaption>{said}</figcaption></figure>'
+
+
+def _outputs(source: Predictions, target: Predictions) -> str:
+    """Return the histograms of confidence, and of difficulty where there is an ensemble."""
+    charts = [histogram_chart("confidence", source.confidence, target.confidence, 1.0)]
     if source.reference is not None and target.reference is not None:
         name, own, largest = image_difficulty(source)
-        panels.append((f"{name} (difficulty)", own, image_difficulty(target)[1], largest))
-    with house_style():
-        figure = Figure(figsize=(4.2 * (len(panels) + 1), 3.4), layout="constrained")
-        axes = figure.subplots(1, len(panels) + 1, squeeze=False)[0]
-        for ax, (name, own, there, largest) in zip(axes, panels, strict=False):
-            _histograms(ax, name, own, there, largest)
-        _bars(axes[-1], drop)
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "Shiftcast"})
-    text = stream.getvalue()
-    svg = text[text.index("<svg") :]
-    said = "Share of images by confidence" + (" and by difficulty" if len(panels) > 1 else "")
-    said += ", source and target side by side; and the drop in accuracy that each bin of difficulty predicts."
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{escape(said)}" ', 1)
-    return (
-        f"<h2>Confidence and difficulty</h2>\n<figure>{svg}<figcaption>{escape(said)}</figcaption></figure>"
-    )
-
-
-def _histograms(ax: Axes, name: str, source: Floats, target: Floats, largest: float) -> None:
-    edges = np.linspace(0, largest, BINS + 1)
-    for place, (label, values) in enumerate((("source", source), ("target", target))):
-        shares = 100 * np.histogram(np.clip(values, 0, largest), edges)[0] / len(values)
-        ax.stairs(shares, edges, color=COLOURS[place], linewidth=1.5, label=label)
-        ax.stairs(shares, edges, color=COLOURS[place], fill=True, alpha=0.15)
-    ax.set(xlabel=name, ylabel="images %", xlim=(0, largest))
-    ax.set_ylim(bottom=0)
-    ax.legend(loc="best")
-
-
-def _bars(ax: Axes, drop: Mapping[str, Any]) -> None:
-    for one in drop["bins"]:
-        middle, width = (one["from"] + one["to"]) / 2, one["to"] - one["from"]
-        ax.bar(middle, 100 * one["drop"], 0.9 * width, color=COLOURS[1 if one["drop"] > 0 else 0])
-    ax.axhline(0, color=GREY, linewidth=0.8)
-    ax.set(
-        xlabel=f"{drop['score']} (difficulty)", ylabel="predicted drop, pp", xlim=(0, drop["bins"][-1]["to"])
-    )
+        charts.append(histogram_chart(f"{name} (difficulty)", own, image_difficulty(target)[1], largest))
+    figures = "".join(f"<figure>{chart}</figure>" for chart in charts)
+    heading = "Confidence and difficulty" if len(charts) > 1 else "Confidence"
+    legend = '<span class="key source">source</span> <span class="key target">target</span>'
+    note = f'<p class="note">Share of images, {legend}</p>'
+    return f'<h2>{heading}</h2>\n{note}\n<div class="charts">{figures}</div>'
 
 
 def _drop(drop: Mapping[str, Any], accuracy: float) -> str:
     rows = [
         [
-            f"{one['from']:.2f} to {one['to']:.2f}",
+            f"{_range(one)}{' ●' if one['carries'] else ''}",
             _percent(one["source_share"]),
             _percent(one["target_share"]),
             _percent(one["source_accuracy"]) if one["source_share"] else "–",
@@ -209,20 +178,47 @@ def _drop(drop: Mapping[str, Any], accuracy: float) -> str:
         ]
         for one in drop["bins"]
     ]
-    headings = [drop["score"], "source images %", "target images %", "source accuracy %", "drop pp"]
+    headings = [drop["score"], "source images %", "target images %", "source accuracy %", "added errors pp"]
     side = "below" if drop["drop"] >= 0 else "above"
     text = (
         f"{drop['estimator']} expects {_percent(drop['predicted'])} %, {100 * abs(drop['drop']):.2f} pp "
         f"{side} {_percent(accuracy)} %, if the model is as accurate in each bin as on the source. A bin "
-        "adds (source share - target share) x (its accuracy - source accuracy)."
+        "adds (target share - source share) x (share of errors in it on the source)."
         f"{_explained(drop['explains'])}"
     )
-    return f"<h2>Where the drop is predicted</h2>\n<p>{escape(text)}</p>\n{_table(headings, rows)}"
+    return (
+        f"<h2>Where the drop is predicted</h2>\n<p><strong>{escape(carrying_sentence(drop))}</strong> "
+        f"{escape(text)}</p>\n<figure>{drop_chart(drop)}</figure>\n{_table(headings, rows)}"
+    )
+
+
+def _range(one: Mapping[str, Any]) -> str:
+    return f"{one['from']:.2f} to {one['to']:.2f}"
+
+
+def carrying_sentence(drop: Mapping[str, Any]) -> str:
+    """Return which bins carry the predicted drop, and how much of the target lies in them."""
+    carrying = [one for one in drop["bins"] if one["carries"]]
+    if not carrying:
+        return "No bin adds errors: the target is no more difficult than the source."
+    share, known = (sum(one[key] for one in carrying) for key in ("target_share", "source_share"))
+    joined: list[list[float]] = []
+    for one in carrying:  # neighbours are named together
+        if joined and joined[-1][1] == one["from"]:
+            joined[-1] = [joined[-1][0], one["to"], joined[-1][2] + one["drop"]]
+        else:
+            joined.append([one["from"], one["to"], one["drop"]])
+    joined.sort(key=lambda one: -one[2])
+    named = " and ".join(f"{low:.2f} to {high:.2f} ({100 * added:+.2f} pp)" for low, high, added in joined)
+    return (
+        f"The drop comes from images whose {drop['score']} is {named}: {_percent(share)} % of the target, "
+        f"{_percent(known)} % of the source."
+    )
 
 
 def _explained(found: Mapping[str, Any]) -> str:
     """Return a sentence on how much of the predicted change the bins account for."""
-    change = f"{100 * found['change']:+.2f} pp that {found['by']}, first in the table, predicts"
+    change = f"{100 * found['change']:+.2f} pp that {found['by']} predicts"
     if found["share"] is None:
         return f" The {change} is close to zero, so there is almost nothing to explain."
     if found["share"] < 0:
@@ -234,54 +230,83 @@ def _explained(found: Mapping[str, Any]) -> str:
 
 
 def _images(drop: Mapping[str, Any], name: str) -> str:
-    if not drop["images_carrying"]:
-        return (
-            "<h2>Images that carry it</h2>\n<p>None: no bin of lower accuracy holds more of the target.</p>"
-        )
-    shown = drop["images"][:SHOWN_IMAGES]
-    lie = "lies" if drop["images_carrying"] == 1 else "lie"
+    """Return the positions of images in the bins that carry the drop, bin by bin, the largest first."""
+    carrying = sorted((one for one in drop["bins"] if one["carries"]), key=lambda one: -float(one["drop"]))
+    if not carrying:
+        return "<h2>Images that carry it</h2>\n<p>None: no bin adds errors.</p>"
+    total = drop["images_carrying"]
     text = (
-        f"{count(drop['images_carrying'], 'image')} of {name} {lie} in bins that are less accurate than "
-        "the source as a whole and hold more of the target. "
+        f"{count(total, 'image')} of {name} {'lies' if total == 1 else 'lie'} in these bins. Positions count "
+        "from 0, the most difficult come first."
     )
-    rest = drop["images_carrying"] > len(shown)
-    text += f"Positions (from 0) of the {len(shown):,} most difficult:" if rest else "Positions (from 0):"
-    listed = ", ".join(map(str, shown))
-    return f'<h2>Images that carry it</h2>\n<p>{escape(text)}</p>\n<p class="images">{listed}</p>'
+    blocks = [f"<h2>Images that carry it</h2>\n<p>{escape(text)}</p>"]
+    for one in carrying:
+        listed = ", ".join(map(str, one["images"][:SHOWN_IMAGES]))
+        blocks.append(
+            f"<h3>{escape(drop['score'])} {_range(one)}: {100 * one['drop']:+.2f} pp</h3>\n"
+            f'<p class="images">{listed}</p>'
+        )
+    return "\n".join(blocks)
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    if "skipped" in metrics:
+        return f"<h2>Other metrics</h2>\n<p>None: {escape(metrics['skipped'])}.</p>"
+    words = {"macro_f1": "macro F1", "auroc": "AUROC"}
+    single = [
+        f"{words[name]} {figure_text(metrics[name])}"
+        + (f", {_percent(metrics[name]['source'])} on the source" if "source" in metrics[name] else "")
+        for name in words
+        if name in metrics
+    ]
+    rows = [
+        [
+            str(one["class"]),
+            figure_text(one["recall"]),
+            _source_of(one["recall"]),
+            figure_text(one["f1"]),
+            _source_of(one["f1"]),
+        ]
+        for one in metrics["classes"]
+    ]
+    text = (
+        f"{'; '.join(single)}. In percent, with {100 * metrics['level']:g} % intervals, from calibrated "
+        "probabilities that agree with the answer. They assume that errors go where the probabilities say."
+    )
+    table = _table(["class", "recall %", "on source", "F1 %", "on source"], rows)
+    return f"<h2>Other metrics</h2>\n<p>{escape(text)}</p>\n{table}{_confusion(metrics)}"
+
+
+def _source_of(figure: Mapping[str, Any]) -> str:
+    return _percent(figure["source"]) if "source" in figure else "–"
+
+
+def _confusion(metrics: Mapping[str, Any]) -> str:
+    """Return the expected confusion matrix, folded away; nothing where it is too large to be read."""
+    matrix, names = metrics.get("confusion"), [str(one["class"]) for one in metrics["classes"]]
+    if matrix is None or len(matrix) > LARGEST_MATRIX:
+        return ""
+    rows = [[name, *(f"{value:,.1f}" for value in line)] for name, line in zip(names, matrix, strict=True)]
+    table = _table(["true \\ predicted", *names], rows)
+    return (
+        "\n<details><summary>Expected confusion matrix</summary>\n"
+        '<p class="note">Expected images by true class (rows) and predicted class. No interval.</p>\n'
+        f"{table}</details>"
+    )
 
 
 def _parts(rows: Sequence[Mapping[str, Any]], heading: str, head: str) -> str:
-    answered = list(
-        dict.fromkeys(
-            one["estimator"] for row in rows for one in row.get("estimates", []) if "accuracy" in one
-        )
-    )
-    actual = next((key for key in ("actual", "actual_so_far") if any(key in row for row in rows)), "")
-    cells = []
-    for row in rows:
-        found = {one["estimator"]: one for one in row.get("estimates", []) if "accuracy" in one}
-        line = [str(row[head]), f"{row['images']:,}"]
-        line += [_percent(row[actual]) if actual in row else "–"] if actual else []
-        cells.append(line + [_with_ends(found[name]) if name in found else "–" for name in answered])
-    headings = [
-        head,
-        "images",
-        *([actual.replace("_", " ") + " %"] if actual else []),
-        *(f"{name} %" for name in answered),
+    columns = part_columns(rows)
+    cells = [
+        [str(row[head]), *(column[place] for column in columns.values())] for place, row in enumerate(rows)
     ]
-    note = '<p class="note">With sampling intervals.</p>'
-    return f"<h2>{escape(heading)}</h2>\n{_table(headings, cells)}\n{note}"
+    note = f'<p class="note">{escape(sizes_note(rows))} In percent.</p>'
+    return f"<h2>{escape(heading)}</h2>\n{_table([head, *columns], cells)}\n{note}"
 
 
 def _ends(row: Mapping[str, Any]) -> str:
     """Return an interval; none where every image says the same, which is no certainty."""
     return "–" if row["low"] == row["high"] else f"{_percent(row['low'])} to {_percent(row['high'])}"
-
-
-def _with_ends(row: Mapping[str, Any]) -> str:
-    if row["low"] == row["high"]:
-        return _percent(row["accuracy"])
-    return f"{_percent(row['accuracy'])} [{_percent(row['low'])}, {_percent(row['high'])}]"
 
 
 def _skipped(rows: Sequence[Mapping[str, Any]], plugins: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from shiftcast.difficulty import check_members
 from shiftcast.errors import InvalidInputError
 from shiftcast.intake.archives import ARRAYS, UNNAMED, read_arrays, require_file, unread
-from shiftcast.intake.tables import LABEL, TABLES, column_names, read_table
+from shiftcast.intake.tables import LABEL, NEAR, TABLES, Table, column_names, read_table
 from shiftcast.predictions import Kind, Predictions
 from shiftcast.util.arrays import (
     LOGITS_REMEDY,
@@ -42,6 +43,8 @@ CLASS_NAMES = "class_names"
 OF_A_SET, OF_OTHER_MODELS = (*KEYS, "labels", CLASS_NAMES), ("source", "target", CLASS_NAMES)
 """All that is read from an archive."""
 LABEL_LIKE = ("label", "labels", "y", "y_true", "target", "class", "truth", "ground_truth")
+ONE_PROBABILITY = ("prob", "probability", "proba", "p", "score", "y_prob", "y_score", "prediction")
+"""Columns that people give one probability of two classes in."""
 SWAPPED = 10
 """This many times more members than images are taken for swapped axes."""
 
@@ -108,10 +111,14 @@ def _other_label(path: Path, own: OwnSet) -> str:
     in_table = path.suffix.lower() in TABLES
     what, wanted = ("column", LABEL) if in_table else ("array", "labels")
     names = own.columns.columns if in_table else unread(path, OF_A_SET)
-    found = [name for name in names if str(name).lower() in LABEL_LIKE]
+    found = [name for name in names if str(name).lower() in LABEL_LIKE or _is_near(str(name), wanted)]
     return (
         f"; its {what} {str(found[0])!r} is another one: call it {wanted!r} if it is meant" if found else ""
     )
+
+
+def _is_near(name: str, wanted: str) -> bool:
+    return SequenceMatcher(None, name.lower(), wanted).ratio() >= NEAR
 
 
 def about_unread(path: Path, known: Sequence[str]) -> list[str]:
@@ -221,7 +228,7 @@ def _read_table(path: Path, labelled: bool) -> OwnSet:
     if len(found) != 1:
         raise InvalidInputError(
             f"{path}: expected a column logit_CLASS or prob_CLASS for each class (not both kinds); "
-            f"its columns are {table.held}"
+            f"its columns are {table.held}{_mistyped(table) if not found else ''}"
         )
     prefix, columns = next(iter(found.items()))
     outputs = table.numbers(list(columns.values()))
@@ -229,6 +236,47 @@ def _read_table(path: Path, labelled: bool) -> OwnSet:
     own = _own(path, outputs, PREFIXES[prefix], labels, labelled, list(columns))
     rest = [name for name in table.frame.columns if name not in {LABEL, *columns.values()}]
     return replace(own, columns=pd.DataFrame({name: table.texts(name) for name in rest}))
+
+
+def _mistyped(table: Table) -> str:
+    """Return a hint where columns of a table may be outputs called by another name."""
+    near = {name: wanted for prefix in PREFIXES for name, wanted in table.nearly(prefix).items()}
+    if near:
+        name, wanted = next(iter(near.items()))
+        return f"; did you mean {printable(wanted, 80)!r} by {printable(name, 80)!r}?"
+    numbers = [name for name in ONE_PROBABILITY if name in map(str.lower, map(str, table.frame.columns))]
+    if not numbers:
+        return ""
+    return (
+        f"; where {numbers[0]!r} is the probability of one of two classes (predict_proba[:, 1]), write a "
+        f"column for each: table['prob_0'], table['prob_1'] = 1 - table[{numbers[0]!r}], "
+        f"table[{numbers[0]!r}]"
+    )
+
+
+def about_columns(path: Path, own: OwnSet) -> list[str]:
+    """Return a warning on each column of a table that is not read as an output and may be meant as one."""
+    if path.suffix.lower() not in TABLES:
+        return []
+    table = Table(path, own.columns)
+    prefix = next(prefix for prefix, kind in PREFIXES.items() if kind == own.predictions.kind)
+    return [
+        f"{printable(path.name)}: column {printable(name, 80)!r} is not read; call it "
+        f"{printable(wanted, 80)!r} if it is a class's output"
+        for name, wanted in table.nearly(prefix).items()
+    ]
+
+
+def about_names(source: OwnSet, target: OwnSet) -> list[str]:
+    """Return a warning where one of two sets names its classes and the other does not."""
+    if bool(source.classes) == bool(target.classes):
+        return []
+    named, other = (source, target) if source.classes else (target, source)
+    return [
+        f"only {named.predictions.name} names its classes: those of {other.predictions.name} are taken to be "
+        "in the same order "
+        f"({printable(', '.join(named.classes[:3]), 80)}{', …' if len(named.classes) > 3 else ''})"
+    ]
 
 
 def in_order(target: OwnSet, classes: tuple[str, ...]) -> OwnSet:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import sqrt
 
 import numpy as np
 
+from shiftcast.estimate.diagnoses import diagnoses, largest_output, row_keys
 from shiftcast.predictions import Predictions
 from shiftcast.util.text import count
 from shiftcast.util.types import Classes
@@ -23,21 +24,33 @@ COUNTED_FROM_ONE = 0.1
 OTHERS = (("reference", "--ensemble"), ("peers", "--peers"), ("siblings", "--siblings"))
 
 
-def warnings_about(source: Predictions, target: Predictions) -> list[str]:
-    """Return a warning for each likely mistake in labelled source and target predictions."""
+SHARED_ERRORS, FEWEST_ERRORS = 0.95, 20
+"""Share of the scored model's errors, of so many at least, that another model repeats to look like a copy of
+it: trainings of one network with other seeds repeat half to two thirds of them."""
+MOSTLY_WRONG = 0.3
+"""Up to this accuracy all models may well fall into one class alike."""
+
+
+def warnings_about(source: Predictions, target: Predictions, names: Sequence[str] = ()) -> list[str]:
+    """Return a warning for each likely mistake in labelled source and target predictions.
+
+    `names` are those of the classes, where they are known.
+    """
     found = [
         f"{own.name} has {count(len(own), 'image')}; below {FEW_IMAGES} an estimate is mostly chance"
         for own in (source, target)
         if len(own) < FEW_IMAGES
     ]
+    wrong = _below_chance(source)
     uninformative = [text for own in (source, target) for text in tells_nothing(own)]
     return [
         *found,
         *uninformative,
         *([] if uninformative else _same_images(source, target)),
-        *([] if uninformative else _below_chance(source)),
+        *wrong,
         *_same_models(source, target),
         *_disagreeing_models(source, target),
+        *([] if uninformative or wrong else diagnoses(source, target, names)),
     ]
 
 
@@ -58,7 +71,7 @@ def tells_nothing(own: Predictions) -> list[str]:
     if own.labels is None:
         return []
     commonest = np.bincount(own.labels).max() / len(own)
-    if own.accuracy > commonest or own.accuracy < 1 / own.classes:
+    if own.accuracy > commonest or _below_chance(own):
         return []
     return [
         f"{own.name}: {100 * own.accuracy:.2f} % right is no better than always predicting the most frequent "
@@ -86,9 +99,8 @@ def _same_images(source: Predictions, target: Predictions) -> list[str]:
     """Return a warning where source and target are the same outputs, in any order of images."""
     if source.logits.shape != target.logits.shape:
         return []
-    if not np.array_equal(np.sort(source.logits[:, 0]), np.sort(target.logits[:, 0])):
-        return []  # without sorting the rest, which takes seconds for a thousand classes
-    if not np.array_equal(np.sort(source.logits, axis=0), np.sort(target.logits, axis=0)):
+    first, second = (np.sort(row_keys(own, largest_output(source))) for own in (source, target))
+    if not np.array_equal(first, second):
         return []
     return [
         f"{target.name} holds the same outputs as {source.name}: is one of them the wrong file? Where labels "
@@ -132,23 +144,45 @@ def _disagreeing_models(source: Predictions, target: Predictions) -> Iterator[st
 
 
 def _same_models(source: Predictions, target: Predictions) -> list[str]:
-    """Return a warning for each input that holds the scored model itself."""
+    """Return a warning for each input that holds the scored model itself, or what may be a copy of it."""
     found = []
     for key, option in OTHERS:
         if getattr(source, key) is None or getattr(target, key) is None:
             continue
         same = sorted(set(_like_own(source, key)) & set(_like_own(target, key)))
         if same:
-            named = (
-                f"model {same[0]} (from 0) is"
-                if len(same) == 1
-                else f"models {', '.join(map(str, same))} (from 0) are"
-            )
             found.append(
-                f"{option}: {named} identical to {source.name} on every image; leave "
+                f"{option}: {_numbered(same)} identical to {source.name} on every image; leave "
                 "it out, because a model's agreement with itself says nothing"
             )
+        alike = [m for m in _repeating_errors(source, target, key) if m not in same]
+        if alike:
+            found.append(
+                f"{option}: {_numbered(alike)} wrong in the same way on {100 * SHARED_ERRORS:.0f} % or more "
+                f"of the images that {source.name}'s model gets wrong: a copy of it, or a later checkpoint? "
+                "Its agreement says little"
+            )
     return found
+
+
+def _numbered(models: Sequence[int]) -> str:
+    if len(models) == 1:
+        return f"model {models[0]} (from 0) is"
+    return f"models {', '.join(map(str, models))} (from 0) are"
+
+
+def _repeating_errors(source: Predictions, target: Predictions, key: str) -> list[int]:
+    """Return the models that make nearly all errors of the scored one on a source, and agree elsewhere."""
+    wrong = ~source.correct
+    others, there = (
+        getattr(own, key).argmax(axis=2) if key == "reference" else getattr(own, key)
+        for own in (source, target)
+    )
+    if wrong.sum() < FEWEST_ERRORS or source.accuracy <= MOSTLY_WRONG:
+        return []
+    shared = (others[:, wrong] == source.predicted[wrong]).mean(axis=1)
+    agreeing = (there == target.predicted).mean(axis=1)
+    return [int(m) for m in np.flatnonzero((shared >= SHARED_ERRORS) & (agreeing >= SHARED_ERRORS))]
 
 
 def _like_own(own: Predictions, key: str) -> list[int]:

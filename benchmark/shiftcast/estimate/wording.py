@@ -13,7 +13,8 @@ def order_note(rows: Sequence[Mapping[str, Any]]) -> str:
         return ""
     return (
         "Sorted by MAE, each estimator's mean absolute error (pp) on our board's natural shifts "
-        f"({_learned_on(boards)}): how wrong it was there, and no promise for your data."
+        f"({_learned_on(boards)}): how wrong it was there, and no promise for your data. "
+        "Baselines stand apart, at the end."
     )
 
 
@@ -74,6 +75,57 @@ def interval_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if alone:
         notes.append(f"Without model error, which is not known: {', '.join(alone)}.")
     return notes
+
+
+def part_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the columns of a table of parts by their headings, a cell for each row; shares in percent."""
+    actual = next((key for key in ("actual", "actual_so_far") if any(key in row for row in rows)), "")
+    known = any("source_share" in row for row in rows)
+
+    def shares(key: str) -> list[str]:
+        return [f"{100 * row[key]:.2f}" if key in row else "–" for row in rows]
+
+    def ends(row: Mapping[str, Any]) -> str:
+        return f"{100 * row['low']:.2f} to {100 * row['high']:.2f}" if "low" in row else "–"
+
+    levels = sorted({row["level"] for row in rows if "level" in row})
+    columns = {"images": [f"{row['images']:,}" for row in rows], "share": shares("share")}
+    if known:
+        columns |= {"source share": shares("source_share"), "source acc.": shares("source_accuracy")}
+    columns |= {
+        "acc.": shares("accuracy"),
+        f"likely ({'/'.join(f'{100 * level:g}' for level in levels)} %)": [ends(row) for row in rows],
+    }
+    if actual == "actual_so_far":
+        columns["labelled"] = [f"{row['labelled']:,}" if "labelled" in row else "–" for row in rows]
+    if actual:
+        columns[actual.replace("_", " ")] = shares(actual)
+    return columns
+
+
+def metric_notes(answer: Mapping[str, Any]) -> list[str]:
+    """Return a line on other metrics, where there are any: macro F1, AUROC, and the lowest recall."""
+    metrics = answer.get("metrics", {})
+    told = [
+        f"{words} {figure_text(metrics[name])}"
+        for name, words in (("macro_f1", "macro F1"), ("auroc", "AUROC"))
+        if name in metrics
+    ]
+    classes = [one for one in metrics.get("classes", []) if one["recall"]["value"] is not None]
+    if classes:
+        lowest = min(classes, key=lambda one: float(one["recall"]["value"]))
+        told.append(f"lowest recall {figure_text(lowest['recall'])}, class {lowest['class']}")
+    return [f"Other metrics, %: {'; '.join(told)}."] if told else []
+
+
+def figure_text(figure: Mapping[str, Any]) -> str:
+    """Return a metric in percent with its interval, or that it has none; a dash without a value."""
+    if figure["value"] is None:
+        return "–"
+    value = f"{100 * figure['value']:.2f}"
+    if "low" not in figure:
+        return f"{value} (no interval)"
+    return f"{value} [{100 * figure['low']:.2f}, {100 * figure['high']:.2f}]"
 
 
 def _learned_on(boards: Sequence[Mapping[str, Any]]) -> str:

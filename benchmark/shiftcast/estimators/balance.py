@@ -83,6 +83,13 @@ def balance(probabilities: Floats, shares: Floats) -> Floats:
     shares
         Class shares q (K,).
     """
+    result: Floats = probabilities * np.exp(class_prices(probabilities, shares))
+    result /= result.sum(axis=1, keepdims=True)
+    return result
+
+
+def class_prices(probabilities: Floats, shares: Floats) -> Floats:
+    """Return the log-factor u (K,) of each class, by which `balance` rescales probabilities (n, K)."""
     n = len(probabilities)
     gap = probabilities.mean(axis=0) - shares
     squared = n * float(gap @ gap)
@@ -96,9 +103,7 @@ def balance(probabilities: Floats, shares: Floats) -> Floats:
             break
         prices += np.log(aim / (means + SHARE_FLOOR))
         prices = np.clip(prices - prices.mean(), -LARGEST_PRICE, LARGEST_PRICE)
-    result: Floats = probabilities * np.exp(prices)
-    result /= result.sum(axis=1, keepdims=True)
-    return result
+    return prices
 
 
 def ensemble_sharpness(source: Predictions) -> float:

@@ -23,6 +23,10 @@ from shiftcast.util.types import Floats, Integers
 TABLES = (".csv", ".parquet")
 NUMBERS = ("logit_", "prob_")
 """What the columns of a model's outputs begin with; the class's name follows."""
+PREFIX_LIKE = {"logit_": ("logits", "logit"), "prob_": ("probs", "proba", "probability", "prob", "p")}
+"""How people also call these, before the class's name."""
+NEAR = 0.8
+"""Likeness from which on a word may be another mistyped (`difflib`)."""
 LABEL = "label"
 BLANK = "is blank, or the row ends before it"
 UNKNOWN = ("", "-1", "-1.0", "unknown")
@@ -71,6 +75,20 @@ class Table:
     def starting(self, prefix: str) -> dict[str, str]:
         """Return the columns with a prefix by what follows it, in the table's order."""
         return {str(c).removeprefix(prefix): c for c in self.frame.columns if str(c).startswith(prefix)}
+
+    def nearly(self, prefix: str) -> dict[str, str]:
+        """Return columns that may be meant to have a prefix, and what they would be called with it.
+
+        `Logit_cat`, `logits_cat`, `logit.cat` and `lgoit_cat` are near `logit_`.
+        """
+        found = {}
+        for name in map(str, self.frame.columns):
+            head = re.split(r"[\W_]", name, maxsplit=1)[0]
+            tail = name[len(head) + 1 :]
+            near = get_close_matches(head.lower(), [*PREFIX_LIKE[prefix], prefix[:-1]], n=1, cutoff=NEAR)
+            if tail and near and not name.startswith(NUMBERS):
+                found[name] = prefix + tail
+        return found
 
     def numbers(self, columns: Sequence[str], rows: Integers | None = None) -> Floats:
         """Return columns as an array (rows, columns) of finite numbers.
@@ -178,7 +196,7 @@ class Table:
         where = f"{self.path}: column {column}: row {texts.index[row]} (from 0)"
         if not value.strip():
             return f"{where} {BLANK}; expected {expected}"
-        hint = _near(value, classes) if by_name else ""
+        hint = near_hint(value, classes) if by_name else ""
         if DECIMAL.fullmatch(value):
             hint = (
                 "; this is a whole number written as a decimal, as pandas does in a column that once had "
@@ -347,7 +365,8 @@ def _is_finite(cell: str) -> bool:
         return False
 
 
-def _near(value: str, names: Sequence[str]) -> str:
+def near_hint(value: str, names: Sequence[str]) -> str:
+    """Return which of some names may be meant by one that is none of them, as the end of a sentence."""
     known = {name.lower(): name for name in names}
     near = get_close_matches(value.strip().lower()[:WIDEST], list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(known[name] for name in near)}?" if near else ""

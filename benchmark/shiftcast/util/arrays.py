@@ -195,9 +195,14 @@ def one_column_hint(array: NDArray[Any]) -> str:
     """Say what a flat array (n,) or a single column (n, 1) may be, where outputs (n, K) are wanted."""
     if array.size and array.shape in ((array.size,), (array.size, 1)) and array.dtype.kind in "fiu":
         if array.dtype.kind == "f" and 0 <= array.min() <= array.max() <= 1:
-            return "; of one probability p an image give both classes: numpy.column_stack([1 - p, p])"
+            return (
+                "; of one probability p an image give both classes: numpy.column_stack([1 - p, p]) "
+                "(p is what scikit-learn's predict_proba[:, 1] returns)"
+            )
         if array.dtype.kind in "iu":
             return "; these look like class indices: give the outputs before argmax"
+        if array.dtype.kind == "f":
+            return "; of one logit z an image give both classes: numpy.column_stack([numpy.zeros_like(z), z])"
     return ""
 
 

@@ -1,0 +1,137 @@
+"""The one answer that leads `shiftcast estimate`, the same in the terminal, on the page and in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+from shiftcast.util.text import count
+
+CANNOT_SEE = (
+    "Not seen: errors as confident as right answers were, by a shortcut that fails, a new class, or labels "
+    "that follow another rule."
+)
+WIDE = 0.05
+"""Width of an interval from which on decimals say nothing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The likely accuracy on a target, and how far to trust it.
+
+    Parameters
+    ----------
+    accuracy
+        In [0, 1]; None where the source has no error to learn from, and `low` alone is known.
+    low, high
+        Ends of the interval for the accuracy on exactly the target's images, in [0, 1].
+    level
+        Its nominal level, e.g. 0.8: sampling and model error together.
+    estimator
+        What answers, by its name on the board.
+    reason
+        Why it was chosen, a sentence.
+    direction
+        In which direction such answers err most, a sentence.
+    warnings
+        What is to be looked at before the answer is believed.
+    source, target
+        `name` and `images` of both, `accuracy` of the source.
+    cannot_see
+        What no such answer can know, a sentence.
+    """
+
+    accuracy: float | None
+    low: float
+    high: float
+    level: float
+    estimator: str
+    reason: str
+    direction: str
+    warnings: tuple[str, ...]
+    source: Mapping[str, Any]
+    target: Mapping[str, Any]
+    cannot_see: str = CANNOT_SEE
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], whole: Mapping[str, Any]) -> Answer:
+        """Return the answer from JSON's object `answer` and the whole that it stands in."""
+        return cls(
+            **{**values, "warnings": tuple(values["warnings"])},
+            source=whole["source"],
+            target=whole["target"],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON's object `answer`; shares are in [0, 1]."""
+        values = asdict(self)
+        del values["source"], values["target"]
+        return {**values, "warnings": list(self.warnings)}
+
+    @property
+    def headline(self) -> str:
+        """About how much, likely from where to where, and what it was: the first line."""
+        known, unknown = self.source["name"], self.target["name"]
+        was = f"it was {_digits(self.source['accuracy'], 1)} % on {known}"
+        if self.accuracy is None:
+            low = _digits(self.low, 1)
+            return f"at least {low} % on {unknown} ({100 * self.level:g} %), no estimate; {was}"
+        places = 0 if self.high - self.low >= WIDE else 1
+        about, low, high = (_digits(share, places) for share in (self.accuracy, self.low, self.high))
+        return f"about {about} % on {unknown}, likely {low} to {high} ({100 * self.level:g} %); {was}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below the first line: which estimator and why, its direction, what it cannot see."""
+        return [f"From {self.estimator}. {self.reason}", self.direction, self.cannot_see]
+
+    def __str__(self) -> str:
+        """Return the first line, what stands below it, and the warnings."""
+        warnings = [f"warning: {text}" for text in self.warnings]
+        return "\n".join([_upper(self.headline) + ".", *self.notes, *warnings])
+
+    def _repr_html_(self) -> str:
+        """Return the answer as notebooks show it: a gauge from 0 to 100 %, the words, the warnings."""
+        return f'<div class="shiftcast-answer">{answer_html(self)}</div>'
+
+
+def answer_html(answer: Answer) -> str:
+    """Return the header of the page: the first line, the interval on a scale, and the notes."""
+    sets = (
+        f"{count(answer.source['images'], 'image')} in {answer.source['name']}, "
+        f"{count(answer.target['images'], 'image')} in {answer.target['name']}."
+    )
+    notes = "".join(f'<p class="note">{escape(text)}</p>' for text in [*answer.notes, sets])
+    warnings = "".join(f'<p class="warning">Warning: {escape(text)}.</p>' for text in answer.warnings)
+    return (
+        f'<p class="answer"><strong>{escape(_upper(answer.headline))}.</strong></p>\n{_scale(answer)}\n'
+        f"{notes}\n{warnings}"
+    )
+
+
+def _scale(answer: Answer) -> str:
+    """Return a bar from 0 to 100 % with the interval, the estimate and the source's accuracy, as SVG."""
+    low, high, was = (100 * share for share in (answer.low, answer.high, answer.source["accuracy"]))
+    dot = "" if answer.accuracy is None else f'<circle cx="{6 * 100 * answer.accuracy:.1f}" cy="14" r="6"/>'
+    said = escape(answer.headline)
+    return (
+        f'<svg role="img" aria-label="{said}" viewBox="-10 0 620 34" width="100%" style="max-width:40rem" '
+        'fill="currentColor"><rect x="0" y="12" width="600" height="4" opacity="0.15"/>'
+        f'<rect x="{6 * low:.1f}" y="8" width="{6 * (high - low):.1f}" height="12" opacity="0.4"/>{dot}'
+        f'<rect x="{6 * was - 1:.1f}" y="4" width="2" height="20"/>'
+        '<text x="0" y="33" font-size="11">0 %</text><text x="600" y="33" font-size="11" '
+        f'text-anchor="end">100 %</text><text x="{6 * min(max(was, 20), 85):.1f}" y="33" font-size="11" '
+        'text-anchor="middle">| source</text></svg>'
+    )
+
+
+def _digits(share: float, places: int) -> str:
+    """Return a share in percent; one that is not 0 or 1 is not rounded to it if a decimal helps."""
+    text = f"{100 * share:.{places}f}"
+    return f"{100 * share:.1f}" if text in ("0", "100") and 0 < share < 1 else text
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]
