@@ -6,7 +6,7 @@ accuracy that the answer gives: one way of reading the images, whichever parts t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -135,22 +135,28 @@ class Chances:
         self.sharpness, self.factors = _moved(
             self._few, target.predicted[some], calibration.shares, self.accuracy
         )
-        block = max(1, LARGEST_FIT // target.classes)
-        parts = (np.arange(k, min(k + block, len(target))) for k in range(0, len(target), block))
-        first = np.concatenate([_right(self._reweighted(rows), target.predicted[rows]) for rows in parts])
+        first = np.concatenate(
+            [_right(self._reweighted(rows), target.predicted[rows]) for rows in self.blocks()]
+        )
         self.right: Floats = shifted(first, self.accuracy)
 
     def _reweighted(self, rows: Integers) -> Floats:
         calibrated = self.calibration.probabilities(self.target.select(rows))
         return _reweighted(calibrated, self.sharpness, self.factors)
 
-    def probabilities(self) -> Floats:
-        """Return the class probabilities (m, K): `right` of the predicted class, the others in proportion."""
-        rows, predicted = np.arange(len(self.target)), self.target.predicted
-        found = self._reweighted(rows)
-        found *= ((1 - self.right) / np.maximum(1 - _right(found, predicted), TINY))[:, None]
-        found[rows, predicted] = self.right
+    def probabilities(self, rows: Integers) -> Floats:
+        """Return class probabilities (rows, K): `right` of the predicted class, the others in proportion."""
+        found, right = self._reweighted(rows), self.right[rows]
+        predicted, all_rows = self.target.predicted[rows], np.arange(len(rows))
+        found *= ((1 - right) / np.maximum(1 - _right(found, predicted), TINY))[:, None]
+        found[all_rows, predicted] = right
         return found
+
+    def blocks(self) -> Iterator[Integers]:
+        """Yield the target's rows in order, so many at a time that their probabilities take little memory."""
+        size = max(1, LARGEST_FIT // self.target.classes)
+        for first in range(0, len(self.target), size):
+            yield np.arange(first, min(first + size, len(self.target)))
 
     @cached_property
     def class_mix_distance(self) -> float:

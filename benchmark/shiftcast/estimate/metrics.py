@@ -56,13 +56,19 @@ def other_metrics(source: Predictions, chances: Chances, names: Sequence[str] = 
         return {"skipped": "the answer is an interval alone"}
     if source.kind == "classes":
         return {"skipped": "predicted classes alone have no probabilities"}
-    probabilities = chances.probabilities()
-    found = _figures(_confusion(probabilities, target.predicted), probabilities, target)
+    confusion, positive = np.zeros((source.classes, source.classes)), []
+    for rows in chances.blocks():
+        part = chances.probabilities(rows)
+        confusion += _confusion(part, target.predicted[rows])
+        positive.append(part[:, 1].copy())
+    found = _figures(confusion, np.concatenate(positive), target)
     labels = np.eye(source.classes)[np.asarray(source.labels)] if source.classes <= MOST_CLASSES else None
-    known = None if labels is None else _figures(_confusion(labels, source.predicted), labels, source)
+    known = None
+    if labels is not None:
+        known = _figures(_confusion(labels, source.predicted), labels[:, 1], source)
     draws = None
     if source.classes <= MOST_CLASSES:
-        draws = _draws(probabilities, chances, found)
+        draws = _draws(chances, found)
     return {
         "level": answer["level"],
         **_report(found, known, draws, answer["level"], names or range(source.classes)),
@@ -88,16 +94,10 @@ def auroc(scores: Floats, positive: Floats) -> float:
 def _confusion(probabilities: Floats, predicted: Integers) -> Floats:
     """Return expected images (K, K) by true class (rows) and predicted class."""
     classes = probabilities.shape[1]
-    order = np.argsort(predicted, kind="stable")
-    counts = np.bincount(predicted, minlength=classes)
-    used = np.flatnonzero(counts)
-    sums = np.zeros((classes, classes))
-    starts = (np.cumsum(counts) - counts)[used]
-    sums[used] = np.add.reduceat(probabilities[order], starts, axis=0)
-    return sums.T
+    return np.stack([np.bincount(predicted, weights=each, minlength=classes) for each in probabilities.T])
 
 
-def _figures(confusion: Floats, probabilities: Floats, own: Predictions) -> dict[str, Floats]:
+def _figures(confusion: Floats, positive: Floats, own: Predictions) -> dict[str, Floats]:
     """Return recall (K,), F1 (K,), macro F1 (1,), and AUROC (1,) of two classes, from expected labels."""
     right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -106,11 +106,11 @@ def _figures(confusion: Floats, probabilities: Floats, own: Predictions) -> dict
     known = f1[~np.isnan(f1)]
     found = {"recall": recall, "f1": f1, "macro_f1": np.array([known.mean() if len(known) else np.nan])}
     if own.classes == 2:
-        found["auroc"] = np.array([auroc(own.logits[:, 1] - own.logits[:, 0], probabilities[:, 1])])
+        found["auroc"] = np.array([auroc(own.logits[:, 1] - own.logits[:, 0], positive)])
     return found | {"confusion": confusion}
 
 
-def _draws(probabilities: Floats, chances: Chances, found: Mapping[str, Floats]) -> dict[str, Floats]:
+def _draws(chances: Chances, found: Mapping[str, Floats]) -> dict[str, Floats]:
     """Return figures (draws, …) under drawn accuracies, class effects and labels."""
     random, target, answer, spread = (
         np.random.default_rng(0),
@@ -119,7 +119,7 @@ def _draws(probabilities: Floats, chances: Chances, found: Mapping[str, Floats])
         class_spread(chances),
     )
     some = np.arange(0, len(target), max(1, -(-len(target) // MOST_DRAWN)))
-    part, right, rows = target.select(some), chances.right[some], probabilities[some]
+    part, right, rows = target.select(some), chances.right[some], chances.probabilities(some)
     others = rows / np.maximum(1 - right, 1e-12)[:, None]
     others[np.arange(len(some)), part.predicted] = 0
     odds, z = logit(np.clip(right, 1e-9, 1 - 1e-9)), normal_quantile(answer["level"])
@@ -130,12 +130,12 @@ def _draws(probabilities: Floats, chances: Chances, found: Mapping[str, Floats])
         whole = expit(centre + noise / z * ((centre - low) if noise < 0 else (high - centre)))
         moved = shifted(expit(odds + spread * random.normal(size=target.classes)[part.predicted]), whole)
         one = _one_hot(_drawn(others, moved, part.predicted, random), target.classes)
-        for name, value in _figures(_confusion(one, part.predicted), one, part).items():
+        for name, value in _figures(_confusion(one, part.predicted), one[:, 1], part).items():
             figures.setdefault(name, []).append(value)
     drawn = {name: np.array(values) for name, values in figures.items()}
     if len(some) < len(target):
         # all images give the middle, those whose labels were drawn the scatter around it
-        own = _figures(_confusion(rows, part.predicted), rows, part)
+        own = _figures(_confusion(rows, part.predicted), rows[:, 1], part)
         drawn = {name: values + found[name] - own[name] for name, values in drawn.items()}
     return drawn
 
