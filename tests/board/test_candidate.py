@@ -92,7 +92,7 @@ def test_a_class_a_function_and_an_installed_module_are_found(file):
     ("where", "message"),
     [
         ("{file}", "expected FILE.py:Class"),
-        ("{file}:Shi", "holds nothing called 'Shi'; it has Shy, NeedsMuch, Fails"),
+        ("{file}:Shi", "holds no name 'Shi'; it has Shy, NeedsMuch, Fails"),
         ("{file}:number", "expected a subclass of shiftcast.estimators.Estimator, got int"),
         ("{file}:Trackless", "track must be one of T1.*the class has none"),
         ("{file}:Demanding", "could not be made without arguments"),
@@ -143,7 +143,7 @@ def test_a_name_of_ours_is_told_apart(workspace, make_results):
         ("Nan", r"^Nan: an estimate must be finite, got \(nan, 0, 1\)"),
         ("Number", r"^Number: _predict must return an Estimate .*, got float"),
         ("Renames", r"^Renames: its code failed: AttributeError: 'Renames' object has no attribute 'power'"),
-        ("NeedsMuch", "NeedsMuch: gave no row on tiny: .*features"),
+        ("NeedsMuch", "NeedsMuch: gave no result on tiny: .*features"),
     ],
 )
 def test_code_that_fails_is_named(workspace, make_results, file, name, message):

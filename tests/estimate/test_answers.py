@@ -49,8 +49,8 @@ def run(arguments):
 def test_rows_come_by_their_error_on_the_board_with_unknown_ones_and_skipped_ones_last():
     chosen = choose_estimators("NoShift,MeanShift,AC,DoC,COTT")
     rows = estimate_accuracy(SOURCE, TARGET, chosen, errors(NoShift=0.3, COTT=0.08, AC=0.2, MeanShift=0.01))
-    assert [row["estimator"] for row in rows] == ["COTT", "AC", "NoShift", "DoC", "MeanShift"]
-    assert [board_error(row) for row in rows] == ["8.00", "20.00", "30.00", "–", "–"]
+    assert [row["estimator"] for row in rows] == ["COTT", "AC", "DoC", "NoShift", "MeanShift"]
+    assert [board_error(row) for row in rows] == ["8.00", "20.00", "–", "30.00", "–"]
     assert "(a board, 7 architectures, 5 shifts)" in order_note(rows)
     assert "no promise" in order_note(rows)
     assert order_note(estimate_accuracy(SOURCE, TARGET, chosen)) == ""

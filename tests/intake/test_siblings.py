@@ -12,9 +12,10 @@ from shiftcast.cli import options
 from shiftcast.cli.app import app
 from shiftcast.data.add import read_own
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimate.answer import actual_so_far, choose_estimators, estimate_accuracy
+from shiftcast.estimate.answer import choose_estimators, estimate_accuracy
 from shiftcast.estimate.class_order import about_class_order
 from shiftcast.estimate.inputs import about_unread, read_set
+from shiftcast.estimate.parts import actual_so_far
 from shiftcast.estimators import AverageConfidence, Calibrated
 from shiftcast.estimators.balance import BEYOND_SEARCH
 from shiftcast.predictions import Predictions
