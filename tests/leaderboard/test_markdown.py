@@ -9,6 +9,7 @@ import pytest
 
 from shiftcast.analysis.ensembles import ENSEMBLE_COLUMNS
 from shiftcast.analysis.ranking import RANK_COLUMNS
+from shiftcast.analysis.robustness import ROBUSTNESS_COLUMNS
 from shiftcast.board.build import build_board
 from shiftcast.board.tables import VIEW_COLUMNS
 from shiftcast.leaderboard.shifts import render_shifts
@@ -129,7 +130,7 @@ def test_each_labelled_shift_has_a_page(scores, page):
     names = ["photos](shifts/photos.md) (natural)", "sketches](shifts/sketches.md) (natural)"]
     names += ["fog](shifts/fog.md) (synthetic)", "noise](shifts/noise.md) (synthetic)"]
     assert [line.removeprefix("- [").split(": ")[0] for line in listed] == names
-    assert page.count("<details>") == page.count("</details>") == 7
+    assert page.count("<details>") == page.count("</details>") == 9
     shifts = render_shifts(build_board(scores), "[above](above.md)")
     assert list(shifts) == [f"shifts/{name}.md" for name in ("photos", "sketches", "fog", "noise")]
     assert "MAE, fog-5" in shifts["shifts/fog.md"]
@@ -233,6 +234,7 @@ def test_the_headline_table_says_which_ranks_noise_leaves_open(scores):
     confusion = SimpleNamespace(
         ranks=ranks,
         ensembles=pd.DataFrame(columns=list(ENSEMBLE_COLUMNS)),
+        robustness=pd.DataFrame(columns=list(ROBUSTNESS_COLUMNS)),
         sets=pd.DataFrame(columns=["set", "group", "natural", "mean"]).astype({"natural": bool}),
     )
     page = render_suite(build_board(dataclasses.replace(scores, confusion=confusion)), {})

@@ -11,14 +11,25 @@ from pathlib import Path
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.board_errors import FILE as RESIDUALS
 from shiftcast.runs.folder import RunFolder
-from shiftcast.runs.layout import BLIND, FIGURES, LEDGER, LEGEND_PAGE, RECORD, RUNS_BELOW, SEED, SHAPE, SHIFTS
+from shiftcast.runs.layout import (
+    BLIND,
+    FIGURES,
+    LEDGER,
+    LEGEND_PAGE,
+    RECORD,
+    RUNS_BELOW,
+    SEED,
+    SHAPE,
+    SHIFTS,
+    TABLES,
+)
 from shiftcast.runs.problems import Problem
 from shiftcast.runs.reading import misplaced
 from shiftcast.runs.soundness import is_being_written
 
 TOP_FILES = (LEDGER, RESIDUALS.name, LEGEND_PAGE, "README.md")
 SUITE_SUFFIXES = (".md", ".json")
-OTHER_FOLDERS = ((0, BLIND), (1, FIGURES), (1, SHIFTS))
+OTHER_FOLDERS = ((0, BLIND), (1, FIGURES), (1, SHIFTS), (1, TABLES))
 """Folders without runs, and how deep they are."""
 EXPECTED = (
     f"folders of suites, or one of {', '.join(TOP_FILES)}",
