@@ -173,7 +173,7 @@ def test_what_takes_long_is_said_before_and_counted(section, tiny, monkeypatch, 
     """Two suites of which the scoring takes a hundred seconds each."""
     clock = [0.0]
 
-    def scored(*_):
+    def scored(*_, **__):
         clock[0] += 100
         return section.scores
 

@@ -112,7 +112,7 @@ RECORDS = {
         "no key of that name",
     ),
     "long-number": (b'{"schema_version":' + b"9" * 900_000 + b"}", "valid JSON"),
-    "nan-accuracy": (b'{"schema_version":1,"n":NaN}', "NaN, which is no number"),
+    "nan-accuracy": (b'{"schema_version":1,"n":NaN}', "NaN, which JSON does not allow"),
     "same-key": (b'{"schema_version":1,"note":"a","note":"b"}', "the key 'note' twice"),
     "no-object": (b"[]", "an object of schema_version 1"),
     "latin": (b'{"schema_version":1,"note":"\xff"}', "valid JSON"),

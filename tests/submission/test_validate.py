@@ -308,7 +308,7 @@ def test_what_is_no_run_is_refused(zoo, look, tmp_path):
     for name, message in {
         "absent": "there is no such folder",
         "file": "expected a folder",
-        "link": "that is no link",
+        "link": "that is not a link",
         "nothing": "holds no run; expected a folder of results",
     }.items():
         with pytest.raises(InvalidInputError, match=message):
