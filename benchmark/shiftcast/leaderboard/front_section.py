@@ -102,8 +102,8 @@ def _how_much(tables: EstimatorTables, best: Mapping[Any, Any]) -> str:
     name = escape(best["estimator"])
     text = (
         f"**By how much it errs**: {name} has a bias of {signed(best['bias'], 1)} pp, and errs by "
-        f"{points(best['worst'], 1)} pp in the worst case. A perfect estimator would err by "
-        f"{points(best['floor'], 1)} pp, from sampling noise."
+        f"{points(best['worst'], 1)} pp in the worst case. One that knows only the accuracy of the "
+        f"population would err by {points(best['floor'], 1)} pp, from sampling noise."
     )
     if "NoShift" in tables.by_name and name != "NoShift":
         text += (
