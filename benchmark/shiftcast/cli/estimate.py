@@ -116,7 +116,7 @@ def _estimates(
     """Return the answer, and the predictions on source and target that it is about."""
     from shiftcast.estimate.answer import choose_estimators
     from shiftcast.estimate.chances import calibrate
-    from shiftcast.estimate.choice import choose_answer
+    from shiftcast.estimate.choice import at_most, choose_answer
     from shiftcast.estimate.drop import explained
     from shiftcast.estimate.inputs import (
         OF_A_SET,
@@ -148,7 +148,7 @@ def _estimates(
     unread = [text for path, known_names in files if path for text in about_unread(path, known_names)]
     answer["warnings"] += [*doubts, *unread]
     answer["target"] |= actual_so_far(unknown)
-    calibration = calibrate(first)
+    calibration = calibrate(at_most(first))
     answer["answer"] = choose_answer(first, second, answer, answer["warnings"], calibration).to_dict()
     if answer["answer"]["accuracy"] is not None:
         answer["drop"]["explains"] = explained(answer["drop"], [answer["answer"]], first.accuracy)
@@ -230,13 +230,16 @@ def _parts_and_metrics(
 ) -> dict[str, Any]:
     """Return `by_class` and `by_slice` where asked for, and `metrics`: what agrees with the answer."""
     from shiftcast.estimate.chances import Chances
+    from shiftcast.estimate.choice import at_most
     from shiftcast.estimate.metrics import MOST_CLASSES, other_metrics
     from shiftcast.estimate.parts import by_predicted_class, by_slice
 
     known, few = source.predictions, source.predictions.classes <= MOST_CLASSES
     if not (classes or column is not None or few):
         return {}
-    chances = Chances(calibration, target.predictions, answer["answer"])
+    whole = classes or column is not None  # parts are of all images
+    predictions = target.predictions if whole else at_most(target.predictions)
+    chances = Chances(calibration, predictions, answer["answer"])
     found: dict[str, Any] = {}
     if classes:
         found["by_class"] = by_predicted_class(known, target, source.classes, chances)

@@ -30,6 +30,8 @@ from math import hypot, sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.chances import Calibration
 from shiftcast.estimate.lead import Answer
@@ -133,6 +135,16 @@ def known_widths() -> dict[str, Any]:
     return found
 
 
+MOST_IMAGES = 100_000
+
+
+def at_most(own: Predictions) -> Predictions:
+    """Return predictions of at most 100,000 images, drawn at random with a fixed seed from a larger set."""
+    if len(own) <= MOST_IMAGES:
+        return own
+    return own.select(np.sort(np.random.default_rng(0).choice(len(own), MOST_IMAGES, replace=False)))
+
+
 def choose_answer(
     source: Predictions,
     target: Predictions,
@@ -163,7 +175,7 @@ def choose_answer(
             "the leading answer needs logits or probabilities, not predicted classes alone (hard labels); "
             "shiftcast.estimators has estimators for these"
         )
-    signals = signals_of(source, target, calibration)
+    signals = signals_of(at_most(source), at_most(target), calibration)
     centre = centre_of(signals)
     widths = known_widths()
     below, above = arms(signals, centre, widths)

@@ -13,7 +13,14 @@ from shiftcast.errors import InvalidInputError
 from shiftcast.estimators.atc import ThresholdEstimator
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import Diagnostic, independent_variance, sampling_estimate
-from shiftcast.estimators.scaling import Calibration, at_temperatures, doubt_of, scaling_of, told_of
+from shiftcast.estimators.scaling import (
+    Calibration,
+    at_temperatures,
+    doubt_of,
+    each_temperature,
+    scaling_of,
+    told_of,
+)
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.statistics.transport import (
     Transport,
@@ -187,9 +194,12 @@ class COT(Estimator):
             told: dict[str, Diagnostic] = {"gap": round(solved.gap, 12)}
             value, prices, gains, learned = solved.value, solved.prices, solved.gains, 0.0
         else:
-            scaled, moved = at_temperatures(target, self.scaling_)
+            at_each = each_temperature(target, self.scaling_)
+            scaled = next(at_each)
             prices = class_prices(scaled, shares)
-            gains, other = ((one.probabilities - prices).max(axis=1) for one in (scaled, moved))
+            gains = (scaled.probabilities - prices).max(axis=1)
+            del scaled  # the next one takes as much memory
+            other = (next(at_each).probabilities - prices).max(axis=1)
             value, learned = float(gains.mean()), float(other.mean() - gains.mean()) ** 2
             told = {**told_of(self.scaling_)}
         variance = independent_variance(np.clip(gains, 0.0, 1.0), self.source_count_) + learned

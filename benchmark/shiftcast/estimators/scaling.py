@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from shiftcast.calibration import FittedTemperature, scalable_logits, temperature_fit
 from shiftcast.errors import UnknownNameError
-from shiftcast.predictions import Predictions
+from shiftcast.predictions import MANY, Predictions
 from shiftcast.util.hashing import sha256
 from shiftcast.util.memory import remembered
 
@@ -51,7 +52,16 @@ def scaling_of(name: str, calibration: Calibration, source: Predictions) -> Scal
 
 def at_temperatures(predictions: Predictions, scaling: Scaling | None) -> list[Predictions]:
     """Return the predictions at both temperatures of a scaling, the same each time, or as they are."""
-    return [predictions] if scaling is None else [_at(one, predictions) for one in scaling.temperatures]
+    return list(each_temperature(predictions, scaling))
+
+
+def each_temperature(predictions: Predictions, scaling: Scaling | None) -> Iterator[Predictions]:
+    """Yield the same one after the other, so that only one of them need be in memory."""
+    if scaling is None:
+        yield predictions
+        return
+    for one in scaling.temperatures:
+        yield _at(one, predictions)
 
 
 def doubt_of(scaling: Scaling | None) -> str:
@@ -68,6 +78,8 @@ def _at(temperature: float, predictions: Predictions) -> Predictions:
     """Return the logits alone, divided by a temperature."""
 
     def divided() -> Predictions:
-        return Predictions(predictions.name, scalable_logits(predictions) / temperature, kind="logits")
+        return Predictions(predictions.name, scalable_logits(predictions) / float(temperature), kind="logits")
 
+    if predictions.logits.size > MANY:
+        return divided()  # not kept: the scaled copies of a million images take more than the rest
     return remembered(predictions.logits, f"at temperature {temperature!r} {predictions.kind}", divided)
