@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import shiftcast
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimate.choice import LEVEL, arms, centre_of, known_widths
+from shiftcast.estimate.choice import LEVEL, MOST_IMAGES, arms, centre_of, known_widths
 from shiftcast.estimate.lead import Answer
 from shiftcast.estimate.signals import mix_change, signals_of
 from shiftcast.predictions import Predictions
@@ -196,3 +196,20 @@ def test_a_share_is_not_rounded_to_all():
     values = {"level": 0.8, "estimator": "COTT", "reason": "", "warnings": [], "direction": ""}
     answer = Answer.from_dict({**values, "accuracy": 0.93, "low": 0.7, "high": 0.998}, whole)
     assert answer.headline == "about 93 % on prod, likely 70 to 99.8 (80 %); it was 90.0 % on val"
+
+
+def test_a_large_set_is_answered_from_a_part_of_it_but_keeps_its_errors():
+    """One error among 120,000 source images, which the part misses: there is still an error to learn from."""
+    source, target = gaussian(120_000, EVEN, 0), gaussian(120_000, EVEN, 1, contrast=0.6)
+    first, again = (shiftcast.estimate(source, target.without_labels()) for _ in range(2))
+    few = shiftcast.estimate(source.select(np.arange(100_000)), target.select(np.arange(100_000)))
+    assert first == again  # the same images each time
+    assert first.accuracy == pytest.approx(few.accuracy, abs=0.01)
+    labels = np.array(source.predicted)
+    kept = np.random.default_rng(0).choice(len(labels), MOST_IMAGES, replace=False)
+    missed = np.setdiff1d(np.arange(len(labels)), kept)[0]
+    labels[missed] = (labels[missed] + 1) % 5
+    answer = shiftcast.estimate(source.with_labels(labels), target.without_labels())
+    assert answer.source["accuracy"] < 1
+    assert answer.accuracy is not None
+    assert "are right" not in answer.reason

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import hypot, sqrt
 from pathlib import Path
@@ -46,6 +46,8 @@ UNDERCONFIDENT = -0.01
 """Mean confidence minus accuracy on the source below which a model is not sure enough of itself."""
 BOUNDS, BOUNDS_UNDERCONFIDENT = (0.1, 0.3), (0.6, 0.8)
 """Bounds of r between which belief passes from a changed mix to harder images."""
+MOST_IMAGES = 100_000
+"""Images of a larger set that signals are computed from: by chance they move a share by 0.2 pp at most."""
 WIDTHS = Path(__file__).with_name("widths.json")
 BASE = 0.01
 """The first feature of model error, which is there without any shift."""
@@ -135,11 +137,8 @@ def known_widths() -> dict[str, Any]:
     return found
 
 
-MOST_IMAGES = 100_000
-
-
 def at_most(own: Predictions) -> Predictions:
-    """Return predictions of at most 100,000 images, drawn at random with a fixed seed from a larger set."""
+    """Return predictions of at most `MOST_IMAGES` images, drawn at random with a fixed seed from more."""
     if len(own) <= MOST_IMAGES:
         return own
     return own.select(np.sort(np.random.default_rng(0).choice(len(own), MOST_IMAGES, replace=False)))
@@ -175,7 +174,13 @@ def choose_answer(
             "the leading answer needs logits or probabilities, not predicted classes alone (hard labels); "
             "shiftcast.estimators has estimators for these"
         )
-    signals = signals_of(at_most(source), at_most(target), calibration)
+    # A few errors among a million images may all be missing in a sample: what is known of the whole counts.
+    signals = replace(
+        signals_of(at_most(source), at_most(target), calibration),
+        source_images=len(source),
+        source_accuracy=source.accuracy,
+        source_errors=int((~source.correct).sum()),
+    )
     centre = centre_of(signals)
     widths = known_widths()
     below, above = arms(signals, centre, widths)
