@@ -65,6 +65,12 @@ class Workspace:
             check_suite(suite, cards, str(folder / "suites" / f"{suite.name}.toml"))
         return suites
 
+    def card_files(self, suite: Suite) -> list[Path]:
+        """Return every file that may decide a suite's results: all cards and recipes, and its own file."""
+        folders = [self.root / name for name in ("architectures", "datasets", "benchmark/recipes")]
+        own = self.root / "benchmark" / "suites" / f"{suite.name}.toml"
+        return [*(path for folder in folders for path in folder.glob("*.toml")), own]
+
     def suite(self, name: str) -> Suite:
         """Return a suite by name.
 

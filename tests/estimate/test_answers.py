@@ -17,6 +17,7 @@ from shiftcast.estimate.choice import choose_answer
 from shiftcast.estimate.diagnoses import shift_statement
 from shiftcast.estimate.drop import explained, predicted_drop
 from shiftcast.estimate.html import page
+from shiftcast.estimate.signals import score_change
 from shiftcast.estimate.warnings import warnings_about
 from shiftcast.estimate.wording import board_error, interval_notes, order_note
 from shiftcast.estimators import Calibrated, NoShift, registry
@@ -95,11 +96,12 @@ def test_few_images_and_an_accuracy_below_chance_are_warned_of():
     assert warnings_about(SOURCE, TARGET) == []
     few = warnings_about(SOURCE.select(np.arange(99)), TARGET.select(np.arange(1)))
     assert [text.split(";")[0] for text in few] == ["val has 99 images", "prod has 1 image"]
-    (wrong,) = warnings_about(SOURCE.with_labels((SOURCE.predicted + 1) % 10), TARGET)
+    wrong, order = warnings_about(SOURCE.with_labels((SOURCE.predicted + 1) % 10), TARGET)
     assert (
         "0.00 % right is below chance (10.00 %): the columns and the labels probably have different orders"
         in wrong
     )
+    assert "classes look interchanged" in order
     random = np.random.default_rng(0)
     (chance,) = [
         text
@@ -263,3 +265,11 @@ def test_our_own_mistakes_are_not_hidden(monkeypatch):
     monkeypatch.setattr(NoShift, "_fit", fail)
     with pytest.raises(KeyError, match="ours"):
         estimate_accuracy(SOURCE, TARGET, choose_estimators("NoShift"))
+
+
+def test_images_of_tiny_weight_change_no_score_and_divide_nothing_by_zero():
+    scores, same = SOURCE.probabilities.max(axis=1), np.ones(len(SOURCE))
+    tiny = np.full(len(SOURCE), 1e-200)
+    there = TARGET.probabilities.max(axis=1)
+    plain, found = (score_change(SOURCE, TARGET, (scores, there), own) for own in (same, tiny))
+    assert found == pytest.approx(plain, abs=1e-12)

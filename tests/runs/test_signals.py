@@ -203,7 +203,7 @@ def test_a_run_that_is_filled_in_keeps_its_signals_and_one_without_loses_a_stray
         (lambda path: path.write_bytes(b""), "truncated or foreign"),
         (lambda path: path.write_bytes(_other(path)), "its SHA-256 differs"),
         (lambda path: path.write_bytes(encode_signals(made_up(PREDICTED))), "than the predictions"),
-        (lambda path: (path.unlink(), path.mkdir()), "is no regular file"),
+        (lambda path: (path.unlink(), path.mkdir()), "expected a file, found a folder"),
     ],
     ids=["missing", "truncated", "empty", "changed", "of other images", "a folder"],
 )

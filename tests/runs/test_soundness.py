@@ -196,7 +196,10 @@ BROKEN = {
         r"expected F16 \(100, 10\), found F16 \(99, 10\)",
     ),
     "large": (lambda run: os.truncate(run.predictions_path, 2_000_000), "expected at most 1,500,000"),
-    "another file": (lambda run: (run.path / "notes.txt").write_text("x"), "found another file; take it out"),
+    "another file": (
+        lambda run: (run.path / "notes.txt").write_text("x"),
+        "found another file; remove it, or give it the right name",
+    ),
     "a link": (linked, "found a symbolic link; put a copy in its place"),
     "signals of other images": (signals_of_other_images, "belongs to other predictions"),
     "signals of a newer schema": (newer_signals, "newer schema, 2: .*; update shiftcast"),

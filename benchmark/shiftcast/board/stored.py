@@ -27,7 +27,6 @@ from shiftcast.runs.layout import (
 from shiftcast.util.hashing import file_hash, hash_of
 from shiftcast.workspace import Workspace
 
-CARDS = ("architectures", "datasets", "benchmark/recipes")
 DECIMALS = 6
 SOURCE, BOARD, ESTIMATES, TARGETS = "source", "board", "estimates", "targets"
 FIELDS = ("runs", "accuracies", "skipped", "seeds", "views", "label_views", "controls", "signals", "reported")
@@ -45,11 +44,11 @@ TEXTS = frozenset(
             "device",
             "status",
             "trust",
-            "set",
-            "estimator",
+            "outputs",
+            "stale",
         ),
-        *("reason", "text", "quantity", "view", "title", "note", "outputs", "stale", "target", "group"),
-        *("selected_on", "protocol", "track", "kind", "worst_cell", "conformal_nominal"),
+        *("set", "target", "group", "kind", "view", "title", "text", "quantity", "note", "reason"),
+        *("estimator", "track", "protocol", "selected_on", "worst_cell", "conformal_nominal"),
     )
 )
 """Columns of text, empty where nothing is known."""
@@ -116,9 +115,7 @@ def source_stamp(workspace: Workspace, results: Path, suite: Suite, edition: str
     runs = [path for path in recorded_folders(results) if path.is_relative_to(folder)]
     records = {path.relative_to(folder).as_posix(): path / RECORD for path in runs}
     registers = [register_path(results, target.dataset) for target in suite.targets]
-    cards = [path for name in CARDS for path in (workspace.root / name).glob("*.toml")]
-    cards.append(workspace.root / "benchmark" / "suites" / f"{suite.name}.toml")
-    known = {path.relative_to(workspace.root).as_posix(): path for path in cards}
+    known = {path.relative_to(workspace.root).as_posix(): path for path in workspace.card_files(suite)}
     known |= records | {path.name: path for path in [results / LEDGER, *registers]}
     return hash_of({name: file_hash(path) for name, path in sorted(known.items()) if path.is_file()})
 

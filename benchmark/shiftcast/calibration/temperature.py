@@ -20,7 +20,7 @@ REACH = 1e4
 source without errors would drive T to 0, random labels to infinity; the bound is then the answer."""
 DIGITS = 7
 """Significant digits of a fitted temperature."""
-LARGE, SAMPLE = 10_000_000, 2000
+LARGE, SAMPLE = 4_000_000, 2000
 """Outputs above which the search begins near its end, and the images that say where."""
 STEPS, ENOUGH = 20, 1e-8
 """Newton's steps at most, and the relative step after which there is no further one."""

@@ -69,8 +69,11 @@ class Bars:
 
 
 @contextmanager
-def doing() -> Iterator[Callable[[str], None]]:
-    """Give what says on the standard error stream what is being done: beside a spinner, or in plain lines."""
+def doing(aside: bool = False) -> Iterator[Callable[[str], None]]:
+    """Give what says on the standard error stream what is being done: beside a spinner, or in plain lines.
+
+    What is said `aside` is for terminals alone.
+    """
     console = Console(stderr=True, emoji=False)
     with console.status("") as status:
 
@@ -78,21 +81,10 @@ def doing() -> Iterator[Callable[[str], None]]:
             text = printable(text, len(text))
             if console.is_terminal:
                 status.update(escape(text))
-            else:
+            elif not aside:
                 console.print(text, highlight=False, markup=False, soft_wrap=True)
 
         yield say
-
-
-@contextmanager
-def on_terminal() -> Iterator[Callable[[str], None]]:
-    """Give what says on a terminal's standard error stream what is being done; elsewhere it says nothing."""
-    console = Console(stderr=True, emoji=False)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status("") as status:
-        yield lambda text: status.update(escape(text))
 
 
 class Steps:

@@ -168,15 +168,14 @@ def _answer(
     InvalidInputError
         If no estimator could answer.
     """
-    from shiftcast.cli.bars import on_terminal
+    from shiftcast.cli.bars import doing
     from shiftcast.estimate.answer import estimate_accuracy, summary
     from shiftcast.estimate.board_errors import board_errors
-    from shiftcast.estimate.class_order import about_class_order
     from shiftcast.estimate.diagnoses import shift_statement
     from shiftcast.estimate.drop import explained, predicted_drop
     from shiftcast.estimate.warnings import warnings_about
 
-    with on_terminal() as say:
+    with doing(aside=True) as say:
         rows = estimate_accuracy(
             source,
             target,
@@ -192,7 +191,6 @@ def _answer(
     answer["shift"] = shift_statement(source, target)
     drop = predicted_drop(source, target)
     answer["drop"] = {**drop, "explains": explained(drop, rows, source.accuracy)}
-    answer["warnings"] += about_class_order(source, target, classes)
     if classes:
         answer["class_names"] = list(classes)
     return answer

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from shiftcast.estimate.warnings import OTHERS
 from shiftcast.predictions import Predictions
 from shiftcast.statistics.agreement import interchanged
 from shiftcast.util.text import printable
 
+OTHERS = (("reference", "--ensemble"), ("peers", "--peers"), ("siblings", "--siblings"))
+"""Outputs of other models among predictions, and the options that give them."""
 SHOWN = 6
 """Classes that are named at most."""
 

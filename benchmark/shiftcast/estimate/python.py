@@ -62,7 +62,7 @@ def estimate(
     if ensemble is not None:
         known, unknown = attach(known, unknown, "reference", Path(ensemble), names)
     whole = summary(known, unknown, [])
-    return choose_answer(known, unknown, whole, warnings_about(known, unknown))
+    return choose_answer(known, unknown, whole, warnings_about(known, unknown, names))
 
 
 def _predictions(

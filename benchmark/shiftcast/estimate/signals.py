@@ -136,7 +136,7 @@ def score_change(
     for known, there in zip(*members, strict=True):
         if not len(known) or not len(there) or not weights[known].any():
             continue
-        own = weights[known]
+        own = weights[known] / weights[known].max()  # squares of tiny ones would all be 0
         total += len(there) * _distance(scores[0][known], own, scores[1][there])
         effective = float(own.sum() ** 2 / (own**2).sum())
         chance += len(there) * min(1.0, CHANCE_DISTANCE * sqrt(1 / effective + 1 / len(there)))

@@ -7,6 +7,7 @@ from math import sqrt
 
 import numpy as np
 
+from shiftcast.estimate.class_order import OTHERS, about_class_order
 from shiftcast.estimate.diagnoses import diagnoses, largest_output, row_keys
 from shiftcast.predictions import Predictions
 from shiftcast.util.text import count
@@ -21,7 +22,6 @@ SAME = 1e-3
 """Probabilities this close are one model's: float16 storage stays within 5e-4."""
 COUNTED_FROM_ONE = 0.1
 """How much more accurate a model must be with labels less one, that they may be counted from 1."""
-OTHERS = (("reference", "--ensemble"), ("peers", "--peers"), ("siblings", "--siblings"))
 
 
 SHARED_ERRORS, FEWEST_ERRORS = 0.95, 20
@@ -51,6 +51,7 @@ def warnings_about(source: Predictions, target: Predictions, names: Sequence[str
         *_same_models(source, target),
         *_disagreeing_models(source, target),
         *([] if uninformative or wrong else diagnoses(source, target, names)),
+        *about_class_order(source, target, names),
     ]
 
 

@@ -13,8 +13,8 @@ from shiftcast.estimators.intervals import residual_variance, sampling_estimate
 from shiftcast.estimators.scaling import (
     Calibration,
     Scaling,
+    at_temperatures,
     doubt_of,
-    each_temperature,
     scaling_of,
     told_of,
 )
@@ -192,4 +192,4 @@ class ATC(ThresholdEstimator):
         return self._answer(self._scores(target))
 
     def _scores(self, predictions: Predictions) -> list[Floats]:
-        return [_SCORES[self.score](one) for one in each_temperature(predictions, self.scaling_)]
+        return list(map(_SCORES[self.score], at_temperatures(predictions, self.scaling_)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import gcd, inf, sqrt
 from typing import ClassVar
 
@@ -17,7 +18,6 @@ from shiftcast.estimators.scaling import (
     Calibration,
     at_temperatures,
     doubt_of,
-    each_temperature,
     scaling_of,
     told_of,
 )
@@ -194,7 +194,7 @@ class COT(Estimator):
             told: dict[str, Diagnostic] = {"gap": round(solved.gap, 12)}
             value, prices, gains, learned = solved.value, solved.prices, solved.gains, 0.0
         else:
-            at_each = each_temperature(target, self.scaling_)
+            at_each = at_temperatures(target, self.scaling_)
             scaled = next(at_each)
             prices = class_prices(scaled, shares)
             gains = (scaled.probabilities - prices).max(axis=1)
@@ -257,13 +257,12 @@ class COTT(ThresholdEstimator):
         return self._answer(self._scores(target, self.shares_, self.share_count_))
 
     def _scores(self, predictions: Predictions, shares: Floats, n: float) -> list[Floats]:
-        scaled = at_temperatures(predictions, self.scaling_)
         shares = _steadied(predictions, shares, n)
         if self.calibration is None:  # COT has the same to solve
             prices = coupled(predictions, shares).prices
         else:
-            prices = class_prices(scaled[0], shares)
-        return [sent_scores(one, prices) for one in scaled]
+            prices = class_prices(next(at_temperatures(predictions, self.scaling_)), shares)
+        return list(map(partial(sent_scores, prices=prices), at_temperatures(predictions, self.scaling_)))
 
 
 def sent_scores(predictions: Predictions, prices: Floats) -> Floats:

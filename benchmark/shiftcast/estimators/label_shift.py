@@ -62,7 +62,7 @@ class EstimatedPrior:
         return float(values[kept] @ covariance @ values[kept])
 
     def _probabilities(self, predictions: Predictions) -> Floats:
-        return at_temperatures(predictions, self.scaling)[0].probabilities
+        return next(at_temperatures(predictions, self.scaling)).probabilities
 
     def _found(self, target: Predictions) -> Floats:
         return remembered(

@@ -12,7 +12,7 @@ from shiftcast.calibration import FittedTemperature, scalable_logits, temperatur
 from shiftcast.errors import UnknownNameError
 from shiftcast.predictions import MANY, Predictions
 from shiftcast.util.hashing import sha256
-from shiftcast.util.memory import remembered
+from shiftcast.util.memory import fix, remembered
 
 Calibration = Literal["temperature"] | None
 
@@ -50,13 +50,11 @@ def scaling_of(name: str, calibration: Calibration, source: Predictions) -> Scal
     return remembered(source.logits, key, lambda: Scaling(temperature_fit(scalable_logits(source), labels)))
 
 
-def at_temperatures(predictions: Predictions, scaling: Scaling | None) -> list[Predictions]:
-    """Return the predictions at both temperatures of a scaling, the same each time, or as they are."""
-    return list(each_temperature(predictions, scaling))
+def at_temperatures(predictions: Predictions, scaling: Scaling | None) -> Iterator[Predictions]:
+    """Yield the predictions at both temperatures of a scaling, or as they are.
 
-
-def each_temperature(predictions: Predictions, scaling: Scaling | None) -> Iterator[Predictions]:
-    """Yield the same one after the other, so that only one of them need be in memory."""
+    One after the other, so that only one of them need be in memory; the same each time, if they are small.
+    """
     if scaling is None:
         yield predictions
         return
@@ -78,7 +76,8 @@ def _at(temperature: float, predictions: Predictions) -> Predictions:
     """Return the logits alone, divided by a temperature."""
 
     def divided() -> Predictions:
-        return Predictions(predictions.name, scalable_logits(predictions) / float(temperature), kind="logits")
+        scaled = scalable_logits(predictions) / float(temperature)
+        return Predictions(predictions.name, fix(scaled), kind="logits")
 
     if predictions.logits.size > MANY:
         return divided()  # not kept: the scaled copies of a million images take more than the rest

@@ -28,7 +28,6 @@ from shiftcast.util.hashing import canonical_json, hash_of, sha256, source_hash
 from shiftcast.util.memory import give_back
 from shiftcast.workspace import Workspace, cache_folder
 
-CARDS = ("architectures", "datasets", "benchmark/recipes")
 Told = Callable[[str, int, int], None]
 Progress = Callable[[int, int], None]
 PACKAGES = ("matplotlib", "numpy", "pandas", "pydantic", "scipy")
@@ -132,10 +131,9 @@ def content_key(workspace: Workspace, results: Path, suite: Suite, edition: str)
         and not is_being_written(path.name)
         and path.is_file()
     ]
-    cards = [path for name in CARDS for path in (workspace.root / name).glob("*.toml")]
     ledger = results / LEDGER
     registers = [register_path(results, target.dataset) for target in suite.targets]
-    cards.append(workspace.root / "benchmark" / "suites" / f"{suite.name}.toml")
+    cards = workspace.card_files(suite)
     parts = {
         "source": source_hash(),
         "python": platform.python_version(),

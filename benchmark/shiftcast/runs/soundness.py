@@ -338,8 +338,8 @@ def _read(path: Path, limit: int, remedy: str) -> tuple[bytes | None, list[Probl
         return read_regular(path, limit), []
     except FileNotFoundError:
         expected, found = "a complete run", _missing(path)
-    except InvalidInputError as error:
-        found, _, expected = str(error).removeprefix(f"{path}: ").partition("; expected ")
+    except InvalidInputError as error:  # "is … ; expected …", or "takes … ; expected …"
+        found, _, expected = str(error).removeprefix(f"{path}: ").removeprefix("is ").partition("; expected ")
     except OSError as error:
         expected, found = "a file that can be read", error.strerror or "an error"
     return None, [Problem(str(path), expected or "a file", found, remedy)]

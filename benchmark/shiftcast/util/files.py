@@ -95,7 +95,8 @@ def read_regular(path: Path, limit: int) -> bytes:
     try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
-            raise InvalidInputError(f"{path}: is not a regular file; expected one")
+            kind = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe or a device"
+            raise InvalidInputError(f"{path}: is {kind}; expected a file")
         if about.st_size > limit:
             raise InvalidInputError(f"{path}: takes {about.st_size:,} bytes; expected at most {limit:,}")
         with os.fdopen(handle, "rb", closefd=False) as stream:
