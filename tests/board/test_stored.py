@@ -10,6 +10,7 @@ from shiftcast.board.assemble import score_suite
 from shiftcast.board.build import build_board
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError
+from shiftcast.scoring.harness import Scorer
 
 pytestmark = pytest.mark.usefixtures("few_estimators")
 KEYS = ("kind", "architecture", "recipe", "seed", "role", "target", "set", "view", "estimator", "protocol")
@@ -123,3 +124,35 @@ def test_a_board_that_is_not_there_is_refused(workspace, kept):
     for wanted in ({"suite": "tin"}, {"kind": "both"}):
         with pytest.raises(InvalidInputError, match="expected a suite among tiny and a kind among"):
             results.board(**wanted)
+
+
+def test_a_sample_is_scored_and_the_rest_is_what_is_kept(workspace, kept, monkeypatch):
+    scored, cell = set(), Scorer.cell
+
+    def seen(scorer, *arguments):
+        scored.add(scorer.view.run.key)
+        return cell(scorer, *arguments)
+
+    monkeypatch.setattr(Scorer, "cell", seen)
+    for count in (0, 1):
+        assert leaderboard(workspace, kept, "--check", "--sample", str(count), "--jobs", "1").exit_code == 0
+        assert len(scored) == count
+    (run,) = scored
+    path = kept / "tiny/tables/estimates-digits-ood.csv"
+    path = path if path.is_file() else next(path.parent.glob("estimates-*.csv"))
+    table = pd.read_csv(path)
+    of_run = (table["architecture"] == run.architecture) & (table["seed"] == run.seed)
+    for changed in (of_run, ~of_run):  # one is computed, the others make other pages
+        table.assign(predicted=table["predicted"].where(~changed, table["predicted"] + 0.01)).to_csv(
+            path, index=False
+        )
+        done = leaderboard(workspace, kept, "--check", "--sample", "1", "--jobs", "1")
+        assert done.exit_code == 1, done.output
+        assert "has drifted" in str(done.exception)
+
+
+def test_a_sample_without_tables_of_these_runs_is_refused(workspace, kept):
+    (kept / "tiny/tables/source.csv").write_text("source\nother\n")
+    done = leaderboard(workspace, kept, "--check", "--sample", "1")
+    assert "stored tables are not of these runs; run without --sample" in str(done.exception)
+    assert leaderboard(workspace, kept, "--sample", "1").exit_code == 2

@@ -26,7 +26,7 @@ def tell():
 """
 CHECK = """
 from shiftcast.cli import main
-sys.argv = ["shiftcast", "leaderboard", "--check"]
+sys.argv = ["shiftcast", "leaderboard", "--check", "--sample", "1"]
 try:
     main()
 except SystemExit as stop:

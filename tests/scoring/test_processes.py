@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -68,7 +69,8 @@ def test_workers_are_ended_in_silence(pool, capfd, monkeypatch):
 
     before = signal.signal(signal.SIGTERM, answer)
     try:
-        with workers._Workers(pool, {"NoShift": NoShift()}, ["actual"], 2) as started:
+        score = partial(workers._told, pool, {"NoShift": NoShift()}, ["actual"], None)
+        with workers._Workers(pool, score, 2) as started:
             next(started.told())  # the others' answers are not waited for
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from shiftcast.board.confusion import confusion_tables
+from shiftcast.board.stored import stored_rows
 from shiftcast.board.tables import (
     LABEL_VIEW_COLUMNS,
     REPORTED_COLUMNS,
@@ -20,6 +21,7 @@ from shiftcast.board.tables import (
     SuiteScores,
 )
 from shiftcast.cards.suite import RunKey, Suite
+from shiftcast.errors import RunError
 from shiftcast.estimators import Estimator, official_estimators, unranked_estimators
 from shiftcast.runs.layout import label_of, results_folder, stored_suites
 from shiftcast.runs.ledger import read_ledger
@@ -30,6 +32,7 @@ from shiftcast.runs.suite_runs import Pool, ReportedRun, StoredRun
 from shiftcast.scoring.conformal import with_conformal
 from shiftcast.scoring.controls import CONTROL_COLUMNS, controls
 from shiftcast.scoring.harness import score_run
+from shiftcast.scoring.processes import Stored
 from shiftcast.scoring.rows import TABLE_COLUMNS, score_pool
 from shiftcast.scoring.signals import signal_means
 from shiftcast.statistics import seed_spread
@@ -49,6 +52,7 @@ def score_suite(
     estimators: Mapping[str, Estimator] | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    sample: int | None = None,
 ) -> SuiteScores:
     """Score every complete run of a suite.
 
@@ -66,20 +70,23 @@ def score_suite(
         Processes that share the work, see `shiftcast.scoring.processes.scored_runs`.
     progress
         Is told how many runs are scored, and of how many.
+    sample
+        How many runs are scored; the others' rows are those of the stored tables (RunError where these are
+        not of these runs). All are scored when omitted.
     """
     chosen = official_estimators() if estimators is None else estimators
     unranked = unranked_estimators() if estimators is None else {}
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
-    table, unranked_rows, skipped = _rows(pool, chosen, unranked, jobs, progress)
-    reported = _reported(pool, folder, chosen)
-    accuracies = _accuracies(pool)
-    checked = suite.expectations and pool.scored and estimators is None
-    found = controls(pool, table, accuracies, chosen) if checked else pd.DataFrame(columns=CONTROL_COLUMNS)
+    stored, skipped = (None, None) if sample is None else _stored(workspace, suite, results, edition, sample)
+    rows, lacking = score_pool(pool, {**chosen, **unranked}, jobs, progress, stored)
+    table, apart = _apart(_seen(workspace, suite, edition, results, rows), unranked)
+    reported, accuracies = _reported(pool, folder, chosen), _accuracies(pool)
+    found = _controls(pool, table, accuracies, chosen if estimators is None else {})
     signals = signal_means(pool, folder)
     pool.forget()
     give_back()
-    table = with_conformal(_seen(workspace, suite, edition, results, table))
+    table = with_conformal(table)
     return SuiteScores(
         suite=suite,
         edition=edition,
@@ -88,32 +95,51 @@ def score_suite(
         runs=_trusted(runs, folder),
         accuracies=accuracies,
         table=table,
-        skipped=skipped,
-        unranked=_seen(workspace, suite, edition, results, unranked_rows),
-        ensemble=_ensemble(workspace, pool),
-        dataset_notes=_dataset_notes(workspace, pool),
-        class_distances=_class_distances(workspace, pool) if pool.scored else {},
+        skipped=lacking if skipped is None else skipped,
+        unranked=apart,
         confusion=confusion_tables(pool, table, folder),
-        views=_views(workspace, pool),
-        label_views=_label_views(workspace, pool),
         signals=signals,
         reported=reported,
-        seeds=_seeds(workspace, pool),
         controls=found,
+        **_of_pool(workspace, pool),
     )
 
 
-def _rows(
-    pool: Pool,
-    chosen: Mapping[str, Estimator],
-    unranked: Mapping[str, Estimator],
-    jobs: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the rows of ranked estimators, those of the others, and what was skipped."""
-    rows, skipped = score_pool(pool, {**chosen, **unranked}, jobs, progress)
+def _of_pool(workspace: Workspace, pool: Pool) -> dict[str, Any]:
+    """Return the fields of `SuiteScores` that need no estimates."""
+    return {
+        "ensemble": _ensemble(workspace, pool),
+        "dataset_notes": _dataset_notes(workspace, pool),
+        "class_distances": _class_distances(workspace, pool) if pool.scored else {},
+        "views": _views(workspace, pool),
+        "label_views": _label_views(workspace, pool),
+        "seeds": _seeds(workspace, pool),
+    }
+
+
+def _controls(
+    pool: Pool, table: pd.DataFrame, accuracies: pd.DataFrame, estimators: Mapping[str, Estimator]
+) -> pd.DataFrame:
+    """Check a suite's expectations, if there are any, of the official estimators."""
+    if not (pool.suite.expectations and pool.scored and estimators):
+        return pd.DataFrame(columns=CONTROL_COLUMNS)
+    return controls(pool, table, accuracies, estimators)
+
+
+def _apart(rows: pd.DataFrame, unranked: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of ranked estimators, and those of the others."""
     apart = rows["estimator"].isin(list(unranked))
-    return rows[~apart].drop(columns="total_variation"), rows[apart], skipped
+    return rows[~apart].drop(columns="total_variation"), rows[apart]
+
+
+def _stored(
+    workspace: Workspace, suite: Suite, results: Path, edition: str, sample: int
+) -> tuple[Stored, pd.DataFrame]:
+    found = stored_rows(workspace, results, suite, edition, sample)
+    if found is None:
+        label = label_of(suite.name, edition)
+        raise RunError(f"{label}: its stored tables are not of these runs; run without --sample")
+    return found
 
 
 def _seen(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from shiftcast.board.build import Board
 from shiftcast.board.estimators import RANK_ENDS
-from shiftcast.cards.suite import Suite
+from shiftcast.cards.suite import RunKey, Suite
 from shiftcast.runs.layout import (
     LEDGER,
     RECORD,
@@ -24,11 +24,12 @@ from shiftcast.runs.layout import (
     results_folder,
     table_path,
 )
-from shiftcast.util.hashing import file_hash, hash_of
+from shiftcast.scoring.harness import DECIMALS, ESTIMATED, Cells
+from shiftcast.scoring.processes import Stored
+from shiftcast.util.hashing import file_hash, hash_of, source_hash
 from shiftcast.workspace import Workspace
 
-DECIMALS = 6
-SOURCE, BOARD, ESTIMATES, TARGETS = "source", "board", "estimates", "targets"
+SOURCE, BOARD, ESTIMATES, UNRANKED = "source", "board", "estimates", "unranked"
 FIELDS = ("runs", "accuracies", "skipped", "seeds", "views", "label_views", "controls", "signals", "reported")
 """Tables that are kept as they are, by their name in `SuiteScores`."""
 WHOLE = ("parameters", "epochs", "right", "rank")
@@ -85,6 +86,7 @@ def suite_files(board: Board, results: Path, workspace: Workspace) -> dict[str, 
     """Return the text of each file of a suite's tables, by its path below the suite's folder."""
     scores = board.scores
     tables = {name: getattr(scores, name) for name in FIELDS} | {BOARD: board_figures(board)}
+    tables[UNRANKED] = scores.unranked[[*ROW_KEYS, *ESTIMATED[:-1]]].sort_values(ROW_KEYS)
     rows = scores.table
     for name, columns in PARTS.items():
         tables[name] = rows[columns].drop_duplicates().sort_values(columns[: KEYS[name]])
@@ -146,6 +148,43 @@ def read_files(
     for name, columns in PARTS.items():
         rows = rows.merge(tables[name], on=columns[: KEYS[name]], how="left", validate="many_to_one")
     return found | {ESTIMATES: rows.assign(suite=suite.name, seconds=np.nan)}
+
+
+def stored_rows(
+    workspace: Workspace, results: Path, suite: Suite, edition: str, again: int
+) -> tuple[Stored, pd.DataFrame] | None:
+    """Return what gives the stored rows of all runs but some, and the table of what was skipped.
+
+    The runs that are to be scored again are chosen by the code: each change tries others.
+
+    Parameters
+    ----------
+    workspace, results, suite, edition
+        As in `read_files`.
+    again
+        How many runs are to be scored again.
+    """
+    tables = read_files(workspace, results, suite, edition)
+    path = results_folder(results, suite, edition) / table_path(UNRANKED)
+    if tables is None or not path.is_file():
+        return None
+    rows = pd.concat([tables[ESTIMATES], _frame(path).assign(seconds=np.nan)], ignore_index=True)
+    runs = {str(run): own for run, own in rows.groupby(rows[ROW_KEYS[:3]].astype(str).agg("/".join, axis=1))}
+    code = source_hash()
+    chosen = sorted(runs, key=lambda run: hash_of([code, run]))[:again]
+
+    def of(run: RunKey) -> Cells | None:
+        name = f"{run.architecture}/{run.recipe}/{run.seed}"
+        if name in chosen or name not in runs:
+            return None
+        own = runs[name]
+        keys = zip(own["target"], own["protocol"], own["estimator"], strict=True)
+        columns = [own[column] for column in ESTIMATED]
+        return {
+            key: dict(zip(ESTIMATED, cell, strict=True)) for key, *cell in zip(keys, *columns, strict=True)
+        }
+
+    return of, tables["skipped"]
 
 
 def _frame(path: Path) -> pd.DataFrame:

@@ -23,6 +23,13 @@ def leaderboard(
     check: Annotated[
         bool, typer.Option("--check", help="Compare only; exit 1 and show the differences, if any.")
     ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="With --check, score so many runs a suite alone; the rest comes from the stored tables.",
+        ),
+    ] = None,
     results: Results = None,
     out: Annotated[
         Path | None,
@@ -42,8 +49,10 @@ def leaderboard(
     """
     workspace = workspace_of(context)
     folder, place = results or workspace.results(), out or workspace.home
+    if sample is not None and not check:
+        raise typer.BadParameter("it goes with --check alone", param_hint="--sample")
     if check:
-        check_leaderboard(workspace, folder, place, jobs)
+        check_leaderboard(workspace, folder, place, jobs, sample)
     else:
         write_leaderboard(workspace, folder, place, jobs)
 
@@ -68,8 +77,10 @@ def write_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
         echo(f"{count(same, 'file')} of {len(files)} stay as they are: {out / PAGE}")
 
 
-def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int | None = None) -> None:
-    """Compare the leaderboard with what results/ say; no cache is read. `jobs` is as in `board_pages`.
+def check_leaderboard(
+    workspace: Workspace, results: Path, out: Path, jobs: int | None = None, sample: int | None = None
+) -> None:
+    """Compare the leaderboard with what results/ say; no cache is read. The rest is as in `board_pages`.
 
     Raises
     ------
@@ -82,7 +93,9 @@ def check_leaderboard(workspace: Workspace, results: Path, out: Path, jobs: int 
     from shiftcast.leaderboard.pages import check as differences
 
     steps = Steps(tell, "Scoring {}".format, live=False)
-    pages = list(board_pages(workspace, results, out, cached=False, jobs=jobs, say=tell, progress=steps))
+    pages = list(
+        board_pages(workspace, results, out, cached=False, jobs=jobs, sample=sample, say=tell, progress=steps)
+    )
     lines = differences(assemble(pages, results, out), out)
     if lines:
         body = "\n".join(lines)

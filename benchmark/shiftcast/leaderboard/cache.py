@@ -41,6 +41,7 @@ def board_pages(
     *,
     cached: bool,
     jobs: int | None = None,
+    sample: int | None = None,
     say: Callable[[str], object] = str,
     progress: Told | None = None,
 ) -> Iterator[SuitePages]:
@@ -56,6 +57,8 @@ def board_pages(
         Whether what is known of unchanged suites is taken from the cache, and kept there.
     jobs
         Processes that score a suite, see `scored_runs`.
+    sample
+        How many runs of each suite are scored, see `score_suite`; only without the cache.
     say
         Is told before each suite that is scored, which may take minutes.
     progress
@@ -71,7 +74,7 @@ def board_pages(
             label = label_of(suite.name, edition)
             say(f"Scoring {label} (suite {number} of {len(stored)}) …")
             told = None if progress is None else partial(progress, label)
-            pages = _scored_pages(workspace, suite, edition, results, out, alone, jobs, told)
+            pages = _scored_pages(workspace, suite, edition, results, out, alone, jobs, told, sample)
             give_back()
             if cached:
                 pages = _drawn(pages)
@@ -89,13 +92,14 @@ def _scored_pages(
     alone: bool,
     jobs: int | None,
     progress: Progress | None,
+    sample: int | None,
 ) -> SuitePages:
     from shiftcast.board.assemble import score_suite
     from shiftcast.board.build import build_board
     from shiftcast.board.stored import suite_files
     from shiftcast.leaderboard.generate import suite_pages  # a second, which unchanged suites save
 
-    scores = score_suite(workspace, suite, results, edition, jobs=jobs, progress=progress)
+    scores = score_suite(workspace, suite, results, edition, jobs=jobs, progress=progress, sample=sample)
     give_back()  # what was read is let go of
     board = build_board(scores)
     pages = suite_pages(board, results, out, alone)

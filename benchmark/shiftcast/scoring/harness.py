@@ -206,6 +206,32 @@ class Scorer:
             counts.append(len(rows))
         return estimates, counts, note
 
+    def cell(
+        self,
+        name: str,
+        target: Target,
+        protocol: str,
+        folds: Sequence[Fold],
+        skipped: Counter[tuple[str, str]],
+    ) -> dict[str, Any] | None:
+        """Return the columns of `ESTIMATED`; None where the estimator gives no row, counted in `skipped`."""
+        estimator, start = self.estimators[name], time.perf_counter()
+        if not _asked(estimator, protocol, self.view.pool.workspace.natural(target)):
+            return None
+        try:
+            estimates, counts, note = self.estimate(name, target, folds, protocol == KIND_OUT)
+        except RequirementError as error:
+            if protocol != KIND_OUT:  # only for comparison: there may be no other kind
+                skipped[name, _reason(estimator, self.view, error)] += 1
+            return None
+        return {
+            **_estimate_columns(combine(estimates, counts)),
+            "n": sum(counts),
+            "note": note,
+            "total_variation": estimates[0].diagnostics.get("total_variation", math.nan),
+            "seconds": time.perf_counter() - start,
+        }
+
     def _fit(self, name: str, target: Target, part: str, kind_out: bool) -> tuple[Estimator, str]:
         estimator = self.estimators[name]
         chosen: tuple[Target, ...] = ()
@@ -269,6 +295,15 @@ def protocols(target: Target) -> dict[str, tuple[Fold, ...]]:
 
 Scored = tuple[list[dict[str, Any]], Counter[tuple[str, str]]]
 """The rows of a run, and how many rows each estimator did not give, by name and reason."""
+Cells = Mapping[tuple[str, str, str], Mapping[str, Any]]
+"""What estimators gave for a run by target, protocol and name: the columns of `ESTIMATED`."""
+ESTIMATED = (
+    *("predicted", "low", "high", "nominal", "n", "flagged", "abstains", "note", "total_variation"),
+    "seconds",
+)
+"""Columns of a row that the estimator gives."""
+DECIMALS = 6
+"""Decimals of shares that are computed: what is stored says the same as what was computed."""
 
 
 def score_run(
@@ -276,6 +311,7 @@ def score_run(
     run: StoredRun,
     estimators: Mapping[str, Estimator],
     only: Collection[str] = ("official", "shared", KIND_OUT),
+    stored: Cells | None = None,
 ) -> Scored:
     """Return one run's rows on every target, and how many each estimator does not give.
 
@@ -289,42 +325,29 @@ def score_run(
         Named, unfitted estimators.
     only
         Protocols.
+    stored
+        What the estimators gave for the run before; then none is asked.
     """
     rows, skipped = [], Counter[tuple[str, str]]()
-    view = RunView(pool, run)
-    scorer = Scorer(view, estimators)
+    scorer = Scorer(RunView(pool, run), estimators)
     own = {"suite": pool.suite.name, **run.key.model_dump(), "family": run.family}
     for target in pool.targets:
         if target.id not in run.sets:
             continue
         there = _target_columns(pool, target)
-        actual, effective = _actual(run.sets[target.id]), run.effective(target.id)
+        there |= {"actual": _actual(run.sets[target.id]), "effective": run.effective(target.id)}
         chosen = {protocol: folds for protocol, folds in protocols(target).items() if protocol in only}
         for protocol, folds in chosen.items():
             for name, estimator in estimators.items():
-                if not _asked(estimator, protocol, there["natural"]):
-                    continue
-                start = time.perf_counter()
-                try:
-                    estimates, counts, note = scorer.estimate(name, target, folds, protocol == KIND_OUT)
-                except RequirementError as error:
-                    if protocol != KIND_OUT:  # only for comparison: there may be no other kind
-                        skipped[name, _reason(estimator, view, error)] += 1
-                    continue
-                columns = {
-                    "estimator": name,
-                    "track": estimator.track,
-                    "selected_on": ";".join(estimator.selected_on),
-                    "protocol": protocol,
-                    **_estimate_columns(combine(estimates, counts)),
-                    "actual": actual,
-                    "n": sum(counts),
-                    "effective": effective,
-                    "note": note,
-                    "total_variation": estimates[0].diagnostics.get("total_variation", math.nan),
-                    "seconds": time.perf_counter() - start,
-                }
-                rows.append({**own, **there, **columns})
+                cell: Mapping[str, Any] | None
+                if stored is None:
+                    cell = scorer.cell(name, target, protocol, folds, skipped)
+                else:
+                    cell = stored.get((target.id, protocol, name))
+                if cell is not None:
+                    about = {"track": estimator.track, "selected_on": ";".join(estimator.selected_on)}
+                    about |= {"estimator": name, "protocol": protocol}
+                    rows.append({**own, **there, **about, **cell})
     return rows, skipped
 
 
@@ -369,9 +392,9 @@ def _target_columns(pool: Pool, target: Target) -> dict[str, Any]:
 
 def _estimate_columns(estimate: Estimate) -> dict[str, Any]:
     return {
-        "predicted": estimate.accuracy,
-        "low": estimate.low,
-        "high": estimate.high,
+        "predicted": round(estimate.accuracy, DECIMALS),
+        "low": round(estimate.low, DECIMALS),
+        "high": round(estimate.high, DECIMALS),
         "nominal": estimate.level,
         "flagged": bool(estimate.flagged),
         "abstains": bool(estimate.abstains),
@@ -379,4 +402,4 @@ def _estimate_columns(estimate: Estimate) -> dict[str, Any]:
 
 
 def _actual(stored: StoredSet) -> float:
-    return math.nan if stored.accuracy is None else round(stored.accuracy, 6)
+    return math.nan if stored.accuracy is None else round(stored.accuracy, DECIMALS)

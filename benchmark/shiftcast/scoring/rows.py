@@ -9,7 +9,7 @@ import pandas as pd
 
 from shiftcast.estimators import Estimator
 from shiftcast.runs.suite_runs import Pool
-from shiftcast.scoring.processes import Columns, scored_runs
+from shiftcast.scoring.processes import Columns, Stored, scored_runs
 
 TABLE_COLUMNS = (
     *("suite", "architecture", "recipe", "seed", "family", "target", "group", "natural", "severity", "level"),
@@ -28,6 +28,7 @@ def score_pool(
     estimators: Mapping[str, Estimator],
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    stored: Stored | None = None,
 ) -> Tables:
     """Return the rows of every scored run, and which estimators gave none and why.
 
@@ -41,10 +42,12 @@ def score_pool(
         Processes that share the work, see `scored_runs`.
     progress
         Is told how many runs are scored, and of how many.
+    stored
+        Gives what is stored of a run, which is taken in place of scoring it, or None.
     """
     columns: Columns = {name: [] for name in TABLE_COLUMNS}
     skipped: Counter[tuple[str, str]] = Counter()
-    for done, (own, lacking) in enumerate(scored_runs(pool, estimators, TABLE_COLUMNS, jobs), 1):
+    for done, (own, lacking) in enumerate(scored_runs(pool, estimators, TABLE_COLUMNS, jobs, stored), 1):
         if progress is not None:
             progress(done, len(pool.scored))
         for name, values in columns.items():
