@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from shiftcast.board.tables import SuiteScores
 from shiftcast.data.loading import SuiteData, load_suite
+from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.workspace import Workspace
 from support import SLOW, TESTS
 from support.few_estimators import use_few_estimators
@@ -108,3 +109,13 @@ def scores() -> SuiteScores:
 def few_estimators(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boards of few estimators, for tests that are not about them: all of them take seconds a board."""
     use_few_estimators(monkeypatch)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that show nothing but the hash of their data: to draw one takes half a second."""
+
+    def draw(picture: Picture) -> str:
+        return f'<!-- data-sha256: {picture.hash} -->\n<svg font=""/>\n'
+
+    monkeypatch.setattr("shiftcast.leaderboard.figures.draw.draw", draw)

@@ -11,7 +11,7 @@ QUICK = ("NoShift", "AC", "ATC-MC", "ConfusionPartition", "AgreementShift", "ALi
 
 
 def use_few_estimators(patch: pytest.MonkeyPatch) -> None:
-    """Score boards and registers with these alone."""
+    """Score boards, candidates' rivals and registers with these alone."""
     chosen = {name: one for name, one in official_estimators().items() if name in QUICK}
-    for module in ("board.assemble", "blind.register"):
+    for module in ("board.assemble", "board.candidate", "blind.register"):
         patch.setattr(f"shiftcast.{module}.official_estimators", lambda: dict(chosen))
