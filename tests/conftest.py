@@ -11,9 +11,10 @@ from hypothesis import settings
 
 from shiftcast.board.tables import SuiteScores
 from shiftcast.data.loading import SuiteData, load_suite
-from shiftcast.estimators import official_estimators
+from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.workspace import Workspace
 from support import SLOW, TESTS
+from support.few_estimators import use_few_estimators
 from support.scores import build
 from support.tiny import Template, copy_runs, write_runs
 from support.workspaces import make_workspace
@@ -104,13 +105,17 @@ def scores() -> SuiteScores:
     return build()
 
 
-QUICK = ("NoShift", "AC", "ATC-MC", "ConfusionPartition", "AgreementShift", "ALine-S", "Entropy", "MeanShift")
-"""Estimators of every track that take next to no time."""
-
-
 @pytest.fixture
 def few_estimators(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boards of few estimators, for tests that are not about them: all of them take seconds a board."""
-    chosen = {name: one for name, one in official_estimators().items() if name in QUICK}
-    for module in ("board.assemble", "blind.register"):
-        monkeypatch.setattr(f"shiftcast.{module}.official_estimators", lambda: dict(chosen))
+    use_few_estimators(monkeypatch)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that show nothing but the hash of their data: to draw one takes half a second."""
+
+    def draw(picture: Picture) -> str:
+        return f'<!-- data-sha256: {picture.hash} -->\n<svg font=""/>\n'
+
+    monkeypatch.setattr("shiftcast.leaderboard.figures.draw.draw", draw)

@@ -10,6 +10,8 @@ from shiftcast.board import build, estimators, models
 from shiftcast.cli.leaderboard import write_leaderboard
 from support.command_line import typed
 
+pytestmark = pytest.mark.usefixtures("few_estimators", "no_pictures")
+
 BUILDERS = (
     (estimators, "kind_rows", 6),  # two kinds of shift, three protocols
     (estimators, "details", 4),  # two kinds of shift, by group and by target

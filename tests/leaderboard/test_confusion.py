@@ -251,7 +251,7 @@ def test_the_page_and_its_pictures_are_written_linked_and_checked(small, tables,
     assert any("7.49" in line for line in check(files, tmp_path))
 
 
-def test_a_page_that_nothing_makes_any_more_is_found_and_removed(small, tables, tmp_path):
+def test_a_page_that_nothing_makes_any_more_is_found_and_removed(small, tables, tmp_path, no_pictures):
     root = tmp_path / "workspace"
     files = generate([dataclasses.replace(small, confusion=tables)], root / "results", root)
     write(files, root)
@@ -270,7 +270,7 @@ def test_a_page_that_nothing_makes_any_more_is_found_and_removed(small, tables, 
     assert check(without, root) == []
 
 
-def test_two_suites_have_pages_of_their_own(small, tables, tmp_path):
+def test_two_suites_have_pages_of_their_own(small, tables, tmp_path, no_pictures):
     scores = dataclasses.replace(small, confusion=tables)
     other = dataclasses.replace(scores, suite=small.suite.model_copy(update={"name": "another"}))
     files = generate([scores, other], tmp_path / "results", tmp_path / "out")

@@ -128,7 +128,7 @@ def test_what_people_write_is_shown_as_they_wrote_it(scores):
 
 
 @pytest.fixture
-def board(workspace, make_results):
+def board(workspace, make_results, few_estimators):
     """The files of the board as results are now, and what is reported."""
     results = make_results()
 
