@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -79,10 +80,8 @@ def train(
     try:
         for card, own in pairs:
             chosen = own.model_copy(update=update)
-            say = f"{card.name}: round {{}} of {rounds}"
-            measured = speed.measure_training(
-                card, chosen, plan, where, lambda number, say=say: echo(say.format(number), err=True)
-            )
+            say = partial(_say_round, card.name, rounds)
+            measured = speed.measure_training(card, chosen, plan, where, say)
             echo(
                 f"\n{card.name}: {measured.parameters:,} parameters, {measured.precision}, recipe {recipe}, "
                 f"batches of {chosen.batch_size}; medians of {rounds} rounds of {seconds:g} s"
@@ -90,6 +89,10 @@ def train(
             echo(speeds_table(measured))
     except KeyboardInterrupt as error:
         raise StoppedError("stopped; the tables above stand") from error
+
+
+def _say_round(name: str, rounds: int, number: int) -> None:
+    echo(f"{name}: round {number} of {rounds}", err=True)
 
 
 def speeds_table(measured: Measurement) -> str:

@@ -221,8 +221,13 @@ def _plain_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
     if recipe.optimiser == "muon":
         return muon(model, recipe.model_copy(update={"learning_rate": rate}), set())
-    momentum = {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0}
-    return torch.optim.SGD(model.parameters(), lr=rate, weight_decay=decay, **momentum)
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        weight_decay=decay,
+    )
 
 
 def plain_loader(
