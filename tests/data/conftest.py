@@ -19,8 +19,7 @@ import pytest
 from shiftcast.cards.dataset import DatasetCard
 from shiftcast.data.download import transfer as transfers
 from shiftcast.data.download.inventory import State
-from shiftcast.data.download.obtain import Job, Options, obtain
-from shiftcast.data.download.optional_files import obtain_extras
+from shiftcast.data.download.obtain import Job, Options, obtain, obtain_extras
 from shiftcast.data.download.records import Store
 from shiftcast.data.download.transfer import RETRY
 from shiftcast.workspace import Workspace
@@ -33,7 +32,6 @@ class Route:
     """What is answered under one path; lists are used up request by request."""
 
     body: bytes = b""
-    etag: str = '"1"'
     ranges: bool = True
     length: bool = True
     content_type: str = "application/octet-stream"
@@ -41,10 +39,8 @@ class Route:
     statuses: list[int] = field(default_factory=list)
     cut_after: list[int] = field(default_factory=list)
     stall_after: list[int] = field(default_factory=list)
-    pause: float = 0.0
     hold: int | None = None
     go_on: threading.Event = field(default_factory=threading.Event)
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,7 +49,6 @@ class Request:
 
     path: str
     range: str | None
-    if_range: str | None
     status: int
     sent: int = 0
     done: bool = False
@@ -91,7 +86,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         route = self.server.script.routes.get(self.path)
-        asked, validator = self.headers.get("Range"), self.headers.get("If-Range")
+        asked = self.headers.get("Range")
         status, start = 200, 0
         if route is None:
             status, route = 404, Route()
@@ -99,10 +94,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status = route.statuses.pop(0)
         elif route.location:
             status = 302
-        elif asked and route.ranges and validator in (None, route.etag):
+        elif asked and route.ranges:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
             status = 206 if start < len(route.body) else 416
-        request = Request(self.path, asked, validator, status)
+        request = Request(self.path, asked, status)
         self.server.script.log.append(request)
         try:
             with suppress(OSError):
@@ -115,16 +110,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = route.body[start:] if status in (200, 206) else b""
         self.send_response(status)
         self.send_header("Content-Type", route.content_type)
-        if route.etag:
-            self.send_header("ETag", route.etag)
         if route.location:
             self.send_header("Location", route.location)
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{len(route.body) - 1}/{len(route.body)}")
         if status == 416:
             self.send_header("Content-Range", f"bytes */{len(route.body)}")
-        for name, value in route.headers.items():
-            self.send_header(name, value)
         if route.length:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -139,7 +130,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body[position : min(position + 1024, cut)])
             self.wfile.flush()
             yield min(position + 1024, cut)
-            time.sleep(route.pause)
 
 
 @pytest.fixture
@@ -181,9 +171,8 @@ def notes() -> Notes:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait as long as a server on this machine needs, and call nothing slow."""
-    settings = {"TIMEOUT": (2.0, 0.3), "WINDOW": 0.1, "SLOW": 0.0, "STALLED": 0.0, "CHUNK": 1024}
-    for name, value in settings.items():
-        monkeypatch.setattr(transfers, name, value)
+    monkeypatch.setattr(transfers, "TIMEOUT", (2.0, 0.3))
+    monkeypatch.setattr(transfers, "CHUNK", 1024)
 
 
 def npy(array: np.ndarray) -> bytes:

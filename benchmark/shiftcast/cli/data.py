@@ -93,8 +93,7 @@ def get(
 
 def _get(job: Job, bar: TransferBar) -> str:
     """Get one dataset; return why it could not be got, or nothing."""
-    from shiftcast.data.download.obtain import obtain
-    from shiftcast.data.download.optional_files import obtain_extras
+    from shiftcast.data.download.obtain import obtain, obtain_extras
 
     try:
         state = obtain(job)

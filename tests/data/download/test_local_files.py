@@ -44,4 +44,4 @@ def test_a_closed_folder_that_is_named_is_said_to_be(closed):
 
 def test_a_folder_that_closes_while_it_is_looked_at_holds_nothing(closed, monkeypatch):
     monkeypatch.setattr(local.os, "access", lambda *_: True)
-    assert list(local._folders(closed)) == [closed]
+    assert list(local._folders(closed)) == []

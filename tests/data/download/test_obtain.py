@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from shiftcast.cards.dataset import Download
+from shiftcast.data.download.fetch import part_of
 from shiftcast.data.download.inventory import check, inspect
-from shiftcast.data.download.transfer import Partial
+from shiftcast.data.download.transfer import size_of
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 from support.workspaces import ARRAYS_CARD
@@ -62,7 +63,7 @@ def test_what_is_here_is_not_fetched_again_unless_forced(tiny, server, stated):
 
 
 def test_of_two_at_once_one_fetches_and_the_other_waits(tiny, server, stated):
-    card = tiny.card(tiny.download(server.add("/a", tiny.archive, pause=0.01), **stated))
+    card = tiny.card(tiny.download(server.add("/a", tiny.archive), **stated))
     with ThreadPoolExecutor(2) as pool:
         notes = sorted(state.note for state in pool.map(tiny.get, [card, card]))
     assert len(server.log) == 1
@@ -313,9 +314,11 @@ def test_the_data_folder_may_be_given_as_source(tiny, server, stated):
     assert leftovers(tiny) == []
 
 
-def typed(tiny, url):
+def typed(tiny, url, stated):
     """Return the command that a person types for a card with this source, and its environment."""
-    (tiny.workspace.root / "datasets/tiny-set.toml").write_text(ARRAYS_CARD.format(url=url))
+    (tiny.workspace.root / "datasets/tiny-set.toml").write_text(
+        ARRAYS_CARD.format(url=url) + "".join(f'{key} = "{value}"\n' for key, value in stated.items())
+    )
     environment = os.environ | {
         "SHIFTCAST_DATA": str(tiny.store.folder),
         "SHIFTCAST_WORKSPACE": str(tiny.workspace.root),
@@ -324,21 +327,20 @@ def typed(tiny, url):
     return command, environment
 
 
-def test_a_killed_get_goes_on_where_it_was(tiny, server):
+def test_a_killed_get_goes_on_where_it_was(tiny, server, stated):
     url = server.add("/a", tiny.archive, hold=20_000)
-    command, environment = typed(tiny, url)
+    command, environment = typed(tiny, url, stated)
     child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
-    partial = Partial(tiny.store.partial(Download(file="tiny.tar.gz", urls=[url])))
-    while partial.size < 16_000:
+    partial = part_of(tiny.store.partial(Download(file="tiny.tar.gz", urls=[url], **stated)))
+    while size_of(partial) < 16_000:
         assert child.poll() is None
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     server.let_go("/a")
-    there = partial.size
+    there = size_of(partial)
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "tiny-set: here; unverified arrays" in again.stderr
-    assert "going on from" in again.stderr
+    assert "tiny-set: here; publisher's arrays" in again.stderr
     last = server.asked("/a")[-1]
     assert (last.range, last.status) == (f"bytes={there}-", 206)
     assert last.sent == len(tiny.archive) - there
@@ -346,9 +348,9 @@ def test_a_killed_get_goes_on_where_it_was(tiny, server):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server, sent, code):
+def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server, stated, sent, code):
     url = server.add("/a", tiny.archive, hold=20_000)
-    command, environment = typed(tiny, url)
+    command, environment = typed(tiny, url, stated)
     child = subprocess.Popen(
         command,
         env=environment,
@@ -358,8 +360,8 @@ def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server, sen
             signal.SIGINT, signal.SIG_DFL
         ),  # a shell's background job ignores it
     )
-    partial = Partial(tiny.store.partial(Download(file="tiny.tar.gz", urls=[url])))
-    while partial.size < 16_000:
+    partial = part_of(tiny.store.partial(Download(file="tiny.tar.gz", urls=[url], **stated)))
+    while size_of(partial) < 16_000:
         assert child.poll() is None
         time.sleep(0.01)
     child.send_signal(sent)
@@ -368,7 +370,7 @@ def test_an_interrupted_get_says_that_the_same_command_goes_on(tiny, server, sen
     assert child.returncode == code
     assert "the same command continues from there" in said
     assert "Traceback" not in said
-    assert partial.size >= 16_000
+    assert size_of(partial) >= 16_000
     assert not list((tiny.store.folder / ".shiftcast/locks").iterdir())
 
 

@@ -12,15 +12,7 @@ from pathlib import Path
 from urllib3.util import Retry
 
 from shiftcast.cards.dataset import Download
-from shiftcast.data.download.transfer import (
-    RETRY,
-    Partial,
-    Reporter,
-    SourceError,
-    Transfer,
-    UnreachedError,
-    transfer,
-)
+from shiftcast.data.download.transfer import RETRY, Reporter, SourceError, UnreachedError, transfer
 from shiftcast.errors import DataError
 from shiftcast.util.hashing import file_hash
 
@@ -85,7 +77,7 @@ def fetch(
     expected
         Its hash as `algorithm:digits`, or None where none is known.
     reporter
-        Is told of progress, slow sources and failures.
+        Is told of progress and failures.
     retry
         How often a source may fail in a row, and how long to wait between.
 
@@ -99,14 +91,13 @@ def fetch(
     if target.is_file() and not wrong_bytes(target, download, expected):
         return Fetched(target, "", file_hash(target))
     problems: list[SourceError] = []
-    for url, alternative in zip(download.urls, [*download.urls[1:], ""], strict=True):
-        job = Transfer(url, download.file, download.size, expected is not None, alternative, retry, reporter)
+    for url in download.urls:
         try:
-            _fetch_from(job, download, target, expected)
+            _fetch_from(url, download, target, expected, reporter, retry)
         except SourceError as error:
             problems.append(error)
-            if alternative:
-                reporter.note(f"{error}. Trying {alternative}")
+            if url != download.urls[-1]:
+                reporter.note(f"{error}. Trying the next source")
         else:
             return Fetched(target, url, file_hash(target))
     unreached = all(isinstance(problem, UnreachedError) for problem in problems)
@@ -116,20 +107,24 @@ def fetch(
     )
 
 
-def _fetch_from(job: Transfer, download: Download, target: Path, expected: str | None) -> None:
+def _fetch_from(
+    url: str, download: Download, target: Path, expected: str | None, reporter: Reporter, retry: Retry
+) -> None:
     """Bring a file from one source to `target`, once its bytes are the right ones."""
-    partial = Partial(target.parent)
+    partial = part_of(target.parent)
     for last in (False, True):
-        pieces = transfer(job, partial)
-        problem = wrong_bytes(partial.path, download, expected).removeprefix(f"{partial.path}: ")
+        pieces = transfer(url, download, partial, expected is not None, reporter, retry)
+        problem = wrong_bytes(partial, download, expected).removeprefix(f"{partial}: ")
         if not problem:
             # Only now: what has a file's name has been verified.
-            partial.path.replace(target)
-        partial.discard()
-        if not problem:
+            partial.replace(target)
             return
+        partial.unlink()
         if last or not pieces:
-            raise SourceError(f"{job.url}: {problem}")
-        job.reporter.note(
-            f"{job.url}: {problem}. It was downloaded in parts; downloading it again from the start"
-        )
+            raise SourceError(f"{url}: {problem}")
+        reporter.note(f"{url}: {problem}. It was downloaded in parts; downloading it again from the start")
+
+
+def part_of(folder: Path) -> Path:
+    """Return where the bytes of a file are, in the folder for it alone, until they are verified."""
+    return folder / "part"

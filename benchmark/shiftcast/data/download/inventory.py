@@ -15,9 +15,9 @@ from typing import Literal
 from rich.filesize import decimal
 
 from shiftcast.cards.dataset import DatasetCard
-from shiftcast.data.download.fetch import wrong_bytes
+from shiftcast.data.download.fetch import part_of, wrong_bytes
 from shiftcast.data.download.records import Entry, Record, Store, contents
-from shiftcast.data.download.transfer import Partial
+from shiftcast.data.download.transfer import size_of
 from shiftcast.data.loading import fingerprint_of
 from shiftcast.errors import DataError, MissingDataError
 from shiftcast.util.hashing import file_hash, hash_of, sha256
@@ -126,7 +126,7 @@ def _all_stated(record: Record) -> bool:
 
 
 def _begun(card: DatasetCard, store: Store) -> str:
-    begun = sum(Partial(store.partial(download)).size for download in card.downloads)
+    begun = sum(size_of(part_of(store.partial(download))) for download in card.downloads)
     if begun:
         return f"{decimal(begun)} fetched so far"
     return "" if card.public else "not public"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from shiftcast.cards.dataset import DatasetCard, Download
@@ -31,7 +30,7 @@ def find_download(download: Download, source: Path, expected: str | None) -> tup
     problems = []
     for folder in _folders(source):
         path = folder / download.file
-        if _exists(path) and path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113  False of what may not be looked at
             if not (problem := wrong_bytes(path, download, expected)):
                 return Fetched(path, path.resolve().as_uri(), file_hash(path)), []
             problems.append(problem)
@@ -53,7 +52,7 @@ def find_contents(card: DatasetCard, source: Path) -> Iterator[tuple[bool, dict[
             base = folder.joinpath(*parts[start:])
             paths = {name: base / Path(name).relative_to(card.path) for name in places}
             named = base.resolve().name == Path(card.path).name or (bool(card.files) and base == source)
-            if (named or card.files) and all(map(_exists, paths.values())):
+            if (named or card.files) and all(map(os.path.exists, paths.values())):
                 candidates.append((named, paths))
     yield from sorted(candidates, key=lambda candidate: not candidate[0])
 
@@ -77,27 +76,9 @@ def require_folder(source: Path) -> None:
         raise MissingDataError(f"--from {source}: you may not look into this folder")
 
 
-def _folders(source: Path, depth: int = DEPTH) -> Iterator[Path]:
+def _folders(source: Path) -> Iterator[Path]:
     """Yield a folder and those below it, but for those that may not be looked into, as lost+found."""
-    if not os.access(source, os.R_OK | os.X_OK):
-        return
-    yield source
-    if depth:
-        for folder in _below(source):
-            yield from _folders(folder, depth - 1)
-
-
-def _below(folder: Path) -> list[Path]:
-    folders = []
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(OSError):  # a link into a folder that is closed to us
-                if entry.is_dir() and not entry.name.startswith("."):
-                    folders.append(Path(entry.path))
-    return sorted(folders)
-
-
-def _exists(path: Path) -> bool:
-    with suppress(OSError):
-        return path.exists()
-    return False
+    for folder, below, _ in os.walk(source, followlinks=True):
+        deepest = len(Path(folder).relative_to(source).parts) == DEPTH
+        below[:] = [] if deepest else sorted(name for name in below if not name.startswith("."))
+        yield Path(folder)

@@ -18,12 +18,12 @@ from shiftcast.cards.dataset import DatasetCard, Download
 from shiftcast.data.download.fetch import Fetched, fetch
 from shiftcast.data.download.inventory import State, advice, entries_of, inspect, is_built, present
 from shiftcast.data.download.local_files import find_contents, find_download, place
-from shiftcast.data.download.placing import check_links, check_strangers, put
+from shiftcast.data.download.placing import check_strangers, put, swap
 from shiftcast.data.download.records import Received, Record, Store, contents, key_of
-from shiftcast.data.download.transfer import RETRY, Reporter
+from shiftcast.data.download.transfer import RETRY, Reporter, UnreachedError
 from shiftcast.data.download.unpack import unpack
 from shiftcast.data.loading import fingerprint_of
-from shiftcast.errors import DataError, InvalidInputError, MissingDataError
+from shiftcast.errors import DataError, InvalidInputError, MissingDataError, in_words
 from shiftcast.util.locks import locked
 from shiftcast.util.text import now
 from shiftcast.workspace import Workspace
@@ -81,7 +81,7 @@ def obtain(job: Job) -> State:
         If it is not offered for download, or `--from` does not hold it.
     DataError
         If no source gives the right bytes, what they hold is not as the card says, what is here is not
-        what was recorded, or a link or a person's own files would be lost without `force`.
+        what was recorded, or a person's own files would be lost without `force`.
     """
     _check_trust(job)
     begun = job.store.staging(job.card.name).exists() or any(
@@ -89,12 +89,9 @@ def obtain(job: Job) -> State:
     )
     if not begun and (state := _settled(job)):
         return state  # without a lock: a folder that cannot be written to may hold all that is needed
-    with ExitStack() as stack:
-        for path in job.store.locks(job.card):
-            stack.enter_context(locked(path, job.say))
+    with _held(job):
         state = _settled(job)  # looked at again: whoever held a lock may have got it
         if state is None:
-            check_links(job.store.folder, contents(job.card), job.forcing, job.say)
             with staged(job) as staging:
                 _put(job, staging, _brought(job, staging))
             state = inspect(job.card, job.store)
@@ -102,6 +99,51 @@ def obtain(job: Job) -> State:
                 raise DataError(f"dataset {job.card.name!r}: was put in place, but it is {state}")
         _tidy(job)
         return state
+
+
+@contextmanager
+def _held(job: Job) -> Iterator[None]:
+    """Hold the locks of a dataset and its downloads."""
+    with ExitStack() as stack:
+        for path in job.store.locks(job.card):
+            stack.enter_context(locked(path, job.say))
+        yield
+
+
+def obtain_extras(job: Job) -> None:
+    """Get what goes with a dataset and is not here yet, as other people's labels.
+
+    Nothing that happens to such a file makes getting its dataset fail; each is worth one line.
+    """
+    for download in job.card.optional_downloads:
+        target = job.store.inside(job.card, str(Path(download.into) / download.file))
+        if target.exists() and not job.options.force:
+            continue
+        try:
+            _bring(job, download, target)
+        except (DataError, OSError) as error:
+            reason = in_words(error) if isinstance(error, OSError) else " ".join(str(error).split())
+            job.say(f"continues without {download.file}, which is optional: {reason}")
+            if isinstance(error, UnreachedError):
+                return  # nor would the others be reached: they are not waited for
+
+
+def _bring(job: Job, download: Download, target: Path) -> None:
+    with _held(job):
+        if job.options.source is None:
+            file = fetched(job, download)
+        else:
+            found, problems = find_download(download, job.options.source, expected_hash(job, download))
+            if found is None:
+                raise MissingDataError("; ".join(problems) or f"not found below {job.options.source}")
+            file = found
+        if not download.digest:
+            job.store.trust(job.card.name, download, received_as(download, file))
+        with staged(job) as staging:
+            place(file.path, staging / download.file)
+            swap(staging / download.file, target)
+        shutil.rmtree(job.store.partial(download), ignore_errors=True)
+        job.say(f"{download.file} came along")
 
 
 def _settled(job: Job) -> State | None:
