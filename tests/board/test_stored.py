@@ -156,3 +156,14 @@ def test_a_sample_without_tables_of_these_runs_is_refused(workspace, kept):
     done = leaderboard(workspace, kept, "--check", "--sample", "1")
     assert "stored tables are not of these runs; run without --sample" in str(done.exception)
     assert leaderboard(workspace, kept, "--sample", "1").exit_code == 2
+
+
+def test_a_suite_without_scored_runs_has_nothing_to_sample(workspace, make_results):
+    results = make_results(skip=("test_convnext", "test_resnet", "test_vit"))
+    home = workspace.root / "results"
+    if results != home:
+        results.rename(home)
+    assert leaderboard(workspace, home).exit_code == 0
+    assert len(pd.read_csv(home / "tiny/tables/unranked.csv")) == 0
+    done = leaderboard(workspace, home, "--check", "--sample", "1")
+    assert done.exit_code == 0, done.exception

@@ -169,7 +169,8 @@ def stored_rows(
     if tables is None or not path.is_file():
         return None
     rows = pd.concat([tables[ESTIMATES], _frame(path).assign(seconds=np.nan)], ignore_index=True)
-    runs = {str(run): own for run, own in rows.groupby(rows[ROW_KEYS[:3]].astype(str).agg("/".join, axis=1))}
+    names = rows["architecture"] + "/" + rows["recipe"] + "/" + rows["seed"].astype(str)
+    runs = {str(name): own for name, own in rows.groupby(names)}
     code = source_hash()
     chosen = sorted(runs, key=lambda run: hash_of([code, run]))[:again]
 
