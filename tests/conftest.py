@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -11,10 +12,9 @@ from hypothesis import settings
 
 from shiftcast.board.tables import SuiteScores
 from shiftcast.data.loading import SuiteData, load_suite
-from shiftcast.leaderboard.figures.picture import Picture
 from shiftcast.workspace import Workspace
 from support import SLOW, TESTS
-from support.few_estimators import use_few_estimators
+from support.quick_boards import draw_nothing, use_few_estimators
 from support.scores import build
 from support.tiny import Template, copy_runs, write_runs
 from support.workspaces import make_workspace
@@ -22,6 +22,13 @@ from support.zoo import Zoo
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # no test depends on how fast the machine is
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Have each process of tests compute in one thread: there is one for every core already."""
+    for name in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{name}_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -107,15 +114,11 @@ def scores() -> SuiteScores:
 
 @pytest.fixture
 def few_estimators(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Boards of few estimators, for tests that are not about them: all of them take seconds a board."""
+    """Boards of few estimators, for tests that are not about them."""
     use_few_estimators(monkeypatch)
 
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures that show nothing but the hash of their data: to draw one takes half a second."""
-
-    def draw(picture: Picture) -> str:
-        return f'<!-- data-sha256: {picture.hash} -->\n<svg font=""/>\n'
-
-    monkeypatch.setattr("shiftcast.leaderboard.figures.draw.draw", draw)
+    """Boards whose pictures are not drawn, for tests that do not look at them."""
+    draw_nothing(monkeypatch)

@@ -13,6 +13,7 @@ from shiftcast.errors import InvalidInputError
 from shiftcast.estimators import NoShift
 from shiftcast.runs.layout import stored_suites
 from shiftcast.workspace import EMBEDDED, Workspace
+from support.command_line import typed
 
 OWN = """
 from shiftcast.estimators import Estimator, NoShift
@@ -111,6 +112,7 @@ def test_what_is_no_estimator_is_refused(file, where, message):
         load_estimator(where.format(file=file, folder=file.parent))
 
 
+@pytest.mark.usefixtures("few_estimators")
 def test_its_rows_are_those_of_the_harness_and_differences_are_paired(workspace, make_results, file):
     results, suite = make_results(), workspace.suite("tiny")
     found = score_candidate(workspace, suite, results, load_estimator(f"{file}:Shy"), "Shy")
@@ -129,6 +131,7 @@ def test_its_rows_are_those_of_the_harness_and_differences_are_paired(workspace,
     assert row["low"] <= row["difference"] <= row["high"]
 
 
+@pytest.mark.usefixtures("few_estimators")
 def test_a_name_of_ours_is_told_apart(workspace, make_results):
     found = score_candidate(workspace, workspace.suite("tiny"), make_results(), NoShift(), "NoShift")
     assert found.name == "NoShift (yours)"
@@ -170,25 +173,21 @@ def test_a_failure_comes_with_the_verdict_of_the_contract(workspace, make_result
     assert "contract" not in failure("--no-check")
 
 
+@pytest.mark.usefixtures("few_estimators")
 def test_the_command_prints_a_row_and_differences(workspace, make_results, file):
-    results = make_results()
+    options = ("--workspace", workspace.root, "score", f"{file}:Absolute", "--results", make_results())
+    done = typed(*options)
+    assert done.returncode == 0, done.stderr
+    assert "breaks the contract" in done.stdout  # it says exact_on_source, as NoShift does, and is not
+    assert "Synthetic shifts (3): MAE" in done.stdout
 
-    def score(*arguments):
-        return subprocess.run(
-            [
-                *(sys.executable, "-c", COMMAND),
-                *("--workspace", str(workspace.root), "score", *arguments, "--results", str(results)),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
-    said = score(f"{file}:Absolute")
-    assert said.returncode == 0, said.stderr
-    assert "breaks the contract" in said.stdout  # it says exact_on_source, as NoShift does, and is not
-    assert "Synthetic shifts (3): MAE" in said.stdout
-    answer = json.loads(score(f"{file}:Shy", "tiny", "--json", "--no-check").stdout)
+def test_the_command_compares_with_all_of_ours_and_needs_no_torch(workspace, make_results, file):
+    options = ("--workspace", workspace.root, "score", f"{file}:Shy", "tiny", "--json", "--no-check")
+    command = [sys.executable, "-c", COMMAND, *map(str, (*options, "--results", make_results()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
     assert answer["figures"]["synthetic"]["rows"] == 36
     assert (answer["schema"], answer["units"][:14]) == (2, "shares: 1 is 1")
     assert 0 < answer["figures"]["synthetic"]["mae"] < 1

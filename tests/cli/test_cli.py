@@ -95,6 +95,7 @@ def test_recipes_are_listed_with_their_resolutions_and_signals():
     assert " yes " not in rows["smoke"]
 
 
+@pytest.mark.usefixtures("few_estimators")
 def test_skipped_estimators_are_told_once_for_each_reason(workspace, make_results, capsys):
     suite = workspace.suite("tiny").model_copy(update={"reference": ReferenceEnsemble()})
     summary = SimpleNamespace(edition="", failed={}, done=[], kept=[], stopped={})
@@ -161,6 +162,7 @@ def test_help_shows_defaults():
     assert "[default: the workspace's]" in " ".join(typed("run", "--help").stdout.split())
 
 
+@pytest.mark.usefixtures("few_estimators", "no_pictures")
 def test_leaderboard_is_written_checked_and_found_to_drift(workspace, make_results):
     make_results()
     base = ["--workspace", workspace.root, "leaderboard"]
@@ -185,6 +187,7 @@ def test_a_damaged_run_ends_in_exit_code_2_and_nothing_is_written(workspace, mak
     assert not (workspace.root / "leaderboard.md").exists()
 
 
+@pytest.mark.usefixtures("few_estimators", "no_pictures")
 def test_leaderboard_writes_where_it_is_told_to(workspace, make_results, tmp_path):
     make_results()
     out = tmp_path / "elsewhere"

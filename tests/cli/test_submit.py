@@ -42,7 +42,8 @@ def inside(zoo):
     return call
 
 
-def test_from_a_file_to_a_row_and_a_level(zoo, run, tmp_path):
+@pytest.mark.usefixtures("few_estimators", "no_pictures")
+def test_from_a_file_to_a_row_and_a_level(zoo, run, inside, tmp_path):
     np.save(tmp_path / "test.npy", zoo.logits(0)["zoo-test"])
     np.save(tmp_path / "street.npy", zoo.logits(0)["zoo-street"])
     given = (
@@ -64,35 +65,35 @@ def test_from_a_file_to_a_row_and_a_level(zoo, run, tmp_path):
     assert said.endswith("valid")
     code, said, _ = run("ledger", place, "--level", "recomputed")
     assert (code, f"wrote {zoo.results / 'ledger.toml'}: 1 run recomputed" in said) == (0, True)
-    assert "recomputed: 1" in run("validate", zoo.results)[1]
-    assert "1 run recomputed" in (run("leaderboard"), (zoo.root / "results/zoo/board.md").read_text())[1]
+    assert "recomputed: 1" in inside("validate", zoo.results)[1]
+    assert "1 run recomputed" in (inside("leaderboard"), (zoo.root / "results/zoo/board.md").read_text())[1]
     (place / "run.json").write_text((place / "run.json").read_text().replace("cnn", "vit"))
-    code, said, _ = run("validate", zoo.results)
+    code, said, _ = inside("validate", zoo.results)
     assert code == 0
     assert "has changed since the ledger vouched for it: self-reported now" in said
 
 
-def test_problems_end_in_exit_code_1_and_usage_in_2(zoo, run, tmp_path):
+def test_problems_end_in_exit_code_1_and_usage_in_2(zoo, inside, tmp_path):
     place = zoo.submit("net", zoo.classes(0)).path
-    code, said, _ = run("validate", place)
+    code, said, _ = inside("validate", place)
     assert code == 0
     assert (
         "class indices alone (hard labels): zoo/net/self-reported/seed-0; skipped for want of logits: AC,"
         in said
     )
     (place / "extra.py").write_text("raise SystemExit(7)")
-    code, said, error = run("validate", place)
+    code, said, error = inside("validate", place)
     assert code == 1
     assert "problem 1: " in said
     assert "to do: remove it" in said
     assert "1 problem; nothing was changed" in error
-    code, _, error = run("ledger", place, "--level", "reproduced")
+    code, _, error = inside("ledger", place, "--level", "reproduced")
     assert (code, "the ledger was not changed" in error) == (1, True)
     assert not (zoo.results / "ledger.toml").exists()
-    assert run("validate", tmp_path / "nowhere")[0] == 2
-    assert run("validate", place, "--against", "nothing")[0] == 2
-    assert run("ledger", place, "--level", "best")[0] == 2
-    assert run("submit", "zoo", "--architecture", "x")[0] == 2
+    assert inside("validate", tmp_path / "nowhere")[0] == 2
+    assert inside("validate", place, "--against", "nothing")[0] == 2
+    assert inside("ledger", place, "--level", "best")[0] == 2
+    assert inside("submit", "zoo", "--architecture", "x")[0] == 2
 
 
 def test_a_suite_must_be_named(zoo, inside, tmp_path):

@@ -13,7 +13,7 @@ from shiftcast.errors import CheckFailedError
 from shiftcast.leaderboard import cache
 from shiftcast.runs.ledger import read_ledger
 from shiftcast.workspace import Workspace, cache_folder
-from support.few_estimators import use_few_estimators
+from support.quick_boards import use_few_estimators
 from support.tiny import copy_runs
 from support.workspaces import make_workspace
 

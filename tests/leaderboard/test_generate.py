@@ -29,6 +29,31 @@ FRONT, LARGEST = 40_000, 300_000
 """Bytes of the front page and of any other page at most: code hosts do not render Markdown beyond 512 kB."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def boards():
+    """The boards of scores that several tests look at: their tables are computed once."""
+    known = {}
+
+    def board(scores):
+        if id(scores) not in known:
+            known[id(scores)] = build_board(scores)  # holds the scores: no others get their number
+        return known[id(scores)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shiftcast.leaderboard.generate.build_board", board)
+        yield
+
+
+@pytest.fixture(scope="module")
+def edition(small):
+    return dataclasses.replace(small, edition="recovered")
+
+
+@pytest.fixture(scope="module")
+def other(small):
+    return dataclasses.replace(small, suite=small.suite.model_copy(update={"name": "another"}))
+
+
 @pytest.fixture(scope="module")
 def files(scores, tmp_path_factory):
     root = tmp_path_factory.mktemp("workspace")
@@ -63,9 +88,7 @@ def assert_linked(files):
             assert Path(normpath(path.parent / unquote(link))) in files, (path, link)
 
 
-def test_links_between_pages_lead_to_pages(files, small, tmp_path):
-    edition = dataclasses.replace(small, edition="recovered")
-    other = dataclasses.replace(small, suite=small.suite.model_copy(update={"name": "another"}))
+def test_links_between_pages_lead_to_pages(files, small, edition, other, tmp_path):
     assert_linked(files)
     assert_linked(generate([edition, small, other], tmp_path / "results", tmp_path))
     assert_linked(generate([small, other], tmp_path / "results", tmp_path / "out"))
@@ -128,8 +151,7 @@ def test_pictures_of_outputs_lie_beside_the_page(small, tmp_path):
     assert generate([scratch], folder / "results", folder) == elsewhere
 
 
-def test_editions_have_sections_and_pictures_of_their_own(small, tmp_path):
-    edition = dataclasses.replace(small, edition="recovered")
+def test_editions_have_sections_and_pictures_of_their_own(small, edition, tmp_path):
     both = generate([edition, small], tmp_path / "results", tmp_path)
     assert Path("results/sample@recovered/figures/estimators.svg") in both
     assert FIGURES / "estimators.svg" in both
@@ -137,8 +159,7 @@ def test_editions_have_sections_and_pictures_of_their_own(small, tmp_path):
     assert "- [Sample suite (edition recovered)](results/sample%40recovered/board.md): " in both[PAGE]
 
 
-def test_sections_come_in_order_of_name(small, tmp_path):
-    other = dataclasses.replace(small, suite=small.suite.model_copy(update={"name": "another"}))
+def test_sections_come_in_order_of_name(small, other, tmp_path):
     apart = generate([small, other], tmp_path / "results", tmp_path / "out")
     assert {Path("another/figures/estimators.svg"), Path("another/board.md"), Path("legend.md")} <= set(apart)
     assert apart[PAGE].index("(another/board.md)") < apart[PAGE].index("(sample/board.md)")

@@ -16,6 +16,8 @@ from shiftcast.leaderboard.suite_page import expectations
 from shiftcast.runs.reading import read_pool
 from shiftcast.scoring.controls import check_names, resampled, scaled
 from shiftcast.workspace import Workspace
+from support.tiny import copy_runs
+from support.workspaces import make_workspace
 
 UNMOVED = ["NoShift", "GDE", "ConfusionPartition", "AgreementShift", "AC-TS", "DoC-TS"]
 CONTROLS = f"""
@@ -70,9 +72,14 @@ def controlled(workspace):
     return Workspace(workspace.root, workspace.root)
 
 
-@pytest.fixture
-def scores(controlled, make_results):
-    return score_suite(controlled, controlled.suite("tiny"), make_results())
+@pytest.fixture(scope="module")
+def scores(tiny_template, tmp_path_factory):
+    root = make_workspace(tmp_path_factory.mktemp("controls") / "workspace").root
+    path = root / "benchmark/suites/tiny.toml"
+    path.write_text(path.read_text() + CONTROLS)
+    workspace = Workspace(root, root)
+    copy_runs(tiny_template, workspace.results(), ())
+    return score_suite(workspace, workspace.suite("tiny"), workspace.results())
 
 
 def test_every_expectation_is_judged_for_every_estimator(scores):

@@ -12,7 +12,7 @@ from shiftcast.cards.suite import Target
 from shiftcast.data import stratified_halves
 from shiftcast.data.sampling import base_index
 from shiftcast.errors import InvalidInputError, RunError
-from shiftcast.estimators import Estimator, official_estimators
+from shiftcast.estimators import Estimator, NoShift, official_estimators
 from shiftcast.predictions import Estimate
 from shiftcast.runs.folder import RunFolder
 from shiftcast.runs.outputs import StoredSet, encode_predictions
@@ -29,9 +29,17 @@ def score(workspace, results, **keywords):
     return score_suite(workspace, workspace.suite("tiny"), results, **keywords)
 
 
+@pytest.fixture(scope="module")
+def scored(tiny_template):
+    """What all estimators say of the runs that `make_results` makes."""
+    return score(tiny_template.workspace, tiny_template.runs.parent)
+
+
 @pytest.fixture
-def scores(workspace, make_results):
-    return score(workspace, make_results())
+def scores(scored, make_results):
+    """The same, beside a copy of the runs."""
+    make_results()
+    return scored
 
 
 class Spy(Estimator):
@@ -89,7 +97,7 @@ def test_actual_accuracy_is_that_of_all_the_targets_images(scores, make_results,
 
 def test_class_shares_of_natural_sets_are_held_against_the_sources(workspace, make_results):
     results = make_results()
-    found = score(workspace, results).class_distances
+    found = score(workspace, results, estimators={"NoShift": NoShift()}).class_distances
     suite = workspace.suite("tiny")
     natural = [target.id for target in suite.unfolded_targets() if workspace.natural(target)]
     assert list(found) == natural
@@ -175,7 +183,7 @@ def test_partial_and_stale_runs_are_listed_and_not_scored(workspace, make_result
     stale = RunFolder(results / "tiny" / "test_resnet" / "tiny" / "seed-0")
     content = json.loads(stale.record_path.read_text())
     stale.record_path.write_text(json.dumps(content | {"card_hash": "0" * 64}))
-    found = score(workspace, results)
+    found = score(workspace, results, estimators={"NoShift": NoShift()})
     status = found.runs.set_index(["architecture", "seed"])["status"]
     assert status["test_vit", 0] == "incomplete: predictions.safetensors is missing"
     assert status["test_resnet", 0] == "stale: its architecture card has changed"
@@ -242,9 +250,9 @@ def test_a_truncated_file_or_another_schema_is_refused(workspace, make_results):
         score(workspace, results)
 
 
-def test_the_same_results_give_the_same_table(workspace, make_results):
-    results = make_results()
-    first, second = (score(workspace, results).table.drop(columns="seconds") for _ in range(2))
+def test_the_same_results_give_the_same_table(workspace, make_results, scored):
+    found = (scored, score(workspace, make_results()))
+    first, second = (one.table.drop(columns="seconds") for one in found)
     assert first.equals(second)
 
 
@@ -365,7 +373,7 @@ def test_views_count_parts_of_a_set_in_the_edition_that_they_are_about(workspace
     card = workspace.root / "datasets" / "digits-test.toml"
     card.write_text(card.read_text() + VIEWS)
     again = Workspace(workspace.root, workspace.root)
-    views = score(again, results).views
+    views = score(again, results, estimators={"NoShift": NoShift()}).views
     assert set(views["view"]) == {"without-ones"}
     assert set(views["set"]) == {"digits-test"}
     row = views.query("architecture == 'test_vit' and seed == 1").iloc[0]
@@ -384,7 +392,7 @@ def test_images_in_clusters_count_for_less(workspace, make_results):
         sets[first] = dataclasses.replace(sets[first], clusters=np.arange(len(sets[first].logits)) // 10)
         data = encode_predictions(sets)
         folder.write(record.model_copy(update={"predictions_sha256": sha256(data)}), data)
-    frame = score(workspace, results).accuracies
+    frame = score(workspace, results, estimators={"NoShift": NoShift()}).accuracies
     grouped = frame["set"] == first
     assert (frame.loc[grouped, "effective"] <= frame.loc[grouped, "n"]).all()
     assert (frame.loc[grouped, "effective"] < frame.loc[grouped, "n"]).any()
