@@ -247,5 +247,5 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_does(zoo, brin
 
 def test_a_header_that_claims_too_much_is_refused(bring, tmp_path):
     (tmp_path / "a.safetensors").write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
-    with pytest.raises(InvalidInputError, match="expected a header of 2 to"):
+    with pytest.raises(InvalidInputError, match="it is truncated or something else"):
         bring(tmp_path / "a.safetensors")

@@ -89,7 +89,7 @@ def foreign(tensors):
     ("tensors", "message"),
     [
         ({"weight": np.zeros((2, 2))}, "'weight': expected logits/SET, .* found another name"),
-        ({"logits/id": np.zeros((3, 4), np.float32)}, "expected F16"),
+        ({"logits/id": np.zeros((3, 4), np.float32)}, "expected float16"),
         ({"logits/id": np.zeros((3, 1), np.float16)}, "K >= 2"),
         ({"logits/id": np.full((3, 4), np.nan, np.float16)}, "NaN"),
         ({"logits/id": np.zeros((3, 4), np.float16), "true_rank/id": np.zeros(2, np.uint8)}, "true_rank/id"),
@@ -99,7 +99,7 @@ def foreign(tensors):
         ({"logits/id": np.zeros((3, 4), np.float16), "cluster/id": np.zeros(2, np.uint8)}, "cluster/id"),
         (
             {"logits/id": np.zeros((3, 4), np.float16), "cluster/id": np.zeros(3, np.int8)},
-            "expected U8 or U16",
+            "expected uint8 or uint16",
         ),
     ],
 )

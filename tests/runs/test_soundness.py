@@ -181,11 +181,11 @@ BROKEN = {
     "beyond": (lambda run: replaced(run, logits=value(65_000)), "finite values of at most 60,000 in size"),
     "shape": (
         lambda run: replaced(run, logits=lambda tensors: tensors[LOGITS][:, :9].copy()),
-        r"expected F16 \(100, 10\), found F16 \(100, 9\)",
+        r"expected float16 \(100, 10\), found float16 \(100, 9\)",
     ),
     "type": (
         lambda run: replaced(run, logits=lambda tensors: tensors[LOGITS].astype(np.float32)),
-        r"expected F16 \(100, 10\), found F32 \(100, 10\)",
+        r"expected float16 \(100, 10\), found float32 \(100, 10\)",
     ),
     "rows": (
         lambda run: replaced(
@@ -193,7 +193,7 @@ BROKEN = {
             logits=lambda tensors: tensors[LOGITS][:99].copy(),
             ranks=lambda tensors: tensors[RANKS][:99].copy(),
         ),
-        r"expected F16 \(100, 10\), found F16 \(99, 10\)",
+        r"expected float16 \(100, 10\), found float16 \(99, 10\)",
     ),
     "large": (lambda run: os.truncate(run.predictions_path, 2_000_000), "expected at most 1,500,000"),
     "another file": (

@@ -222,8 +222,8 @@ def blind(sets):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (cut, r"expected F16 \(100, 10\), found F16 \(99, 10\)"),
-        (fewer_classes, r"expected F16 \(100, 10\), found F16 \(100, 9\)"),
+        (cut, r"expected float16 \(100, 10\), found float16 \(99, 10\)"),
+        (fewer_classes, r"expected float16 \(100, 10\), found float16 \(100, 9\)"),
         (other_labels, "as test_resnet/tiny/seed-0 says, found .* with other true classes of 100 images"),
         (blind, "true_rank/digits-test: expected outputs on the labelled test set"),
     ],

@@ -27,10 +27,6 @@ Names = Annotated[
     str,
     typer.Option(metavar="A,B,…", help="Name the classes in label order [default: those of --like]."),
 ]
-Filter = Annotated[
-    str,
-    typer.Option("--filter", help="Resize with this filter: box, bilinear, bicubic or lanczos."),
-]
 
 
 @app.command(epilog=example("data add my-photos photos/ --map car=automobile"))
@@ -41,7 +37,6 @@ def add(
     like: Annotated[str, typer.Option(help="Take the classes of this dataset.")] = "cifar10-test",
     renamed: Renamed = None,
     names: Names = "",
-    filter_: Filter = "box",
     title: Annotated[str, typer.Option(help="Set the card's title [default: the name].")] = "",
     licence: Annotated[str, typer.Option(help="State the licence of the images.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace a dataset of that name.")] = False,
@@ -50,13 +45,11 @@ def add(
 
     The card goes to the workspace's datasets/, the arrays to the data folder.
     """
-    from shiftcast.cards.base import lookup
-    from shiftcast.data.add import FILTERS, fit, read_own, write_dataset
+    from shiftcast.data.add import fit, read_own, write_dataset
     from shiftcast.workspace import data_folder
 
     workspace = workspace_of(context)
     cards = workspace.cards_to_write("datasets")
-    lookup("filter", filter_, FILTERS)
     _check_name(name)
     known = workspace.dataset(like).classes
     if names and path.is_dir():
@@ -64,19 +57,19 @@ def add(
             "--names: is for labels that are numbers, but folders name their classes; say which is which "
             "with --map THEIRS=OURS"
         )
-    images = read_own(path, _class_names(names) or known, filter_)
+    images = read_own(path, _class_names(names) or known)
     fitted = fit(images, known, _pairs(renamed or ()))
     texts = {
         "title": title or name,
-        "description": _description(path, fitted, filter_),
+        "description": _description(path, fitted),
         "shift": "natural",
         "licence": licence or "Unstated: local use only",
         "citation": "None stated.",
     }
     written, arrays = write_dataset(name, fitted, known, texts, cards, data_folder(), replace)
-    _report(name, fitted, filter_)
-    for what, number in images.skipped.items():
-        echo(f"  skipped {number:,}: {printable(what)}")
+    _report(name, fitted)
+    if images.unread:
+        echo(f"  not read: {printable(images.unread)}")
     echo(f"wrote {written} and {arrays}")
     echo(
         f'name it under [[targets]] in a suite (dataset = "{name}"); shiftcast run SUITE then evaluates '
@@ -120,19 +113,19 @@ def _pairs(renamed: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _description(path: Path, fitted: Fitted, filter_: str) -> str:
+def _description(path: Path, fitted: Fitted) -> str:
     text = f"{len(fitted.images):,} images from {path.name}, added by hand."
     if fitted.resized:
         text += (
             f" {fitted.resized:,} of them were cropped to their middle square and resized to 32 pixels with "
-            f"Pillow's {filter_.upper()} filter."
+            "Pillow's BOX filter."
         )
     if fitted.left_out:
         text += f" Classes left out: {', '.join(fitted.left_out)}."
     return text
 
 
-def _report(name: str, fitted: Fitted, filter_: str) -> None:
+def _report(name: str, fitted: Fitted) -> None:
     echo(f"{name}: {len(fitted.images):,} images")
     for theirs, ours in sorted(fitted.mapped.items()):
         if theirs != ours:
@@ -148,5 +141,5 @@ def _report(name: str, fitted: Fitted, filter_: str) -> None:
     if fitted.resized:
         echo(
             f"  {fitted.resized:,} images cropped to their middle square and resized to 32 x 32 "
-            f"(Pillow's {filter_.upper()}); another filter is another shift: --filter"
+            "(Pillow's BOX)"
         )

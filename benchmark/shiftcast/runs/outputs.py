@@ -15,14 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.runs.record import SCHEMA
 from shiftcast.util.arrays import one_hot
 from shiftcast.util.hashing import canonical_json, parse_json
-from shiftcast.util.safetensors_header import Claim, read_claims
+from shiftcast.util.tensors import first_byte, read_header, read_tensors
 from shiftcast.util.types import Floats, Integers
 
 LARGEST_LOGIT = 60_000.0
@@ -263,7 +262,7 @@ def decode_predictions(data: bytes, where: str) -> dict[str, StoredSet]:
 def decode(data: bytes, sizes: Mapping[str, int | None] | None = None, classes: int | None = None) -> Decoded:
     """Return the sets in a `predictions.safetensors` file, and everything that is wrong with it.
 
-    No array is made before the header fits; class indices of many classes take far more memory as logits.
+    Class indices of many classes take far more memory as logits, which are made last.
 
     Parameters
     ----------
@@ -274,16 +273,13 @@ def decode(data: bytes, sizes: Mapping[str, int | None] | None = None, classes: 
     classes
         How many classes there are; None where the file says it.
     """
-    claims = read_claims(data, len(data))
-    if claims.problems:
-        return Decoded({}, [Misfit("", *problem) for problem in claims.problems], claims.truncated)
-    if misfits := list(_misfits(claims.tensors, claims.metadata, sizes, classes)):
-        return Decoded({}, misfits)
     try:
-        tensors = load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
-        return Decoded({}, [Misfit("", "a safetensors file that can be read", str(error))])
-    count = class_count(claims.metadata) or 0
+        tensors, metadata = read_tensors(data)
+    except ValueError as error:
+        return Decoded({}, [Misfit("", "a whole safetensors file", str(error))], truncated=True)
+    if misfits := list(_misfits(tensors, metadata, sizes, classes)):
+        return Decoded({}, misfits)
+    count = class_count(metadata) or 0
     sets: dict[str, StoredSet] = {}
     for key, outputs in tensors.items():
         part, _, name = key.partition("/")
@@ -311,12 +307,12 @@ def class_count(metadata: Mapping[str, str]) -> int | None:
 
 
 def _misfits(
-    tensors: Mapping[str, Claim],
+    tensors: Mapping[str, NDArray[Any]],
     metadata: Mapping[str, str],
     sizes: Mapping[str, int | None] | None,
     classes: int | None,
 ) -> Iterator[Misfit]:
-    """Give what is wrong with the names, types and shapes that a file's header states."""
+    """Give what is wrong with the names, types and shapes of a file's tensors."""
     hard = any(name.startswith(CLASSES) for name in tensors)
     kind, parts = OUTPUTS[hard], (OUTPUTS[hard], "true_rank", "cluster")
     stated = class_count(metadata) if hard else classes
@@ -326,7 +322,7 @@ def _misfits(
         yield Misfit("__metadata__", f"{classes or 'the number of'} classes", str(stated))
         return
     images = 0
-    for key, claim in tensors.items():
+    for key, tensor in tensors.items():
         part, _, name = key.partition("/")
         outputs = tensors.get(f"{kind}/{name}")
         if part not in parts or not name or (sizes is not None and name not in sizes):
@@ -335,24 +331,29 @@ def _misfits(
         elif outputs is None:
             yield Misfit(key, f"{kind}/{name} beside it", "none")
         else:
-            images += outputs.shape[0] if part == kind and outputs.shape else 0
-            yield from _misshapen(key, claim, outputs.shape, None if sizes is None else sizes[name], stated)
+            images += len(outputs) if part == kind and outputs.ndim else 0
+            yield from _misshapen(key, tensor, outputs.shape, None if sizes is None else sizes[name], stated)
     if hard and stated is not None and images * stated > MOST_OUTPUTS:
         yield Misfit("", f"at most {MOST_OUTPUTS:,} images x classes", f"{images * stated:,}")
 
 
 def _misshapen(
-    key: str, claim: Claim, outputs: tuple[int, ...], images: int | None, classes: int | None
+    key: str, tensor: NDArray[Any], outputs: tuple[int, ...], images: int | None, classes: int | None
 ) -> Iterator[Misfit]:
     """Give what is wrong with a tensor beside outputs of a shape; what is not known is as they have it."""
     n = images or (outputs[0] if outputs else 0)
     k = classes or (outputs[1] if len(outputs) == 2 else 0)
     part = key.partition("/")[0]
-    narrow = "U8" if k <= 256 else "U16"
-    types = {"logits": ("F16",), "cluster": ("U8", "U16", "U32")}.get(part, (narrow,))
-    if claim.dtype not in types or claim.shape != ((n, k) if part == "logits" else (n,)) or not n or k < 2:
+    narrow = "uint8" if k <= 256 else "uint16"
+    types = {"logits": ("float16",), "cluster": ("uint8", "uint16", "uint32")}.get(part, (narrow,))
+    if (
+        tensor.dtype.name not in types
+        or tensor.shape != ((n, k) if part == "logits" else (n,))
+        or not n
+        or k < 2
+    ):
         wanted = f"({n or 'n'}, {k if k > 1 else 'K >= 2'})" if part == "logits" else f"({n or 'n'},)"
-        yield Misfit(key, f"{' or '.join(types)} {wanted}", f"{claim.dtype} {claim.shape}")
+        yield Misfit(key, f"{' or '.join(types)} {wanted}", f"{tensor.dtype} {tensor.shape}")
 
 
 def _wrong_values(
@@ -375,12 +376,11 @@ def left_in_file(
     path: Path, state: FileState, data: bytes, sets: Mapping[str, StoredSet]
 ) -> dict[str, StoredSet]:
     """Return checked sets with their outputs left in the file that holds them."""
-    first = 8 + int.from_bytes(data[:8], "little")
-    places = read_claims(data, len(data)).tensors
-    found = {}
+    places, found = read_header(data), {}
     for name, stored in sets.items():
-        place = places[f"{CLASSES if stored.hard else 'logits/'}{name}"]
-        kind = np.dtype(f"<u{(place.end - place.start) // stored.n}") if stored.hard else None
-        outputs = FiledOutputs(path, state, first + place.start, (stored.n, stored.classes), kind)
+        start, end = places[f"{CLASSES if stored.hard else 'logits/'}{name}"]["data_offsets"]
+        kind = np.dtype(f"<u{(end - start) // stored.n}") if stored.hard else None
+        shape = (stored.n, stored.classes)
+        outputs = FiledOutputs(path, state, first_byte(data) + start, shape, kind)
         found[name] = replace(stored, outputs=outputs)
     return found

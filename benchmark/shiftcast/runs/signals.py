@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from shiftcast.errors import NewerSchemaError, RunError
 from shiftcast.util.hashing import canonical_json, parse_json, sha256
-from shiftcast.util.safetensors_header import read_claims
+from shiftcast.util.tensors import read_tensors
 from shiftcast.util.types import Integers
 
 SCHEMA = 1
@@ -195,18 +194,13 @@ def decode_signals(data: bytes, where: str) -> Signals:
         If the bytes are truncated, foreign or of another schema, or hold tensors of unexpected names,
         types, shapes or values.
     """
-    claims = read_claims(data, len(data))
-    if claims.problems:
-        raise RunError(
-            f"{where}: is not a readable safetensors file (truncated or foreign): {claims.problems[0]}"
-        )
-    blocks, predicted = _about(where, claims.metadata)
     try:
-        tensors = load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+        tensors, metadata = read_tensors(data)
+    except ValueError as error:
         raise RunError(
             f"{where}: is not a readable safetensors file (truncated or foreign): {error}"
         ) from error
+    blocks, predicted = _about(where, metadata)
     for key, tensor in tensors.items():
         part, _, name = key.partition("/")
         if part not in PARTS or name not in predicted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,6 @@ from shiftcast.estimate.board_errors import FILE as RESIDUALS
 from shiftcast.runs.layout import LEDGER, LEGEND_PAGE, is_made, is_register
 from shiftcast.runs.problems import Problem
 from shiftcast.util.git import find_commit, unpack
-
-CHUNK = 1 << 20
 
 
 @contextmanager
@@ -99,11 +98,8 @@ def _generated(name: str) -> bool:
 def _kept(name: str, old: Path, new: Path) -> bool:
     if _generated(name):
         return True
-    grows = is_register(name)
     if new.is_symlink() or not new.is_file():
         return False
-    size = old.stat().st_size
-    if size != new.stat().st_size and not (grows and new.stat().st_size > size):
-        return False
-    with old.open("rb") as one, new.open("rb") as other:
-        return all(other.read(len(chunk)) == chunk for chunk in iter(lambda: one.read(CHUNK), b""))
+    if is_register(name):
+        return new.read_bytes().startswith(old.read_bytes())
+    return filecmp.cmp(old, new, shallow=False)
