@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from shiftcast.cli.app import app
+from shiftcast.cli.make import _memory
 from shiftcast.data import corrupt, fingerprint, read_digits
 from shiftcast.errors import (
     CheckFailedError,
@@ -60,6 +62,17 @@ def test_a_name_with_a_dot_keeps_it(run, tmp_path):
     assert (tmp_path / "named.md").exists()
 
 
+@pytest.mark.parametrize(
+    ("platform", "counted", "said"),
+    [("linux", 2**20, "1.00 GiB"), ("darwin", 2**30, "1.00 GiB"), ("sunos5", 7, ""), ("win32", None, "")],
+)
+def test_memory_is_said_in_what_the_system_counts(run, monkeypatch, platform, counted, said):
+    usage = SimpleNamespace(RUSAGE_SELF=0, getrusage=lambda _: SimpleNamespace(ru_maxrss=counted))
+    monkeypatch.setitem(sys.modules, "resource", usage if counted else None)
+    monkeypatch.setattr("shiftcast.cli.make.sys", SimpleNamespace(platform=platform))
+    assert _memory() == (f", taking {said} of memory" if said else "")
+
+
 def test_types_without_the_severity_are_named(run):
     with pytest.raises(InvalidInputError, match="nothing is to be made of severity 3: jpeg_75 has 1"):
         run("data", "make", "cifar10-jpeg", "--severity", "3")
@@ -91,12 +104,12 @@ def test_own_images_become_a_dataset(run, workspace, tmp_path):
         Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(photos / kind / f"{name}.png")
     (photos / "car" / "old").mkdir()
     Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(photos / "car" / "old" / "a.png")
-    said = run("data", "add", "mine", photos, "--map", "car=automobile")
+    said = run("data", "add", "mine", photos, "--map", "car=automobile", "--filter", "lanczos")
     assert "mine: 3 images" in said
     assert "car -> automobile" in said
     assert "left out, no class of ours: tree (1 image)" in said
-    assert "not read: 1 file, hidden, deeper or without the ending of an image" in said
-    assert "resized to 32 x 32 (Pillow's BOX)" in said
+    assert "skipped 1: images below car/, whose folders are not looked into" in said
+    assert "resized to 32 x 32 (Pillow's LANCZOS)" in said
     card = Workspace(workspace.root, workspace.root).dataset("mine")
     assert card.classes[:2] == ["airplane", "automobile"]
     assert "Classes left out: tree." in card.description
@@ -126,6 +139,7 @@ def test_a_replaced_set_is_not_held_against_the_earlier_one(run, tmp_path):
     [
         (("Mine!", "."), "expected a name of small letters"),
         (("mine", ".", "--map", "car"), "expected THEIRS=OURS"),
+        (("mine", ".", "--filter", "nearest"), "unknown filter 'nearest'"),
         (("mine", ".", "--names", "a,b"), "folders name their classes"),
     ],
 )

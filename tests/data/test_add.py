@@ -58,6 +58,13 @@ def test_classes_are_mapped_by_name_and_the_others_reported(folder):
     assert np.abs(fitted.images[0] - means).max() <= 1
 
 
+def test_the_filter_is_the_persons_choice(folder):
+    place, held = folder
+    for name, number in (("bilinear", Image.Resampling.BILINEAR), ("lanczos", Image.Resampling.LANCZOS)):
+        expected = Image.fromarray(held["Bird/x.png"]).crop((16, 0, 80, 64)).resize((32, 32), number)
+        assert (read_own(place, CLASSES, name).images[0] == np.asarray(expected)).all()
+
+
 def test_a_folder_of_images_has_no_labels(tmp_path):
     for name in ("b.png", "a.png"):
         Image.fromarray(picture()).save(tmp_path / name)
@@ -202,15 +209,45 @@ def test_what_is_no_set_of_images_is_refused(folder, tmp_path):
         read_own(tmp_path / "bare.npz", CLASSES)
 
 
-def test_what_is_not_read_is_counted(tmp_path):
-    for name in ("bird/1.png", "bird/young/3.jpg", "cat/tabby/1.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture()).save(tmp_path / name)
+def held(place, *names):
+    for name in names:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture()).save(place / name)
+    return place
+
+
+def test_what_is_not_read_is_counted_with_the_reason(tmp_path):
+    held(tmp_path, "cat/tabby/1.png", "cat/tabby/2.png", "bird/1.png", "bird/young/3.jpg", ".cache/cat/1.png")
     (tmp_path / "bird/notes.txt").write_text("a")
+    (tmp_path / "bird/raw.heic").write_bytes(b"a")
     (tmp_path / "bird/._1.png").write_bytes(b"a")
+    (tmp_path / "bird/2.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "frog").mkdir()
+    frames = [Image.fromarray(picture()) for _ in range(3)]
+    frames[0].save(tmp_path / "bird/moving.gif", save_all=True, append_images=frames[1:])
     own = read_own(tmp_path, CLASSES)
-    assert len(own.images) == 1
-    assert own.unread == "4 files, hidden, deeper or without the ending of an image"
+    assert len(own.images) == 2
+    assert own.skipped == {
+        "images below cat/, whose folders are not looked into": 2,
+        "images below bird/, whose folders are not looked into": 1,
+        "files whose names are not those of images (.txt)": 1,
+        "files whose names are not those of images (.heic)": 1,
+        "hidden files": 2,
+        "links that lead nowhere": 1,
+        "folders without images of their own: cat, frog": 2,
+        "frames of images after their first": 2,
+    }
+
+
+def test_folders_below_images_alone_are_counted(tmp_path):
+    own = read_own(held(tmp_path, "1.png", "a/b/2.png"), CLASSES)
+    assert own.names is None
+    assert own.skipped == {"images below a/, whose folders are not looked into": 1}
+
+
+def test_where_classes_lie_deeper_is_said(tmp_path):
+    with pytest.raises(MissingDataError, match=r"skipped 1: images below train/"):
+        read_own(held(tmp_path, "train/cat/1.png", "val/cat/1.png"), CLASSES)
 
 
 def test_arrays_that_are_not_read_are_named(tmp_path):
@@ -218,6 +255,6 @@ def test_arrays_that_are_not_read_are_named(tmp_path):
     np.savez(tmp_path / "a.npz", images=images, label=[0, 1], ids=[7, 8])
     own = read_own(tmp_path / "a.npz", CLASSES)
     assert own.names is None
-    assert own.unread == "label, ids"
+    assert own.skipped == {"arrays that are neither 'images' nor 'labels': label, ids": 2}
     np.savez(tmp_path / "a.npz", images=images, labels=[0, 1])
-    assert read_own(tmp_path / "a.npz", CLASSES).unread == ""
+    assert read_own(tmp_path / "a.npz", CLASSES).skipped == {}

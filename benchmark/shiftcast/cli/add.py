@@ -27,6 +27,10 @@ Names = Annotated[
     str,
     typer.Option(metavar="A,B,…", help="Name the classes in label order [default: those of --like]."),
 ]
+Filter = Annotated[
+    str,
+    typer.Option("--filter", help="Resize with this filter: box, bilinear, bicubic or lanczos."),
+]
 
 
 @app.command(epilog=example("data add my-photos photos/ --map car=automobile"))
@@ -37,6 +41,7 @@ def add(
     like: Annotated[str, typer.Option(help="Take the classes of this dataset.")] = "cifar10-test",
     renamed: Renamed = None,
     names: Names = "",
+    filter_: Filter = "box",
     title: Annotated[str, typer.Option(help="Set the card's title [default: the name].")] = "",
     licence: Annotated[str, typer.Option(help="State the licence of the images.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace a dataset of that name.")] = False,
@@ -45,11 +50,13 @@ def add(
 
     The card goes to the workspace's datasets/, the arrays to the data folder.
     """
-    from shiftcast.data.add import fit, read_own, write_dataset
+    from shiftcast.cards.base import lookup
+    from shiftcast.data.add import FILTERS, fit, read_own, write_dataset
     from shiftcast.workspace import data_folder
 
     workspace = workspace_of(context)
     cards = workspace.cards_to_write("datasets")
+    lookup("filter", filter_, FILTERS)
     _check_name(name)
     known = workspace.dataset(like).classes
     if names and path.is_dir():
@@ -57,19 +64,19 @@ def add(
             "--names: is for labels that are numbers, but folders name their classes; say which is which "
             "with --map THEIRS=OURS"
         )
-    images = read_own(path, _class_names(names) or known)
+    images = read_own(path, _class_names(names) or known, filter_)
     fitted = fit(images, known, _pairs(renamed or ()))
     texts = {
         "title": title or name,
-        "description": _description(path, fitted),
+        "description": _description(path, fitted, filter_),
         "shift": "natural",
         "licence": licence or "Unstated: local use only",
         "citation": "None stated.",
     }
     written, arrays = write_dataset(name, fitted, known, texts, cards, data_folder(), replace)
-    _report(name, fitted)
-    if images.unread:
-        echo(f"  not read: {printable(images.unread)}")
+    _report(name, fitted, filter_)
+    for what, number in images.skipped.items():
+        echo(f"  skipped {number:,}: {printable(what)}")
     echo(f"wrote {written} and {arrays}")
     echo(
         f'name it under [[targets]] in a suite (dataset = "{name}"); shiftcast run SUITE then evaluates '
@@ -113,19 +120,19 @@ def _pairs(renamed: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _description(path: Path, fitted: Fitted) -> str:
+def _description(path: Path, fitted: Fitted, filter_: str) -> str:
     text = f"{len(fitted.images):,} images from {path.name}, added by hand."
     if fitted.resized:
         text += (
             f" {fitted.resized:,} of them were cropped to their middle square and resized to 32 pixels with "
-            "Pillow's BOX filter."
+            f"Pillow's {filter_.upper()} filter."
         )
     if fitted.left_out:
         text += f" Classes left out: {', '.join(fitted.left_out)}."
     return text
 
 
-def _report(name: str, fitted: Fitted) -> None:
+def _report(name: str, fitted: Fitted, filter_: str) -> None:
     echo(f"{name}: {len(fitted.images):,} images")
     for theirs, ours in sorted(fitted.mapped.items()):
         if theirs != ours:
@@ -141,5 +148,5 @@ def _report(name: str, fitted: Fitted) -> None:
     if fitted.resized:
         echo(
             f"  {fitted.resized:,} images cropped to their middle square and resized to 32 x 32 "
-            "(Pillow's BOX)"
+            f"(Pillow's {filter_.upper()}); another filter is another shift: --filter"
         )

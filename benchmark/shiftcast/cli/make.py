@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -44,8 +45,7 @@ def make(
     ] = None,
     model: Models = None,
     out: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Store the sets in this new folder [default: store nothing]."),
+        Path | None, typer.Option(file_okay=False, help="Store the sets here [default: store nothing].")
     ] = None,
     report: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write the measurements to FILE.json and FILE.md.")
@@ -54,7 +54,8 @@ def make(
 ) -> None:
     """Make a derived dataset, and measure it.
 
-    The distance of each set from the clean images is measured, in grey levels.
+    The distance of each set from the clean images is measured, in grey levels. One set is made at a time,
+    so the memory of one set suffices.
     """
     from shiftcast.data.corruptions.measure import regenerate
     from shiftcast.data.corruptions.registry import SEVERITIES
@@ -78,7 +79,7 @@ def make(
         rows.append(row)
         echo(_line(row))
     seconds = time.perf_counter() - start
-    echo(f"{count(len(rows), 'set')} of {len(source):,} images in {seconds:.0f} s")
+    echo(f"{count(len(rows), 'set')} of {len(source):,} images in {seconds:.0f} s{_memory()}")
     if out is not None:
         _describe(out, card, source, rows)
     if report is not None:
@@ -116,6 +117,19 @@ def _types(name: str, derived: Derivation, asked: Sequence[str], severities: Ite
     if left := sorted(set(asked) - set(selected(types, list(severities)))):
         echo(f"left out, having none of these severities: {', '.join(left)}")
     return types
+
+
+def _memory() -> str:
+    """Return the most memory that this process took, after a comma; empty where no system tells."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return ""
+    units = {"linux": 2**10, "darwin": 1}  # bytes in what each system counts
+    if sys.platform not in units:
+        return ""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * units[sys.platform]
+    return f", taking {most / 2**30:.2f} GiB of memory"
 
 
 def _facts(card: DatasetCard, source: Images) -> dict[str, Any]:

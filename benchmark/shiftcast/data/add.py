@@ -7,7 +7,8 @@ perhaps, `labels`. Nothing is downloaded, and the originals are left alone.
 from __future__ import annotations
 
 import io
-import json
+import itertools
+import os
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,9 +30,14 @@ from shiftcast.errors import DataError, InvalidInputError, MissingDataError
 from shiftcast.intake.archives import read_arrays, unread
 from shiftcast.util.arrays import class_indices
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import count
 from shiftcast.util.types import Integers
 
+FILTERS: Mapping[str, Image.Resampling] = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """What files with these suffixes may hold: Pillow would open others too, with other people's programs."""
@@ -57,14 +63,14 @@ class OwnImages:
         Which of them had another size, bool (n,).
     names
         Class of each image, or None where there are no labels.
-    unread
-        What else is there and was not read, in words; empty where nothing is.
+    skipped
+        How much was not read, by what it is and why.
     """
 
     images: Bytes
     resized: NDArray[np.bool_]
     names: Sequence[str] | None
-    unread: str = ""
+    skipped: Mapping[str, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +98,8 @@ class Fitted:
     resized: int
 
 
-def read_own(path: Path, names: Sequence[str], side: int = 32) -> OwnImages:
+def read_own(path: Path, names: Sequence[str], filter_: str = "box", side: int = 32) -> OwnImages:
     """Read a folder of images or an `.npz` file, each image brought to size as it is read.
-
-    Images of another size are cropped to their middle square and resized with Pillow's BOX filter.
 
     Parameters
     ----------
@@ -104,6 +108,8 @@ def read_own(path: Path, names: Sequence[str], side: int = 32) -> OwnImages:
         `.npz` file with `images` uint8 (n, H, W, 3) and perhaps `labels`: integers or names (n,).
     names
         The person's classes in label order, for integer labels.
+    filter_
+        A key of `FILTERS`. Images of another size are cropped to their middle square and resized.
     side
         Wanted height and width in pixels.
 
@@ -117,43 +123,72 @@ def read_own(path: Path, names: Sequence[str], side: int = 32) -> OwnImages:
         If the path is neither, or integer labels go beyond `names`.
     """
     if path.is_dir():
-        return _read_folder(path, side)
+        return _read_folder(path, filter_, side)
     if not path.is_file():
         raise MissingDataError(f"{path}: there is no such folder or file")
     if path.suffix.lower() != ".npz":
         raise InvalidInputError(
             f"{path}: expected a folder of images, or an .npz file with the array 'images'"
         )
-    return _read_npz(path, names, side)
+    return _read_npz(path, names, filter_, side)
 
 
-def _read_folder(folder: Path, side: int) -> OwnImages:
+def _read_folder(folder: Path, filter_: str, side: int) -> OwnImages:
     kinds = sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
-    named = [(kind.name, file) for kind in kinds for file in _image_files(kind)]
+    by_kind = [(kind.name, _image_files(kind)) for kind in kinds]
     loose = _image_files(folder)
+    named = [(name, file) for name, files in by_kind for file in files]
     if loose and named:
         raise InvalidInputError(
             f"{folder}: holds images ({loose[0].name}, …) beside folders of images; "
             "expected a folder for each class, or images alone"
         )
     files = loose or [file for _, file in named]
+    skipped = _skipped(folder, files)
     if not files:
-        raise MissingDataError(f"{folder}: neither it nor its folders hold images ({', '.join(SUFFIXES)})")
-    others = sum(path.is_file() for path in folder.rglob("*")) - len(files)
-    unread = f"{count(others, 'file')}, hidden, deeper or without the ending of an image" if others else ""
-    sized = _sized(_all_pixels(files), side)
-    return OwnImages(*sized, None if loose else [name for name, _ in named], unread)
+        below = "".join(f"; skipped {number:,}: {what}" for what, number in skipped.items())
+        raise MissingDataError(
+            f"{folder}: neither it nor its folders hold images ({', '.join(SUFFIXES)}){below}"
+        )
+    if not loose and (empty := [name for name, files in by_kind if not files]):
+        skipped[f"folders without images of their own: {_some(empty)}"] = len(empty)
+    sized = _sized(_all_pixels(files, skipped), filter_, side)
+    return OwnImages(*sized, None if loose else [name for name, _ in named], skipped)
 
 
-def _all_pixels(files: Sequence[Path]) -> Iterator[Bytes]:
-    """Yield each image; name all that cannot be read, not the first alone."""
+def _skipped(folder: Path, read: Sequence[Path]) -> Counter[str]:
+    """Count the files below a folder that are not read, by why they are not."""
+    known, found = set(read), Counter[str]()
+    tops = [folder, *(entry for entry in folder.iterdir() if entry.is_symlink() and entry.is_dir())]
+    for place, below, names in itertools.chain.from_iterable(map(os.walk, tops)):
+        inside = Path(place).relative_to(folder)
+        for link in (Path(place, name) for name in below):
+            if link.is_symlink() and link not in tops:
+                found["links to folders, which are not followed"] += 1
+        for path in sorted(Path(place, name) for name in names if Path(place, name) not in known):
+            suffix = path.suffix.lower()
+            if any(part.startswith(".") for part in (*inside.parts, path.name)):
+                found["hidden files"] += 1
+            elif not path.exists():
+                found["links that lead nowhere"] += 1
+            elif suffix in SUFFIXES:
+                found[f"images below {inside.parts[0]}/, whose folders are not looked into"] += 1
+            else:
+                found[f"files whose names are not those of images ({suffix or 'without ending'})"] += 1
+    return found
+
+
+def _all_pixels(files: Sequence[Path], skipped: Counter[str]) -> Iterator[Bytes]:
+    """Yield each image and count further frames; name all that cannot be read, not the first alone."""
     broken = []
     for file in files:
         try:
-            pixels = _pixels(file)
+            pixels, frames = _pixels(file)
         except DataError as error:
             broken.append(str(error))
             continue
+        if frames > 1:
+            skipped["frames of images after their first"] += frames - 1
         if not broken:
             yield pixels
     if broken:
@@ -167,29 +202,32 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.is_file())
 
 
-def _pixels(path: Path) -> Bytes:
-    """Return an image as it is looked at: turned as its camera says, on white."""
+def _pixels(path: Path) -> tuple[Bytes, int]:
+    """Return an image as it is looked at (turned as its camera says, on white), and its frames."""
     with opened_image(read_bytes(path), path, FORMATS, MODES, MAX_SIDE) as image:
+        frames = getattr(image, "n_frames", 1)
         upright = ImageOps.exif_transpose(image).convert("RGBA")
     white = Image.new("RGBA", upright.size, "white")
-    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+    return np.asarray(Image.alpha_composite(white, upright).convert("RGB")), frames
 
 
-def _read_npz(path: Path, names: Sequence[str], side: int) -> OwnImages:
+def _read_npz(path: Path, names: Sequence[str], filter_: str, side: int) -> OwnImages:
     arrays, held = read_arrays(path, ("images", "labels"), (".npz",))
     if "images" not in arrays:
         raise DataError(f"{path}: expected an array named 'images', and perhaps 'labels'; it holds {held}")
     images, labels = checked_images(path, arrays["images"]), arrays.get("labels")
-    sized = _sized(images, side)
-    others = ", ".join(unread(path, ("images", "labels")))
+    sized, others = _sized(images, filter_, side), unread(path, ("images", "labels"))
+    skipped = (
+        {f"arrays that are neither 'images' nor 'labels': {_some(others)}": len(others)} if others else {}
+    )
     if labels is None:
-        return OwnImages(*sized, None, others)
+        return OwnImages(*sized, None, skipped)
     if labels.dtype.kind in "SU":
         if labels.shape != (len(images),):
             raise DataError(
                 f"{path}: expected one label per image, shape ({len(images)},), got {labels.shape}"
             )
-        return OwnImages(*sized, _texts(path, labels), others)
+        return OwnImages(*sized, _texts(path, labels), skipped)
     if labels.dtype.kind in "iu" and labels.size and labels.min() >= 0 and labels.max() >= len(names):
         from_one = "; if they count from 1, subtract 1" if labels.min() == 1 else ""
         raise InvalidInputError(
@@ -197,7 +235,7 @@ def _read_npz(path: Path, names: Sequence[str], side: int) -> OwnImages:
             f"label order with --names a,b,c{from_one}"
         )
     numbers = class_indices(f"{path}: labels", labels, (len(images),), len(names))
-    return OwnImages(*sized, [names[number] for number in numbers], others)
+    return OwnImages(*sized, [names[number] for number in numbers], skipped)
 
 
 def _texts(path: Path, labels: NDArray[Any]) -> list[str]:
@@ -250,22 +288,22 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
-def _sized(images: Iterable[Bytes], side: int) -> tuple[Bytes, NDArray[np.bool_]]:
+def _sized(images: Iterable[Bytes], filter_: str, side: int) -> tuple[Bytes, NDArray[np.bool_]]:
     """Return images at one size (n, side, side, 3), and which of them had another."""
     sized, resized = [], []
     for image in images:
         height, width = image.shape[:2]
         resized.append((height, width) != (side, side))
-        sized.append(_square(image, side) if resized[-1] else image)
+        sized.append(_square(image, filter_, side) if resized[-1] else image)
     return np.stack(sized), np.array(resized)
 
 
-def _square(image: Bytes, side: int) -> Bytes:
+def _square(image: Bytes, filter_: str, side: int) -> Bytes:
     height, width = image.shape[:2]
     shorter = min(height, width)
     top, left = (height - shorter) // 2, (width - shorter) // 2
     square = Image.fromarray(image).crop((left, top, left + shorter, top + shorter))
-    return np.asarray(square.resize((side, side), Image.Resampling.BOX))
+    return np.asarray(square.resize((side, side), FILTERS[filter_]))
 
 
 def write_dataset(
@@ -366,5 +404,12 @@ def _card_text(name: str, fitted: Fitted, classes: Sequence[str], texts: Mapping
 
 
 def _toml(value: Any) -> str:
-    """Return a value as TOML: strings, booleans, integers and lists of strings are written as in JSON."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Return a value as TOML: strings, booleans, integers and lists of strings."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, int):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c for c in escaped) + '"'

@@ -46,11 +46,21 @@ def test_stored_sets_have_the_published_layout(tmp_path):
     labels = np.load(tmp_path / "c" / "labels.npy", allow_pickle=False)
     assert labels.dtype == np.uint8
     assert (labels == np.tile(LABELS, 5)).all()
-    with pytest.raises(InvalidInputError, match="c: is there already and not an empty folder"):
-        regenerate(IMAGES, LABELS, ["brightness"], out=tmp_path / "c")
+    with pytest.raises(InvalidInputError, match=r"contrast\.npy: is there already"):
+        regenerate(IMAGES, LABELS, ["brightness", "contrast"], out=tmp_path / "c")
+    assert not (tmp_path / "c" / "brightness.npy").exists()
 
 
 def test_labels_fit_all_that_is_stored_beside_them(tmp_path):
+    list(regenerate(IMAGES, LABELS, ["contrast"], [3, 1], out=tmp_path))
+    before = (tmp_path / "labels.npy").read_bytes()
+    for names, severities in ((["brightness"], [1]), (["jpeg_75"], [1]), (["brightness"], [1, 2, 3])):
+        with pytest.raises(InvalidInputError, match=r"labels\.npy: is not the 30 labels [13] times"):
+            regenerate(IMAGES, LABELS, names, severities, out=tmp_path)
+    with pytest.raises(InvalidInputError, match="is not the 30 labels 2 times"):
+        regenerate(IMAGES, LABELS[::-1], ["brightness"], [1, 3], out=tmp_path)
+    list(regenerate(IMAGES, LABELS, ["brightness"], [1, 3], out=tmp_path))
+    assert (tmp_path / "labels.npy").read_bytes() == before
     with pytest.raises(InvalidInputError, match=r"unlike numbers of severities \(contrast 5, jpeg_75 1\)"):
         regenerate(IMAGES, LABELS, ["contrast", "jpeg_75"], out=tmp_path / "mixed")
     assert not (tmp_path / "mixed").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def regenerate(
 ) -> Iterator[Regenerated]:
     """Make every set of images in turn and say how far it is from the clean one.
 
-    The sets of one corruption are in memory at a time, where they are stored, else one set.
+    One set is in memory at a time.
 
     Parameters
     ----------
@@ -97,19 +98,18 @@ def regenerate(
     models
         Functions from images to predicted classes (n,), by name.
     out
-        A new or empty folder to store the sets in, in the layout of the published CIFAR-10-C: NAME.npy with
-        the severities one after the other, and labels.npy. Nothing is stored when None.
+        Folder to store the sets in, in the layout of the published CIFAR-10-C: NAME.npy with the
+        severities one after the other, and labels.npy. Nothing is stored when None.
 
     Raises
     ------
     InvalidInputError
-        If nothing is selected, `out` is not empty, or one `labels.npy` cannot be right for all that it would
-        hold. This is known before anything is made.
+        If nothing is selected, `out` holds one of the files already, or one `labels.npy` cannot be right
+        for all that it would then hold. This is known before anything is made.
     """
     wanted = selected(names, severities)
-    if out is not None:
-        _check_store(out, wanted)
-    return _made(images, labels, wanted, models or {}, out)
+    stored = None if out is None else _stored_labels(out, wanted, labels)
+    return _made(images, labels, wanted, models or {}, out, stored)
 
 
 def _made(
@@ -118,37 +118,50 @@ def _made(
     wanted: Mapping[str, Sequence[int]],
     models: Mapping[str, Predict],
     out: Path | None,
+    stored: NDArray[np.uint8] | None,
 ) -> Iterator[Regenerated]:
     index = np.arange(len(images))
     for name, severities in wanted.items():
-        kept: list[Bytes] = []
-        for severity in severities:
+        store = None
+        if out is not None and stored is not None:
+            store = _Store(out, name, stored, len(images))
+        for position, severity in enumerate(severities):
             made = corrupt(images, name, severity, index)
-            kept += [] if out is None else [made]
+            if store is not None:
+                store.add(position, made)
             absolute, squared = _distances(images, made)
             accuracy = {model: float((predict(made) == labels).mean()) for model, predict in models.items()}
             yield Regenerated(name, severity, absolute, squared, fingerprint(made, labels), accuracy)
-        if out is not None:
-            _store(out / "labels.npy", np.tile(labels.astype(np.uint8), len(severities)))
-            _store(out / f"{name}.npy", np.concatenate(kept))
+        if store is not None:
+            store.close()
 
 
-def _check_store(out: Path, wanted: Mapping[str, Sequence[int]]) -> None:
-    """Refuse a folder that holds something, and sets that one `labels.npy` cannot be right for."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise InvalidInputError(f"{out}: is there already and not an empty folder; name another")
+def _stored_labels(out: Path, wanted: Mapping[str, Sequence[int]], labels: Integers) -> NDArray[np.uint8]:
+    """Return what `labels.npy` must hold beside these sets; refuse a folder in which it cannot."""
+    for name in wanted:
+        if (out / f"{name}.npy").exists():
+            raise InvalidInputError(f"{out / name}.npy: is there already; choose another folder or remove it")
     if len({len(severities) for severities in wanted.values()}) > 1:
         counts = ", ".join(f"{name} {len(severities)}" for name, severities in wanted.items())
         raise InvalidInputError(
             f"{out}: one labels.npy cannot be right for types of unlike numbers of severities ({counts}); "
             "store them in a folder each"
         )
+    times = len(next(iter(wanted.values())))
+    expected = np.tile(labels.astype(np.uint8), times)
+    path = out / "labels.npy"
+    if path.exists() and not _holds(path, expected):
+        raise InvalidInputError(
+            f"{path}: is not the {len(labels)} labels {times} times, which these sets need; choose another "
+            "folder, or the severities that were stored there"
+        )
+    return expected
 
 
-def _store(path: Path, array: Bytes) -> None:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    write_atomic(path, stream.getvalue())
+def _holds(path: Path, expected: NDArray[np.uint8]) -> bool:
+    with suppress(OSError, ValueError, EOFError):
+        return bool(np.array_equal(np.load(path, allow_pickle=False), expected))
+    return False
 
 
 def _distances(clean: Bytes, made: Bytes) -> tuple[float, float]:
@@ -160,3 +173,26 @@ def _distances(clean: Bytes, made: Bytes) -> tuple[float, float]:
         absolute += int(np.abs(difference).sum())
         squared += int((difference**2).sum())
     return absolute / clean.size, float(np.sqrt(squared / clean.size))
+
+
+class _Store:
+    """One type's file, mapped: it grows on the disk, not in memory, and gets its name when it is whole."""
+
+    def __init__(self, out: Path, name: str, labels: NDArray[np.uint8], n: int) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.path, self.partial = out / f"{name}.npy", out / f".{name}.npy.part"
+        shape = (len(labels), 32, 32, 3)
+        self.array = np.lib.format.open_memmap(self.partial, mode="w+", dtype=np.uint8, shape=shape)
+        self.labels, self.n = labels, n
+
+    def add(self, position: int, images: Bytes) -> None:
+        self.array[position * self.n : (position + 1) * self.n] = images
+
+    def close(self) -> None:
+        self.array.flush()
+        labels = self.path.with_name("labels.npy")
+        if not labels.exists():
+            stream = io.BytesIO()
+            np.save(stream, self.labels, allow_pickle=False)
+            write_atomic(labels, stream.getvalue())
+        self.partial.replace(self.path)
