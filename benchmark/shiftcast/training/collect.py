@@ -47,6 +47,8 @@ class Plan:
     std: NDArray[Any]
     shards: Path | None
     logits_of: Callable[[Any], Any] | None
+    names: int
+    """How many classes are named; 0 where none is."""
 
 
 def gather(
@@ -111,6 +113,7 @@ class _Run:
             "corrupted": [list(one) for one in self.plan.sets],
             "normalisation": [self.plan.mean.tolist(), self.plan.std.tolist()],
             "labels": self.plan.labels,
+            "class_names": self.plan.names,
             "precision": "bfloat16" if self.lowered else "float32",
             "device": [device.type for device in self.devices],
         }
@@ -185,6 +188,11 @@ class _Run:
             start += len(piece)
         logits = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         self.classes = self.classes or logits.shape[1]
+        if self.plan.names not in (0, self.classes):
+            raise InvalidInputError(
+                f"class_names: {self.plan.names} classes are named, but the model has {self.classes}; name "
+                "all of them, in the order of its outputs (the command: --classes FILE)"
+            )
         if logits.shape[1] != self.classes:
             which = f"model {number}, {what}" if number else what
             raise InvalidInputError(f"{which}: {logits.shape[1]} classes, but {self.classes} before")

@@ -109,9 +109,13 @@ def collect(
     _option("precision", precision, dict.fromkeys(("auto", "float32", "bfloat16")))
     sets = scaled_sets(TYPES if corrupt is True else int(corrupt)) if corrupt else []
     file = _file(out)
+    if class_names is not None and len(set(class_names)) != len(class_names):
+        raise InvalidInputError("class_names: a name stands there twice")
     scale = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
     folder = None if shards is None else Path(shards)
-    plan = Plan(True if sets else read, device, precision, sets, *scale, folder, logits_of)
+    plan = Plan(
+        True if sets else read, device, precision, sets, *scale, folder, logits_of, len(class_names or ())
+    )
     called = name or (file.name if file else "collected")
     with ImageBar(called) as bar:
         outputs, truth = gather([model, *ensemble], loader, plan, bar.show if progress else None)
@@ -124,7 +128,7 @@ def collect(
         for group, (_, severity), one in zip(names, sets, outputs[1 + len(ensemble) :], strict=True)
     ]
     if file is not None:
-        write(file, source, others, class_names)
+        _write(file, source, others, class_names)
     return (source, others) if sets else source
 
 
@@ -155,22 +159,12 @@ def corrupted_file(file: Path) -> Path:
     return file.with_suffix(".corrupted.npz")
 
 
-def write(
+def _write(
     file: Path, source: Predictions, others: Sequence[Predictions], class_names: Sequence[str] | None
 ) -> None:
-    """Write what `shiftcast estimate` reads: `--source` or `--target`, and beside it `--others`.
-
-    Raises
-    ------
-    InvalidInputError
-        If the class names are not K different ones.
-    """
+    """Write what `shiftcast estimate` reads: `--source` or `--target`, and beside it `--others`."""
     more: dict[str, Any] = {} if source.labels is None else {"labels": source.labels}
     if class_names is not None:
-        if len(set(class_names)) != len(class_names) or len(class_names) != source.classes:
-            raise InvalidInputError(
-                f"class_names: expected {source.classes} different names, got {len(class_names)}"
-            )
         more["class_names"] = np.array(class_names)
     key = "logits" if source.kind == "logits" else "probs"
     if others:
