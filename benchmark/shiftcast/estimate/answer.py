@@ -109,7 +109,8 @@ def estimate_accuracy(
     InvalidInputError
         If one holds logits and the other probabilities, or the class counts differ.
     """
-    check_pair(source, target)
+    for other in (target, *others):
+        check_pair(source, other)
     chosen = choose_estimators() if estimators is None else estimators
     known = errors or {}
     rows = []
@@ -122,7 +123,7 @@ def estimate_accuracy(
 
 
 def check_pair(source: Predictions, target: Predictions) -> None:
-    """Refuse a source and a target that are not outputs of one kind for the same classes.
+    """Refuse a source and another set that are not outputs of one kind for the same classes.
 
     Raises
     ------

@@ -26,6 +26,7 @@ from shiftcast.training.batches import checked_labels, digest, from_bytes, logit
 from shiftcast.training.job import choose_device
 from shiftcast.training.network import REFUSALS, out_of_memory
 from shiftcast.training.shards import Shards
+from shiftcast.util.locks import locked
 from shiftcast.util.types import Integers
 
 AT_ONCE = 16
@@ -72,6 +73,8 @@ def gather(
             stacklevel=3,
         )
     with ExitStack() as stack:
+        if plan.shards is not None:
+            stack.enter_context(locked(plan.shards / "collection.lock", None))
         stack.enter_context(_evaluating(models))
         stack.enter_context(_moved(models, plan.device))
         stack.enter_context(torch.inference_mode())
