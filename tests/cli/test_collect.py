@@ -106,27 +106,27 @@ def test_a_timm_model_with_corrupted_copies_for_estimate(call, tmp_path):
 def test_classes_may_be_named_in_a_file(call, tmp_path):
     (tmp_path / "classes.txt").write_text("cat\nbee\nant\n")
     options = ("--classes", tmp_path / "classes.txt", "--size", 16, "--out", tmp_path / "val.npz")
-    call("collect", "model.pt2", "val", *options)
+    call("collect", "model.pt", "val", *options)
     own = read_set(tmp_path / "val.npz", labelled=True)
     assert own.classes == ("cat", "bee", "ant")
     np.testing.assert_array_equal(own.predictions.labels, np.repeat([2, 1, 0], 4))
     (tmp_path / "classes.txt").write_text("cat\nbee\n")
     with pytest.raises(InvalidInputError, match="has no class 'ant'"):
-        call("collect", "model.pt2", "val", *options)
+        call("collect", "model.pt", "val", *options)
     (tmp_path / "classes.txt").write_text("cat\nbee\nant\ndog\n")
     with pytest.raises(InvalidInputError, match=r"4 classes are named, but the model has 3.*--classes"):
-        call("collect", "model.pt2", "val", *options)
+        call("collect", "model.pt", "val", *options)
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("model.pt2", "val"), InvalidInputError, "--size: is needed"),
-        (("model.pt2", "nowhere", "--size", 16), InvalidInputError, "nowhere: there is no such folder"),
-        (("model.pt2", ".hidden", "--size", 16), MissingDataError, "neither it nor its folders hold images"),
-        (("model.pt2", "new", "--size", 16, "--corrupt"), InvalidInputError, "--corrupt needs labels"),
+        (("model.pt", "val"), InvalidInputError, "--size: is needed"),
+        (("model.pt", "nowhere", "--size", 16), InvalidInputError, "nowhere: there is no such folder"),
+        (("model.pt", ".hidden", "--size", 16), MissingDataError, "neither it nor its folders hold images"),
+        (("model.pt", "new", "--size", 16, "--corrupt"), InvalidInputError, "--corrupt needs labels"),
         (("model.pt2", "new", "--size", 9), TrainingError, "batch 0: the model fails on images"),
-        (("model.pt2", "new", "--size", 16, "--std", "1,1,0"), InvalidInputError, "--std: expected three"),
+        (("model.pt", "new", "--size", 16, "--std", "1,1,0"), InvalidInputError, "--std: expected three"),
         (("nothing.pt", "new", "--size", 16), InvalidInputError, "nothing.pt: there is no such file"),
         (("weights.pth", "new", "--size", 16), InvalidInputError, "cannot be read as a model of TorchScript"),
         (("test_resnte", "new"), UnknownNameError, "timm model 'test_resnte'; did you mean test_resnet"),
@@ -157,8 +157,8 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_is_kept(call, folder
     try:
         broken.write_bytes(whole[:100])
         with pytest.raises(DataError, match=r"new/3\.png: cannot be read as an image"):
-            call("collect", "model.pt2", "new", *options)
+            call("collect", "model.pt", "new", *options)
     finally:
         broken.write_bytes(whole)
     assert len(list((tmp_path / "shards").glob("shard-*"))) == 1
-    assert "5 images" in call("collect", "model.pt2", "new", *options)
+    assert "5 images" in call("collect", "model.pt", "new", *options)

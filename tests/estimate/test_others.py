@@ -40,7 +40,7 @@ def test_classes_are_brought_into_the_sources_order(tmp_path):
     ("arrays", "message"),
     [
         ({"logits": OTHER.logits, **LABELS}, "expected arrays 'logits/SET' .* it holds logits, labels"),
-        ({"logits/fog": OTHER.logits}, "needs 'labels' or 'labels/fog'"),
+        ({"logits/fog": OTHER.logits}, "needs 'labels/fog' or 'labels'"),
         ({"logits/fog": OTHER.logits[:7], **LABELS}, r"fog: labels: expected shape \(7,\), got \(60,\)"),
         ({"logits/fog": OTHER.probabilities, **LABELS}, "fog: what is called logits holds probabilities"),
     ],

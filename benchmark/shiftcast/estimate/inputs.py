@@ -380,7 +380,7 @@ def read_others(path: Path, source: OwnSet) -> list[Predictions]:
             of_set = f"labels/{name}" if f"labels/{name}" in archive.names else "labels"
             if of_set not in archive.names:
                 raise InvalidInputError(
-                    f"{path}: needs 'labels' or {printable(of_set, 80)!r}, integers from 0"
+                    f"{path}: needs 'labels/{printable(name, 80)}' or 'labels', integers from 0"
                 )
             what, outputs = f"{printable(path.name)}: {printable(name, 80)}", archive.read(key)
             if kind == "logits":

@@ -79,7 +79,7 @@ class FolderBatches:
             pool.shutdown(cancel_futures=True)
 
     def _image(self, file: Path) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.prepare(read_image(file)[0])))
+        return torch.from_numpy(np.array(self.prepare(read_image(file)[0])))  # Pillow's memory is read-only
 
     def _batch(self, start: int, images: list[Future[Tensor]]) -> Any:
         pixels = torch.stack([image.result() for image in images]).permute(0, 3, 1, 2)
