@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.predictions import Estimate, Predictions
@@ -179,3 +180,30 @@ def test_predicted_classes_alone_are_predictions_without_probabilities():
 def test_estimates_that_cannot_be_meant_are_refused(values: tuple[float, float, float], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         Estimate(*values, 0.95)
+
+
+def test_outputs_of_scikit_learn_pandas_and_lists_are_read():
+    pandas = pytest.importorskip("pandas")
+    random = np.random.RandomState(0)
+    rows, labels = random.randn(30, 4), np.arange(30) % 3
+    model = LogisticRegression().fit(rows, labels)
+    shares = model.predict_proba(rows)
+    expected = Predictions("a", shares, kind="probabilities", labels=labels)
+    table = pandas.DataFrame(shares, columns=["x", "y", "z"])
+    for outputs in (table, table.astype("Float64"), shares.tolist(), list(shares)):
+        for truth in (labels.tolist(), pandas.Series(labels), pandas.Series(labels).astype("Int64")):
+            read = Predictions("a", outputs, kind="probabilities", labels=truth)
+            np.testing.assert_array_equal(read.logits, expected.logits)
+            np.testing.assert_array_equal(read.labels, labels)
+    with pytest.raises(
+        InvalidInputError, match=r"got the model LogisticRegression; give model.predict_proba"
+    ):
+        Predictions("a", model, labels=labels)
+    with pytest.raises(InvalidInputError, match=r"numpy.concatenate\(batches\)"):
+        Predictions("a", [rows, rows[:7]])
+    with pytest.raises(InvalidInputError, match="expected numbers, got dtype object"):
+        Predictions("a", table.assign(name="x"), kind="probabilities")
+    unknown = table.astype("Float64")
+    unknown.iloc[0, 0] = pandas.NA
+    with pytest.raises(InvalidInputError, match="1 values are NaN"):
+        Predictions("a", unknown, kind="probabilities")

@@ -4,6 +4,7 @@ from shiftcast.board.load import Results, load_results, load_signals
 from shiftcast.errors import ShiftcastError
 from shiftcast.estimate.python import estimate  # after the folder of its name, which it hides
 from shiftcast.predictions import Estimate, Predictions
+from shiftcast.training.python import collect
 
 __all__ = [
     "Estimate",
@@ -11,6 +12,7 @@ __all__ = [
     "Results",
     "ShiftcastError",
     "__version__",
+    "collect",
     "estimate",
     "load_results",
     "load_signals",

@@ -67,6 +67,18 @@ def test_the_python_of_estimate_my_model_runs(tmp_path, monkeypatch):
     assert np.shape(names["scores"]) == (300,)
 
 
+def test_the_python_of_the_page_on_torch_models_runs(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    page, names = REPOSITORY / "docs" / "collect.md", {}
+    with redirect_stdout(StringIO()) as printed:
+        for block in blocks(page, "python"):
+            run(block, names, page)
+    assert "Estimate(accuracy=" in printed.getvalue()
+    assert np.load("ensemble.npz")["source"].shape == (1, 500, 10)
+    assert len(np.load("val.corrupted.npz").files) == 13
+
+
 def test_the_estimator_of_the_documentation_keeps_the_contract(tmp_path, monkeypatch):
     page = REPOSITORY / "docs" / "write-an-estimator.md"
     definition, check = blocks(page, "python")

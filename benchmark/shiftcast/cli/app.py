@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from shiftcast.cli.bench import app as bench
 from shiftcast.cli.blind import app as blind
+from shiftcast.cli.collect import app as collect
 from shiftcast.cli.data import app as data
 from shiftcast.cli.diff import app as diff
 from shiftcast.cli.difficulty import app as difficulty
@@ -27,6 +28,7 @@ from shiftcast.cli.validate import app as validate
 
 COMMANDS = (
     estimate,
+    collect,
     score,
     predict,
     difficulty,

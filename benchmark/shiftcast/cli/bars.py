@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -14,15 +12,12 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
+from shiftcast.util.bars import Bars
 from shiftcast.util.text import printable
 
 LINE_SECONDS = 10.0
@@ -31,41 +26,6 @@ LINE_SECONDS = 10.0
 
 STEP_SECONDS = 30.0
 """Seconds between two lines about runs that are scored, where there is no terminal."""
-
-
-class Bars:
-    """What commands that take a while have in common: bars while they run, and plain lines."""
-
-    def __init__(
-        self, console: Console | None, *columns: ProgressColumn, terminal_only: bool = False
-    ) -> None:
-        """Show on `console`, or on the standard error stream; with `terminal_only`, no bars elsewhere."""
-        self._console = console or Console(stderr=True, emoji=False)
-        self._bars = Progress(
-            *columns,
-            console=self._console,
-            transient=True,
-            disable=terminal_only and not self._console.is_terminal,
-        )
-
-    def __enter__(self) -> Self:
-        """Start drawing."""
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop drawing."""
-        self._bars.stop()
-
-    def print(self, text: str) -> None:
-        """Print a line as it is."""
-        self._console.print(printable(text, len(text)), highlight=False, markup=False, soft_wrap=True)
-
-    def note(self, text: str) -> None:
-        """Print a line worth knowing."""
-        self.print(f"note: {text}")
 
 
 @contextmanager
@@ -101,26 +61,6 @@ class Steps:
         if self._live or now - self._said >= STEP_SECONDS:
             self._said = now
             self._say(f"{self._words(what)}: {done} of {total} runs")
-
-
-class ImageBar(Bars):
-    """A bar over images; nothing where there is no terminal."""
-
-    def __init__(self, name: str) -> None:
-        """Show on the standard error stream."""
-        super().__init__(
-            None,
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            terminal_only=True,
-        )
-        self._task = self._bars.add_task(name, total=None)
-
-    def show(self, done: int, total: int) -> None:
-        """Show how many images are done."""
-        self._bars.update(self._task, completed=done, total=total)
 
 
 class TransferBar(Bars):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +43,12 @@ Siblings = Annotated[
     Path | None,
     typer.Option(help="Use the predicted classes of your architecture with other seeds: .npz, as --peers."),
 ]
+Others = Annotated[
+    Path | None,
+    typer.Option(
+        help="Learn from labelled outputs of your model under other shifts: .npz, see shiftcast collect."
+    ),
+]
 
 
 @app.command(
@@ -67,6 +73,7 @@ def estimate(
     ensemble: Ensemble = None,
     peers: Peers = None,
     siblings: Siblings = None,
+    others: Others = None,
     column: Annotated[
         str | None, typer.Option("--slice", help="Also estimate each value of this column of the target.")
     ] = None,
@@ -86,9 +93,10 @@ def estimate(
     It is estimated from predictions: labelled ones, and those on the unlabelled data. Neither torch nor a
     workspace is needed.
     """
-    others = {"reference": ensemble, "peers": peers, "siblings": siblings}
-    keep_apart([source, target, labels, *others.values()], [out, html])
-    answer, first, second = _estimates(source, target, labels, estimators, others, column, classes)
+    models = {"reference": ensemble, "peers": peers, "siblings": siblings}
+    keep_apart([source, target, labels, others, *models.values()], [out, html])
+    files = (source, target, labels, others)
+    answer, first, second = _estimates(files, estimators, models, column, classes)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
     if out is not None:
         write_atomic(out, text + "\n")
@@ -105,11 +113,9 @@ def estimate(
 
 
 def _estimates(
-    source: Path,
-    target: Path,
-    labels: Path | None,
+    given: tuple[Path, Path, Path | None, Path | None],
     names: str,
-    others: Mapping[str, Path | None],
+    models: Mapping[str, Path | None],
     column: str | None,
     classes: bool,
 ) -> tuple[dict[str, Any], Predictions, Predictions]:
@@ -126,11 +132,13 @@ def _estimates(
         about_unread,
         attach,
         in_order,
+        read_others,
         read_set,
     )
     from shiftcast.estimate.parts import actual_so_far, slice_values
     from shiftcast.estimators import load_outside
 
+    source, target, labels, other_shifts = given
     outside = load_outside()
     chosen = choose_estimators(names, outside)
     known, unknown = read_set(source, labelled=True, labels=labels), read_set(target, labelled=False)
@@ -140,11 +148,12 @@ def _estimates(
         slice_values(unknown, column)  # refused before anything is estimated
     known = known if known.classes else replace(known, classes=unknown.classes)
     first, second = known.predictions, unknown.predictions
-    for key, path in others.items():
+    for key, path in models.items():
         if path is not None:
             first, second = attach(first, second, key, path, known.classes)
-    answer = _answer(first, second, known.classes, chosen)
-    files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in others.values())]
+    others = [] if other_shifts is None else read_others(other_shifts, known)
+    answer = _answer(first, second, known.classes, chosen, others)
+    files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in models.values())]
     unread = [text for path, known_names in files if path for text in about_unread(path, known_names)]
     answer["warnings"] += [*doubts, *unread]
     answer["target"] |= actual_so_far(unknown)
@@ -159,7 +168,11 @@ def _estimates(
 
 
 def _answer(
-    source: Predictions, target: Predictions, classes: tuple[str, ...], estimators: Mapping[str, Estimator]
+    source: Predictions,
+    target: Predictions,
+    classes: tuple[str, ...],
+    estimators: Mapping[str, Estimator],
+    others: Sequence[Predictions] = (),
 ) -> dict[str, Any]:
     """Return the answer on the whole target.
 
@@ -182,6 +195,7 @@ def _answer(
             estimators,
             board_errors(),
             lambda name, number, all_: say(f"estimating with {name} ({number} of {all_}) …"),
+            others,
         )
     if all("skipped" in row for row in rows):
         reasons = sorted({f"{row['estimator']}: {row['skipped']}" for row in rows})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from shiftcast.cli.options import (
 )
 from shiftcast.errors import InvalidInputError, StoppedError, TrainingError, needs_extra
 from shiftcast.util.arrays import class_indices, softmax
-from shiftcast.util.files import write_atomic
+from shiftcast.util.files import write_npz
 from shiftcast.util.text import BLANK, count, percent
 from shiftcast.util.types import Integers
 
@@ -114,10 +113,10 @@ def _logits(
     chosen: Checkpoint, workspace: Workspace, images: NDArray[np.uint8], device: str, batch_size: int
 ) -> Outputs:
     """Return the network's logits float32 (n, K)."""
-    from shiftcast.cli.bars import ImageBar
     from shiftcast.training.evaluate import Network, evaluate
     from shiftcast.training.inference import load_network
     from shiftcast.training.network import memory_named
+    from shiftcast.util.bars import ImageBar
 
     facts, name, card = chosen.manifest, str(chosen.manifest.key), chosen.card(workspace)
     with memory_named(name, device), ImageBar(name) as bar:
@@ -243,9 +242,7 @@ def _write(file: Path, logits: Outputs, labels: Integers | None) -> None:
     arrays: dict[str, Any] = {"logits": logits, "predicted": logits.argmax(axis=1)}
     if labels is not None:
         arrays["labels"] = labels
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_atomic(file, buffer.getvalue())
+    write_npz(file, arrays)
 
 
 def summary(logits: Outputs, classes: Sequence[str], labels: Integers | None) -> str:

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 
 from shiftcast.cards.suite import RunKey
-from shiftcast.cli.bars import Bars
 from shiftcast.runs.record import RunRecord
+from shiftcast.util.bars import Bars
 
 if TYPE_CHECKING:
     from shiftcast.training.pace import Progress as Training

@@ -134,6 +134,32 @@ def read_own(path: Path, names: Sequence[str], filter_: str = "box", side: int =
 
 
 def _read_folder(folder: Path, filter_: str, side: int) -> OwnImages:
+    files, names, empty, skipped = folder_images(folder)
+    if empty:
+        skipped[f"folders without images of their own: {_some(empty)}"] = len(empty)
+    return OwnImages(*_sized(_all_pixels(files, skipped), filter_, side), names, skipped)
+
+
+def folder_images(folder: Path) -> tuple[list[Path], list[str] | None, list[str], Counter[str]]:
+    """Return a folder's image files, what is known of them, and what is not read.
+
+    Parameters
+    ----------
+    folder
+        With a folder of images for each class, or with images alone.
+
+    Returns
+    -------
+    The files, by class and name; the class of each, the name of its folder, or None where images are alone;
+    folders without images; and how much is not read, by why.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no image.
+    InvalidInputError
+        If there are images beside folders of images.
+    """
     kinds = sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
     by_kind = [(kind.name, _image_files(kind)) for kind in kinds]
     loose = _image_files(folder)
@@ -150,10 +176,9 @@ def _read_folder(folder: Path, filter_: str, side: int) -> OwnImages:
         raise MissingDataError(
             f"{folder}: neither it nor its folders hold images ({', '.join(SUFFIXES)}){below}"
         )
-    if not loose and (empty := [name for name, files in by_kind if not files]):
-        skipped[f"folders without images of their own: {_some(empty)}"] = len(empty)
-    sized = _sized(_all_pixels(files, skipped), filter_, side)
-    return OwnImages(*sized, None if loose else [name for name, _ in named], skipped)
+    if loose:
+        return files, None, [], skipped
+    return files, [name for name, _ in named], [name for name, below in by_kind if not below], skipped
 
 
 def _skipped(folder: Path, read: Sequence[Path]) -> Counter[str]:
@@ -183,7 +208,7 @@ def _all_pixels(files: Sequence[Path], skipped: Counter[str]) -> Iterator[Bytes]
     broken = []
     for file in files:
         try:
-            pixels, frames = _pixels(file)
+            pixels, frames = read_image(file)
         except DataError as error:
             broken.append(str(error))
             continue
@@ -202,7 +227,7 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.is_file())
 
 
-def _pixels(path: Path) -> tuple[Bytes, int]:
+def read_image(path: Path) -> tuple[Bytes, int]:
     """Return an image as it is looked at (turned as its camera says, on white), and its frames."""
     with opened_image(read_bytes(path), path, FORMATS, MODES, MAX_SIDE) as image:
         frames = getattr(image, "n_frames", 1)
@@ -294,11 +319,12 @@ def _sized(images: Iterable[Bytes], filter_: str, side: int) -> tuple[Bytes, NDA
     for image in images:
         height, width = image.shape[:2]
         resized.append((height, width) != (side, side))
-        sized.append(_square(image, filter_, side) if resized[-1] else image)
+        sized.append(square(image, filter_, side) if resized[-1] else image)
     return np.stack(sized), np.array(resized)
 
 
-def _square(image: Bytes, filter_: str, side: int) -> Bytes:
+def square(image: Bytes, filter_: str, side: int) -> Bytes:
+    """Return the middle square of an image (H, W, 3), resized with a filter of `FILTERS`."""
     height, width = image.shape[:2]
     shorter = min(height, width)
     top, left = (height - shorter) // 2, (width - shorter) // 2

@@ -5,7 +5,7 @@ Needs no workspace and no torch; `inputs` reads the files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -72,6 +72,7 @@ def estimate_accuracy(
     estimators: Mapping[str, Estimator] | None = None,
     errors: Mapping[str, BoardErrors] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    others: Sequence[Predictions] = (),
 ) -> list[dict[str, Any]]:
     """Return one row per estimator: by known error on the board, then baselines, then skipped ones.
 
@@ -88,6 +89,8 @@ def estimate_accuracy(
         `shiftcast.estimate.board_errors.board_errors`; without it there are sampling intervals alone.
     progress
         Is told which estimator is at work, its number, and how many there are.
+    others
+        Labelled predictions of the same model under other shifts, for estimators that learn from them.
 
     Returns
     -------
@@ -106,19 +109,21 @@ def estimate_accuracy(
     InvalidInputError
         If one holds logits and the other probabilities, or the class counts differ.
     """
-    check_pair(source, target)
+    for other in (target, *others):
+        check_pair(source, other)
     chosen = choose_estimators() if estimators is None else estimators
     known = errors or {}
     rows = []
     for number, (name, estimator) in enumerate(chosen.items(), 1):
         if progress is not None:
             progress(name, number, len(chosen))
-        rows.append(_row(name, estimator, source, target, known.get(name)))
+        learned = others if "others" in estimator.requires else ()
+        rows.append(_row(name, estimator, (source, learned), target, known.get(name)))
     return sorted(rows, key=_place)
 
 
 def check_pair(source: Predictions, target: Predictions) -> None:
-    """Refuse a source and a target that are not outputs of one kind for the same classes.
+    """Refuse a source and another set that are not outputs of one kind for the same classes.
 
     Raises
     ------
@@ -143,11 +148,15 @@ def _place(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
 
 
 def _row(
-    name: str, estimator: Estimator, source: Predictions, target: Predictions, errors: BoardErrors | None
+    name: str,
+    estimator: Estimator,
+    known: tuple[Predictions, Sequence[Predictions]],
+    target: Predictions,
+    errors: BoardErrors | None,
 ) -> dict[str, Any]:
     head = {"estimator": name, "track": estimator.track}
     try:
-        found = clone(estimator).fit(source).predict(target.without_labels())
+        found = clone(estimator).fit(*known).predict(target.without_labels())
     except BrokenEstimatorError as error:
         return {**head, "skipped": str(error), "broken": True}
     except InvalidInputError as error:
@@ -205,8 +214,8 @@ def _reason(estimator: Estimator, error: InvalidInputError) -> str:
             return f"needs {option} FILE.npz"
     if "others" in estimator.requires and "(others)" in said:
         return (
-            "needs labelled sets under other shifts, corrupted copies of the source among them; in Python: "
-            "fit(source, others)"
+            "needs labelled sets under other shifts, such as corrupted copies of the source: give them with "
+            "--others FILE.npz"
         )
     return said
 

@@ -5,6 +5,7 @@ Nothing is sorted: classes are in the order in which the file has them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from shiftcast.difficulty import check_members
 from shiftcast.errors import InvalidInputError
-from shiftcast.intake.archives import ARRAYS, UNNAMED, read_arrays, require_file, unread
+from shiftcast.intake.archives import ARRAYS, UNNAMED, open_archive, read_arrays, require_file, unread
 from shiftcast.intake.tables import LABEL, NEAR, TABLES, Table, column_names, read_table
 from shiftcast.predictions import Kind, Predictions
 from shiftcast.util.arrays import (
@@ -346,6 +347,49 @@ def attach(
             "give the same ones in the same order"
         )
     return both[0], both[1]
+
+
+def read_others(path: Path, source: OwnSet) -> list[Predictions]:
+    """Read a model's labelled outputs under other shifts, as `shiftcast collect --corrupt` writes them.
+
+    Parameters
+    ----------
+    path
+        `.npz` with `logits/SET` or `probs/SET` (n, K) for each set, its labels as `labels/SET` or, where sets
+        are of the same images, `labels` (n,), and perhaps `class_names` (K,). Sets whose names differ in a
+        number behind a hyphen are one group: `fog-1` and `fog-3`.
+    source
+        The model's outputs on the source.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be read, holds no such set, or one does not fit the source.
+    """
+    with open_archive(path, (".npz",)) as archive:
+        sets = [name for name in archive.names if name.partition("/")[0] in KEYS and name.partition("/")[2]]
+        if not sets:
+            raise InvalidInputError(
+                f"{path}: expected arrays 'logits/SET' or 'probs/SET' (n, K) and 'labels'; it holds "
+                f"{archive.held}"
+            )
+        names = [archive.read(CLASS_NAMES)] if CLASS_NAMES in archive.names else []
+        others = []
+        for key in sets:
+            kind, _, name = key.partition("/")
+            of_set = f"labels/{name}" if f"labels/{name}" in archive.names else "labels"
+            if of_set not in archive.names:
+                raise InvalidInputError(
+                    f"{path}: needs 'labels/{printable(name, 80)}' or 'labels', integers from 0"
+                )
+            what, outputs = f"{printable(path.name)}: {printable(name, 80)}", archive.read(key)
+            if kind == "logits":
+                _refuse_as_logits(what, outputs)
+            group = re.sub(r"-\d+$", "", name)
+            one = Predictions(what, outputs, KEYS[kind], labels=archive.read(of_set), group=group)
+            classes = _class_names(path, {CLASS_NAMES: names[0]}, one.classes) if names else ()
+            others.append(in_order(OwnSet(one, classes), source.classes).predictions)
+    return others
 
 
 def _of_other_models(what: str, key: str, array: NDArray[Any], own: Predictions) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -168,18 +169,32 @@ def as_array(what: str, value: ArrayLike) -> NDArray[Any]:
             f"{what}: {masked:,} of {value.size:,} values are masked, that is unknown; leave those images "
             "out, or fill them: array.filled(…)"
         )
+    if hasattr(value, "predict_proba"):
+        raise InvalidInputError(
+            f"{what}: expected outputs, got the model {type(value).__name__}; give model.predict_proba(X), "
+            "with kind='probabilities'"
+        )
     try:
-        return np.asarray(value)
+        array = np.asarray(value)
+        if array.dtype != object or not hasattr(value, "to_numpy") or _holds_text(array):
+            return array
+        with suppress(TypeError, ValueError):  # pandas' own types of numbers, of which unknown ones are NaN
+            return np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
+        return array
     except Exception as error:  # of whatever library it comes from
         ragged = "inhomogeneous" in str(error)
         remedy = (
-            "give each row as many values"
+            "give each row as many values, and batches as one array: numpy.concatenate(batches)"
             if ragged
             else "of a torch tensor give tensor.detach().cpu().float().numpy()"
         )
         raise InvalidInputError(
             f"{what}: cannot be made a numpy array of a {type(value).__name__} ({error}); {remedy}"
         ) from error
+
+
+def _holds_text(array: NDArray[Any]) -> bool:
+    return any(isinstance(value, str) for value in array.ravel().tolist())
 
 
 def _object_hint(array: NDArray[Any]) -> str:

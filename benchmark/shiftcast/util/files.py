@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shiftcast.errors import InvalidInputError
 
@@ -31,6 +37,13 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     except OSError as error:
         error.filename = str(path)  # not the temporary file's, or none
         raise
+
+
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays to an `.npz` file as `write_atomic` does; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomic(path, buffer.getvalue())
 
 
 def _write(path: Path, payload: bytes) -> None:

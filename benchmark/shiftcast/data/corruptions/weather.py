@@ -35,9 +35,14 @@ FROST_CONTRAST = np.array([18, 17, 19, 22, 35], dtype=np.float64)
 def fog(images: Bytes, strength: tuple[float, float], words: Words) -> Bytes:
     """Add a cloud made by the diamond-square algorithm, and keep each image's highest value."""
     thickness, decay = strength
+    return veil(images, thickness, plasma(uniform(words), decay))
+
+
+def veil(images: Bytes, thickness: float, clouds: Floats) -> Bytes:
+    """Add clouds (n, H, W) in [0, 1] to images (n, H, W, 3), and keep each image's highest value."""
     values = images / 255.0
     highest = values.max(axis=(1, 2, 3), keepdims=True)
-    veiled = values + thickness * plasma(uniform(words), decay)[..., None]
+    veiled = values + thickness * clouds[..., None]
     return stored(veiled * highest / (highest + thickness))
 
 
