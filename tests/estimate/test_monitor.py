@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+import sys
 from contextlib import closing
 
 import numpy as np
@@ -19,6 +20,7 @@ from shiftcast.estimate.monitor import headline, highest_change, monitor
 from shiftcast.estimate.monitor_file import COLUMNS, looks_of, read_rows, write_rows
 from shiftcast.predictions import Predictions
 from shiftcast.testing import make_predictions
+from support import REPOSITORY
 from support.command_line import typed
 
 SOURCE, TARGET = make_predictions(400, seed=1), make_predictions(300, seed=2, shift=1.0)
@@ -193,6 +195,17 @@ def test_mistakes_lose_nothing(files, options, said):
     assert done.returncode == 2
     assert re.search(said, " ".join(done.stderr.replace("│", " ").split()))
     assert {path: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_the_page_shows_what_the_script_makes_of_its_table(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "docs" / "scripts"))
+    import monitor_streams as script
+
+    frame = pd.read_csv(script.TABLE)
+    text = script.report(frame)
+    sys.modules.pop("monitor_streams")
+    assert text in script.PAGE.read_text()
+    assert not frame["set"].dropna().str.contains("blind-[fgh]").any()
 
 
 def test_the_chart_places_steps_and_alarms_on_one_scale():
