@@ -11,12 +11,14 @@ from typer.core import TyperGroup
 from shiftcast.cli.bench import app as bench
 from shiftcast.cli.blind import app as blind
 from shiftcast.cli.collect import app as collect
+from shiftcast.cli.compare import app as compare
 from shiftcast.cli.data import app as data
 from shiftcast.cli.diff import app as diff
 from shiftcast.cli.difficulty import app as difficulty
 from shiftcast.cli.estimate import app as estimate
 from shiftcast.cli.leaderboard import app as leaderboard
 from shiftcast.cli.list import app as listing
+from shiftcast.cli.monitor import app as monitor
 from shiftcast.cli.options import PANELS
 from shiftcast.cli.predict import app as predict
 from shiftcast.cli.run import app as run
@@ -29,6 +31,8 @@ from shiftcast.cli.validate import app as validate
 COMMANDS = (
     estimate,
     collect,
+    monitor,
+    compare,
     score,
     predict,
     difficulty,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,26 @@ Ensemble = Annotated[
 Peers = Annotated[
     Path | None,
     typer.Option(help="Use the predicted classes of other models: .npz with source (Z, n) and target."),
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(help="Say whether accuracy is at most this many percentage points below the source's."),
+]
+
+
+class FailOn(StrEnum):
+    """Verdicts that end the command with another exit code than 0."""
+
+    not_supported = "not-supported"
+    cannot_tell = "cannot-tell"
+
+
+Failing = Annotated[
+    FailOn | None,
+    typer.Option(
+        "--fail-on",
+        help="Exit with 1 if the verdict is 'not supported'; with cannot-tell, also with 3 if it is that.",
+    ),
 ]
 Siblings = Annotated[
     Path | None,
@@ -86,6 +107,8 @@ def estimate(
     html: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write a page with figures to this HTML file.")
     ] = None,
+    margin: Margin = None,
+    fail_on: Failing = None,
     as_json: AsJson = False,
 ) -> None:
     """Estimate your model's accuracy on unlabelled data.
@@ -95,8 +118,10 @@ def estimate(
     """
     models = {"reference": ensemble, "peers": peers, "siblings": siblings}
     keep_apart([source, target, labels, others, *models.values()], [out, html])
+    share = asked_margin(margin, fail_on)
     files = (source, target, labels, others)
     answer, first, second = _estimates(files, estimators, models, column, classes)
+    verdict = _judge(answer, share)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
     if out is not None:
         write_atomic(out, text + "\n")
@@ -106,10 +131,39 @@ def estimate(
         write_atomic(html, page(answer, first, second))
     if as_json:
         typer.echo(text)
-        return
-    print_estimates(answer)
-    for written in filter(None, (out, html)):
-        typer.echo(f"wrote {printable(str(written))}")
+    else:
+        print_estimates(answer)
+        for written in filter(None, (out, html)):
+            typer.echo(f"wrote {printable(str(written))}")
+    raise typer.Exit(exit_code(verdict, fail_on))
+
+
+def asked_margin(margin: float | None, fail_on: object = None) -> float | None:
+    """Return the margin as a share; None where none is given, which nothing can fail on."""
+    from shiftcast.estimate.lead import margin_of
+
+    if margin is None and fail_on:
+        raise typer.BadParameter("--fail-on needs --margin: the verdict is about it")
+    return None if margin is None else margin_of(margin)
+
+
+def _judge(answer: dict[str, Any], margin: float | None) -> str | None:
+    """Put margin and verdict into the whole answer; return the verdict."""
+    from shiftcast.estimate.lead import Answer
+
+    judged = replace(Answer.from_dict(answer["answer"], answer), margin=margin)
+    answer["answer"] = judged.to_dict()
+    return judged.verdict
+
+
+def exit_code(verdict: str | None, fail_on: FailOn | None) -> int:
+    """Return 1 for "not supported" and 3 for "cannot tell" where these are to fail, else 0."""
+    from shiftcast.estimate.lead import CANNOT_TELL, NOT_SUPPORTED
+
+    if fail_on is None:
+        return 0
+    failing = {NOT_SUPPORTED: 1} | ({CANNOT_TELL: 3} if fail_on == FailOn.cannot_tell else {})
+    return failing.get(str(verdict), 0)
 
 
 def _estimates(
@@ -124,45 +178,26 @@ def _estimates(
     from shiftcast.estimate.chances import calibrate
     from shiftcast.estimate.choice import at_most, choose_answer
     from shiftcast.estimate.drop import explained
-    from shiftcast.estimate.inputs import (
-        OF_A_SET,
-        OF_OTHER_MODELS,
-        about_columns,
-        about_names,
-        about_unread,
-        attach,
-        in_order,
-        read_others,
-        read_set,
-    )
+    from shiftcast.estimate.inputs import read_others, read_pair
     from shiftcast.estimate.parts import actual_so_far, slice_values
     from shiftcast.estimators import load_outside
 
     source, target, labels, other_shifts = given
     outside = load_outside()
     chosen = choose_estimators(names, outside)
-    known, unknown = read_set(source, labelled=True, labels=labels), read_set(target, labelled=False)
-    doubts = [*about_columns(source, known), *about_columns(target, unknown), *about_names(known, unknown)]
-    unknown = in_order(unknown, known.classes)
+    known, unknown, doubts = read_pair(source, target, labels, models)
     if column is not None:
         slice_values(unknown, column)  # refused before anything is estimated
-    known = known if known.classes else replace(known, classes=unknown.classes)
     first, second = known.predictions, unknown.predictions
-    for key, path in models.items():
-        if path is not None:
-            first, second = attach(first, second, key, path, known.classes)
     others = [] if other_shifts is None else read_others(other_shifts, known)
     answer = _answer(first, second, known.classes, chosen, others)
-    files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in models.values())]
-    unread = [text for path, known_names in files if path for text in about_unread(path, known_names)]
-    answer["warnings"] += [*doubts, *unread]
+    answer["warnings"] += doubts
     answer["target"] |= actual_so_far(unknown)
     calibration = calibrate(at_most(first))
     answer["answer"] = choose_answer(first, second, answer, answer["warnings"], calibration).to_dict()
     if answer["answer"]["accuracy"] is not None:
         answer["drop"]["explains"] = explained(answer["drop"], [answer["answer"]], first.accuracy)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
-    known, unknown = replace(known, predictions=first), replace(unknown, predictions=second)
     answer |= _parts_and_metrics(known, unknown, answer, calibration, column, classes)
     return answer, first, second
 

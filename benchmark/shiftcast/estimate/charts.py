@@ -61,6 +61,54 @@ def interval_chart(rows: Sequence[Mapping[str, Any]], source: float, actual: flo
     return _svg("".join(parts), bottom + BOTTOM, said)
 
 
+def timeline_chart(rows: Sequence[Mapping[str, Any]], source: float, least: float | None) -> str:
+    """Return estimates over time as a line of steps, with both intervals as bands.
+
+    Parameters
+    ----------
+    rows
+        One a chunk, in order, each as wide as the others: `chunk`, `accuracy` (None for an interval alone),
+        `low`, `high`, `sampling_low`, `sampling_high` (None where unknown), and perhaps `alarm`. Shares.
+    source, least
+        Accuracy of the source, and the one that is still accepted, if any.
+    """
+    drawn = [row["low"] for row in rows] + [source, *([] if least is None else [least])]
+    low, floor_y = min(floor(10 * min(drawn)) / 10, 0.9), HEIGHT - BOTTOM
+    step = 0.1 if low >= 0.5 else 0.2
+    ticks = np.arange(round(ceil(low / step) * step, 6), 1.001, step)
+
+    def y(share: float) -> float:
+        return _up(max(share, low), low, 1.0, floor_y)
+
+    def steps(key: str, order: int = 1) -> str:
+        ends = [(place, place + 1, y(row[key])) for place, row in enumerate(rows)]
+        points = [(_across(x, len(rows)), up) for first, last, up in ends for x in (first, last)]
+        return " ".join(f"{x:.1f},{up:.1f}" for x, up in points[::order])
+
+    parts = ['<text x="0" y="10" class="start">accuracy, %</text>']
+    for tick in ticks:
+        parts.append(_line(LEFT, y(tick), WIDTH - RIGHT, y(tick), "grid"))
+        parts.append(f'<text x="{LEFT - 5}" y="{y(tick) + 4:.1f}" class="end">{100 * tick:.0f}</text>')
+    parts.append(f'<polygon points="{steps("low")} {steps("high", -1)}" class="band"/>')
+    if rows[0]["accuracy"] is not None:
+        band = f"{steps('sampling_low')} {steps('sampling_high', -1)}"
+        parts.append(f'<polygon points="{band}" class="band inner"/>')
+        parts.append(f'<polyline points="{steps("accuracy")}" class="estimate"/>')
+    parts.append(_line(LEFT, y(source), WIDTH - RIGHT, y(source), "source dashed"))
+    if least is not None:
+        parts.append(_line(LEFT, y(least), WIDTH - RIGHT, y(least), "actual"))
+    for place in (place for place, row in enumerate(rows) if row.get("alarm")):
+        x, title = _across(place + 0.5, len(rows)), escape(f"alarm: {rows[place]['chunk']}")
+        corners = f"{x - 5:.1f},{floor_y} {x + 5:.1f},{floor_y} {x:.1f},{floor_y - 9}"
+        parts.append(f'<polygon points="{corners}" class="alarm"><title>{title}</title></polygon>')
+    shown = [(LEFT, "start", rows[0]), *([(WIDTH - RIGHT, "end", rows[-1])] if len(rows) > 1 else [])]
+    for x, anchor, row in shown:
+        day = escape(row["chunk"][:10])
+        parts.append(f'<text x="{x}" y="{floor_y + 17}" class="{anchor}">{day}</text>')
+    said = "Estimated accuracy of each chunk over time, with its intervals and alarms."
+    return _svg("".join(parts), HEIGHT, said)
+
+
 def histogram_chart(name: str, source: Floats, target: Floats, largest: float) -> str:
     """Return the shares of images of source (n,) and target (m,) by a value in [0, largest]."""
     edges = np.linspace(0, largest, BINS + 1)

@@ -169,18 +169,33 @@ def choose_answer(
     InvalidInputError
         If nothing but predicted classes is known.
     """
+    return answer_from(read_signals(source, target, calibration), whole, warnings)
+
+
+def read_signals(source: Predictions, target: Predictions, calibration: Calibration | None = None) -> Signals:
+    """Return the signals of at most 100,000 images of each set, and the errors of the whole source.
+
+    Raises
+    ------
+    InvalidInputError
+        If nothing but predicted classes is known.
+    """
     if "classes" in (source.kind, target.kind):
         raise InvalidInputError(
             "the leading answer needs logits or probabilities, not predicted classes alone (hard labels); "
             "shiftcast.estimators has estimators for these"
         )
     # A few errors among a million images may all be missing in a sample: what is known of the whole counts.
-    signals = replace(
+    return replace(
         signals_of(at_most(source), at_most(target), calibration),
         source_images=len(source),
         source_accuracy=source.accuracy,
         source_errors=int((~source.correct).sum()),
     )
+
+
+def answer_from(signals: Signals, whole: Mapping[str, Any], warnings: Sequence[str]) -> Answer:
+    """Return the answer that signals lead to; `whole` and `warnings` as in `choose_answer`."""
     centre = centre_of(signals)
     widths = known_widths()
     below, above = arms(signals, centre, widths)

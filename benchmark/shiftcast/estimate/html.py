@@ -49,7 +49,6 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
     known, unknown = answer["source"], answer["target"]
     title = f"Estimated accuracy on {unknown['name']}"
     blocks = [
-        f"<h1>{escape(title)}</h1>",
         answer_html(Answer.from_dict(answer["answer"], answer)),
         *(f"<p>{escape(text)}</p>" for text in actual_note(unknown)),
         f'<p class="note">{escape(answer["shift"]["text"])}</p>',
@@ -67,9 +66,14 @@ def page(answer: Mapping[str, Any], source: Predictions, target: Predictions) ->
             if key in answer
         ),
         _skipped(answer["estimates"], answer["skipped_plugins"]),
-        '<p class="note">Made with Shiftcast. Nothing on this page is loaded from elsewhere.</p>',
     ]
-    body = "\n".join(block for block in blocks if block)
+    return document(title, blocks)
+
+
+def document(title: str, blocks: Sequence[str]) -> str:
+    """Return a whole page that loads nothing, from its title and blocks of HTML; empty ones are left out."""
+    made = '<p class="note">Made with Shiftcast. Nothing on this page is loaded from elsewhere.</p>'
+    body = "\n".join(filter(None, [f"<h1>{escape(title)}</h1>", *blocks, made]))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -83,7 +87,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; one of many columns scrolls sideways and says so, and wraps where it is printed."""
     many = len(headings) > FITTING_COLUMNS
     hint = '<p class="note hint phone">Swipe the table to see all columns. →</p>\n'
@@ -119,7 +123,7 @@ def _estimates(answer: Mapping[str, Any]) -> str:
     said_of_rows = [*flag_notes(rows), *interval_notes(rows)]
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in said_of_rows)
     said = f"<p>{escape(order)}</p>\n" if order else ""
-    return f"<h2>Estimates</h2>\n{_intervals(answer, rows)}\n{said}{_table(headings, cells)}\n{notes}"
+    return f"<h2>Estimates</h2>\n{_intervals(answer, rows)}\n{said}{html_table(headings, cells)}\n{notes}"
 
 
 def _intervals(answer: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -188,7 +192,7 @@ def _drop(drop: Mapping[str, Any], accuracy: float) -> str:
     )
     return (
         f"<h2>Where the drop is predicted</h2>\n<p><strong>{escape(carrying_sentence(drop))}</strong> "
-        f"{escape(text)}</p>\n<figure>{drop_chart(drop)}</figure>\n{_table(headings, rows)}"
+        f"{escape(text)}</p>\n<figure>{drop_chart(drop)}</figure>\n{html_table(headings, rows)}"
     )
 
 
@@ -273,7 +277,7 @@ def _metrics(metrics: Mapping[str, Any]) -> str:
         f"{'; '.join(single)}. In percent, with {100 * metrics['level']:g} % intervals, from calibrated "
         "probabilities that agree with the answer. They assume that errors go where the probabilities say."
     )
-    table = _table(["class", "recall %", "on source", "F1 %", "on source"], rows)
+    table = html_table(["class", "recall %", "on source", "F1 %", "on source"], rows)
     return f"<h2>Other metrics</h2>\n<p>{escape(text)}</p>\n{table}{_confusion(metrics)}"
 
 
@@ -287,7 +291,7 @@ def _confusion(metrics: Mapping[str, Any]) -> str:
     if matrix is None or len(matrix) > LARGEST_MATRIX:
         return ""
     rows = [[name, *(f"{value:,.1f}" for value in line)] for name, line in zip(names, matrix, strict=True)]
-    table = _table(["true \\ predicted", *names], rows)
+    table = html_table(["true \\ predicted", *names], rows)
     return (
         "\n<details><summary>Expected confusion matrix</summary>\n"
         '<p class="note">Expected images by true class (rows) and predicted class. No interval.</p>\n'
@@ -301,7 +305,7 @@ def _parts(rows: Sequence[Mapping[str, Any]], heading: str, head: str) -> str:
         [str(row[head]), *(column[place] for column in columns.values())] for place, row in enumerate(rows)
     ]
     note = f'<p class="note">{escape(sizes_note(rows))} In percent.</p>'
-    return f"<h2>{escape(heading)}</h2>\n{_table([head, *columns], cells)}\n{note}"
+    return f"<h2>{escape(heading)}</h2>\n{html_table([head, *columns], cells)}\n{note}"
 
 
 def _ends(row: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ Nothing is sorted: classes are in the order in which the file has them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shiftcast.difficulty import check_members
 from shiftcast.errors import InvalidInputError
 from shiftcast.intake.archives import ARRAYS, UNNAMED, open_archive, read_arrays, require_file, unread
-from shiftcast.intake.tables import LABEL, NEAR, TABLES, Table, column_names, read_table
+from shiftcast.intake.tables import LABEL, NEAR, TABLES, Table, column_names, near_hint, read_table
 from shiftcast.predictions import Kind, Predictions
 from shiftcast.util.arrays import (
     LOGITS_REMEDY,
@@ -428,6 +428,55 @@ def _shares(what: str, array: NDArray[Any]) -> Floats:
         f"{what}: expected probabilities, but values span {members.min():.4g} to {members.max():.4g} and "
         f"those of model {model} for image {image} sum to {sums[model, image]:.6g}. {hint}"
     )
+
+
+def read_pair(
+    source: Path,
+    target: Path,
+    labels: Path | None = None,
+    others: Mapping[str, Path | None] | None = None,
+) -> tuple[OwnSet, OwnSet, list[str]]:
+    """Read a labelled source and a target, classes in one order; return both and what is doubtful about them.
+
+    Parameters
+    ----------
+    source, target, labels
+        As `read_set` reads them.
+    others
+        Files with other models' outputs by "reference", "peers" and "siblings", as `attach` reads them.
+
+    Raises
+    ------
+    InvalidInputError
+        If a file cannot be read, or does not fit the others.
+    """
+    known, unknown = read_set(source, labelled=True, labels=labels), read_set(target, labelled=False)
+    doubts = [*about_columns(source, known), *about_columns(target, unknown), *about_names(known, unknown)]
+    unknown = in_order(unknown, known.classes)
+    known = known if known.classes else replace(known, classes=unknown.classes)
+    first, second = known.predictions, unknown.predictions
+    given = {key: path for key, path in (others or {}).items() if path is not None}
+    for key, path in given.items():
+        first, second = attach(first, second, key, path, known.classes)
+    files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in given.values())]
+    doubts += [text for path, names in files for text in about_unread(path, names)]
+    return replace(known, predictions=first), replace(unknown, predictions=second), doubts
+
+
+def column_of(own: OwnSet, column: str, use: str) -> pd.Series[Any]:
+    """Return a column of a table, one entry an image.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none of that name; `use` says what needs a table.
+    """
+    if column not in own.columns:
+        known = list(map(str, own.columns.columns))
+        held = (", ".join(known) or f"none ({use} a .csv or .parquet target)") + near_hint(column, known)
+        raise InvalidInputError(f"{own.predictions.name}: has no column {column!r}; it has {held}")
+    cells: pd.Series[Any] = own.columns[column]
+    return cells
 
 
 def read_ensemble(path: Path) -> Floats:

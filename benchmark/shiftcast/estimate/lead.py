@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from shiftcast.errors import InvalidInputError
 from shiftcast.util.text import count
 
 CANNOT_SEE = (
@@ -15,6 +16,9 @@ CANNOT_SEE = (
 )
 WIDE = 0.05
 """Width of an interval from which on decimals say nothing."""
+SUPPORTED, NOT_SUPPORTED, CANNOT_TELL = "supported", "not supported", "cannot tell"
+LEAST_MARGIN = 0.1
+"""Margins between 0 and this many pp are refused: they look like shares."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Answer:
         `name` and `images` of both, `accuracy` of the source.
     cannot_see
         What no such answer can know, a sentence.
+    margin
+        How far below the source's accuracy is still accepted, a share; None where nobody asked.
     """
 
     accuracy: float | None
@@ -54,21 +60,49 @@ class Answer:
     source: Mapping[str, Any]
     target: Mapping[str, Any]
     cannot_see: str = CANNOT_SEE
+    margin: float | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], whole: Mapping[str, Any]) -> Answer:
         """Return the answer from JSON's object `answer` and the whole that it stands in."""
+        known = {key: value for key, value in values.items() if key != "verdict"}
         return cls(
-            **{**values, "warnings": tuple(values["warnings"])},
+            **{**known, "warnings": tuple(values["warnings"])},
             source=whole["source"],
             target=whole["target"],
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON's object `answer`; shares are in [0, 1]."""
+        """Return JSON's object `answer`; shares are in [0, 1]. Without a margin there is no verdict."""
         values = asdict(self)
         del values["source"], values["target"]
+        if self.margin is None:
+            del values["margin"]
+        else:
+            values["verdict"] = self.verdict
         return {**values, "warnings": list(self.warnings)}
+
+    @property
+    def verdict(self) -> str | None:
+        """Whether accuracy is at most the margin below the source's: by where the interval lies.
+
+        "supported" where its lower end is above that, "not supported" where its upper end is below, else
+        "cannot tell"; None without a margin.
+        """
+        if self.margin is None:
+            return None
+        least = self.source["accuracy"] - self.margin
+        return SUPPORTED if self.low > least else NOT_SUPPORTED if self.high < least else CANNOT_TELL
+
+    @property
+    def verdict_notes(self) -> list[str]:
+        """The verdict as a sentence, with what it follows from; nothing without a margin."""
+        if self.margin is None:
+            return []
+        least = 100 * (self.source["accuracy"] - self.margin)
+        claim = f"accuracy is at most {100 * self.margin:g} pp below that on {self.source['name']}"
+        interval = f"likely {100 * self.low:.2f} to {100 * self.high:.2f}, {100 * self.level:g} %"
+        return [f"{_upper(str(self.verdict))}: {claim} (at least {least:.2f} %; {interval})."]
 
     @property
     def headline(self) -> str:
@@ -90,23 +124,44 @@ class Answer:
     def __str__(self) -> str:
         """Return the first line, what stands below it, and the warnings."""
         warnings = [f"warning: {text}" for text in self.warnings]
-        return "\n".join([_upper(self.headline) + ".", *self.notes, *warnings])
+        return "\n".join([*self.verdict_notes, _upper(self.headline) + ".", *self.notes, *warnings])
 
     def _repr_html_(self) -> str:
         """Return the answer as notebooks show it: a gauge from 0 to 100 %, the words, the warnings."""
         return f'<div class="shiftcast-answer">{answer_html(self)}</div>'
 
 
+def margin_of(points: float) -> float:
+    """Return a margin in percentage points as a share.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not in [0, 100], or so small that it looks like a share.
+    """
+    if not 0 <= points <= 100:
+        raise InvalidInputError(f"margin: expected percentage points from 0 to 100, got {points!r}")
+    if 0 < points < LEAST_MARGIN:
+        raise InvalidInputError(
+            f"margin: it is in percentage points, and {points:g} looks like a share; write {100 * points:g}"
+        )
+    return points / 100
+
+
 def answer_html(answer: Answer) -> str:
-    """Return the header of the page: the first line, the interval on a scale, and the notes."""
+    """Return the header of the page: the verdict, the first line, the interval on a scale, and the notes."""
     sets = (
         f"{count(answer.source['images'], 'image')} in {answer.source['name']}, "
         f"{count(answer.target['images'], 'image')} in {answer.target['name']}."
     )
     notes = "".join(f'<p class="note">{escape(text)}</p>' for text in [*answer.notes, sets])
     warnings = "".join(f'<p class="warning">Warning: {escape(text)}.</p>' for text in answer.warnings)
+    verdict = "".join(
+        f'<p class="answer"><strong>{escape(text)}</strong></p>\n' for text in answer.verdict_notes
+    )
     return (
-        f'<p class="answer"><strong>{escape(_upper(answer.headline))}.</strong></p>\n{_scale(answer)}\n'
+        f'{verdict}<p class="answer"><strong>{escape(_upper(answer.headline))}.</strong></p>\n'
+        f"{_scale(answer)}\n"
         f"{notes}\n{warnings}"
     )
 

@@ -39,6 +39,8 @@ figure { margin: 1rem 0; max-width: 34rem; } .chart { display: block; width: 100
 .chart .narrow-end { stroke: var(--c1); stroke-width: 9; opacity: .45; }
 .chart .dot { fill: var(--c1); }
 .chart .dashed { stroke: var(--soft); stroke-dasharray: 4 3; stroke-width: 1.5; }
+.chart .band { fill: var(--c1); opacity: .22; } .chart .inner { opacity: .4; }
+.chart .estimate { fill: none; stroke: var(--c1); stroke-width: 2; } .chart .alarm { fill: var(--warn); }
 .chart .actual { stroke: var(--c3); stroke-width: 2; }
 .chart .curve { fill: none; stroke-width: 2; } .chart .curve.source { stroke: var(--c1); }
 .chart .curve.target { stroke: var(--c2); } .chart .bar.target { fill: var(--c2); }

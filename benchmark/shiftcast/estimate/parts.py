@@ -16,8 +16,7 @@ from scipy.special import expit, logit
 
 from shiftcast.errors import InvalidInputError
 from shiftcast.estimate.chances import Chances
-from shiftcast.estimate.inputs import OwnSet
-from shiftcast.intake.tables import near_hint
+from shiftcast.estimate.inputs import OwnSet, column_of
 from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile, wilson
 from shiftcast.util.text import count
@@ -118,10 +117,7 @@ def slice_values(target: OwnSet, column: str) -> NDArray[np.str_]:
         If the target has no such column, or one with more than 100 different values.
     """
     name = target.predictions.name
-    if column not in target.columns:
-        known = list(map(str, target.columns.columns))
-        held = (", ".join(known) or "none (slices need a .csv or .parquet target)") + near_hint(column, known)
-        raise InvalidInputError(f"{name}: has no column {column!r}; it has {held}")
+    column_of(target, column, "slices need")
     values = _cells(target, column)
     if (different := len(np.unique(values))) > MOST_SLICES:
         raise InvalidInputError(
@@ -149,7 +145,7 @@ def _rows(
     for head, index, known in parts:
         row = {**head, "images": len(index), "share": round(len(index) / len(right), 6)}
         if len(index):
-            row |= {**_actual(target, index), **_estimate(right[index], chances, spread)}
+            row |= {**actual_of(target, index), **_estimate(right[index], chances, spread)}
             if min(len(index), known) < FEWEST_IMAGES or alone:
                 del row["accuracy"]
                 small.append(index)
@@ -161,7 +157,7 @@ def _rows(
         plural = f"{kind}es" if kind == "class" else f"{kind}s"
         name = f"({len(small)} small {kind if len(small) == 1 else plural} together)"
         row = {kind: name, "pooled": True, "images": len(index), "share": round(len(index) / len(right), 6)}
-        rows.append(row | _actual(target, index) | _estimate(right[index], chances, spread))
+        rows.append(row | actual_of(target, index) | _estimate(right[index], chances, spread))
     return rows
 
 
@@ -193,7 +189,7 @@ def _odds(share: float) -> float:
     return float(logit(min(max(share, 1e-6), 1 - 1e-6)))
 
 
-def _actual(target: OwnSet, index: Integers) -> dict[str, Any]:
+def actual_of(target: OwnSet, index: Integers) -> dict[str, Any]:
     """Return what labels say of some images: `actual`, or `labelled` and `actual_so_far`."""
     predictions = target.predictions
     if predictions.labels is not None:
@@ -210,7 +206,7 @@ def _actual(target: OwnSet, index: Integers) -> dict[str, Any]:
 
 def actual_so_far(target: OwnSet) -> dict[str, Any]:
     """Return what the labels of some images say, `labelled` and `actual_so_far`; nothing without such."""
-    return {} if target.some_labels is None else _actual(target, np.arange(len(target.predictions)))
+    return {} if target.some_labels is None else actual_of(target, np.arange(len(target.predictions)))
 
 
 def sizes_note(rows: Sequence[Mapping[str, Any]]) -> str:

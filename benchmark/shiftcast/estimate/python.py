@@ -18,7 +18,12 @@ Outputs = Predictions | ArrayLike | str | Path
 
 
 def estimate(
-    source: Outputs, target: Outputs, *, labels: ArrayLike | None = None, ensemble: str | Path | None = None
+    source: Outputs,
+    target: Outputs,
+    *,
+    labels: ArrayLike | None = None,
+    ensemble: str | Path | None = None,
+    margin: float | None = None,
 ) -> Answer:
     """Estimate a model's accuracy on unlabelled data; what `shiftcast estimate` prints first.
 
@@ -34,17 +39,21 @@ def estimate(
     ensemble
         `.npz` file with the probabilities of other models, as `--ensemble`; `Predictions` carry them as
         `reference`.
+    margin
+        Percentage points that accuracy may lie below the source's; `verdict` then says whether it does not
+        lie further below.
 
     Returns
     -------
     Answer
-        `accuracy`, `low`, `high`, `level`, `estimator`, `reason`, `warnings`; accuracies are shares in [0,
-        1]. Notebooks show it as a page.
+        `accuracy`, `low`, `high`, `level`, `estimator`, `reason`, `warnings`, `verdict`; accuracies are
+        shares in [0, 1]. Notebooks show it as a page.
 
     Raises
     ------
     InvalidInputError
-        If the source has no labels, source and target do not fit, or a file cannot be read.
+        If the source has no labels, source and target do not fit, a file cannot be read, or the margin is
+        none.
 
     Examples
     --------
@@ -54,15 +63,18 @@ def estimate(
     from shiftcast.estimate.answer import check_pair, summary
     from shiftcast.estimate.choice import choose_answer
     from shiftcast.estimate.inputs import attach
+    from shiftcast.estimate.lead import margin_of
     from shiftcast.estimate.warnings import warnings_about
 
+    share = None if margin is None else margin_of(margin)
     known, names = _predictions(source, "source", labels)
     unknown, _ = _predictions(target, "target", None, names)
     check_pair(known, unknown)
     if ensemble is not None:
         known, unknown = attach(known, unknown, "reference", Path(ensemble), names)
     whole = summary(known, unknown, [])
-    return choose_answer(known, unknown, whole, warnings_about(known, unknown, names))
+    answer = choose_answer(known, unknown, whole, warnings_about(known, unknown, names))
+    return replace(answer, margin=share)
 
 
 def _predictions(
