@@ -14,6 +14,7 @@ from shiftcast.cli.data import app as data
 from shiftcast.cli.diff import app as diff
 from shiftcast.cli.difficulty import app as difficulty
 from shiftcast.cli.estimate import app as estimate
+from shiftcast.cli.labels import app as labels
 from shiftcast.cli.leaderboard import app as leaderboard
 from shiftcast.cli.list import app as listing
 from shiftcast.cli.options import PANELS
@@ -27,6 +28,7 @@ from shiftcast.cli.validate import app as validate
 
 COMMANDS = (
     estimate,
+    labels,
     score,
     predict,
     difficulty,

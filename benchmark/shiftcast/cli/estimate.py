@@ -67,6 +67,10 @@ def estimate(
     ensemble: Ensemble = None,
     peers: Peers = None,
     siblings: Siblings = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Measure with this file of shiftcast sample, labels filled in."),
+    ] = None,
     column: Annotated[
         str | None, typer.Option("--slice", help="Also estimate each value of this column of the target.")
     ] = None,
@@ -87,8 +91,8 @@ def estimate(
     workspace is needed.
     """
     others = {"reference": ensemble, "peers": peers, "siblings": siblings}
-    keep_apart([source, target, labels, *others.values()], [out, html])
-    answer, first, second = _estimates(source, target, labels, estimators, others, column, classes)
+    keep_apart([source, target, labels, labelled, *others.values()], [out, html])
+    answer, first, second = _estimates(source, target, labels, estimators, others, labelled, column, classes)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
     if out is not None:
         write_atomic(out, text + "\n")
@@ -110,6 +114,7 @@ def _estimates(
     labels: Path | None,
     names: str,
     others: Mapping[str, Path | None],
+    labelled: Path | None,
     column: str | None,
     classes: bool,
 ) -> tuple[dict[str, Any], Predictions, Predictions]:
@@ -128,6 +133,7 @@ def _estimates(
         in_order,
         read_set,
     )
+    from shiftcast.estimate.labels import measured_answer, read_labels
     from shiftcast.estimate.parts import actual_so_far, slice_values
     from shiftcast.estimators import load_outside
 
@@ -143,13 +149,20 @@ def _estimates(
     for key, path in others.items():
         if path is not None:
             first, second = attach(first, second, key, path, known.classes)
+    drawn = None
+    if labelled is not None:  # refused before anything is estimated
+        drawn = read_labels(labelled, second, known.classes)
     answer = _answer(first, second, known.classes, chosen)
     files = [(source, OF_A_SET), (target, OF_A_SET), *((path, OF_OTHER_MODELS) for path in others.values())]
     unread = [text for path, known_names in files if path for text in about_unread(path, known_names)]
     answer["warnings"] += [*doubts, *unread]
     answer["target"] |= actual_so_far(unknown)
     calibration = calibrate(at_most(first))
-    answer["answer"] = choose_answer(first, second, answer, answer["warnings"], calibration).to_dict()
+    lead = choose_answer(first, second, answer, answer["warnings"], calibration)
+    if drawn is not None:
+        answer["answer_without_labels"] = lead.to_dict()
+        lead, answer["labelled"] = measured_answer(first, second, drawn, lead)
+    answer["answer"] = lead.to_dict()
     if answer["answer"]["accuracy"] is not None:
         answer["drop"]["explains"] = explained(answer["drop"], [answer["answer"]], first.accuracy)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
