@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from shiftcast.estimate.chances import Calibration
     from shiftcast.estimate.inputs import OwnSet
+    from shiftcast.estimate.labels import Labelled
     from shiftcast.estimators import Estimator, Outside
     from shiftcast.predictions import Predictions
 
@@ -121,7 +122,7 @@ def _estimates(
     """Return the answer, and the predictions on source and target that it is about."""
     from shiftcast.estimate.answer import choose_estimators
     from shiftcast.estimate.chances import calibrate
-    from shiftcast.estimate.choice import at_most, choose_answer
+    from shiftcast.estimate.choice import at_most
     from shiftcast.estimate.drop import explained
     from shiftcast.estimate.inputs import (
         OF_A_SET,
@@ -133,7 +134,7 @@ def _estimates(
         in_order,
         read_set,
     )
-    from shiftcast.estimate.labels import measured_answer, read_labels
+    from shiftcast.estimate.labels import read_labels
     from shiftcast.estimate.parts import actual_so_far, slice_values
     from shiftcast.estimators import load_outside
 
@@ -158,17 +159,31 @@ def _estimates(
     answer["warnings"] += [*doubts, *unread]
     answer["target"] |= actual_so_far(unknown)
     calibration = calibrate(at_most(first))
-    lead = choose_answer(first, second, answer, answer["warnings"], calibration)
-    if drawn is not None:
-        answer["answer_without_labels"] = lead.to_dict()
-        lead, answer["labelled"] = measured_answer(first, second, drawn, lead)
-    answer["answer"] = lead.to_dict()
+    answer |= _leading(first, second, answer, calibration, drawn)
     if answer["answer"]["accuracy"] is not None:
         answer["drop"]["explains"] = explained(answer["drop"], [answer["answer"]], first.accuracy)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     known, unknown = replace(known, predictions=first), replace(unknown, predictions=second)
     answer |= _parts_and_metrics(known, unknown, answer, calibration, column, classes)
     return answer, first, second
+
+
+def _leading(
+    source: Predictions,
+    target: Predictions,
+    answer: Mapping[str, Any],
+    calibration: Calibration,
+    labelled: Labelled | None,
+) -> dict[str, Any]:
+    """Return JSON's object `answer`; with labels, also `answer_without_labels` and `labelled`."""
+    from shiftcast.estimate.choice import choose_answer
+    from shiftcast.estimate.labels import measured_answer
+
+    before = choose_answer(source, target, answer, answer["warnings"], calibration)
+    if labelled is None:
+        return {"answer": before.to_dict()}
+    lead, about = measured_answer(source, target, labelled, before)
+    return {"answer": lead.to_dict(), "answer_without_labels": before.to_dict(), "labelled": about}
 
 
 def _answer(

@@ -35,7 +35,7 @@ RESTS = (
 
 @app.command(
     rich_help_panel=YOUR_MODEL,
-    epilog=example("plan --source validation.npz --target production.npz --ensemble others.npz"),
+    epilog=example("plan --source val.npz --target prod.npz --ensemble others.npz"),
 )
 def plan(
     source: Source,
@@ -83,9 +83,7 @@ def _table(rows: list[Planned]) -> str:
 
 @app.command(
     rich_help_panel=YOUR_MODEL,
-    epilog=example(
-        "sample --source validation.npz --target production.npz --images 200 --out label-these.csv"
-    ),
+    epilog=example("sample --source val.npz --target prod.npz --images 200 --out k.csv"),
 )
 def sample(
     source: Source,

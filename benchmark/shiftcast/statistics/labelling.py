@@ -180,20 +180,27 @@ def measured(
     alone = np.where(counts == 1, accuracy * (1 - accuracy), 0.0)
     factors = weights**2 * rates
     variance = float(factors @ (_covariances(right, right, strata, counts) + alone))
-    weight, left = 0.0, 1.0
     shared = float(factors @ _covariances(right, chances, strata, counts))
     own = float(factors @ _covariances(chances, chances, strata, counts))
-    if n >= FEW and shared > 0 and own > 0 and n > len(sizes) + 1:
-        best = min(shared / own, 1.0)
-        reduced = max(variance - 2 * best * shared + best**2 * own, 0.0)
-        freedom = n - len(sizes) - 1
-        if best**2 * own * freedom >= SIGNIFICANT**2 * reduced:
-            weight, left = best, (freedom + 1) / freedom
-            accuracy += weight * (mean_chance - float(weights @ (np.bincount(strata, chances) / counts)))
-            variance = reduced * left
+    weight, variance = _tuned(variance, shared, own, n, n - len(sizes) - 1)
+    accuracy += weight * (mean_chance - float(weights @ (np.bincount(strata, chances) / counts)))
     accuracy = min(max(accuracy, 0.0), 1.0)
     low, high, effective = _interval(accuracy, variance, n, int(sizes.sum()), level)
     return Measured(accuracy, low, high, n, effective, weight)
+
+
+def _tuned(variance: float, shared: float, own: float, labels: int, freedom: int) -> tuple[float, float]:
+    """Return the proxy's weight, 0 if it does not help, and the variance with it.
+
+    `variance`, `own` and `shared` are those of the answers' mean, of the proxy's, and of both.
+    """
+    if labels < FEW or freedom < 1 or shared <= 0 or own <= 0:
+        return 0.0, variance
+    best = min(shared / own, 1.0)
+    reduced = max(variance - 2 * best * shared + best**2 * own, 0.0)
+    if best**2 * own * freedom < SIGNIFICANT**2 * reduced:
+        return 0.0, variance
+    return best, reduced * (freedom + 1) / freedom  # one more number was fitted
 
 
 def _weights(sizes: Integers) -> Floats:
