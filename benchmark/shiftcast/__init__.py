@@ -2,7 +2,7 @@
 
 from shiftcast.board.load import Results, load_results, load_signals
 from shiftcast.errors import ShiftcastError
-from shiftcast.estimate.python import estimate  # after the folder of its name, which it hides
+from shiftcast.estimate.python import estimate, plan, sample  # after the folder of its name, which it hides
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.training.python import collect
 
@@ -16,6 +16,8 @@ __all__ = [
     "estimate",
     "load_results",
     "load_signals",
+    "plan",
+    "sample",
 ]
 
 __version__ = "0.1.0"

@@ -16,6 +16,7 @@ from shiftcast.cli.data import app as data
 from shiftcast.cli.diff import app as diff
 from shiftcast.cli.difficulty import app as difficulty
 from shiftcast.cli.estimate import app as estimate
+from shiftcast.cli.labels import app as labels
 from shiftcast.cli.leaderboard import app as leaderboard
 from shiftcast.cli.list import app as listing
 from shiftcast.cli.monitor import app as monitor
@@ -33,6 +34,7 @@ COMMANDS = (
     collect,
     monitor,
     compare,
+    labels,
     score,
     predict,
     difficulty,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from shiftcast.estimate.chances import Calibration
     from shiftcast.estimate.inputs import OwnSet
+    from shiftcast.estimate.labels import Labelled
     from shiftcast.estimators import Estimator, Outside
     from shiftcast.predictions import Predictions
 
@@ -95,6 +96,10 @@ def estimate(
     peers: Peers = None,
     siblings: Siblings = None,
     others: Others = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Measure with this file of shiftcast sample, labels filled in."),
+    ] = None,
     column: Annotated[
         str | None, typer.Option("--slice", help="Also estimate each value of this column of the target.")
     ] = None,
@@ -117,9 +122,9 @@ def estimate(
     workspace is needed.
     """
     models = {"reference": ensemble, "peers": peers, "siblings": siblings}
-    keep_apart([source, target, labels, others, *models.values()], [out, html])
+    keep_apart([source, target, labels, others, labelled, *models.values()], [out, html])
     share = asked_margin(margin, fail_on)
-    files = (source, target, labels, others)
+    files = (source, target, labels, others, labelled)
     answer, first, second = _estimates(files, estimators, models, column, classes)
     verdict = _judge(answer, share)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)
@@ -167,7 +172,7 @@ def exit_code(verdict: str | None, fail_on: FailOn | None) -> int:
 
 
 def _estimates(
-    given: tuple[Path, Path, Path | None, Path | None],
+    given: tuple[Path, Path, Path | None, Path | None, Path | None],
     names: str,
     models: Mapping[str, Path | None],
     column: str | None,
@@ -176,13 +181,14 @@ def _estimates(
     """Return the answer, and the predictions on source and target that it is about."""
     from shiftcast.estimate.answer import choose_estimators
     from shiftcast.estimate.chances import calibrate
-    from shiftcast.estimate.choice import at_most, choose_answer
+    from shiftcast.estimate.choice import at_most
     from shiftcast.estimate.drop import explained
     from shiftcast.estimate.inputs import read_others, read_pair
+    from shiftcast.estimate.labels import read_labels
     from shiftcast.estimate.parts import actual_so_far, slice_values
     from shiftcast.estimators import load_outside
 
-    source, target, labels, other_shifts = given
+    source, target, labels, other_shifts, labelled = given
     outside = load_outside()
     chosen = choose_estimators(names, outside)
     known, unknown, doubts = read_pair(source, target, labels, models)
@@ -190,16 +196,35 @@ def _estimates(
         slice_values(unknown, column)  # refused before anything is estimated
     first, second = known.predictions, unknown.predictions
     others = [] if other_shifts is None else read_others(other_shifts, known)
+    drawn = None if labelled is None else read_labels(labelled, second, known.classes)
     answer = _answer(first, second, known.classes, chosen, others)
     answer["warnings"] += doubts
     answer["target"] |= actual_so_far(unknown)
     calibration = calibrate(at_most(first))
-    answer["answer"] = choose_answer(first, second, answer, answer["warnings"], calibration).to_dict()
+    answer |= _leading(first, second, answer, calibration, drawn)
     if answer["answer"]["accuracy"] is not None:
         answer["drop"]["explains"] = explained(answer["drop"], [answer["answer"]], first.accuracy)
     answer["skipped_plugins"] = _plugins(answer["estimates"], names, outside)
     answer |= _parts_and_metrics(known, unknown, answer, calibration, column, classes)
     return answer, first, second
+
+
+def _leading(
+    source: Predictions,
+    target: Predictions,
+    answer: Mapping[str, Any],
+    calibration: Calibration,
+    labelled: Labelled | None,
+) -> dict[str, Any]:
+    """Return JSON's object `answer`; with labels, also `answer_without_labels` and `labelled`."""
+    from shiftcast.estimate.choice import choose_answer
+    from shiftcast.estimate.labels import measured_answer
+
+    before = choose_answer(source, target, answer, answer["warnings"], calibration)
+    if labelled is None:
+        return {"answer": before.to_dict()}
+    lead, about = measured_answer(source, target, labelled, before)
+    return {"answer": lead.to_dict(), "answer_without_labels": before.to_dict(), "labelled": about}
 
 
 def _answer(

@@ -129,7 +129,7 @@ class Chances:
         """Move the probabilities to the accuracy."""
         self.calibration, self.target, self.answer = calibration, target.without_labels(), answer
         least = 1 / (2 * len(target) + 2)
-        self.accuracy = min(max(_centre(answer), least), 1 - least)
+        self.accuracy = min(max(centre(answer), least), 1 - least)
         some = np.arange(0, len(target), max(1, -(-target.logits.size // LARGEST_FIT)))
         self._few = calibration.probabilities(self.target.select(some))
         self.sharpness, self.factors = _moved(
@@ -165,7 +165,8 @@ class Chances:
         return float(np.abs(found - self.calibration.shares).sum() / 2)
 
 
-def _centre(answer: Mapping[str, Any]) -> float:
+def centre(answer: Mapping[str, Any]) -> float:
+    """Return the answer's accuracy; of an interval alone, the middle of its log-odds."""
     if answer.get("accuracy") is not None:
         return float(answer["accuracy"])
     low, high = (logit(min(max(answer[end], 0.001), 0.999)) for end in ("low", "high"))

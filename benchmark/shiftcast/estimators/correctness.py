@@ -73,8 +73,7 @@ class CorrectnessRegression(Estimator):
         self.source_mean_, self.source_spread_ = float(chances.mean()), float(chances.var(ddof=1))
 
     def _predict(self, target: Predictions) -> Estimate:
-        signals = self._signals(target)
-        chances = np.mean([fitted.probability(signals) for fitted in self.regressions_], axis=0)
+        chances = self.chances(target)
         p_value = self._p_value(chances)
         return sampling_estimate(
             float(chances.mean()),
@@ -83,6 +82,12 @@ class CorrectnessRegression(Estimator):
             suitable=p_value is not None and p_value <= 1 - self.level,
             p_value=p_value,
         )
+
+    def chances(self, target: Predictions) -> Floats:
+        """Return the chance that each prediction is right (m,), by the fitted regressions."""
+        signals = self._signals(target)
+        mean: Floats = np.mean([fitted.probability(signals) for fitted in self.regressions_], axis=0)
+        return mean
 
     def _p_value(self, chances: Floats) -> float | None:
         """Return the chance of such means were the target's lower than the source's by the margin."""

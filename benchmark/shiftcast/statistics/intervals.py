@@ -22,7 +22,7 @@ def normal_quantile(level: float) -> float:
     return float(ndtri(0.5 + level / 2))
 
 
-def wilson(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def wilson(right: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's score interval for an accuracy (Wilson 1927).
 
     Parameters
@@ -30,7 +30,7 @@ def wilson(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
     right
         Number of right predictions.
     n
-        Number of images, at least one.
+        Number of images, at least one; an effective number need not be whole.
     level
         Nominal level.
 
