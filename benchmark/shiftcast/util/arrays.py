@@ -175,11 +175,11 @@ def as_array(what: str, value: ArrayLike) -> NDArray[Any]:
             "with kind='probabilities'"
         )
     try:
-        array = np.asarray(value)
-        if array.dtype != object or not hasattr(value, "to_numpy") or _holds_text(array):
+        array, of_pandas = np.asarray(value), getattr(value, "to_numpy", None)
+        if array.dtype != object or of_pandas is None or _holds_text(array):
             return array
         with suppress(TypeError, ValueError):  # pandas' own types of numbers, of which unknown ones are NaN
-            return np.asarray(value.to_numpy(dtype=np.float64, na_value=np.nan))
+            return np.asarray(of_pandas(dtype=np.float64, na_value=np.nan))
         return array
     except Exception as error:  # of whatever library it comes from
         ragged = "inhomogeneous" in str(error)
