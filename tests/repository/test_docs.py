@@ -54,7 +54,7 @@ def test_the_site_loads_nothing_from_elsewhere(site):
 @pytest.mark.slow
 def test_public_names_and_estimators_are_in_the_reference(site):
     text = (site / "reference" / "api.html").read_text()
-    homes = {"estimate": "estimate.python.estimate"}  # a function of the name of its folder
+    homes = {name: f"estimate.python.{name}" for name in ("estimate", "plan", "sample")}
     names = [name for name in shiftcast.__all__ if f'id="shiftcast.{homes.get(name, name)}"' not in text]
     assert names == ["__version__"]
     text = (site / "reference" / "estimators.html").read_text()

@@ -62,9 +62,12 @@ def test_the_public_face():
         "Results",
         "ShiftcastError",
         "__version__",
+        "collect",
         "estimate",
         "load_results",
         "load_signals",
+        "plan",
+        "sample",
     ]
     assert shiftcast.__all__ == names
     assert {"ConfusionPartition", "Estimator", "NoShift", "official_estimators"} <= set(

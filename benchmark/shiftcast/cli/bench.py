@@ -66,16 +66,13 @@ def train(
     update = {} if batch_size is None else {"batch_size": batch_size}
     pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in architectures]
     with needs_extra("train"):
-        import torch
-
         from shiftcast.training import speed
         from shiftcast.training.job import choose_device, set_threads
 
     where, counted = choose_device(device.value), set_threads(threads)
     processes = min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers
     plan = speed.Plan(processes, seconds, rounds)
-    name = torch.cuda.get_device_name() if where == "cuda" else torch.backends.cpu.get_cpu_capability()
-    echo(f"{where}: {name}; {counted} threads, {processes} DataLoader processes; torch {torch.__version__}")
+    echo(f"{where}: {speed.hardware(where)}; {counted} threads, {processes} DataLoader processes")
     echo("\n".join(f"{arm}: {what}" for arm, what in speed.ARMS.items()))
     try:
         for card, own in pairs:

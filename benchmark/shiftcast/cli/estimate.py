@@ -123,8 +123,7 @@ def estimate(
     """
     models = {"reference": ensemble, "peers": peers, "siblings": siblings}
     keep_apart([source, target, labels, others, labelled, *models.values()], [out, html])
-    share = asked_margin(margin, fail_on)
-    files = (source, target, labels, others, labelled)
+    share, files = asked_margin(margin, fail_on), (source, target, labels, others, labelled)
     answer, first, second = _estimates(files, estimators, models, column, classes)
     verdict = _judge(answer, share)
     text = json.dumps(answer, indent=2, sort_keys=True, allow_nan=False)

@@ -138,6 +138,12 @@ def measure_training(
     return Measurement(count_parameters(model), card.precision, speeds)
 
 
+def hardware(device: str) -> str:
+    """Return the name of the GPU or the instructions of the processor, and PyTorch's version."""
+    name = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"{name}, torch {torch.__version__}"
+
+
 def random_images(count: int) -> tuple[Images, NDArray[np.int64]]:
     """Return seeded noise, uint8 (n, 32, 32, 3), and labels (n,)."""
     random = np.random.RandomState(0)
