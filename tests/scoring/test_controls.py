@@ -11,7 +11,7 @@ from shiftcast.board.build import build_board
 from shiftcast.cards.base import read_card
 from shiftcast.cards.suite import Suite, SuiteView
 from shiftcast.errors import CardError, UnknownNameError
-from shiftcast.estimators import official_estimators
+from shiftcast.estimators import AverageConfidence
 from shiftcast.leaderboard.suite_page import expectations
 from shiftcast.runs.reading import read_pool
 from shiftcast.scoring.controls import check_names, resampled, scaled
@@ -124,6 +124,7 @@ def test_without_runs_nothing_is_claimed(controlled, make_results):
     assert "1 figure cannot be told: runs are missing" in expectations(build_board(scores))[1]
 
 
+@pytest.mark.usefixtures("few_estimators")
 def test_a_suite_without_expectations_has_no_section(workspace, make_results):
     scores = score_suite(workspace, workspace.suite("tiny"), make_results())
     assert expectations(build_board(scores)) == []
@@ -194,7 +195,7 @@ def test_estimators_that_nobody_knows_are_refused(controlled, make_results):
     suite, results = workspace.suite("tiny"), make_results()
     with pytest.raises(UnknownNameError, match=r"tiny.toml: unknown estimator of .*'ACE'; did you mean AC"):
         score_suite(workspace, suite, results)
-    assert score_suite(workspace, suite, results, estimators=official_estimators()).controls.empty
+    assert score_suite(workspace, suite, results, estimators={"AC": AverageConfidence()}).controls.empty
 
 
 def test_without_the_whole_ensemble_difficulty_cannot_be_told(controlled, make_results):

@@ -30,7 +30,7 @@ from shiftcast.runs.record import RunRecord
 from shiftcast.runs.registers import registered_estimators
 from shiftcast.runs.suite_runs import Pool, ReportedRun, StoredRun
 from shiftcast.scoring.conformal import with_conformal
-from shiftcast.scoring.controls import CONTROL_COLUMNS, controls
+from shiftcast.scoring.controls import CONTROL_COLUMNS, check_names, controls
 from shiftcast.scoring.harness import score_run
 from shiftcast.scoring.processes import Stored
 from shiftcast.scoring.rows import TABLE_COLUMNS, score_pool
@@ -74,7 +74,7 @@ def score_suite(
         How many runs are scored; the others' rows are those of the stored tables (RunError where these are
         not of these runs). All are scored when omitted.
     """
-    chosen = official_estimators() if estimators is None else estimators
+    chosen = _official(suite) if estimators is None else estimators
     unranked = unranked_estimators() if estimators is None else {}
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
@@ -124,6 +124,12 @@ def _controls(
     if not (pool.suite.expectations and pool.scored and estimators):
         return pd.DataFrame(columns=CONTROL_COLUMNS)
     return controls(pool, table, accuracies, estimators)
+
+
+def _official(suite: Suite) -> dict[str, Estimator]:
+    """Return the official estimators; a name in the suite that none has is refused before all is scored."""
+    check_names(suite)
+    return official_estimators()
 
 
 def _apart(rows: pd.DataFrame, unranked: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
