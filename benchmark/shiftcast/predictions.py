@@ -28,6 +28,7 @@ from shiftcast.util.arrays import (
     one_hot,
     softmax,
 )
+from shiftcast.util.blocks import in_blocks
 from shiftcast.util.memory import fix, is_fixed, remembered
 from shiftcast.util.text import NARROWEST
 from shiftcast.util.types import Classes, Floats, Integers, Number
@@ -80,7 +81,8 @@ class Predictions:
     Attributes
     ----------
     probabilities
-        Class probabilities (n, K), each row summing to one; refused where only classes are known.
+        Class probabilities (n, K), each row summing to one; refused where only classes are known. Of logits
+        that are kept as float32 they are float32 too.
     confidence
         Largest class probability of each image (n,).
     predicted
@@ -182,11 +184,13 @@ class Predictions:
             raise RequirementError(
                 f"{self.name}: needs logits or probabilities, but holds predicted classes alone (hard labels)"
             )
-        return fix(softmax(self.logits)) if self.kind == "logits" else self.logits
+        return fix(softmax(self.logits, self.logits.dtype.type)) if self.kind == "logits" else self.logits
 
     @cached_property
     def confidence(self) -> Floats:
         """Largest class probability of each image (n,)."""
+        if self.logits.dtype == np.float32:  # float32 would tell no two sure images apart
+            return fix(in_blocks(lambda rows: softmax(rows).max(axis=1), self.logits))
         return fix(self.of_predicted(self.probabilities))
 
     @cached_property

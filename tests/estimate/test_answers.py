@@ -273,3 +273,34 @@ def test_images_of_tiny_weight_change_no_score_and_divide_nothing_by_zero():
     there = TARGET.probabilities.max(axis=1)
     plain, found = (score_change(SOURCE, TARGET, (scores, there), own) for own in (same, tiny))
     assert found == pytest.approx(plain, abs=1e-12)
+
+
+OWN_UNITS = {"diagnostics", "confusion"}
+"""Of each estimator, as its documentation says; and numbers of images."""
+COUNTS = {"classes", "images", "source_images", "images_carrying", "shifts", "architectures", "class"}
+
+
+def numbers(value, *path):
+    """Yield each number of a JSON value with the keys that lead to it."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from numbers(one, *path, key)
+    elif isinstance(value, list):
+        for one in value:
+            yield from numbers(one, *path)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
+
+
+def test_all_figures_of_the_json_are_shares_and_it_says_so(tmp_path):
+    answer = json.loads(run([*files(tmp_path), "--classes", "--json"]).stdout)
+    assert answer["units"].startswith("shares: 1 is 100 %")
+    told = {path: value for path, value in numbers(answer) if not OWN_UNITS & {*path}}
+    shares = {path: value for path, value in told.items() if path[-1] not in COUNTS}
+    assert {"mae", "coverage", "low", "accuracy", "recall", "drop", "change"} <= {
+        key for path in shares for key in path
+    }
+    ratio = ("drop", "explains", "share")  # of two changes, which may have the same size or not
+    assert not {path: value for path, value in shares.items() if abs(value) > 1 and path != ratio}
+    board = next(row["board"] for row in answer["estimates"] if "board" in row)
+    assert board["mae"] == pytest.approx(board_errors()[answer["estimates"][0]["estimator"]].mae)

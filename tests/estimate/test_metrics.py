@@ -90,6 +90,15 @@ def test_the_matrix_agrees_with_the_answer_and_its_columns_with_what_is_predicte
     assert matrix.sum(axis=0) == pytest.approx(np.bincount(target.predicted, minlength=3), abs=0.1)
 
 
+def test_the_matrix_is_of_the_whole_target_where_chances_are_of_a_part():
+    source, target = draw(600, 1), draw(400, 2)
+    chances = Chances(calibrate(source), target, whole(0.6))
+    part, all_images = (other_metrics(source, chances, images=images) for images in (None, 4000))
+    assert np.sum(all_images["confusion"]) == pytest.approx(4000, abs=0.1)
+    assert np.array(all_images["confusion"]) == pytest.approx(10 * np.array(part["confusion"]), abs=0.06)
+    assert part["classes"] == all_images["classes"]
+
+
 def test_intervals_widen_with_that_of_the_answer_and_hold():
     source, held = draw(4000, 7, 2), []
     target = draw(3000, 8, 2)

@@ -22,8 +22,8 @@ DIGITS = 7
 """Significant digits of a fitted temperature."""
 LARGE, SAMPLE = 4_000_000, 2000
 """Outputs above which the search begins near its end, and the images that say where."""
-STEPS, ENOUGH = 20, 1e-8
-"""Newton's steps at most, and the relative step after which there is no further one."""
+STEPS, ENOUGH = 20, 1e-5
+"""Newton's steps at most, and the relative step that is the last: the next one would be about its square."""
 
 PROBABILITY_FLOOR = 1e-12
 """Probabilities below this count as this when their logarithm stands in for logits."""
@@ -133,9 +133,10 @@ def _large_fit(outputs: Floats, truth: Integers) -> FittedTemperature:
         means, squares, true = in_blocks(partial(_moments, found), outputs, truth).T
         curvature = float((squares - means**2).mean())
         step = -float((means - true).mean()) / curvature
-        if abs(step) < ENOUGH * found:
-            break
+        small = abs(step) < ENOUGH * found
         found = min(max(found + step, found / 2), found * 2)
+        if small:
+            break
     error = float(np.sqrt((means - true).var() / len(true)) / curvature)
     return FittedTemperature(_rounded(1 / found), error, bounded=False)
 

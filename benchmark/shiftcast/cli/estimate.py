@@ -317,7 +317,7 @@ def _parts_and_metrics(
     if column is not None:
         found["by_slice"] = by_slice(source, target, column, chances)
     if classes or few:
-        found["metrics"] = other_metrics(known, chances, source.classes)
+        found["metrics"] = other_metrics(known, chances, source.classes, len(target.predictions))
     return found
 
 

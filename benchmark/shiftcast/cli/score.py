@@ -10,7 +10,7 @@ import typer
 
 from shiftcast.cli.options import YOUR_MODEL, AsJson, Results, example, workspace_of
 from shiftcast.errors import InvalidInputError
-from shiftcast.util.text import points, printable, signed
+from shiftcast.util.text import SHARES, points, printable, signed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +25,6 @@ not adjusted for the number of comparisons."""
 
 SCHEMA = 2
 """Of the JSON. 1 had percentage points."""
-UNITS = "shares: 1 is 100 %, 0.01 is one percentage point"
 POINTS = ("mae", "bias", "coverage", "nominal")
 PAIR_POINTS = ("mae", "rival_mae", "difference", "low", "high")
 """Figures that are shares in JSON."""
@@ -126,7 +125,7 @@ def _answer(scored: Candidate, breach: str) -> dict[str, Any]:
     }
     return {
         "schema": SCHEMA,
-        "units": UNITS,
+        "units": SHARES,
         "estimator": scored.name,
         "suite": scored.suite.name,
         "contract": breach or "kept",

@@ -15,6 +15,7 @@ from shiftcast.errors import BrokenEstimatorError, InvalidInputError, UnknownNam
 from shiftcast.estimate.board_errors import BoardErrors
 from shiftcast.estimators import Estimator, Outside, load_outside, official_estimators
 from shiftcast.predictions import Predictions
+from shiftcast.util.text import SHARES
 
 EVERY = "all"
 BASELINES = ("NoShift", "MeanShift")
@@ -228,6 +229,7 @@ def summary(source: Predictions, target: Predictions, rows: list[dict[str, Any]]
         "classes": source.classes,
         "kind": source.kind,
         "estimates": rows,
+        "units": SHARES,
     }
     if target.labels is not None:
         answer["target"]["accuracy"] = round(target.accuracy, 6)

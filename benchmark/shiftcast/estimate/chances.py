@@ -154,15 +154,20 @@ class Chances:
 
     def blocks(self) -> Iterator[Integers]:
         """Yield the target's rows in order, so many at a time that their probabilities take little memory."""
-        size = max(1, LARGEST_FIT // self.target.classes)
-        for first in range(0, len(self.target), size):
-            yield np.arange(first, min(first + size, len(self.target)))
+        return blocks_of(self.target)
 
     @cached_property
     def class_mix_distance(self) -> float:
         """Total variation, in [0, 1], between the source's class shares and the target's by EM."""
         found = prior_by_em(self._few, self.calibration.shares)
         return float(np.abs(found - self.calibration.shares).sum() / 2)
+
+
+def blocks_of(predictions: Predictions) -> Iterator[Integers]:
+    """Yield the rows of predictions in order, so few at a time that probabilities take little memory."""
+    size = max(1, LARGEST_FIT // predictions.classes)
+    for first in range(0, len(predictions), size):
+        yield np.arange(first, min(first + size, len(predictions)))
 
 
 def centre(answer: Mapping[str, Any]) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile
+from shiftcast.util.blocks import in_blocks
 from shiftcast.util.text import count
 from shiftcast.util.types import Floats, Integers
 
@@ -206,12 +207,18 @@ def _ties(own: Predictions) -> Iterator[str]:
             "apart, and thresholds and calibration rest on the others. Give logits, or probabilities in "
             "float64"
         )
-    tied = float(((own.logits == own.logits.max(axis=1, keepdims=True)).sum(axis=1) > 1).mean())
+    tied = float(in_blocks(_is_tied, own.logits).mean())
     if tied >= TIED:
         yield (
             f"{own.name}: {100 * tied:.2f} % of images have two classes with the same largest output; each "
             "is put into the first of them"
         )
+
+
+def _is_tied(logits: Floats) -> Floats:
+    """Return 1 for each image of which two outputs are the largest, else 0 (n,)."""
+    tied: Floats = ((logits == logits.max(axis=1, keepdims=True)).sum(axis=1) > 1).astype(np.float64)
+    return tied
 
 
 def _is_coarse(own: Predictions) -> bool:
@@ -232,7 +239,7 @@ def _telling_keys(own: Predictions, scale: float) -> Floats:
 def row_keys(own: Predictions, scale: float) -> Floats:
     """Return a number for each image that is the same for the same outputs, and hardly ever else."""
     weights = np.random.default_rng(0).normal(size=own.classes)
-    return np.round(own.logits @ weights / scale, 11)
+    return np.round(in_blocks(lambda rows: rows @ weights, own.logits) / scale, 11)
 
 
 def largest_output(own: Predictions) -> float:

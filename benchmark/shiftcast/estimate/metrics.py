@@ -25,7 +25,9 @@ MOST_DRAWN = 2000
 """Target images whose labels are drawn, at most: of more, intervals are a little too wide."""
 
 
-def other_metrics(source: Predictions, chances: Chances, names: Sequence[str] = ()) -> dict[str, Any]:
+def other_metrics(
+    source: Predictions, chances: Chances, names: Sequence[str] = (), images: int | None = None
+) -> dict[str, Any]:
     """Return metrics of the target that calibrated probabilities give.
 
     Intervals are a parametric bootstrap of 200 draws at the answer's level. A draw takes an accuracy from the
@@ -41,6 +43,8 @@ def other_metrics(source: Predictions, chances: Chances, names: Sequence[str] = 
         Of the target's m images and K classes, from the answer on the whole.
     names
         Of the classes; positions stand for them where there are none.
+    images
+        Of the whole target, where `chances` are of a part of it: the confusion is of so many.
 
     Returns
     -------
@@ -69,10 +73,11 @@ def other_metrics(source: Predictions, chances: Chances, names: Sequence[str] = 
     draws = None
     if source.classes <= MOST_CLASSES:
         draws = _draws(chances, found)
+    whole = found["confusion"] * ((images or len(target)) / len(target))
     return {
         "level": answer["level"],
         **_report(found, known, draws, answer["level"], names or range(source.classes)),
-        **({"confusion": np.round(found["confusion"], 2).tolist()} if source.classes <= MOST_CLASSES else {}),
+        **({"confusion": np.round(whole, 2).tolist()} if source.classes <= MOST_CLASSES else {}),
     }
 
 

@@ -7,7 +7,7 @@ from math import pi, sqrt
 
 import numpy as np
 
-from shiftcast.estimate.chances import LARGEST_FIT, Calibration, calibrate
+from shiftcast.estimate.chances import LARGEST_FIT, Calibration, blocks_of, calibrate
 from shiftcast.estimators import official_estimators
 from shiftcast.estimators.atc import find_threshold, negative_entropy_score, passing_share
 from shiftcast.predictions import Predictions
@@ -84,13 +84,13 @@ def signals_of(source: Predictions, target: Predictions, calibration: Calibratio
     calibration = calibration or calibrate(source)
     n, m = len(source), len(target)
     accuracy = source.accuracy
-    known, there = calibration.probabilities(source), calibration.probabilities(target)
-    usual = known.mean(axis=0)
-    shares = prior_by_em(there[:: max(1, -(-there.size // LARGEST_FIT))], usual)
+    usual, before = _calibrated(calibration, source)
+    _, after = _calibrated(calibration, target)
+    some = np.arange(0, m, max(1, -(-target.logits.size // LARGEST_FIT)))
+    shares = prior_by_em(calibration.probabilities(target.select(some)), usual)
     weights = (shares / np.maximum(usual, 1e-12))[np.asarray(source.labels)]
     weights = weights / weights.mean() if weights.any() else np.ones(n)
     scores = negative_entropy_score(source), negative_entropy_score(target)
-    before, after = (float(own.of_predicted(p).mean()) for own, p in ((source, known), (target, there)))
     wanted = [*CANDIDATES, *(["BalancedAgreement"] if source.reference is not None else [])]
     official = official_estimators()
     answers = {name: official[name].fit(source).predict(target.without_labels()).accuracy for name in wanted}
@@ -112,6 +112,16 @@ def signals_of(source: Predictions, target: Predictions, calibration: Calibratio
         mix_atc=_weighted_atc(scores, np.asarray(source.correct), weights),
         balanced_agreement=answers.get("BalancedAgreement"),
     )
+
+
+def _calibrated(calibration: Calibration, own: Predictions) -> tuple[Floats, float]:
+    """Return the mean calibrated probabilities (K,), and the mean one of the predicted class."""
+    sums, confidence = np.zeros(own.classes), []
+    for rows in blocks_of(own):
+        found = calibration.probabilities(own.select(rows))
+        sums += found.sum(axis=0)
+        confidence.append(found[np.arange(len(rows)), own.predicted[rows]])
+    return sums / len(own), float(np.concatenate(confidence).mean())
 
 
 def mix_change(source: Predictions, target: Predictions) -> float:

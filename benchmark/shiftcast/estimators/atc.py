@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -21,12 +22,15 @@ from shiftcast.estimators.scaling import (
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.arrays import entropy_terms
 from shiftcast.util.blocks import in_blocks
-from shiftcast.util.memory import remembered
+from shiftcast.util.memory import fix, remembered
 from shiftcast.util.types import Floats
 
 NEAR = 0.05
 FEWEST_NEAR = 10
 """Source images on either side of the threshold among which densities are compared: a share, and at least."""
+
+MOST_KEPT = 200_000
+"""Images of which scores at other temperatures are kept, at most."""
 
 
 def max_confidence_score(predictions: Predictions) -> Floats:
@@ -38,6 +42,8 @@ def max_confidence_score(predictions: Predictions) -> Floats:
     """
     if predictions.kind == "probabilities":
         return _rounded(predictions.confidence)
+    if predictions.logits.dtype == np.float32:
+        return _scores_at(1.0, predictions)[0]
     logits = predictions.logits
     return remembered(logits, "max confidence score", lambda: in_blocks(_log_odds, logits))
 
@@ -51,6 +57,8 @@ def _log_odds(logits: Floats) -> Floats:
 
 def negative_entropy_score(predictions: Predictions) -> Floats:
     """Return sum_k p_k ln p_k of each image (n,), 0 ln 0 = 0, summed in sorted order, to 1e-9."""
+    if predictions.logits.dtype == np.float32:
+        return _scores_at(1.0, predictions)[1]
     key = f"negative entropy score {predictions.kind}"
     return remembered(
         predictions.logits, key, lambda: in_blocks(_negative_entropy, predictions.probabilities)
@@ -60,6 +68,32 @@ def negative_entropy_score(predictions: Predictions) -> Floats:
 def _negative_entropy(probabilities: Floats) -> Floats:
     terms = entropy_terms(np.sort(probabilities, axis=1))
     return _rounded(-terms.sum(axis=1))
+
+
+def _scores_at(temperature: float, predictions: Predictions) -> tuple[Floats, Floats]:
+    """Return both scores (n,) of many logits over a temperature, in one pass and without copies of them."""
+    logits = predictions.logits
+
+    def both() -> tuple[Floats, Floats]:
+        first, second = in_blocks(partial(_both_scores, temperature), logits).T
+        return fix(_rounded(first)), fix(_rounded(second))
+
+    if temperature != 1.0 and len(logits) > MOST_KEPT:
+        return both()  # scores of a million images take more than the pass is worth
+    return remembered(logits, f"scores at temperature {temperature!r}", both)
+
+
+def _both_scores(temperature: float, logits: Floats) -> Floats:
+    """Return the log-odds and the negative entropy of each image (n, 2): sum p z' - ln sum exp z'."""
+    ordered = np.sort(logits, axis=1) / temperature
+    below = ordered[:, :-1] - ordered[:, -1:]
+    nearest = below[:, -1:].copy()
+    shares = np.exp(below - nearest)
+    sums = shares.sum(axis=1)
+    ahead = np.exp(nearest[:, 0])
+    total = 1 + ahead * sums
+    entropy = np.log(total) - ahead * np.einsum("nk,nk->n", shares, below) / total
+    return np.stack([-nearest[:, 0] - np.log(sums), -entropy], axis=1)
 
 
 def passing_share(scores: Floats, threshold: float, tied: float) -> Floats:
@@ -192,4 +226,7 @@ class ATC(ThresholdEstimator):
         return self._answer(self._scores(target))
 
     def _scores(self, predictions: Predictions) -> list[Floats]:
+        if self.scaling_ is not None and predictions.logits.dtype == np.float32:
+            place = list(_SCORES).index(self.score)
+            return [_scores_at(one, predictions)[place] for one in self.scaling_.temperatures]
         return list(map(_SCORES[self.score], at_temperatures(predictions, self.scaling_)))

@@ -11,6 +11,7 @@ from scipy.special import stdtr
 from shiftcast.calibration import scalable_logits
 from shiftcast.difficulty import difficulty
 from shiftcast.errors import InvalidInputError
+from shiftcast.estimators.atc import negative_entropy_score
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import residual_variance, sampling_estimate
 from shiftcast.estimators.logistic import Logistic, fit_logistic, logit_gaps, ranks_of
@@ -105,7 +106,10 @@ class CorrectnessRegression(Estimator):
         """Return the signals of each image (n, d)."""
         confidence = predictions.confidence
         gap, spread = in_blocks(_gap_and_spread, scalable_logits(predictions)).T
-        entropy = in_blocks(lambda rows: entropy_terms(rows).sum(axis=1), predictions.probabilities)
+        if predictions.logits.dtype == np.float32:
+            entropy = -negative_entropy_score(predictions)
+        else:
+            entropy = in_blocks(lambda rows: entropy_terms(rows).sum(axis=1), predictions.probabilities)
         return np.column_stack([confidence, entropy, gap, -np.log(confidence), spread])
 
 

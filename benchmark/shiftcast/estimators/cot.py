@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from math import gcd, inf, sqrt
 from typing import ClassVar
 
@@ -16,6 +15,7 @@ from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import Diagnostic, independent_variance, sampling_estimate
 from shiftcast.estimators.scaling import (
     Calibration,
+    Scaling,
     at_temperatures,
     doubt_of,
     scaling_of,
@@ -29,7 +29,8 @@ from shiftcast.statistics.transport import (
     transport,
     transport_prices,
 )
-from shiftcast.util.memory import remembered
+from shiftcast.util.blocks import in_blocks
+from shiftcast.util.memory import remember, remembered
 from shiftcast.util.types import Floats
 
 CITATION = (
@@ -131,13 +132,27 @@ def _different(rows: Floats) -> int:
 def coupled(predictions: Predictions, shares: Floats) -> Transport:
     """Return the best coupling of a set's probabilities with class shares, solved once for each."""
     key = f"transport {predictions.kind} {shares.tobytes().hex()}"
-    return remembered(predictions.logits, key, lambda: transport(predictions.probabilities, shares))
+    solved = remembered(predictions.logits, key, lambda: transport(predictions.probabilities, shares))
+    remember(predictions.logits, _prices_key(predictions, None, shares), solved.prices)
+    return solved
 
 
 def class_prices(predictions: Predictions, shares: Floats) -> Floats:
     """Return the prices (K,) of `coupled` alone, for who needs no more: half the time."""
-    key = f"prices {predictions.kind} {shares.tobytes().hex()}"
-    return remembered(predictions.logits, key, lambda: transport_prices(predictions.probabilities, shares))
+    return prices_at(predictions, None, predictions, shares)
+
+
+def prices_at(
+    predictions: Predictions, scaling: Scaling | None, scaled: Predictions, shares: Floats
+) -> Floats:
+    """Return the prices (K,) of predictions that are `scaled`, solved once for predictions and scaling."""
+    key = _prices_key(predictions, scaling, shares)
+    return remembered(predictions.logits, key, lambda: transport_prices(scaled.probabilities, shares))
+
+
+def _prices_key(predictions: Predictions, scaling: Scaling | None, shares: Floats) -> str:
+    at = None if scaling is None else scaling.temperatures[0]
+    return f"prices {predictions.kind} {at!r} {shares.tobytes().hex()}"
 
 
 class COT(Estimator):
@@ -196,10 +211,10 @@ class COT(Estimator):
         else:
             at_each = at_temperatures(target, self.scaling_)
             scaled = next(at_each)
-            prices = class_prices(scaled, shares)
-            gains = (scaled.probabilities - prices).max(axis=1)
+            prices = prices_at(target, self.scaling_, scaled, shares)
+            gains = _gains(scaled, prices)
             del scaled  # the next one takes as much memory
-            other = (next(at_each).probabilities - prices).max(axis=1)
+            other = _gains(next(at_each), prices)
             value, learned = float(gains.mean()), float(other.mean() - gains.mean()) ** 2
             told = {**told_of(self.scaling_)}
         variance = independent_variance(np.clip(gains, 0.0, 1.0), self.source_count_) + learned
@@ -258,11 +273,17 @@ class COTT(ThresholdEstimator):
 
     def _scores(self, predictions: Predictions, shares: Floats, n: float) -> list[Floats]:
         shares = _steadied(predictions, shares, n)
-        if self.calibration is None:  # COT has the same to solve
-            prices = coupled(predictions, shares).prices
-        else:
-            prices = class_prices(next(at_temperatures(predictions, self.scaling_)), shares)
-        return list(map(partial(sent_scores, prices=prices), at_temperatures(predictions, self.scaling_)))
+        at_each = at_temperatures(predictions, self.scaling_)
+        scaled = next(at_each)
+        prices = prices_at(predictions, self.scaling_, scaled, shares)
+        scores = [sent_scores(scaled, prices)]
+        del scaled  # the next one takes as much memory
+        return [*scores, *(sent_scores(other, prices) for other in at_each)]
+
+
+def _gains(predictions: Predictions, prices: Floats) -> Floats:
+    """Return what each image is worth at prices (n,)."""
+    return in_blocks(lambda rows: (rows - prices).max(axis=1), predictions.probabilities)
 
 
 def sent_scores(predictions: Predictions, prices: Floats) -> Floats:

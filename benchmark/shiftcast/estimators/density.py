@@ -7,6 +7,7 @@ stand for the target, under covariate shift. Outputs that the source never gives
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -15,12 +16,12 @@ from sklearn.isotonic import IsotonicRegression
 from shiftcast.calibration import scalable_logits
 from shiftcast.estimators.base import Estimator, Track
 from shiftcast.estimators.intervals import sampling_estimate, smoothed_share
-from shiftcast.estimators.logistic import fit_logistic, logit_gaps, ranks_of
+from shiftcast.estimators.logistic import Logistic, fit_logistic, logit_gaps, ranks_of
 from shiftcast.predictions import Estimate, Predictions
 from shiftcast.util.blocks import in_blocks
 from shiftcast.util.hashing import sha256
 from shiftcast.util.memory import remembered
-from shiftcast.util.types import Floats, Integers
+from shiftcast.util.types import Floats
 
 LARGEST_WEIGHT = 50.0
 SMALLEST = -700.0
@@ -29,37 +30,9 @@ MOST_CLASSES = 100
 """Up to so many classes the classifier sees each class's logit, and not only the sorted ones."""
 SORTED = 10
 MOST_IMAGES = 100_000
-"""Target images that the classifier learns from: of more, every second, third … along the mean feature."""
+"""Images of a set that the classifier learns from: of more, every second, third … along the mean feature."""
 FEWEST_IMAGES = 50
 """Effective source images, and target images, below which the estimate is an abstention."""
-
-
-def density_ratios(source: Floats, target: Floats, folds: Integers) -> Floats:
-    """Return p_target / p_source of each source image (n,), by cross-fitted logistic regression.
-
-    For each of two folds a classifier learns on the other one, source and target weighing alike; the ratio is
-    its odds, at most 50, and 1 where the other fold lacks one of the two.
-
-    Parameters
-    ----------
-    source, target
-        Features (n, d) and (m, d).
-    folds
-        0 or 1 for each image (n + m,), the source's first.
-    """
-    n = len(source)
-    features = np.vstack([source, target])
-    is_target = np.arange(len(features)) >= n
-    ratios = np.ones(n)
-    for fold in (0, 1):
-        learn, own = folds != fold, folds[:n] == fold
-        counts = np.bincount(is_target[learn], minlength=2)
-        if not counts.all() or not own.any():
-            continue
-        there = is_target[learn]
-        fitted = fit_logistic(features[learn], there.astype(np.float64), 1 / counts[there.astype(int)])
-        ratios[own] = np.exp(np.clip(fitted.log_odds(source[own]), SMALLEST, np.log(LARGEST_WEIGHT)))
-    return ratios
 
 
 def output_features(logits: Floats) -> Floats:
@@ -73,6 +46,60 @@ def output_features(logits: Floats) -> Floats:
     return np.hstack([gaps, nearest]) if gaps.shape[1] <= MOST_CLASSES else nearest
 
 
+class _Outputs:
+    """Outputs of a set, of which features are made as they are needed: of few classes these are larger.
+
+    Parameters
+    ----------
+    predictions
+        The set, of n images.
+    """
+
+    def __init__(self, predictions: Predictions) -> None:
+        logits = scalable_logits(predictions)
+        self.made = logits.shape[1] > MOST_CLASSES
+        self.rows = in_blocks(output_features, logits) if self.made else logits
+
+    def features(self, rows: Floats) -> Floats:
+        """Return the features of some of `rows`."""
+        return rows if self.made else output_features(rows)
+
+    def means(self) -> Floats:
+        """Return the mean feature of each image (n,)."""
+        return in_blocks(lambda rows: self.features(rows).mean(axis=1), self.rows)
+
+
+def density_ratios(source: _Outputs, target: _Outputs) -> Floats:
+    """Return p_target / p_source of each source image (n,), by cross-fitted logistic regression.
+
+    For each of two folds a classifier learns on the other one, source and target weighing alike; the ratio is
+    its odds, at most 50, and 1 where the other fold lacks one of the two. Of more than 100,000 images of a
+    set it learns from a part, evenly along the mean feature.
+    """
+    n, m = len(source.rows), len(target.rows)
+    ranks = ranks_of(np.concatenate([source.means(), target.means()]))
+    steps = np.repeat([-(-n // MOST_IMAGES), -(-m // MOST_IMAGES)], [n, m])
+    kept, folds = ranks // 2 % steps == 0, ranks % 2
+    sides = ((source, kept[:n]), (target, kept[n:]))
+    features = np.vstack([outputs.features(outputs.rows[some]) for outputs, some in sides])
+    is_target = np.repeat([False, True], [n, m])[kept]
+    ratios = np.ones(n)
+    for fold in (0, 1):
+        learn, own = folds[kept] != fold, folds[:n] == fold
+        there = is_target[learn]
+        counts = np.bincount(there, minlength=2)
+        if not counts.all() or not own.any():
+            continue
+        fitted = fit_logistic(features[learn], there.astype(np.float64), 1 / counts[there.astype(int)])
+        odds = in_blocks(partial(_log_odds, source, fitted), source.rows[own])
+        ratios[own] = np.exp(np.clip(odds, SMALLEST, np.log(LARGEST_WEIGHT)))
+    return ratios
+
+
+def _log_odds(outputs: _Outputs, fitted: Logistic, rows: Floats) -> Floats:
+    return fitted.log_odds(outputs.features(rows))
+
+
 class _Weighted(Estimator):
     """Base of estimators that weight the labelled source by density ratios, learned in `predict`."""
 
@@ -83,13 +110,15 @@ class _Weighted(Estimator):
         self.level = level
 
     def _fit(self, source: Predictions, others: Sequence[Predictions]) -> None:  # noqa: ARG002
-        self.features_ = in_blocks(output_features, scalable_logits(source))
-        self.key_ = f"density ratios {source.kind} {sha256(self.features_.tobytes())}"
+        self.outputs_ = _Outputs(source)
+        self.key_ = f"density ratios {source.kind} {sha256(np.ascontiguousarray(self.outputs_.rows).data)}"
         self.confidence_ = source.confidence
         self.correct_ = source.correct.astype(np.float64)
 
     def _predict(self, target: Predictions) -> Estimate:
-        weights = remembered(target.logits, self.key_, lambda: self._weights(scalable_logits(target)))
+        weights = remembered(
+            target.logits, self.key_, lambda: density_ratios(self.outputs_, _Outputs(target))
+        )
         effective = float(weights.sum() ** 2 / (weights @ weights))
         fitted, chances = self._chances(weights, target)
         estimate = float(chances.mean())
@@ -103,21 +132,6 @@ class _Weighted(Estimator):
             abstains=_too_few(min(effective, len(target))),
             effective_images=effective,
         )
-
-    def _weights(self, logits: Floats) -> Floats:
-        n, many = len(self.features_), logits.shape[1] > MOST_CLASSES
-        # Features of few classes are larger than the logits: they are made again of the images that are kept.
-        features = in_blocks(output_features, logits) if many else None
-        means = (
-            in_blocks(lambda rows: output_features(rows).mean(axis=1), logits)
-            if features is None
-            else features.mean(axis=1)
-        )
-        ranks = ranks_of(np.concatenate([self.features_.mean(axis=1), means]))
-        kept = ranks // 2 % -(-len(logits) // MOST_IMAGES) == 0
-        kept[:n] = True
-        there = output_features(logits[kept[n:]]) if features is None else features[kept[n:]]
-        return density_ratios(self.features_, there, ranks[kept] % 2)
 
     def _chances(self, weights: Floats, target: Predictions) -> tuple[Floats, Floats]:
         """Return each source image's (n,) and target image's (m,) chance of being right."""

@@ -248,8 +248,9 @@ class _Smoothed:
             self.total = self.work.shape[1]
         elif margin < 1:
             self.work = np.take(self.columns, self._settle_sure(margin), axis=1)
-        if self.work.size > NARROW:  # twice as fast, and prices are far from settled while so much is open
-            self.work = self.work.astype(np.float32)
+        # twice as fast, and prices are far from settled while so much is open
+        kind = np.float32 if self.work.size > NARROW else np.float64
+        self.work = self.work.astype(kind, copy=False)
 
     def _settle_sure(self, margin: float) -> Integers:
         """Return the places of images with two classes within a margin, and settle the others.
@@ -269,7 +270,7 @@ class _Smoothed:
             clear = counts == 1
             sure, home = places[clear], homes[clear]
             self.settled += np.bincount(home, minlength=self.classes)
-            self.settled_worth += float(self.columns[home, sure].sum())
+            self.settled_worth += float(self.columns[home, sure].sum(dtype=np.float64))
             hesitant.append(places[~clear])
         self.places = np.concatenate([self.places[:0], *hesitant])
         self.lead = SURE * self.eps
@@ -404,7 +405,8 @@ def _exact(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
     cell go there, those with several make a linear programme, and cells that would be worth more at
     its prices are opened until there are none: then no coupling whatever is worth more.
     """
-    columns, everyone = problem.columns, np.arange(problem.images)
+    columns: Floats = problem.columns
+    everyone = np.arange(problem.images)
     while True:
         prices = problem.solve(min(FINAL, problem.eps / FALL))
         margin = OPEN * problem.eps
@@ -418,8 +420,7 @@ def _exact(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
         solved = _settle(problem, places, home, opened)
         if solved is not None:
             value, prices = solved
-            reduced = columns - prices[:, None]
-            gap = float(reduced.max(axis=0).mean() + problem.shares @ prices) - value
+            gap = float(problem.gains(prices).mean() + problem.shares @ prices) - value
             if gap <= EXACT_GAP:
                 return value, max(gap, 0.0)
         if len(places) < problem.images:  # cells of others may be needed too
@@ -431,6 +432,7 @@ def _exact(problem: _Smoothed, prices: Floats) -> tuple[float, float]:
             margin *= 4
             opened |= problem.open(columns - cleared[:, None], margin)[0]
         else:
+            reduced = columns - prices[:, None]
             better = reduced > np.where(opened, reduced, -np.inf).max(axis=0)
             if not better.any():
                 return value, gap
@@ -449,7 +451,7 @@ def _settle(
     hesitant = opened.sum(axis=0, dtype=np.int16) > 1  # three times as fast as counting
     sure = np.flatnonzero(~hesitant)
     settled = np.bincount(home[sure], minlength=problem.classes).astype(np.float64)
-    value = float(columns[home[sure], sure].sum())
+    value = float(columns[home[sure], sure].sum(dtype=np.float64))
     if len(places) < problem.images:
         settled, value = settled + problem.settled, value + problem.settled_worth
     room = problem.shares * problem.images - settled
@@ -457,7 +459,7 @@ def _settle(
         return None
     if not hesitant.any():
         return value / problem.images, problem.prices
-    worths = np.where(opened[:, hesitant], np.round(columns[:, hesitant], 12), -1.0)
+    worths = np.where(opened[:, hesitant], np.round(columns[:, hesitant].astype(np.float64), 12), -1.0)
     rows, copies = distinct_rows(worths.T)
     image, klass = np.nonzero(rows >= 0)
     room = np.maximum(room, 0.0)

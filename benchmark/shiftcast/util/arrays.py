@@ -353,9 +353,9 @@ LONG = 256
 """Classes above which rows reduce as fast as they are."""
 
 
-def softmax(logits: NDArray[np.floating]) -> Floats:
-    """Return the softmax over the last axis, computed in float64, safe for large logits."""
-    result = np.empty(logits.shape)
+def softmax(logits: NDArray[np.floating], dtype: type[np.floating[Any]] = np.float64) -> Floats:
+    """Return the softmax over the last axis, computed in float64, safe for large logits; kept as `dtype`."""
+    result: Floats = np.empty(logits.shape, dtype=dtype)
     rows, filled = logits.reshape(-1, logits.shape[-1]), result.reshape(-1, logits.shape[-1])
     if logits.shape[-1] > LONG:
 

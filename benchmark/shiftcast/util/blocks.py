@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ BLOCK, SMALL_BLOCK = 1 << 20, 1 << 17
 LARGE = 10_000_000
 """Values from which on several threads share the work: numpy lets go of Python's lock."""
 MOST_THREADS = 4
+FEW_PARTS = 8
+"""Below so many parts of work one thread does them."""
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 def in_blocks(rows: Callable[..., Floats], *arrays: NDArray[Any], out: Floats | None = None) -> Floats:
@@ -43,12 +47,16 @@ def in_blocks(rows: Callable[..., Floats], *arrays: NDArray[Any], out: Floats | 
         out[block] = given
         return out[block]
 
-    if shared:
-        with ThreadPoolExecutor(_threads()) as pool:
-            parts = list(pool.map(one, blocks))
-    else:
-        parts = [one(block) for block in blocks]
+    parts = in_order(one, blocks) if shared else [one(block) for block in blocks]
     return np.concatenate(parts) if out is None else out
+
+
+def in_order(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """Return what a function gives for each part, in order; threads share the work where there are many."""
+    if len(parts) < FEW_PARTS or _threads() < 2:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(_threads()) as pool:
+        return list(pool.map(work, parts))
 
 
 def _wide(block: NDArray[Any]) -> NDArray[Any]:

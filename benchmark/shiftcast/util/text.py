@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+SHARES = "shares: 1 is 100 %, 0.01 is one percentage point"
+"""What JSON says of its units."""
 NARROWEST = 1e-4
 """Half the narrowest interval of accuracies that is stated, 0.01 pp: they are printed to this."""
 
