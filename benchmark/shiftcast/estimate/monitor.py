@@ -29,6 +29,8 @@ from shiftcast.estimate.chunks import iso
 from shiftcast.estimate.drop import image_difficulty
 from shiftcast.estimate.inputs import OwnSet
 from shiftcast.estimate.parts import actual_of
+from shiftcast.estimate.signals import Signals
+from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile
 from shiftcast.util.text import count
 from shiftcast.util.types import Integers
@@ -86,32 +88,50 @@ def monitor(
     for (name, start, index), look in zip(chunks, looks, strict=True):
         own = target.predictions.select(index)
         signals = read_signals(known, own, calibration)
-        given = replace(answer_from(signals, summary(known, own, []), ()), margin=margin)
-        alone, centre = given.accuracy is None, centre_of(signals).accuracy
-        chance = normal_quantile(LEVEL) * sampling_deviation(signals, centre)
-        ends = (None, None) if alone else (max(centre - chance, 0.0), min(centre + chance, 1.0))
-        actual = actual_of(target, index)
-        row = {
-            "chunk": name,
-            "time": iso(start),
-            "images": len(index),
-            **{key: getattr(given, key) for key in ("accuracy", "low", "high", "level")},
-            **dict(zip(("sampling_low", "sampling_high"), map(_rounded, ends), strict=True)),
-            "confidence": _rounded(float(own.confidence.mean())),
-            "difficulty": None if own.reference is None else _rounded(float(image_difficulty(own)[1].mean())),
-            "labelled": len(index) if "actual" in actual else actual.get("labelled", 0),
-            "actual": actual.get("actual", actual.get("actual_so_far")),
-        }
+        row = {"chunk": name, "time": iso(start), "images": len(index)}
+        row |= _estimate(known, own, signals, margin, actual_of(target, index))
         if margin is not None:
-            effective = min(signals.effective_images, len(known))
-            share = false_alarms / (look * (look + 1))
-            change = highest_change(centre, len(own), known.accuracy, effective, share)
-            bound = None if alone else min(known.accuracy + change, 1.0)
-            alarm = bound is not None and bound < known.accuracy - margin
-            row |= {"verdict": given.verdict, "look": look, "bound": _rounded(bound), "alarm": alarm}
+            row |= _look(signals, look, margin, false_alarms / (look * (look + 1)))
         rows.append(row)
         progress(len(rows))
     return rows
+
+
+def _estimate(
+    known: Predictions,
+    own: Predictions,
+    signals: Signals,
+    margin: float | None,
+    actual: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the answer on a chunk, and what is known of its images; `actual` is what labels say."""
+    given = replace(answer_from(signals, summary(known, own, []), ()), margin=margin)
+    centre = centre_of(signals).accuracy
+    chance = normal_quantile(LEVEL) * sampling_deviation(signals, centre)
+    alone = given.accuracy is None
+    ends = (None, None) if alone else (max(centre - chance, 0.0), min(centre + chance, 1.0))
+    return {
+        **{key: getattr(given, key) for key in ("accuracy", "low", "high", "level")},
+        **dict(zip(("sampling_low", "sampling_high"), map(_rounded, ends), strict=True)),
+        "confidence": _rounded(float(own.confidence.mean())),
+        "difficulty": None if own.reference is None else _rounded(float(image_difficulty(own)[1].mean())),
+        "labelled": len(own) if "actual" in actual else actual.get("labelled", 0),
+        "actual": actual.get("actual", actual.get("actual_so_far")),
+        **({} if margin is None else {"verdict": given.verdict}),
+    }
+
+
+def _look(signals: Signals, look: int, margin: float, share: float) -> dict[str, Any]:
+    """Return the number of a look, the bound that a share of samples exceeds, and whether it is an alarm."""
+    known, accuracy = signals.source_accuracy, centre_of(signals).accuracy
+    effective = min(signals.effective_images, signals.source_images)
+    change = highest_change(accuracy, signals.target_images, known, effective, share)
+    bound = min(known + change, 1.0) if signals.source_errors else None
+    return {
+        "look": look,
+        "bound": _rounded(bound),
+        "alarm": bound is not None and bound < known - margin,
+    }
 
 
 def highest_change(accuracy: float, images: float, known: float, known_images: float, share: float) -> float:
