@@ -22,6 +22,43 @@ MEAN, STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
 app = typer.Typer()
 
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a timm model, or a file of torch.export (.pt2) or TorchScript (.pt), from someone you "
+        "trust"
+    ),
+]
+Folder = Annotated[
+    Path, typer.Argument(help="Images, in a folder for each class, or without labels, directly")
+]
+Out = Annotated[Path, typer.Option(dir_okay=False, help="Write outputs to this .npz file.")]
+Weights = Annotated[
+    Path | None, typer.Option(dir_okay=False, help="Read weights of the timm model from here.")
+]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        help="Read the model's classes from this text file, a line each, in its order [default: the folders' "
+        "names, sorted]."
+    ),
+]
+Size = Annotated[
+    int | None, typer.Option(min=1, help="Width and height of the images that a model file takes.")
+]
+Mean = Annotated[str, typer.Option(help="Channel means of a model file's images, of a range of 1.")]
+Std = Annotated[str, typer.Option(help="Their standard deviations.")]
+Corrupt = Annotated[
+    bool,
+    typer.Option("--corrupt", help="Also run 12 corrupted copies, for estimate --others (13 times as long)."),
+]
+Kept = Annotated[
+    Path | None,
+    typer.Option(file_okay=False, help="Keep outputs here on the way; the same command then resumes."),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Classify this many images at a time.")]
+
+
 @app.command(
     rich_help_panel=YOUR_MODEL,
     epilog=example(
@@ -30,45 +67,17 @@ app = typer.Typer()
     ),
 )
 def collect(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Name of a timm model, or a file of torch.export (.pt2) or TorchScript (.pt), from someone "
-            "you trust"
-        ),
-    ],
-    folder: Annotated[
-        Path, typer.Argument(help="Images, in a folder for each class, or without labels, directly")
-    ],
-    out: Annotated[Path, typer.Option(dir_okay=False, help="Write outputs to this .npz file.")],
-    checkpoint: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Read weights of the timm model from here.")
-    ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            help="Read the model's classes from this text file, a line each, in its order [default: the "
-            "folders' names, sorted]."
-        ),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Width and height of the images that a model file takes.")
-    ] = None,
-    mean: Annotated[
-        str, typer.Option(help="Channel means of a model file's images, of a range of 1.")
-    ] = MEAN,
-    std: Annotated[str, typer.Option(help="Their standard deviations.")] = STD,
-    corrupt: Annotated[
-        bool,
-        typer.Option(
-            "--corrupt", help="Also run 12 corrupted copies, for estimate --others (13 times as long)."
-        ),
-    ] = False,
-    shards: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Keep outputs here on the way; the same command then resumes."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Classify this many images at a time.")] = 64,
+    model: Model,
+    folder: Folder,
+    out: Out,
+    checkpoint: Weights = None,
+    classes: Classes = None,
+    size: Size = None,
+    mean: Mean = MEAN,
+    std: Std = STD,
+    corrupt: Corrupt = False,
+    shards: Kept = None,
+    batch_size: BatchSize = 64,
     device: OnDevice = Device.auto,
 ) -> None:
     """Collect your network's outputs on a folder of images, for `shiftcast estimate`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,9 @@ from shiftcast.predictions import Predictions
 from shiftcast.util.arrays import looks_like_probabilities, softmax
 from shiftcast.util.files import write_npz
 from shiftcast.util.types import Integers
+
+if TYPE_CHECKING:
+    from shiftcast.training.collect import Plan
 
 TYPES = 4
 """Corruptions where `corrupt` is True, at three severities each."""
@@ -35,97 +38,95 @@ def collect(
     out: str | Path | None = None,
     class_names: Sequence[str] | None = None,
     logits_of: Callable[[Any], Any] | None = None,
-    name: str = "",
     progress: bool = True,
 ) -> Any:
-    """Collect a torch model's outputs on every image of a loader.
-
-    The model runs in evaluation mode and without gradients; afterwards every module has its own mode and
-    device back. Rows are in the loader's order.
+    """Collect a torch model's outputs on every image of a loader, in its order.
 
     Parameters
     ----------
     model
-        A `torch.nn.Module`, or any function of images. It returns logits (b, K), or has them under `logits`
-        or first in a tuple.
+        A `torch.nn.Module`, or any function of images, that gives logits (b, K).
     loader
-        Gives batches: `(images, labels)`, images alone, or a mapping with `pixel_values`, `images` or `image`
-        and perhaps `labels` or `label`.
+        Gives `(images, labels)`, images, or a mapping (`pixel_values`, `images`, `image`; `labels`, `label`).
     labels
-        Whether to read labels: True to refuse batches without, "auto" to read those that are there.
-    device
-        Where to run; "auto" is where each model lies.
-    precision
-        "float32", "bfloat16" (autocast; the last linear layer stays in float32), or "auto": bfloat16 on
-        CUDA devices that have it.
+        True to refuse batches without labels, False to read none.
+    device, precision
+        Where to run, and "float32" or "bfloat16". "auto" is where each model lies, in bfloat16 on CUDA.
     ensemble
-        Other models for the same images in the same pass; their probabilities become `reference`.
+        Other models for the same pass; their probabilities become `reference`.
     corrupt
-        True, or a number of types (up to 10): run the model also on corrupted copies of the images, at
-        three severities a type, which takes 1 + 3 x types passes. Strengths are scaled to the size of the
-        images (`shiftcast.data.corruptions.scaled`). Needs labels.
+        True, or how many types: run the model also on corrupted copies, of three severities a type.
     mean, std
-        By which the loader normalised images, (x - mean) / std with x in [0, 1]; read for `corrupt` alone.
+        Read for `corrupt`: by which the loader normalised images in [0, 1], (x - mean) / std.
     shards
-        Folder for outputs while they are collected, a file every 16 batches. The same call goes on after an
-        interruption. It is refused for another model or other data. Finished batches are loaded again, but
-        not run.
-    out
-        Also write this `.npz` file, as `shiftcast estimate --source` and `--target` read it; with `corrupt`,
-        also `OUT.corrupted.npz` for `--others`.
-    class_names
-        Names of the K classes, in the order of the outputs, for `out`.
+        Folder that keeps outputs on the way; the same call goes on after an interruption.
+    out, class_names
+        `.npz` file to write for `shiftcast estimate`, and the K names in it; corrupted copies go beside it.
     logits_of
-        Returns the logits of what a model returns, where that is something else.
-    name
-        What the predictions are called; by default `out`, or "collected".
+        Returns the logits of what the model returns.
     progress
         Whether to show a bar on a terminal.
 
     Returns
     -------
-    Predictions, or with `corrupt` those and a list of them for the corrupted copies: `others` of `fit`.
+    Predictions; with `corrupt` a pair of them and the list of those on corrupted copies, `others` of `fit`.
 
     Raises
     ------
-    InvalidInputError
-        If a batch, an output or a label is not as it should be (named by batch), or `shards` are of another
-        collection.
-    TrainingError
-        If the model fails on a batch, or memory does not suffice for a single image. A batch that is too
-        large for the memory is split.
-
-    Examples
-    --------
-    >>> import shiftcast
-    >>> source = shiftcast.collect(model, validation_loader, out="val.npz")  # doctest: +SKIP
+    InvalidInputError, TrainingError
+        If a batch, label or output is refused (by number), or the model fails, or `shards` do not fit.
     """
+    plan = _plan(labels, device, precision, corrupt, mean, std, shards, class_names, logits_of)
+    return _collect([model, *ensemble], loader, plan, _file(out), class_names, progress)
+
+
+def _plan(
+    labels: Any,
+    device: str,
+    precision: str,
+    corrupt: bool | int,
+    mean: ArrayLike,
+    std: ArrayLike,
+    shards: str | Path | None,
+    class_names: Sequence[str] | None,
+    logits_of: Callable[[Any], Any] | None,
+) -> Plan:
     with needs_extra("train"):
-        from shiftcast.training.collect import Plan, gather
-    from shiftcast.data.corruptions.scaled import PREFIX, scaled_sets
-    from shiftcast.util.bars import ImageBar
+        from shiftcast.training.collect import Plan
+    from shiftcast.data.corruptions.scaled import scaled_sets
 
     read = _option("labels", labels, LABELS)
     _option("precision", precision, dict.fromkeys(("auto", "float32", "bfloat16")))
-    sets = scaled_sets(TYPES if corrupt is True else int(corrupt)) if corrupt else []
-    file = _file(out)
     if class_names is not None and len(set(class_names)) != len(class_names):
         raise InvalidInputError("class_names: a name stands there twice")
+    sets = scaled_sets(TYPES if corrupt is True else int(corrupt)) if corrupt else []
     scale = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
     folder = None if shards is None else Path(shards)
-    plan = Plan(
+    return Plan(
         True if sets else read, device, precision, sets, *scale, folder, logits_of, len(class_names or ())
     )
-    called = name or (file.name if file else "collected")
+
+
+def _collect(
+    models: list[Any],
+    loader: Iterable[Any],
+    plan: Plan,
+    file: Path | None,
+    class_names: Sequence[str] | None,
+    progress: bool,
+) -> Any:
+    from shiftcast.data.corruptions.scaled import PREFIX
+    from shiftcast.training.collect import gather
+    from shiftcast.util.bars import ImageBar
+
+    called, sets, size = file.name if file else "collected", plan.sets, len(models)
     with ImageBar(called) as bar:
-        outputs, truth = gather([model, *ensemble], loader, plan, bar.show if progress else None)
-    names = [PREFIX + kind for kind, _ in sets]
-    members = outputs[1 : 1 + len(ensemble)]
-    reference = np.stack([_probabilities(one) for one in members]) if ensemble else None
+        outputs, truth = gather(models, loader, plan, bar.show if progress else None)
+    reference = np.stack([_probabilities(one) for one in outputs[1:size]]) if size > 1 else None
     source = _predictions(called, outputs[0], truth, reference=reference)
     others = [
-        _predictions(f"{group}-{severity}", one, truth, group=group)
-        for group, (_, severity), one in zip(names, sets, outputs[1 + len(ensemble) :], strict=True)
+        _predictions(f"{PREFIX}{kind}-{severity}", one, truth, group=f"{PREFIX}{kind}")
+        for (kind, severity), one in zip(sets, outputs[size:], strict=True)
     ]
     if file is not None:
         _write(file, source, others, class_names)
