@@ -4,7 +4,8 @@
 
 The network is a ResNet of suite `cifar10-cpu`. `val.npz` holds its logits and labels on CIFAR-10's test
 images, `prod.npz` its logits on photographs of CINIC-10, and `ensemble.npz` the probabilities of the suite's
-reference ensemble on both. Only `results/` is read: no images, no torch.
+reference ensemble on both. `labelled.csv` holds what `shiftcast sample` draws, 200 images, and their labels.
+Only `results/` is read: no images, no torch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+import shiftcast
 from shiftcast.runs.folder import RunFolder
 from shiftcast.util.arrays import softmax
 from shiftcast.workspace import find_workspace
@@ -24,7 +26,7 @@ SOURCE, TARGET = "cifar10-test", "cinic10-imagenet"
 
 
 def write_example(folder: Path) -> None:
-    """Write the three files into a folder."""
+    """Write the four files into a folder."""
     workspace = find_workspace(Path(__file__).parents[2])
     suite = workspace.suite(SUITE)
     runs = workspace.results(suite) / SUITE
@@ -39,6 +41,10 @@ def write_example(folder: Path) -> None:
         for key, name in (("source", SOURCE), ("target", TARGET))
     }
     np.savez(folder / "ensemble.npz", **{key: array.astype(np.float32) for key, array in stacked.items()})
+    files = (folder / "val.npz", folder / "prod.npz")
+    drawn = shiftcast.sample(*files, 200, ensemble=folder / "ensemble.npz")
+    drawn["label"] = sets[TARGET].labels[drawn["row"]]
+    drawn.to_csv(folder / "labelled.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def plan(
 
     For an interval of each half-width: labels drawn uniformly, and in strata of predicted difficulty.
     """
+    from shiftcast.cli.terminal import in_lines
     from shiftcast.estimate.python import plan as planned_labels
 
     widths = [width / 100 for width in half_width or (5, 2, 1)]
@@ -62,10 +63,9 @@ def plan(
         found = [{**asdict(row), "saving": round(row.saving, 4)} for row in rows]
         typer.echo(json.dumps({"plan": found, "rests_on": RESTS}, indent=2, sort_keys=True))
         return
+    more = "With the probabilities of other models (--ensemble) strata save more."
     echo(_table(rows))
-    echo(RESTS)
-    if ensemble is None:
-        echo("With the probabilities of other models (--ensemble) strata save more.")
+    echo(in_lines(f"{RESTS} {more}" if ensemble is None else RESTS))
 
 
 def _table(rows: list[Planned]) -> str:
