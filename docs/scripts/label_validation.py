@@ -38,6 +38,7 @@ from shiftcast.statistics.labelling import (
 )
 from shiftcast.util.hashing import sha256
 from shiftcast.util.plot_style import COLOURS, GREY, house_style
+from shiftcast.util.text import points
 from shiftcast.util.types import Floats
 from shiftcast.workspace import find_workspace
 
@@ -163,8 +164,8 @@ def saving_table(frame: pd.DataFrame, by_set: bool) -> list[str]:
 
 
 def _quartiles(values: pd.Series[float]) -> str:
-    low, middle, high = (100 * values.quantile(q) for q in (0.25, 0.5, 0.75))
-    return f"{middle:.0f} ({low:.0f} to {high:.0f})"
+    low, middle, high = (points(100 * values.quantile(q), 0) for q in (0.25, 0.5, 0.75))
+    return f"{middle} ({low} to {high})"
 
 
 def verdict(frame: pd.DataFrame) -> str:
@@ -187,7 +188,7 @@ def report(natural: pd.DataFrame, synthetic: pd.DataFrame) -> str:
     parts = [
         f"**Natural sets**, {runs} networks, {DRAWS} draws each. {verdict(natural)}",
         "Coverage of the 95 % interval in percent, drawn in strata: mean over networks, with and without "
-        "ensemble (lowest and highest network).",
+        "ensemble (lowest and highest of one network, which chance alone spreads by 5 pp each way).",
         "\n".join(coverage_table(natural)),
         "Labels saved at equal width against uniform draws, in percent: median over networks and numbers of "
         "labels (quartiles).",
@@ -195,7 +196,7 @@ def report(natural: pd.DataFrame, synthetic: pd.DataFrame) -> str:
         f"**Synthetic sets**, on which the design was chosen. {verdict(synthetic)}",
         "\n".join(saving_table(synthetic, by_set=False)),
     ]
-    return "\n\n".join(["", *parts, ""])
+    return "\n\n".join(parts) + "\n"
 
 
 def draw(frame: pd.DataFrame) -> None:
