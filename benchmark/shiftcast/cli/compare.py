@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command(
     rich_help_panel=YOUR_MODEL,
-    epilog=example("compare --source a.npz --target a-new.npz --source b.npz --target b-new.npz"),
+    epilog=example("compare --source a.npz --target A.npz --source b.npz --target B.npz"),
 )
 def compare(
     source: Annotated[

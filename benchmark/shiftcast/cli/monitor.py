@@ -22,8 +22,8 @@ app = typer.Typer()
 @app.command(
     rich_help_panel=YOUR_MODEL,
     epilog=example(
-        "monitor val.npz outputs.csv --time seen_at --chunk week --margin 3",
-        "monitor val.csv new.csv --time t --chunk 1000 --margin 3 --append accuracy.sqlite",
+        "monitor val.npz new.csv --time seen_at --chunk week --margin 3",
+        "monitor val.csv new.csv --time t --chunk 1000 --append rows.sqlite",
     ),
 )
 def monitor(
