@@ -19,7 +19,10 @@ app = typer.Typer()
 
 @app.command(
     rich_help_panel=YOUR_MODEL,
-    epilog=example("compare --source a.npz --target A.npz --source b.npz --target B.npz"),
+    epilog=example("compare --source a.npz --target c.npz --source b.npz --target d.npz").replace(
+        "  shiftcast",
+        " shiftcast",  # one column less than 80
+    ),
 )
 def compare(
     source: Annotated[
