@@ -80,10 +80,10 @@ def collect(
     batch_size: BatchSize = 64,
     device: OnDevice = Device.auto,
 ) -> None:
-    """Collect your network's outputs on a folder of images, for `shiftcast estimate`.
+    """Collect your model's outputs on a folder of images.
 
-    A timm model gets its own preprocessing. For a model file, the middle square of each image is resized to
-    --size.
+    `shiftcast estimate` reads them. Images are preprocessed as the timm model asks for. For a model file,
+    the middle square of each image is resized to --size.
     """
     keep_apart([checkpoint, classes, Path(model)], [out])
     require_writable(out.parent)
