@@ -1,5 +1,7 @@
 """Tables that the leaderboard keeps: they say what scoring says, and are scored anew where they are stale."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +13,11 @@ from shiftcast.board.build import build_board
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError
 from shiftcast.scoring.harness import Scorer
+from support.quick_boards import draw_nothing, use_few_estimators
+from support.tiny import copy_runs
+from support.workspaces import make_workspace
 
-pytestmark = pytest.mark.usefixtures("few_estimators")
+pytestmark = pytest.mark.usefixtures("few_estimators", "no_pictures")
 KEYS = ("kind", "architecture", "recipe", "seed", "role", "target", "set", "view", "estimator", "protocol")
 
 
@@ -21,14 +26,23 @@ def leaderboard(workspace, results, *options):
     return CliRunner().invoke(app, ["--workspace", str(workspace.root), *command])
 
 
+@pytest.fixture(scope="module")
+def written(tiny_template, tmp_path_factory):
+    """A workspace with runs of suite `tiny` and the tables that the leaderboard keeps; tests get copies."""
+    home = make_workspace(tmp_path_factory.mktemp("written") / "workspace")
+    copy_runs(tiny_template, home.root / "results", ())
+    with pytest.MonkeyPatch.context() as patch:
+        use_few_estimators(patch)
+        draw_nothing(patch)
+        assert leaderboard(home, home.root / "results").exit_code == 0
+    return home.root
+
+
 @pytest.fixture
-def kept(workspace, make_results):
+def kept(workspace, written):
     """Results of suite `tiny` below the workspace, with the tables that the leaderboard keeps."""
-    made, results = make_results(), workspace.root / "results"
-    if made != results:
-        made.rename(results)
-    assert leaderboard(workspace, results).exit_code == 0
-    return results
+    shutil.copytree(written, workspace.root, dirs_exist_ok=True)
+    return workspace.root / "results"
 
 
 @pytest.fixture
@@ -138,8 +152,7 @@ def test_a_sample_is_scored_and_the_rest_is_what_is_kept(workspace, kept, monkey
         assert leaderboard(workspace, kept, "--check", "--sample", str(count), "--jobs", "1").exit_code == 0
         assert len(scored) == count
     (run,) = scored
-    path = kept / "tiny/tables/estimates-digits-ood.csv"
-    path = path if path.is_file() else next(path.parent.glob("estimates-*.csv"))
+    path = next(kept.glob("tiny/tables/estimates-*.csv"))
     table = pd.read_csv(path)
     of_run = (table["architecture"] == run.architecture) & (table["seed"] == run.seed)
     for changed in (of_run, ~of_run):  # one is computed, the others make other pages
@@ -158,12 +171,10 @@ def test_a_sample_without_tables_of_these_runs_is_refused(workspace, kept):
     assert leaderboard(workspace, kept, "--sample", "1").exit_code == 2
 
 
-def test_a_suite_without_scored_runs_has_nothing_to_sample(workspace, make_results):
-    results = make_results(skip=("test_convnext", "test_resnet", "test_vit"))
-    home = workspace.root / "results"
-    if results != home:
-        results.rename(home)
-    assert leaderboard(workspace, home).exit_code == 0
-    assert len(pd.read_csv(home / "tiny/tables/unranked.csv")) == 0
-    done = leaderboard(workspace, home, "--check", "--sample", "1")
+def test_a_suite_without_scored_runs_has_nothing_to_sample(workspace, tiny_template):
+    results = workspace.root / "results"
+    copy_runs(tiny_template, results, tuple(map(str, workspace.suite("tiny").scored_runs())))
+    assert leaderboard(workspace, results).exit_code == 0
+    assert pd.read_csv(results / "tiny/tables/unranked.csv").empty
+    done = leaderboard(workspace, results, "--check", "--sample", "1")
     assert done.exit_code == 0, done.exception
