@@ -11,11 +11,13 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import TYPE_CHECKING, Any
 
 from shiftcast.data.loading import SuiteData
@@ -88,6 +90,19 @@ def side_by_side(
             worker.end(at_once=True)
 
 
+def _context() -> ForkServerContext | SpawnContext:
+    """Return how processes are started: where it is safe, from one that has loaded what they need.
+
+    To load PyTorch and timm takes each process ten seconds. That one uses no GPU and has no threads; a
+    process that is forked from this one could not use CUDA.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["shiftcast.training.run"])
+    return context
+
+
 def _speaking(busy: dict[Connection, tuple[_Worker, Job]]) -> list[tuple[_Worker, Job]]:
     """Return those that have something to say, waiting until there is one."""
     ready = set(map(id, wait(list(busy))))
@@ -98,9 +113,9 @@ class _Worker:
     """A process that takes runs, and this side of the pipe to it."""
 
     def __init__(self, attempt: Attempt, job: Job) -> None:
-        context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+        context = _context()
         self.pipe, theirs = context.Pipe()
-        arguments = (theirs, attempt, job.data, job.threads)
+        arguments = (theirs, attempt, job.data, job.threads, dict(os.environ))
         self.process = context.Process(target=_work, args=arguments, daemon=True)
         self.lost = ""
         try:
@@ -150,10 +165,13 @@ class _Worker:
             self.process.join()
 
 
-def _work(pipe: Connection, attempt: Attempt, data: SuiteData, threads: int) -> None:
+def _work(
+    pipe: Connection, attempt: Attempt, data: SuiteData, threads: int, environment: dict[str, str]
+) -> None:
     """Do runs as they come, until the other end is closed."""
     from shiftcast.training.job import set_threads
 
+    os.environ.update(environment)  # the server of processes may be older than a variable
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, who says what is to be done
     # So that `finally` runs: the default would leave locks and temporary files.
     signal.signal(signal.SIGTERM, lambda *_: _leave())
