@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -83,9 +84,9 @@ def train(
     processes = min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers
     plan = speed.Plan(processes, seconds, rounds, images)
     machine = {"device": where, "hardware": speed.hardware(where), "threads": counted}
+    whole: dict[str, Any] = {"machine": machine, "settings": asdict(plan), "architectures": []}
     if json_file is not None:
         require_writable(json_file.parent)
-    readings: list[dict[str, Any]] = []
     echo(f"{where}: {machine['hardware']}; {counted} threads, {processes} DataLoader processes")
     echo("\n".join(f"{arm}: {what}" for arm, what in speed.ARMS.items()))
     try:
@@ -99,15 +100,16 @@ def train(
             )
             echo(speeds_table(measured))
             about = {"architecture": card.name, "recipe": recipe, "batch_size": chosen.batch_size}
-            readings.append({**about, **asdict(measured)})
-            if json_file is not None:
-                whole = {"machine": machine, "settings": asdict(plan), "architectures": readings}
-                write_atomic(json_file, json.dumps(whole, indent=1) + "\n")
+            whole["architectures"].append({**about, **asdict(measured)})
+            _write(json_file, whole)
     except KeyboardInterrupt as error:
-        kept = f", and {json_file} holds them" if json_file is not None and readings else ""
+        kept = f", and {json_file} holds them" if json_file is not None and whole["architectures"] else ""
         raise StoppedError(f"stopped; the tables above stand{kept}") from error
-    if json_file is not None:
-        echo(f"\nwrote {json_file}")
+
+
+def _write(file: Path | None, whole: Mapping[str, Any]) -> None:
+    if file is not None:
+        write_atomic(file, json.dumps(whole, indent=1) + "\n")
 
 
 def _say_round(name: str, rounds: int, number: int) -> None:

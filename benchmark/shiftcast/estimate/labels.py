@@ -27,7 +27,6 @@ from shiftcast.statistics.labelling import (
     allocate,
     labels_needed,
     measured,
-    planned_half_width,
     strata_of,
 )
 from shiftcast.util.hashing import sha256
@@ -287,8 +286,3 @@ def _reason(got: Measured, strata: int) -> str:
         return f"{how} Predicted chances of being right count with weight {got.weight:.2f}."
     within = " within strata" if strata > 1 else ""
     return f"{how} Predicted chances of being right do not help{within}, and have weight 0."
-
-
-def planned_interval(chances: Floats, images: int) -> tuple[float, float]:
-    """Return the half-widths to be expected of a sample: in strata, and drawn uniformly."""
-    return planned_half_width(chances, images), planned_half_width(chances, images, stratified=False)

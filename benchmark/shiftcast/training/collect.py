@@ -31,7 +31,6 @@ from shiftcast.util.types import Integers
 
 AT_ONCE = 16
 """Batches whose outputs wait on the device, and of which a shard is made."""
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 Outputs = NDArray[np.float32]
 
