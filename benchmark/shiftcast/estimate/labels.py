@@ -86,7 +86,20 @@ def chances_of(source: Predictions, target: Predictions, answer: Answer) -> Floa
 
 
 def plan_labels(chances: Floats, half_widths: Sequence[float] = HALF_WIDTHS) -> list[Planned]:
-    """Return how many labels each half-width (a share) is expected to need."""
+    """Return how many labels each half-width is expected to need.
+
+    Parameters
+    ----------
+    chances
+        Chance of being right of each target image (m,), from `chances_of`.
+    half_widths
+        Of the 95 % interval, shares.
+
+    Raises
+    ------
+    InvalidInputError
+        If a half-width is not between 0 and 0.5.
+    """
     for width in half_widths:
         if not 0 < width < 0.5:
             raise InvalidInputError(
@@ -100,6 +113,17 @@ def draw_sample(target: Predictions, chances: Floats, images: int, seed: int = 0
 
     Within each stratum images are drawn at random without replacement. Any first rows of the table are a
     sample too: strata take turns in proportion to their labels.
+
+    Parameters
+    ----------
+    target
+        Outputs on the m target images.
+    chances
+        Chance of being right of each (m,), from `chances_of`.
+    images
+        How many are drawn, from 1 to m.
+    seed
+        Of the draw.
 
     Raises
     ------
@@ -155,6 +179,15 @@ class Labelled:
 
 def read_labels(path: Path, target: Predictions, classes: Sequence[str] = ()) -> Labelled:
     """Read a sample's file whose `label` column is filled, in part or whole.
+
+    Parameters
+    ----------
+    path
+        The table, as `draw_sample` gives it.
+    target
+        Outputs on the target that it was drawn from.
+    classes
+        Names of the K classes; labels are numbers from 0 where there are none.
 
     Raises
     ------

@@ -149,9 +149,9 @@ class DensityRatioAC(_Weighted):
 
     Isotonic calibration of the confidence, images weighted by `density_ratios` of the outputs; the mean on
     the target. Of a set of more than 100,000 images the ratios are learned from at most so many, and all
-    source images are weighted. It assumes covariate shift in the outputs: an image that the model sees like a source image
-    is right as often. Where weights are those of few images, sum(w)^2 / sum(w^2) below 50, or the target
-    has fewer than 50, it abstains.
+    source images are weighted. It assumes covariate shift in the outputs: an image that the model sees like
+    a source image is right as often. Where weights are those of few images, sum(w)^2 / sum(w^2) below 50, or
+    the target has fewer than 50, it abstains.
 
     Its variance is the weighted mean squared residual over the effective number of source images plus the
     Poisson-binomial variance of the target's. Diagnostic: `effective_images`.
