@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,6 +24,7 @@ import numpy as np
 import pandas as pd
 from answer_tasks import ROOT, all_tasks, halves
 from matplotlib.figure import Figure
+from reports import put_report
 from scipy.optimize import minimize
 
 from shiftcast.estimate.choice import (
@@ -44,7 +44,6 @@ from shiftcast.util.types import Floats
 FOLDER = ROOT / "docs" / "validation"
 TABLE = FOLDER / "tasks.csv"
 PAGE, FIGURE = ROOT / "docs" / "estimate.md", ROOT / "docs" / "images" / "answer-validation.svg"
-RESULT = re.compile(r"(<!-- result of answer_validation.py report -->\n).*?(<!-- end of result -->)", re.S)
 QUANTILE = (1 + LEVEL) / 2
 RIDGE = 1e-4
 """Weight of the sum of coefficients beside the pinball loss: what says nothing gets 0."""
@@ -303,7 +302,7 @@ def main() -> None:
     elif what == "report":
         widths = json.loads(WIDTHS.read_text())
         text = report(pd.read_csv(TABLE), widths)
-        PAGE.write_text(RESULT.sub(lambda match: f"{match[1]}\n{text}\n{match[2]}", PAGE.read_text()))
+        put_report(PAGE, "answer_validation.py", text)
         draw(pd.read_csv(TABLE), widths)
 
 

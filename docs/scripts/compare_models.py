@@ -11,17 +11,17 @@ reach is learned with one set left out at a time, and used on that set. Labels t
 
 from __future__ import annotations
 
-import re
 import sys
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from reports import put_report
 
 from shiftcast.estimate.chances import calibrate
 from shiftcast.estimate.choice import centre_of, read_signals
-from shiftcast.estimate.compare import arm_of
+from shiftcast.estimate.compare import LEVEL, arm_of
 from shiftcast.predictions import Predictions
 from shiftcast.runs.reading import read_pool
 from shiftcast.runs.suite_runs import StoredRun
@@ -31,8 +31,8 @@ from shiftcast.workspace import find_workspace
 ROOT = Path(__file__).parents[2]
 SUITE = "cifar10-cpu"
 TABLE, PAGE = ROOT / "docs" / "validation" / "compare.csv", ROOT / "docs" / "estimate.md"
-SHOWN = re.compile(r"(<!-- result of compare_models.py report -->\n\n).*?(?=\n<!-- end of result -->)", re.S)
-LEVEL, CLOSE = 0.8, 0.03
+CLOSE = 0.03
+"""Difference on validation below which a pair is hardly told apart by it."""
 SIZE, DRAWS, SEED = 5, 500, 0
 """Models among which one is picked, how often they are drawn for each set, and the seed."""
 
@@ -171,7 +171,7 @@ def main() -> int:
         sys.stdout.write(f"REACH = {learn(pd.read_csv(TABLE)):.3f}\n")
     elif sys.argv[1:] == ["report"]:
         text = report(pd.read_csv(TABLE))
-        PAGE.write_text(SHOWN.sub(lambda match: match[1] + text, PAGE.read_text()))
+        put_report(PAGE, "compare_models.py", text)
         sys.stdout.write(text)
     else:
         sys.stderr.write(str(__doc__))

@@ -13,7 +13,6 @@ half of the test set that the network's source is not.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from reports import put_report
 
 from shiftcast.estimate.answer import summary
 from shiftcast.estimate.choice import choose_answer
@@ -45,9 +45,9 @@ from shiftcast.workspace import find_workspace
 ROOT = Path(__file__).parents[2]
 FOLDER, PAGE = ROOT / "docs" / "validation", ROOT / "docs" / "few-labels.md"
 FIGURE = ROOT / "docs" / "images" / "few-labels.svg"
-RESULT = re.compile(r"(<!-- result of label_validation.py report -->\n).*?(<!-- end of result -->)", re.S)
 SUITE, DRAWS, LABELS = "cifar10-cpu", 100, (50, 100, 200, 500, 1000)
 EVERY = 4
+"""Of the networks, for synthetic sets."""
 ACCURACIES = (0.02, 0.98)
 """Outside these a set has too few right or wrong answers for strata to matter."""
 
@@ -241,8 +241,7 @@ def main() -> None:
         frame.to_csv(path, index=False, float_format="%.4g", lineterminator="\n")
     elif what == "report":
         natural = read("natural")
-        text = report(natural, read("synthetic"))
-        PAGE.write_text(RESULT.sub(lambda match: f"{match[1]}{text}\n{match[2]}", PAGE.read_text()))
+        put_report(PAGE, "label_validation.py", report(natural, read("synthetic")))
         draw(natural)
 
 

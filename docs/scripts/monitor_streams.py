@@ -10,12 +10,12 @@ images of looks 11 to 16 is drawn from a natural set with known labels. Labels a
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from reports import put_report
 
 from shiftcast.estimate.inputs import OwnSet
 from shiftcast.estimate.monitor import monitor
@@ -26,7 +26,6 @@ from shiftcast.workspace import find_workspace
 ROOT = Path(__file__).parents[2]
 SUITE, SEED = "cifar10-cpu", 0
 TABLE, PAGE = ROOT / "docs" / "validation" / "streams.csv", ROOT / "docs" / "estimate.md"
-SHOWN = re.compile(r"(<!-- result of monitor_streams.py report -->\n\n).*?(?=\n<!-- end of result -->)", re.S)
 IMAGES, STEADY, BEFORE, AFTER = 500, 20, 10, 6
 """Images of a look; looks of a stream without a change; looks before and after a change."""
 REPEATS, SHARES = 3, (0.3, 1.0)
@@ -118,7 +117,7 @@ def main() -> int:
         read().to_csv(TABLE, index=False, float_format="%.5g", lineterminator="\n")
     elif sys.argv[1:] == ["report"]:
         text = report(pd.read_csv(TABLE))
-        PAGE.write_text(SHOWN.sub(lambda match: match[1] + text, PAGE.read_text()))
+        put_report(PAGE, "monitor_streams.py", text)
         sys.stdout.write(text)
     else:
         sys.stderr.write(str(__doc__))

@@ -34,11 +34,13 @@ class Route:
     body: bytes = b""
     ranges: bool = True
     length: bool = True
+    retry_after: str = ""
     content_type: str = "application/octet-stream"
     location: str = ""
     statuses: list[int] = field(default_factory=list)
     cut_after: list[int] = field(default_factory=list)
     stall_after: list[int] = field(default_factory=list)
+    pause: float = 0.0
     hold: int | None = None
     go_on: threading.Event = field(default_factory=threading.Event)
 
@@ -110,6 +112,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = route.body[start:] if status in (200, 206) else b""
         self.send_response(status)
         self.send_header("Content-Type", route.content_type)
+        if route.retry_after:
+            self.send_header("Retry-After", route.retry_after)
         if route.location:
             self.send_header("Location", route.location)
         if status == 206:
@@ -130,6 +134,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body[position : min(position + 1024, cut)])
             self.wfile.flush()
             yield min(position + 1024, cut)
+            time.sleep(route.pause)
 
 
 @pytest.fixture
@@ -171,7 +176,7 @@ def notes() -> Notes:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait as long as a server on this machine needs, and call nothing slow."""
-    monkeypatch.setattr(transfers, "TIMEOUT", (2.0, 0.3))
+    monkeypatch.setattr(transfers, "TIMEOUT", (2.0, 1.0))
     monkeypatch.setattr(transfers, "CHUNK", 1024)
 
 

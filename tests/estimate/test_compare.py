@@ -138,6 +138,7 @@ def test_the_command_says_the_answer_first_whatever_the_order_of_classes(files):
     assert done.stdout.splitlines()[0].startswith("good is best: about ")
     assert told["pairs"] == compare_models([GOOD, POOR])["pairs"]
     assert told["warnings"] == []
+    assert told["units"].startswith("shares")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shiftcast.cli.labels import RESTS
 from shiftcast.statistics.labelling import planned_half_width
 from support import REPOSITORY
 
@@ -23,6 +24,13 @@ def script(monkeypatch):
 
 def test_the_page_shows_the_report(script):
     assert script.report(script.read("natural"), script.read("synthetic")) in script.PAGE.read_text()
+
+
+def test_the_command_quotes_the_medians_of_the_table(script):
+    frame = script.read("natural")
+    own = frame[(frame["design"] == "strata") & frame["ensemble"]]
+    planned, saved = (script.points(100 * own[key].median(), 0) for key in ("planned_saving", "saving"))
+    assert f"with an ensemble, {planned} % of the labels were to be saved and {saved} % were" in RESTS
 
 
 def test_natural_and_synthetic_sets_are_apart_and_none_is_withheld(script):

@@ -49,6 +49,9 @@ SOURCE, RANKS = "logits/zoo-test", "true_rank/zoo-test"
 SIZE = 240 * 4 * 2
 GOOD = {SOURCE: entry(0, SIZE, "F16", [240, 4]), RANKS: entry(SIZE, SIZE + 240)}
 
+TWICE = f"{json.dumps(GOOD)[:-1]}, {json.dumps(GOOD)[1:]}".encode()
+"""A header that fits its file, with each tensor two times."""
+
 
 def logits(value):
     array = np.zeros((240, 4), np.float16)
@@ -63,7 +66,7 @@ PREDICTIONS = {
     "header-is-no-json": (tensors(b"{]"), "it is truncated or something else"),
     "header-is-a-list": (tensors(b"[1]"), "it is truncated or something else"),
     "nested-header": (tensors(b'{"a":' + b"[" * 300_000), "it is truncated or something else"),
-    "twice": (tensors(b'{"a":{},"a":{}}'), "it is truncated or something else"),
+    "twice": (tensors(TWICE, bytes(SIZE + 240)), f"it holds the key '{SOURCE}' twice"),
     "overlapping": (
         tensors({**GOOD, RANKS: entry(0, 240)}, bytes(SIZE)),
         "it is truncated or something else",

@@ -63,7 +63,7 @@ def training(data, recipe=RECIPE):
 def test_every_arm_is_read_once_a_round():
     before, rounds = torch.random.get_rng_state(), []
     recipe = RECIPE.model_copy(update={"crop_padding": 4, "flip": True, "cutout": 8, "resolutions": [16]})
-    measured = measure_training(CARD, recipe, Plan(0, 0.02, 2), "cpu", rounds.append, count=40)
+    measured = measure_training(CARD, recipe, Plan(0, 0.02, 2, 40), "cpu", rounds.append)
     assert rounds == [1, 2]
     assert not torch.are_deterministic_algorithms_enabled()
     assert list(measured.speeds) == list(ARMS)
@@ -167,11 +167,20 @@ def test_want_of_memory_is_named(monkeypatch):
 
     monkeypatch.setattr(bench, "logits_of", refuse)
     with pytest.raises(TrainingError, match=r"x: memory on cpu does not suffice: tried"):
-        measure_training(CARD, RECIPE, Plan(0, 0.02, 1), "cpu", count=40)
+        measure_training(CARD, RECIPE, Plan(0, 0.02, 1, 40), "cpu")
+
+
+def test_a_process_of_the_loader_that_dies_is_named(monkeypatch):
+    def end(*_):
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+
+    monkeypatch.setattr(bench, "_read", end)
+    with pytest.raises(TrainingError, match=r"x: a DataLoader process .* died .*exited.*lower --workers"):
+        measure_training(CARD, RECIPE, Plan(1, 0.02, 1, 40), "cpu")
 
 
 @pytest.mark.parametrize("batch_size", [1, 41])
 def test_batches_that_do_not_fit_are_refused(batch_size):
     recipe = RECIPE.model_copy(update={"batch_size": batch_size})
     with pytest.raises(InvalidInputError, match=f"expected 2 to 40, got {batch_size}"):
-        measure_training(CARD, recipe, Plan(0, 0.02, 1), "cpu", count=40)
+        measure_training(CARD, recipe, Plan(0, 0.02, 1, 40), "cpu")

@@ -239,6 +239,9 @@ def test_shards_of_something_else_are_refused(net, tmp_path):
         with pytest.raises(InvalidInputError, match=message):
             shiftcast.collect(model, loader, shards=tmp_path, **more)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "collection.json").write_text("[1")
+    with pytest.raises(InvalidInputError, match=r"collection\.json: cannot be read"):
+        shiftcast.collect(net, batches(), shards=tmp_path)
 
 
 class Small(nn.Module):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +20,12 @@ from shiftcast.cli.options import (
     Threads,
     echo,
     example,
+    require_writable,
     text_table,
     workspace_of,
 )
 from shiftcast.errors import StoppedError, needs_extra
+from shiftcast.util.files import write_atomic
 
 if TYPE_CHECKING:
     from shiftcast.training.speed import Measurement
@@ -38,7 +44,7 @@ def bench() -> None:
     """Measure the speed of training on this machine."""
 
 
-@app.command(epilog=example("bench train resnet18_s2 --device cpu"))
+@app.command(epilog=example("bench train resnet18_s2 --device cpu --json speed.json"))
 def train(
     context: typer.Context,
     architectures: Annotated[
@@ -55,6 +61,10 @@ def train(
     workers: Workers = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="Take this long for a reading.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="Take this many readings of each arm.")] = 3,
+    images: Annotated[int, typer.Option(min=2, help="Train on this many random images.")] = 50_000,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", dir_okay=False, help="Write all readings to this file too.")
+    ] = None,
 ) -> None:
     """Time training against a plain PyTorch loop and its limit.
 
@@ -64,15 +74,20 @@ def train(
     """
     workspace = workspace_of(context)
     update = {} if batch_size is None else {"batch_size": batch_size}
-    pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in architectures]
+    names = dict.fromkeys(architectures)
+    pairs = [(workspace.network(name), workspace.training(name, recipe)) for name in names]
     with needs_extra("train"):
         from shiftcast.training import speed
         from shiftcast.training.job import choose_device, set_threads
 
     where, counted = choose_device(device.value), set_threads(threads)
     processes = min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers
-    plan = speed.Plan(processes, seconds, rounds)
-    echo(f"{where}: {speed.hardware(where)}; {counted} threads, {processes} DataLoader processes")
+    plan = speed.Plan(processes, seconds, rounds, images)
+    machine = {"device": where, "hardware": speed.hardware(where), "threads": counted}
+    whole: dict[str, Any] = {"machine": machine, "settings": asdict(plan), "architectures": []}
+    if json_file is not None:
+        require_writable(json_file.parent)
+    echo(f"{where}: {machine['hardware']}; {counted} threads, {processes} DataLoader processes")
     echo("\n".join(f"{arm}: {what}" for arm, what in speed.ARMS.items()))
     try:
         for card, own in pairs:
@@ -84,8 +99,17 @@ def train(
                 f"batches of {chosen.batch_size}; medians of {rounds} rounds of {seconds:g} s"
             )
             echo(speeds_table(measured))
+            about = {"architecture": card.name, "recipe": recipe, "batch_size": chosen.batch_size}
+            whole["architectures"].append({**about, **asdict(measured)})
+            _write(json_file, whole)
     except KeyboardInterrupt as error:
-        raise StoppedError("stopped; the tables above stand") from error
+        kept = f", and {json_file} holds them" if json_file is not None and whole["architectures"] else ""
+        raise StoppedError(f"stopped; the tables above stand{kept}") from error
+
+
+def _write(file: Path | None, whole: Mapping[str, Any]) -> None:
+    if file is not None:
+        write_atomic(file, json.dumps(whole, indent=1) + "\n")
 
 
 def _say_round(name: str, rounds: int, number: int) -> None:

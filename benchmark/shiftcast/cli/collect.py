@@ -135,7 +135,8 @@ def _images(
     names = sorted({*kinds, *empty}) if names is None else names
     if strange := sorted(set(kinds) - set(names)):
         raise InvalidInputError(f"{classes}: has no class {strange[0]!r}, which is a folder in {folder}")
-    return files, [names.index(kind) for kind in kinds], names
+    places = {name: place for place, name in enumerate(names)}
+    return files, [places[kind] for kind in kinds], names
 
 
 def _network(model: str, checkpoint: Path | None, size: int | None, mean: str, std: str) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ import typer
 
 from shiftcast.cli.options import YOUR_MODEL, AsJson, echo, example
 from shiftcast.errors import InvalidInputError
+from shiftcast.util.text import BLANK, percent, signed
 
 if TYPE_CHECKING:
     from shiftcast.estimate.compare import Model
@@ -80,17 +81,14 @@ def _names(paths: list[Path]) -> list[str]:
 
 def _print(result: dict[str, Any]) -> None:
     from shiftcast.cli.terminal import fitting_table, in_lines
-    from shiftcast.estimate.compare import best_line, points
-
-    def percent(share: float | None) -> str:
-        return "–" if share is None else f"{100 * share:.2f}"
+    from shiftcast.estimate.compare import LEVEL, best_line
 
     level = f"{100 * result['models'][0]['level']:g}"
     echo(in_lines(best_line(result)) + "\n")
     rows = [
         {
             "model": row["name"],
-            "acc. %": percent(row["accuracy"]),
+            "acc. %": BLANK if row["accuracy"] is None else percent(row["accuracy"]),
             f"likely ({level} %)": f"{percent(row['low'])} to {percent(row['high'])}",
             "validation %": percent(row["validation"]),
         }
@@ -100,8 +98,8 @@ def _print(result: dict[str, Any]) -> None:
         {
             "a": pair["a"],
             "b": pair["b"],
-            "a - b, pp": points(pair["difference"]),
-            "likely (80 %)": f"{points(pair['low'])} to {points(pair['high'])}",
+            "a - b, pp": BLANK if pair["difference"] is None else signed(100 * pair["difference"]),
+            f"likely ({100 * LEVEL:g} %)": f"{signed(100 * pair['low'])} to {signed(100 * pair['high'])}",
             "differ %": percent(pair["differ"]),
             "better": pair["better"] or "cannot tell",
         }

@@ -12,7 +12,7 @@ import typer
 from shiftcast.cli.options import YOUR_MODEL, AsJson, echo, example, keep_apart, text_table
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import printable
+from shiftcast.util.text import SHARES, printable
 
 if TYPE_CHECKING:
     from shiftcast.estimate.labels import Planned
@@ -61,7 +61,7 @@ def plan(
     rows = planned_labels(source, target, labels=labels, ensemble=ensemble, half_widths=widths)
     if as_json:
         found = [{**asdict(row), "saving": round(row.saving, 4)} for row in rows]
-        typer.echo(json.dumps({"plan": found, "rests_on": RESTS}, indent=2, sort_keys=True))
+        typer.echo(json.dumps({"units": SHARES, "plan": found, "rests_on": RESTS}, indent=2, sort_keys=True))
         return
     more = "With the probabilities of other models (--ensemble) strata save more."
     echo(_table(rows))

@@ -14,7 +14,7 @@ from shiftcast.cli.estimate import Ensemble, asked_margin
 from shiftcast.cli.options import YOUR_MODEL, AsJson, echo, example, keep_apart, tell
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import printable
+from shiftcast.util.text import SHARES, percent, printable
 
 app = typer.Typer()
 
@@ -127,7 +127,8 @@ def _result(
         write_rows(append, before, rows, settings)
     about = {"name": first.name, "images": len(first), "accuracy": settings["source_accuracy"]}
     warnings = [*warnings_about(first, second, known.classes), *doubts]
-    return {"source": about, "table": second.name, "rows": rows, "warnings": warnings} | {
+    head = {"units": SHARES, "source": about, "table": second.name}
+    return {**head, "rows": rows, "warnings": warnings} | {
         key: settings[key] for key in ("chunk_size", "margin", "false_alarms")
     }
 
@@ -139,7 +140,7 @@ def _print(result: Mapping[str, Any], margin: float | None, written: Sequence[Pa
     rows, source = result["rows"], result["source"]
     echo(in_lines(headline(rows, margin)))
     echo(f"\n{fitting_table(shown(rows))}\n")
-    echo(f"Source {source['name']}: {100 * source['accuracy']:.2f} % right on {source['images']:,} images.")
+    echo(f"Source {source['name']}: {percent(source['accuracy'])} % right on {source['images']:,} images.")
     if margin is not None:
         budget = f"False alarms by sampling: {100 * result['false_alarms']:g} % over all looks."
         echo(in_lines(f"{MODEL_ERROR} {budget}"))

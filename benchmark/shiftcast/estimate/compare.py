@@ -22,7 +22,7 @@ from shiftcast.estimate.inputs import OwnSet
 from shiftcast.estimate.warnings import agrees_by_chance, warnings_about
 from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile
-from shiftcast.util.text import count
+from shiftcast.util.text import SHARES, count, percent, signed
 
 REACH, LEVEL = 0.181, 0.8
 """How far an interval reaches to both sides, as a part of d, and its level: 231 pairs on each of 7 shifts."""
@@ -45,7 +45,7 @@ def compare_models(models: Sequence[Model]) -> dict[str, Any]:
         `warnings` of the answer, the highest accuracy first. `pairs`, in that order: `a`, `b`, `difference`
         (accuracy of a minus b), `low`, `high`, `level`, `differ` (share of target images that they put into
         different classes), and `better`, a name, or None where the interval holds 0. `best`: the names of
-        which it cannot be told that the first is better, and the first.
+        which it cannot be told that the first is better, and the first. `units`: what figures are.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def compare_models(models: Sequence[Model]) -> dict[str, Any]:
     names = [row["name"] for row in rows]
     pairs = [_pair(a, b, answers[a], answers[b]) for a, b in combinations(names, 2)]
     unbeaten = [pair["b"] for pair in pairs if pair["a"] == names[0] and pair["better"] is None]
-    return {"models": rows, "pairs": pairs, "best": [names[0], *unbeaten]}
+    return {"models": rows, "pairs": pairs, "best": [names[0], *unbeaten], "units": SHARES}
 
 
 Known = tuple[float | None, Predictions, Predictions]
@@ -160,17 +160,12 @@ def best_line(result: dict[str, Any]) -> str:
         named = ", ".join(f"{name} ({_about(rows[name])})" for name in best)
         return f"Cannot tell which is best: {named}."
     second = next(pair for pair in result["pairs"] if pair["a"] == best[0])
-    interval = f"likely {points(second['low'])} to {points(second['high'])}, {100 * LEVEL:g} %"
-    lead = f"{points(second['difference'])} pp against {second['b']} ({interval})"
+    low, difference, high = (signed(100 * second[key]) for key in ("low", "difference", "high"))
+    lead = f"{difference} pp against {second['b']} (likely {low} to {high}, {100 * LEVEL:g} %)"
     return f"{best[0]} is best: {_about(rows[best[0]])}, {lead}."
-
-
-def points(difference: float | None) -> str:
-    """Return a difference in percentage points, with its sign; a dash for none."""
-    return "–" if difference is None else f"{100 * difference + 0.0:+.2f}"
 
 
 def _about(row: dict[str, Any]) -> str:
     if row["accuracy"] is None:
-        return f"at least {100 * row['low']:.2f} %"
-    return f"about {100 * row['accuracy']:.2f} %"
+        return f"at least {percent(row['low'])} %"
+    return f"about {percent(row['accuracy'])} %"

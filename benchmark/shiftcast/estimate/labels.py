@@ -27,7 +27,6 @@ from shiftcast.statistics.labelling import (
     allocate,
     labels_needed,
     measured,
-    planned_half_width,
     strata_of,
 )
 from shiftcast.util.hashing import sha256
@@ -87,7 +86,20 @@ def chances_of(source: Predictions, target: Predictions, answer: Answer) -> Floa
 
 
 def plan_labels(chances: Floats, half_widths: Sequence[float] = HALF_WIDTHS) -> list[Planned]:
-    """Return how many labels each half-width (a share) is expected to need."""
+    """Return how many labels each half-width is expected to need.
+
+    Parameters
+    ----------
+    chances
+        Chance of being right of each target image (m,), from `chances_of`.
+    half_widths
+        Of the 95 % interval, shares.
+
+    Raises
+    ------
+    InvalidInputError
+        If a half-width is not between 0 and 0.5.
+    """
     for width in half_widths:
         if not 0 < width < 0.5:
             raise InvalidInputError(
@@ -101,6 +113,17 @@ def draw_sample(target: Predictions, chances: Floats, images: int, seed: int = 0
 
     Within each stratum images are drawn at random without replacement. Any first rows of the table are a
     sample too: strata take turns in proportion to their labels.
+
+    Parameters
+    ----------
+    target
+        Outputs on the m target images.
+    chances
+        Chance of being right of each (m,), from `chances_of`.
+    images
+        How many are drawn, from 1 to m.
+    seed
+        Of the draw.
 
     Raises
     ------
@@ -156,6 +179,15 @@ class Labelled:
 
 def read_labels(path: Path, target: Predictions, classes: Sequence[str] = ()) -> Labelled:
     """Read a sample's file whose `label` column is filled, in part or whole.
+
+    Parameters
+    ----------
+    path
+        The table, as `draw_sample` gives it.
+    target
+        Outputs on the target that it was drawn from.
+    classes
+        Names of the K classes; labels are numbers from 0 where there are none.
 
     Raises
     ------
@@ -287,8 +319,3 @@ def _reason(got: Measured, strata: int) -> str:
         return f"{how} Predicted chances of being right count with weight {got.weight:.2f}."
     within = " within strata" if strata > 1 else ""
     return f"{how} Predicted chances of being right do not help{within}, and have weight 0."
-
-
-def planned_interval(chances: Floats, images: int) -> tuple[float, float]:
-    """Return the half-widths to be expected of a sample: in strata, and drawn uniformly."""
-    return planned_half_width(chances, images), planned_half_width(chances, images, stratified=False)

@@ -32,7 +32,7 @@ from shiftcast.estimate.parts import actual_of
 from shiftcast.estimate.signals import Signals
 from shiftcast.predictions import Predictions
 from shiftcast.statistics import normal_quantile
-from shiftcast.util.text import count
+from shiftcast.util.text import BLANK, count, points
 from shiftcast.util.types import Integers
 
 MODEL_ERROR = (
@@ -189,15 +189,15 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return _percent(value)
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return BLANK if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _ends(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{_percent(low)} to {_percent(high)}"
+    return BLANK if low is None or high is None else f"{_percent(low)} to {_percent(high)}"
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+    return points(100 * share, 1)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -148,9 +148,10 @@ class DensityRatioAC(_Weighted):
     """Mean confidence after calibration on the source, weighted to look like the target (PAPE).
 
     Isotonic calibration of the confidence, images weighted by `density_ratios` of the outputs; the mean on
-    the target. It assumes covariate shift in the outputs: an image that the model sees like a source image
-    is right as often. Where weights are those of few images, sum(w)^2 / sum(w^2) below 50, or the target
-    has fewer than 50, it abstains.
+    the target. Of a set of more than 100,000 images the ratios are learned from at most so many, and all
+    source images are weighted. It assumes covariate shift in the outputs: an image that the model sees like
+    a source image is right as often. Where weights are those of few images, sum(w)^2 / sum(w^2) below 50, or
+    the target has fewer than 50, it abstains.
 
     Its variance is the weighted mean squared residual over the effective number of source images plus the
     Poisson-binomial variance of the target's. Diagnostic: `effective_images`.
@@ -175,8 +176,7 @@ class DensityRatioAC(_Weighted):
 class ImportanceWeighted(_Weighted):
     """Accuracy on source images, weighted to look like the target: sum w right / sum w.
 
-    The weights, abstentions and diagnostics are those of `DensityRatioAC`, of whose first step this is what
-    else can be made.
+    Weights, the images that they are learned from, abstentions and diagnostics are those of `DensityRatioAC`.
 
     Parameters
     ----------

@@ -31,7 +31,6 @@ from shiftcast.util.types import Integers
 
 AT_ONCE = 16
 """Batches whose outputs wait on the device, and of which a shard is made."""
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 Outputs = NDArray[np.float32]
 
@@ -61,6 +60,24 @@ def gather(
     """Return outputs float32 (R, n, K) and labels (n,), or None where batches have none.
 
     The R passes are the models on the images, then the first model on each corrupted set.
+
+    Parameters
+    ----------
+    models
+        Modules or functions that give logits (b, K).
+    loader
+        Gives batches that `split_batch` reads.
+    plan
+        How to collect.
+    progress
+        Is told how many images are done, and of how many where that is known.
+
+    Raises
+    ------
+    InvalidInputError
+        If a batch, label or output is refused, the loader is empty, or shards are of something else.
+    TrainingError
+        If a model fails on a batch.
     """
     shuffled = isinstance(getattr(loader, "sampler", None), RandomSampler)
     if shuffled and plan.shards is not None:

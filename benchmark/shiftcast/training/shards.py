@@ -30,14 +30,14 @@ class Shards:
     Raises
     ------
     InvalidInputError
-        If the folder holds shards of something else.
+        If the folder holds shards of something else, or its `collection.json` cannot be read.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder, manifest = folder, folder / "collection.json"
         text = json.dumps(identity, indent=2, sort_keys=True)
         if manifest.exists():
-            known = json.loads(manifest.read_text(encoding="utf-8"))
+            known = _known(manifest)
             if differing := [key for key in identity if known.get(key) != identity[key]]:
                 raise InvalidInputError(
                     f"{folder}: holds shards of another collection ({', '.join(differing)} differ); name "
@@ -83,3 +83,13 @@ class Shards:
             part["labels"] = labels
         write_npz(self._path(len(self.parts)), part)
         self.parts.append(part)
+
+
+def _known(manifest: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise InvalidInputError(f"{manifest}: cannot be read; name another folder, or delete this one")
+    return known

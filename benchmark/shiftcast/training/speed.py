@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -27,7 +27,7 @@ from torchvision import transforms  # type: ignore[import-untyped]
 
 from shiftcast.cards.architecture import ArchitectureCard, Precision
 from shiftcast.cards.recipe import Recipe
-from shiftcast.errors import InvalidInputError
+from shiftcast.errors import InvalidInputError, TrainingError, with_line
 from shiftcast.training.loop import WARMUP_START, Trainer, derive_seeds, deterministic, muon, seeded_model
 from shiftcast.training.network import IMAGE_SIZE, count_parameters, fit_card, logits_of, memory_named
 from shiftcast.training.resident import Images, ResidentImages
@@ -40,8 +40,6 @@ ARMS = {
 }
 """The arms in the order in which they are timed, and what they are."""
 CLASSES = 10
-IMAGES = 50_000
-"""Random training images."""
 WARM_UP = 3
 """Steps before each reading, which are not counted."""
 
@@ -61,11 +59,14 @@ class Plan:
         Length of one reading.
     rounds
         Readings of each arm.
+    images
+        Random training images.
     """
 
     workers: int
     seconds: float
     rounds: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,6 @@ def measure_training(
     plan: Plan,
     device: str,
     on_round: Callable[[int], object] = str,
-    count: int = IMAGES,
 ) -> Measurement:
     """Time the arms on one architecture.
 
@@ -107,8 +107,6 @@ def measure_training(
         "cpu" or "cuda".
     on_round
         Called with each round's number, from 1, before it begins.
-    count
-        Random images.
 
     Raises
     ------
@@ -117,14 +115,14 @@ def measure_training(
     InvalidInputError
         If batches have fewer than two images, or there are fewer images than a batch has.
     TrainingError
-        If memory does not suffice.
+        If memory does not suffice, or a process of the DataLoader dies.
     """
-    if not 2 <= recipe.batch_size <= count:
-        raise InvalidInputError(f"batch-size: expected 2 to {count}, got {recipe.batch_size}")
+    if not 2 <= recipe.batch_size <= plan.images:
+        raise InvalidInputError(f"batch-size: expected 2 to {plan.images}, got {recipe.batch_size}")
     card = fit_card(card, recipe, device)
     recipe = recipe.model_copy(update={"resolutions": None, "ema": None})
-    with memory_named(card.name, device):
-        images, labels = random_images(count)
+    with memory_named(card.name, device), _loading_named(card.name):
+        images, labels = random_images(plan.images)
         data = ResidentImages(images, labels, torch.device(device))
         seeds = derive_seeds(card.name, f"bench|{recipe.name}", 0)
         model = seeded_model(card, CLASSES, seeds.weights).to(device)
@@ -136,6 +134,20 @@ def measure_training(
             for name, begin in arms.items():
                 speeds[name].append(_read(begin(), plan.seconds))
     return Measurement(count_parameters(model), card.precision, speeds)
+
+
+@contextmanager
+def _loading_named(name: str) -> Iterator[None]:
+    """Say what to do where the system ends a process of the DataLoader."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"{name}: a DataLoader process of the plain loop died ({with_line(error)}). Memory or /dev/shm "
+            "may be short: lower --workers (0 for none) or --images"
+        ) from error
 
 
 def hardware(device: str) -> str:

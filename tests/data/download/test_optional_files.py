@@ -57,6 +57,33 @@ def test_a_folder_that_cannot_be_written_to_goes_without(tiny, server):
     assert server.asked("/people") == []
 
 
+def test_a_file_that_is_another_one_is_named_and_left(tiny, server):
+    card, body = labels_too(tiny, server)
+    tiny.get(card)
+    tiny.extras(card)
+    place = tiny.store.folder / "people/people.json"
+    place.write_bytes(b"mine")
+    tiny.extras(card)
+    assert "people.json: expected sha256:" in tiny.notes.text
+    assert "It was not changed; to download it again: shiftcast data get tiny-set --force" in tiny.notes.text
+    assert place.read_bytes() == b"mine"
+    tiny.extras(card, force=True)
+    assert place.read_bytes() == body
+
+
+def test_a_link_is_not_replaced_unasked(tiny, server, tmp_path):
+    card, body = labels_too(tiny, server)
+    place = tiny.store.folder / "people/people.json"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "unmounted.json")
+    tiny.extras(card)
+    assert "would be replaced" in tiny.notes.text
+    assert place.is_symlink()
+    tiny.extras(card, force=True)
+    assert not place.is_symlink()
+    assert place.read_bytes() == body
+
+
 def test_a_persons_original_is_not_written_to(tiny, server, tmp_path):
     card, body = labels_too(tiny, server)
     (tmp_path / "own").mkdir()

@@ -106,6 +106,16 @@ class TestLinks:
             (tiny.store.folder / "tiny" / name).symlink_to(tmp_path / "far" / name)
         assert "already here" in tiny.get(tiny.card(archive)).note
 
+    def test_what_is_behind_a_link_is_replaced_only_when_asked(self, tiny, archive, far, server):
+        card = tiny.card(archive)
+        (far / "labels.npy").write_bytes(b"damaged")
+        with pytest.raises(DataError, match=r"would be replaced.*is a link to.*get tiny-set --force"):
+            tiny.get(card)
+        assert server.log == []
+        assert (far / "labels.npy").read_bytes() == b"damaged"
+        assert tiny.get(card, force=True).arrays == "publisher"
+        assert (far / "labels.npy").read_bytes() == tiny.files["labels.npy"]
+
     @pytest.mark.usefixtures("other_disk")
     def test_what_is_missing_behind_a_link_is_put_there(self, tiny, archive, far):
         for name in tiny.files:
@@ -119,9 +129,18 @@ class TestLinks:
         mine.write_bytes(b"damaged")
         place.unlink()
         place.symlink_to(mine)
-        tiny.get(tiny.card(archive))
+        with pytest.raises(DataError, match="would be replaced"):
+            tiny.get(tiny.card(archive))
+        tiny.get(tiny.card(archive), force=True)
         assert not place.is_symlink()
         assert mine.read_bytes() == b"damaged"
+
+    @pytest.mark.parametrize("force", [True, False])
+    def test_a_link_to_no_folder_is_named(self, tiny, archive, tmp_path, force):
+        tiny.store.folder.mkdir()
+        (tiny.store.folder / "tiny").symlink_to(tmp_path / "unmounted")
+        with pytest.raises(DataError, match="tiny: is a link that does not lead to a folder"):
+            tiny.get(tiny.card(archive), force=force)
 
 
 def png(image):
@@ -176,13 +195,15 @@ class TestFolders:
             tiny.get(card)
 
     @pytest.mark.usefixtures("other_disk")
-    def test_a_link_to_a_folder_is_replaced_even_from_another_disk(self, tiny, card, tmp_path):
+    def test_a_link_to_a_folder_is_replaced_when_asked_even_from_another_disk(self, tiny, card, tmp_path):
         far = tmp_path / "far"
         far.mkdir()
         (far / "note.txt").write_text("mine")
         tiny.store.folder.mkdir()
         (tiny.store.folder / "tiny").symlink_to(far)
-        assert tiny.get(card).status == "here"
+        with pytest.raises(DataError, match="would be replaced"):
+            tiny.get(card)
+        assert tiny.get(card, force=True).status == "here"
         assert not (tiny.store.folder / "tiny").is_symlink()
         assert (far / "note.txt").read_text() == "mine"
         assert sorted(path.name for path in tiny.store.folder.iterdir()) == [".partial", ".shiftcast", "tiny"]

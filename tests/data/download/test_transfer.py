@@ -89,6 +89,15 @@ def test_a_server_that_is_busy_is_asked_again(server, get):
     assert [one.status for one in server.log] == [503, 429, 200]
 
 
+@pytest.mark.parametrize(("asked", "waited"), [("3600", [0.3]), ("soon", [])])
+def test_retry_after_is_obeyed_within_reason(server, get, monkeypatch, asked, waited):
+    url = server.add("/a", BODY, statuses=[503], retry_after=asked)
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    get(wanted(url), QUICK.new(backoff_max=0.3))
+    assert [seconds for seconds in waits if seconds] == waited  # the server's own are of no length
+
+
 def test_one_that_is_always_busy_is_given_up(server, get, notes):
     get(wanted(server.add("/a", statuses=[503] * 9), server.add("/b", BODY)))
     assert len(server.asked("/a")) == 3
@@ -105,6 +114,21 @@ def test_one_that_always_cuts_and_has_no_ranges_is_given_up(server, get, notes):
 def test_one_that_gets_a_bit_farther_each_time_is_not_given_up(server, get):
     get(wanted(server.add("/a", BODY, cut_after=[2048] * 9)))
     assert len(server.log) > QUICK.total + 1
+
+
+def test_a_trickle_is_left_for_the_next_source(server, get, notes, monkeypatch):
+    monkeypatch.setattr(transfers, "WINDOW", 0.15)
+    monkeypatch.setattr(transfers, "STALLED", 1e9)
+    get(wanted(server.add("/a", BODY, pause=0.06), server.add("/b", BODY)))
+    assert "/a: stalled at" in notes.text
+    assert server.asked("/b")[0].range is not None
+
+
+def test_the_last_source_may_be_as_slow_as_it_is(server, get, monkeypatch):
+    monkeypatch.setattr(transfers, "WINDOW", 0.05)
+    monkeypatch.setattr(transfers, "STALLED", 1e9)
+    get(wanted(server.add("/a", BODY, pause=0.02)))
+    assert len(server.log) == 1
 
 
 def test_with_a_hash_another_source_goes_on(server, get):
@@ -143,9 +167,10 @@ def test_a_web_page_is_named_as_such_and_costs_no_bytes(server, get, part, notes
 
 
 def test_redirects_are_followed_on_the_web_alone(server, get, notes):
-    there = server.add("/there", BODY)
+    there = server.add("/there", BODY, cut_after=[4096])
     get(wanted(server.add("/b", location="file:///etc/passwd"), server.add("/a", location=there)))
     assert "/b: No connection adapters" in notes.text
+    assert server.asked("/there")[1].range is not None
 
 
 def test_a_redirect_from_https_to_http_needs_a_hash(monkeypatch, get):

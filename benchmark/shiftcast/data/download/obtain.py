@@ -15,10 +15,10 @@ from pathlib import Path
 from urllib3.util import Retry
 
 from shiftcast.cards.dataset import DatasetCard, Download
-from shiftcast.data.download.fetch import Fetched, fetch
+from shiftcast.data.download.fetch import Fetched, fetch, wrong_bytes
 from shiftcast.data.download.inventory import State, advice, entries_of, inspect, is_built, present
 from shiftcast.data.download.local_files import find_contents, find_download, place
-from shiftcast.data.download.placing import check_strangers, put, swap
+from shiftcast.data.download.placing import check_links, check_strangers, put, swap
 from shiftcast.data.download.records import Received, Record, Store, contents, key_of
 from shiftcast.data.download.transfer import RETRY, Reporter, UnreachedError
 from shiftcast.data.download.unpack import unpack
@@ -81,7 +81,7 @@ def obtain(job: Job) -> State:
         If it is not offered for download, or `--from` does not hold it.
     DataError
         If no source gives the right bytes, what they hold is not as the card says, what is here is not
-        what was recorded, or a person's own files would be lost without `force`.
+        what was recorded, or a link or a person's own files would be lost without `force`.
     """
     _check_trust(job)
     begun = job.store.staging(job.card.name).exists() or any(
@@ -92,6 +92,7 @@ def obtain(job: Job) -> State:
     with _held(job):
         state = _settled(job)  # looked at again: whoever held a lock may have got it
         if state is None:
+            check_links(job.store.folder, contents(job.card), job.forcing)
             with staged(job) as staging:
                 _put(job, staging, _brought(job, staging))
             state = inspect(job.card, job.store)
@@ -117,9 +118,11 @@ def obtain_extras(job: Job) -> None:
     """
     for download in job.card.optional_downloads:
         target = job.store.inside(job.card, str(Path(download.into) / download.file))
-        if target.exists() and not job.options.force:
-            continue
         try:
+            if target.exists() and not job.options.force:
+                if problem := wrong_bytes(target, download, expected_hash(job, download)):
+                    job.say(f"{problem}. It was not changed; to download it again: {job.forcing}")
+                continue
             _bring(job, download, target)
         except (DataError, OSError) as error:
             reason = in_words(error) if isinstance(error, OSError) else " ".join(str(error).split())
@@ -130,6 +133,7 @@ def obtain_extras(job: Job) -> None:
 
 def _bring(job: Job, download: Download, target: Path) -> None:
     with _held(job):
+        check_links(job.store.folder, [str(target.relative_to(job.store.folder))], job.forcing)
         if job.options.source is None:
             file = fetched(job, download)
         else:

@@ -1,13 +1,13 @@
 """From `.partial/` into place: files one by one, a dataset's folder whole.
 
-What is behind a link stays, and files that are not the dataset's are replaced only where that was asked for.
+Links, what is behind them, and files that are not the dataset's are replaced only where that was asked for.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from shiftcast.cards.dataset import DatasetCard
@@ -17,6 +17,38 @@ from shiftcast.errors import DataError
 
 NAMED = 5
 """Files that a message names at most."""
+
+
+def check_links(folder: Path, places: Iterable[str], force: str) -> None:
+    """Refuse to replace links, and files behind them, unless asked to: a person put them there.
+
+    Parameters
+    ----------
+    folder
+        The data folder, which may itself be a link.
+    places
+        What is to be written, below the folder.
+    force
+        How to ask for it, or empty where that was done.
+
+    Raises
+    ------
+    DataError
+        If a link leads nowhere, or something would be replaced that is a link or behind one.
+    """
+    for name in places:
+        path = folder / name
+        inside = [part for part in (path, *path.parents) if part != folder and part.is_relative_to(folder)]
+        link = next((part for part in reversed(inside) if part.is_symlink()), None)
+        if link is None:
+            continue
+        if link != path and not link.is_dir():
+            raise DataError(f"{link}: is a link that does not lead to a folder; repair it or remove it")
+        if force and os.path.lexists(path):
+            raise DataError(
+                f"{path}: would be replaced, and {link} is a link to {link.readlink()}. Move or remove it "
+                f"yourself, or replace it with: {force}"
+            )
 
 
 def check_strangers(

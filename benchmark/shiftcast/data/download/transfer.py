@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import disk_usage
 from typing import Protocol
@@ -16,7 +16,8 @@ from typing import Protocol
 import requests
 from requests.adapters import HTTPAdapter
 from rich.filesize import decimal
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, InvalidHeader
+from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from shiftcast import __version__
@@ -24,18 +25,31 @@ from shiftcast.cards.dataset import Download
 from shiftcast.data.readers.layouts import is_html
 from shiftcast.errors import DataError
 
-RETRY = Retry(
+
+class BoundedRetry(Retry):
+    """Waits as long as a busy server asks, but not beyond `backoff_max`: it may ask for hours."""
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Return the seconds to wait; None where the server names no time that can be read."""
+        with suppress(InvalidHeader):
+            asked = super().get_retry_after(response)
+            return None if asked is None else min(asked, self.backoff_max)
+        return None
+
+
+RETRY = BoundedRetry(
     total=4,
     connect=1,
     backoff_factor=1.0,
     backoff_max=60.0,
     status_forcelist=(408, 425, 429, 500, 502, 503, 504),
-    respect_retry_after_header=False,  # a server may ask for hours
     raise_on_status=False,
 )
 """Failures in a row, without a new byte between them, that a source may have before it is given up."""
 TIMEOUT = (15.0, 30.0)
 """Seconds until a connection, and the next bytes, must have come."""
+WINDOW, STALLED = 20.0, 1_000.0
+"""Seconds over which speed is measured, and bytes a second below which the next source is tried."""
 CHUNK = 1 << 14
 """Bytes read at once: what a kill can lose."""
 
@@ -133,9 +147,15 @@ def _attempt(
         # Unbuffered, so that what has come survives a kill.
         with partial.open("ab" if offset else "wb", buffering=0) as stream:
             offset += stream.write(first)
+            since, before = time.monotonic(), offset
             for chunk in chunks:
                 offset += stream.write(chunk)
                 reporter.transferred(download.file, offset, total)
+                if (seconds := time.monotonic() - since) >= WINDOW:
+                    rate = (offset - before) / seconds
+                    if rate < STALLED and url != download.urls[-1]:  # the last source is worth more patience
+                        raise SourceError(f"{url}: stalled at {rate:.0f} bytes/s")
+                    since, before = time.monotonic(), offset
                 if download.size is not None and offset > download.size:
                     break  # a server that never ends would fill the disk
         reporter.transferred(download.file, offset, total)
