@@ -118,6 +118,26 @@ def test_classes_may_be_named_in_a_file(call, tmp_path):
         call("collect", "model.pt", "val", *options)
 
 
+def test_a_greyscale_model_gets_one_channel(call, folder, tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        torch.jit.trace(model, torch.zeros(2, 1, 16, 16)).save(tmp_path / "grey.pt")
+    options = ("--size", 16, "--mean", "0", "--std", "1", "--corrupt", "--device", "cpu")
+    call("collect", tmp_path / "grey.pt", "val", "--out", tmp_path / "grey.npz", *options)
+    image = Image.open(folder / "val" / "bee" / "2.png").crop((3, 0, 23, 20)).resize((16, 16), Image.BICUBIC)
+    with torch.inference_mode():
+        wanted = model(torch.from_numpy(np.asarray(image.convert("L")) / np.float32(255))[None, None])[0]
+    found = read_set(tmp_path / "grey.npz", labelled=True).predictions.logits
+    np.testing.assert_allclose(found[6], wanted, atol=1e-4)
+    with pytest.raises(
+        TrainingError, match=r"torch.uint8: RuntimeError: .* expected input\[12, 3, 16, 16\]"
+    ) as given:
+        call("collect", tmp_path / "grey.pt", "val", "--out", tmp_path / "no.npz", "--size", 16)
+    assert "\n" not in str(given.value)  # and not TorchScript's tracebacks
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -127,6 +147,7 @@ def test_classes_may_be_named_in_a_file(call, tmp_path):
         (("model.pt", "new", "--size", 16, "--corrupt"), InvalidInputError, "--corrupt needs labels"),
         (("model.pt2", "new", "--size", 9), TrainingError, "batch 0: the model fails on images"),
         (("model.pt", "new", "--size", 16, "--std", "1,1,0"), InvalidInputError, "--std: expected three"),
+        (("model.pt", "new", "--size", 16, "--mean", "0"), InvalidInputError, "expected a number for each"),
         (("nothing.pt", "new", "--size", 16), InvalidInputError, "nothing.pt: there is no such file"),
         (("weights.pth", "new", "--size", 16), InvalidInputError, "cannot be read as a model of TorchScript"),
         (("test_resnte", "new"), UnknownNameError, "timm model 'test_resnte'; did you mean test_resnet"),

@@ -159,6 +159,7 @@ def test_the_command_writes_page_and_rows_and_says_the_answer_first(files):
     assert done.stdout.startswith(f"Alarm in {alarms} of 3 chunks" if alarms else "No alarm in 3 chunks")
     page = (files / "page.html").read_text()
     assert done.stdout.splitlines()[0] in page
+    assert re.search(r"images +acc. % +likely \(80 %\) +verdict", done.stdout)  # first what decides
     assert page.count('class="alarm"><title>') == alarms
     assert "prefers-color-scheme: dark" in page
     with closing(sqlite3.connect("rows.sqlite")) as connection:
@@ -176,7 +177,7 @@ def test_the_command_writes_page_and_rows_and_says_the_answer_first(files):
         (["--time", "seen", "--append", "new.csv"], "would be written over"),
         (["--time", "seen", "--append", "other.csv"], "holds other columns"),
         (["--time", "seen", "--append", "other.sqlite"], "no table 'monitor' can be read"),
-        (["--time", "seen", "--append", "rows.csv"], "written with margin 0.03, and this is None"),
+        (["--time", "seen", "--append", "rows.csv"], "written with margin 3 pp, and now with no margin"),
         (["--time", "seen", "--fail-on-alarm"], "needs --margin"),
         (["--time", "seen", "--margin", 3, "--false-alarms", 0], "between 0 and 100"),
     ],

@@ -43,8 +43,8 @@ def test_a_verdict_is_where_the_interval_lies(low, high, margin, verdict):
 
 def test_the_verdict_is_the_first_line_of_text_and_page():
     given = answer(0.80, 0.86, 0.03)
-    claim = "accuracy is at most 3 pp below that on val"
-    line = f"Not supported: {claim} (at least 87.00 %; likely 80.00 to 86.00, 80 %)."
+    claim = "a drop of at most 3 pp from val"
+    line = f"Not supported: {claim} (at least 87.00 % needed; likely 80.00 to 86.00, 80 %)."
     assert str(given).splitlines()[0] == line
     assert answer_html(given).startswith(f'<p class="answer"><strong>{line}')
     assert "supported" not in str(answer(0.80, 0.86, None)) + answer_html(answer(0.80, 0.86, None))
@@ -86,7 +86,7 @@ def test_a_verdict_that_fails_is_printed_all_the_same(tmp_path, monkeypatch):
     np.savez("new.npz", logits=TARGET.logits)
     command = ["estimate", "--source", "val.npz", "--target", "new.npz", "--estimators", "AC"]
     done = typed(*command, "--margin", 0, "--fail-on", "not-supported", "--out", "answer.json")
-    assert done.stdout.startswith("Not supported: accuracy is at most 0 pp below that on val.npz")
+    assert done.stdout.startswith("Not supported: a drop of at most 0 pp from val.npz")
     assert done.returncode == 1
     assert json.loads((tmp_path / "answer.json").read_text())["answer"]["verdict"] == "not supported"
 

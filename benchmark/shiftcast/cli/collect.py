@@ -46,7 +46,9 @@ Classes = Annotated[
 Size = Annotated[
     int | None, typer.Option(min=1, help="Width and height of the images that a model file takes.")
 ]
-Mean = Annotated[str, typer.Option(help="Channel means of a model file's images, of a range of 1.")]
+Mean = Annotated[
+    str, typer.Option(help="Channel means of a model file's images, in [0, 1]: three, or one for greyscale.")
+]
 Std = Annotated[str, typer.Option(help="Their standard deviations.")]
 Corrupt = Annotated[
     bool,
@@ -150,7 +152,10 @@ def _network(model: str, checkpoint: Path | None, size: int | None, mean: str, s
     if size is None or checkpoint is not None:
         what = "--checkpoint: is for timm models" if size else "--size: is needed for a model file"
         raise InvalidInputError(what)
-    return exported_model(file, size, _channels("--mean", mean), _channels("--std", std))
+    means, deviations = _channels("--mean", mean), _channels("--std", std)
+    if len(means) != len(deviations):
+        raise InvalidInputError("--mean, --std: expected a number for each channel in both: three, or one")
+    return exported_model(file, size, means, deviations)
 
 
 def _channels(option: str, text: str) -> tuple[float, ...]:
@@ -158,8 +163,10 @@ def _channels(option: str, text: str) -> tuple[float, ...]:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != 3 or (option == "--std" and min(values) <= 0):
-        raise InvalidInputError(f"{option}: expected three numbers with commas, such as {MEAN}, got {text!r}")
+    if len(values) not in (1, 3) or (option == "--std" and min(values) <= 0):
+        raise InvalidInputError(
+            f"{option}: expected three numbers, such as {MEAN}, or one for greyscale, got {text!r}"
+        )
     return values
 
 

@@ -29,7 +29,8 @@ Ensemble = Annotated[
 ]
 RESTS = (
     "Savings rest on estimated error rates: no label was read. On the natural shifts of our board, with an "
-    "ensemble, 37 % of the labels were to be saved and 25 % were (medians). Intervals hold either way."
+    "ensemble, plans expected to save 37 % of the labels, and 25 % were saved (medians). Intervals hold "
+    "either way."
 )
 
 

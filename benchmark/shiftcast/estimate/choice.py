@@ -239,10 +239,13 @@ def _reason(signals: Signals, centre: Centre) -> str:
             f"All {signals.source_images:,} source images are right, so that nothing shows what errors look "
             "like; a bound is all that can be given."
         )
-    mix, scores = 100 * signals.mix_change, 100 * signals.score_change
+    mix, scores = 100 * signals.mix_change, signals.score_change
     if mix == 0 and scores == 0:
         return "Class mix and confidence changed by no more than chance makes of such sets."
-    seen = f"class mix changed by {mix:.1f} pp beyond chance, confidence within classes by {scores:.1f} pp"
+    seen = (
+        f"class mix changed by {mix:.1f} pp more than is usual by chance, the distribution of confidence "
+        f"within classes by {scores:.2f} (0: not at all, 1: no overlap)"
+    )
     if centre.harder == 0:
         return f"The {seen}: mostly another mix, so the source is weighted to it."
     if centre.harder < 1:
@@ -250,7 +253,10 @@ def _reason(signals: Signals, centre: Centre) -> str:
     if signals.balanced_agreement is not None:
         return f"The {seen}: images are harder, and agreement with other models shows it best."
     if _is_unsure(signals):
-        return f"The {seen}, and the model is less sure than it is right, so thresholds would fall too far."
+        return (
+            f"The {seen}: images are harder, and the model is underconfident, so that threshold estimators "
+            "would be too low."
+        )
     return f"The {seen}: images are harder, not only of other classes."
 
 

@@ -92,7 +92,7 @@ def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     many = len(headings) > FITTING_COLUMNS
     hint = '<p class="note hint phone">Swipe the table to see all columns. →</p>\n'
     if many:
-        told = f"{len(headings)} columns: scroll the table sideways to see all of them. →"
+        told = f"{len(headings)} columns: scroll the table sideways where it is cut off. →"
         hint = f'<p class="note hint">{told}</p>\n'
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
     lines = ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows]

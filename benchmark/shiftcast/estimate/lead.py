@@ -100,9 +100,9 @@ class Answer:
         if self.margin is None:
             return []
         least = 100 * (self.source["accuracy"] - self.margin)
-        claim = f"accuracy is at most {100 * self.margin:g} pp below that on {self.source['name']}"
+        claim = f"a drop of at most {100 * self.margin:g} pp from {self.source['name']}"
         interval = f"likely {100 * self.low:.2f} to {100 * self.high:.2f}, {100 * self.level:g} %"
-        return [f"{_upper(str(self.verdict))}: {claim} (at least {least:.2f} %; {interval})."]
+        return [f"{_upper(str(self.verdict))}: {claim} (at least {least:.2f} % needed; {interval})."]
 
     @property
     def headline(self) -> str:
@@ -171,14 +171,15 @@ def _scale(answer: Answer) -> str:
     low, high, was = (100 * share for share in (answer.low, answer.high, answer.source["accuracy"]))
     dot = "" if answer.accuracy is None else f'<circle cx="{6 * 100 * answer.accuracy:.1f}" cy="14" r="6"/>'
     said = escape(answer.headline)
+    anchor = "start" if was < 15 else "end" if was > 85 else "middle"
     return (
-        f'<svg role="img" aria-label="{said}" viewBox="-10 0 620 34" width="100%" style="max-width:40rem" '
+        f'<svg role="img" aria-label="{said}" viewBox="-10 -14 620 48" width="100%" style="max-width:40rem" '
         'fill="currentColor"><rect x="0" y="12" width="600" height="4" opacity="0.15"/>'
         f'<rect x="{6 * low:.1f}" y="8" width="{6 * (high - low):.1f}" height="12" opacity="0.4"/>{dot}'
         f'<rect x="{6 * was - 1:.1f}" y="4" width="2" height="20"/>'
         '<text x="0" y="33" font-size="11">0 %</text><text x="600" y="33" font-size="11" '
-        f'text-anchor="end">100 %</text><text x="{6 * min(max(was, 20), 85):.1f}" y="33" font-size="11" '
-        'text-anchor="middle">| source</text></svg>'
+        f'text-anchor="end">100 %</text><text x="{6 * was:.1f}" y="-2" font-size="11" '
+        f'text-anchor="{anchor}">source: {_digits(answer.source["accuracy"], 1)} %</text></svg>'
     )
 
 

@@ -171,17 +171,20 @@ def headline(rows: Sequence[Mapping[str, Any]], margin: float | None) -> str:
 
 
 def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return the rows as people read them: shares in percent, columns without values left out."""
+    """Return the rows as people read them: shares in percent, columns without values left out.
+
+    What decides comes first: a narrow terminal leaves out the last columns.
+    """
     columns = {"chunk": "chunk", "images": "images", "accuracy": "acc. %"}
-    pairs = {"sampling %": ("sampling_low", "sampling_high"), f"likely ({100 * LEVEL:g} %)": ("low", "high")}
-    means = {"confidence": "conf. %", "difficulty": "difficulty", "actual": "actual %"}
+    means = {"actual": "actual %", "confidence": "conf. %", "difficulty": "difficulty"}
     table = []
     for row in rows:
         cells = {columns[key]: _cell(row[key]) for key in columns}
-        cells |= {name: _ends(row[low], row[high]) for name, (low, high) in pairs.items()}
-        cells |= {means[key]: _cell(row[key]) for key in means if any(one[key] is not None for one in rows)}
+        cells[f"likely ({100 * LEVEL:g} %)"] = _ends(row["low"], row["high"])
         if "alarm" in row:
             cells |= {"verdict": row["verdict"], "alarm": "ALARM" if row["alarm"] else ""}
+        cells["sampling %"] = _ends(row["sampling_low"], row["sampling_high"])
+        cells |= {means[key]: _cell(row[key]) for key in means if any(one[key] is not None for one in rows)}
         table.append(cells)
     return table
 

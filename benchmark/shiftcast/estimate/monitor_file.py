@@ -22,6 +22,7 @@ KINDS = (*TABLES, SQLITE)
 TEXTS, WHOLE = ("time", "chunk", "verdict", "source", "chunk_size"), ("images", "labelled", "look", "alarm")
 SETTINGS = ("source", "source_accuracy", "chunk_size", "margin", "false_alarms")
 """What must not change within one file: looks share one budget of false alarms."""
+SHARES = {"source_accuracy": "%", "margin": "pp", "false_alarms": "%"}
 COLUMNS = (
     *("time", "chunk", "images", "accuracy", "low", "high", "level", "sampling_low", "sampling_high"),
     *("confidence", "difficulty", "labelled", "actual", "verdict", "look", "bound", "alarm"),
@@ -74,10 +75,19 @@ def read_rows(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         for name, value in settings.items():
             if row[name] != value:
                 raise InvalidInputError(
-                    f"{path}: its rows were written with {name} {row[name]}, and this is {value}; append to "
+                    f"{path}: its rows were written with {_setting(name, row[name])}, and now with "
+                    f"{_setting(name, value)}; append to "
                     "another file: the looks of one file share one budget of false alarms"
                 )
     return rows
+
+
+def _setting(name: str, value: Any) -> str:
+    """Return a setting as the command takes it: margins in pp, the chance of false alarms in percent."""
+    words = name.replace("_", " ")
+    if value is None:
+        return f"no {words}"
+    return f"{words} {100 * value:g} {SHARES[name]}" if name in SHARES else f"{words} {value}"
 
 
 def _value(name: str, cell: Any) -> Any:

@@ -25,7 +25,8 @@ th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--edge); }
 th { font-weight: 600; vertical-align: bottom; } .few th { white-space: normal; overflow-wrap: normal; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.wide { overflow-x: auto; } .many { border-right: 2px solid var(--edge); }
+.wide { overflow-x: auto; }
+.many { border-right: 2px solid var(--edge); width: fit-content; max-width: 100%; }
 .wide td:first-child, .wide th:first-child { position: sticky; left: 0; background: var(--ground); }
 details .wide { font-size: .85rem; }
 figure { margin: 1rem 0; max-width: 34rem; } .chart { display: block; width: 100%; height: auto; }

@@ -230,8 +230,7 @@ class _Run:
             if out_of_memory(error) and len(images) > 1:
                 return None
             raise TrainingError(
-                f"{what}: the model fails on images {tuple(images.shape)} of {images.dtype}: "
-                f"{with_line(error)}"
+                f"{what}: the model fails on images {tuple(images.shape)} of {images.dtype}: {_reason(error)}"
             ) from error
         if self.plan.logits_of is not None:
             output = self.plan.logits_of(output)
@@ -263,6 +262,13 @@ class _Run:
         labels = [one for _, one in self.parts if one is not None]
         outputs = np.concatenate([one for one, _ in self.parts], axis=1)
         return outputs, np.concatenate(labels) if labels else None
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error in words; of TorchScript's, which holds two tracebacks, the last line."""
+    if "TorchScript interpreter" in str(error):
+        return str(error).strip().splitlines()[-1]
+    return with_line(error)
 
 
 def _length(dataset: Any) -> int | None:

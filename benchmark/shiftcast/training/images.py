@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ Prepare = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 class Normalised(nn.Module):
-    """A model of images uint8 (b, 3, H, W): it normalises them on its device, where that costs little."""
+    """A model of images uint8 (b, C, H, W), C = 1 or 3, which it normalises on its device."""
 
     def __init__(self, model: nn.Module, mean: Channels, std: Channels) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class Normalised(nn.Module):
 
 @dataclass(frozen=True)
 class FolderBatches:
-    """Batches of image files, read by threads: images uint8 (b, 3, H, W), and labels (b,) where known.
+    """Batches of image files, read by threads: images uint8 (b, C, H, W), and labels (b,) where known.
 
     Parameters
     ----------
@@ -91,6 +92,8 @@ class FolderBatches:
 def exported_model(file: Path, size: int, mean: Channels, std: Channels) -> tuple[nn.Module, Prepare]:
     """Return a model from a file of `torch.export` or TorchScript, for images `size` pixels wide and high.
 
+    With one mean, for greyscale models, images become grey (luma, ITU-R 601-2).
+
     Raises
     ------
     InvalidInputError
@@ -111,7 +114,13 @@ def exported_model(file: Path, size: int, mean: Channels, std: Channels) -> tupl
             f"{file}: cannot be read as a model of {kind} ({' '.join(str(error).split())[:200]}). Weights "
             "alone need the name of a timm model, and --checkpoint FILE"
         ) from error
-    return Normalised(model, mean, std), lambda image: square(image, "bicubic", size)
+    prepare = partial(square, filter_="bicubic", side=size)
+    return Normalised(model, mean, std), _grey(prepare) if len(mean) == 1 else prepare
+
+
+def _grey(prepare: Prepare) -> Prepare:
+    """Return what makes one channel (H, W, 1) of three."""
+    return lambda image: np.asarray(Image.fromarray(prepare(image)).convert("L"))[..., None]
 
 
 def timm_model(name: str, checkpoint: Path | None) -> tuple[nn.Module, Prepare]:
