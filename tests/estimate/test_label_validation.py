@@ -30,7 +30,7 @@ def test_the_command_quotes_the_medians_of_the_table(script):
     frame = script.read("natural")
     own = frame[(frame["design"] == "strata") & frame["ensemble"]]
     planned, saved = (script.points(100 * own[key].median(), 0) for key in ("planned_saving", "saving"))
-    assert f"with an ensemble, {planned} % of the labels were to be saved and {saved} % were" in RESTS
+    assert f"with an ensemble, plans expected to save {planned} % of the labels, and {saved} % were" in RESTS
 
 
 def test_natural_and_synthetic_sets_are_apart_and_none_is_withheld(script):
