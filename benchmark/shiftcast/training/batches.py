@@ -102,7 +102,7 @@ def logits_from(output: Any, n: int, what: str) -> Tensor:
         )
     logits = logits.to_dense() if logits.layout != torch.strided else logits
     if logits.ndim != 2 or len(logits) != n or logits.shape[1] < 2 or logits.is_complex():
-        array = torch.atleast_1d(logits)[:8].detach().cpu()
+        array = (logits if logits.ndim else logits.reshape(1))[:8].detach().cpu()
         raise InvalidInputError(
             f"{what}: expected logits ({n}, K) of K >= 2 classes, got {tuple(logits.shape)}"
             f"{' of complex numbers' if logits.is_complex() else one_column_hint(array.float().numpy())}"
