@@ -170,3 +170,14 @@ def test_the_reach_and_the_page_are_what_the_script_makes_of_its_table(script):
     assert script.LEVEL == LEVEL
     assert not frame["set"].str.contains("blind-[fgh]").any()
     assert script.report(frame) in script.PAGE.read_text()
+
+
+@pytest.mark.parametrize("again", ["good-new.npz", "./good-new.npz"])
+def test_one_target_for_two_models_is_refused(files, again):
+    done = typed(
+        "compare",
+        *("--source", "good.npz", "--target", "good-new.npz"),
+        *("--source", "poor.npz", "--target", again),
+    )
+    assert done.returncode == 2
+    assert "good-new.npz: is given twice as a target" in done.stderr

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import shiftcast
 from shiftcast.cli.app import app
 from shiftcast.errors import InvalidInputError
-from shiftcast.estimate.labels import COLUMNS, chances_of, draw_sample, read_labels
+from shiftcast.estimate.labels import COLUMNS, chances_of, draw_sample, plan_labels, read_labels
 from shiftcast.estimate.lead import Answer
 from shiftcast.predictions import Predictions
 from shiftcast.testing import make_predictions
@@ -215,3 +215,57 @@ def test_a_source_without_errors_is_sorted_by_confidence():
     chances = chances_of(source, TARGET, answer)
     assert (np.argsort(chances, kind="stable") == np.argsort(TARGET.confidence, kind="stable")).all()
     assert 0.8 < chances.mean() < 1
+
+
+def test_a_blank_line_below_a_table_is_named(tmp_path):
+    path = filled(tmp_path)
+    path.write_text(path.read_text() + ",,,,\n")
+    with pytest.raises(InvalidInputError, match=r"1 row blank, the first 60 \(from 0\); delete such lines"):
+        read_labels(path, TARGET)
+
+
+@pytest.mark.parametrize(
+    ("change", "labels"),
+    [
+        (lambda text: ("\ufeff" + text.replace("\n", "\r\n")).encode(), 60),
+        (lambda text: "\n".join(f'"{line}"'.replace(",", '","') for line in text.splitlines()).encode(), 60),
+        (lambda text: (text + "\n\n").encode(), 60),
+    ],
+)
+def test_what_spreadsheets_make_of_a_file_changes_nothing(tmp_path, change, labels):
+    path = filled(tmp_path)
+    known = read_labels(path, TARGET)
+    path.write_bytes(change(path.read_text()))
+    found = read_labels(path, TARGET)
+    assert (found.classes >= 0).sum() == labels
+    for one, other in ((found.rows, known.rows), (found.classes, known.classes), (found.sizes, known.sizes)):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"images": 2.5}, "images: expected a whole number, got 2.5"),
+        ({"images": "5"}, "images: expected a whole number"),
+        ({"images": 5, "seed": -1}, "seed: expected a whole number from 0"),
+        ({"images": 5, "seed": 1.5}, "seed: expected a whole number from 0"),
+    ],
+)
+def test_arguments_that_draw_nothing(arguments, words):
+    with pytest.raises(InvalidInputError, match=words):
+        draw_sample(TARGET, CHANCES, **arguments)
+
+
+@pytest.mark.parametrize("widths", [0.02, None, ["a"], [float("nan")]])
+def test_half_widths_that_are_none(widths):
+    with pytest.raises(InvalidInputError, match="half-width"):
+        plan_labels(CHANCES, widths)
+
+
+def test_a_sample_goes_to_a_table_that_can_be_read_again(files, tmp_path):
+    refused = run("sample", *given(files), "--images", 5, "--out", tmp_path / "k.xlsx")
+    assert "ends in .csv" in str(refused.exception)
+    assert (
+        "1 image in 1 stratum"
+        in run("sample", *given(files), "--images", 1, "--out", tmp_path / "k.csv").output
+    )

@@ -29,6 +29,7 @@ def answer(low, high, margin, source=0.9):
         (0.80, 0.88, 0.03, "cannot tell"),
         (0.5, 0.8, 0.4, "cannot tell"),  # 0.9 - 0.4 is 0.5: an end on the bound decides nothing
         (0.3, 0.5, 0.4, "cannot tell"),
+        (0.2, 0.3, 0.6, "cannot tell"),  # 0.9 - 0.6 is more than 0.3 in binary
         (0.89, 1.0, 0.0, "cannot tell"),
         (0.91, 1.0, 0.0, "supported"),
         (0.80, 0.86, None, None),

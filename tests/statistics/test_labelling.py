@@ -133,3 +133,41 @@ def test_intervals_hold_and_are_narrower_in_strata():
         effective.append(found.effective)
     assert 0.92 <= np.mean(held) <= 0.98  # three standard errors around 95 %
     assert np.median(effective) > 115
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+def test_few_errors_never_give_narrower_intervals_than_as_many_uniform_labels(wrong):
+    """32 labels in ten strata, one label alone in each of nine: no variance is known there."""
+    strata = np.repeat(np.arange(10), [23, *[1] * 9])
+    right = np.ones(32)
+    right[:wrong] = 0
+    chances = np.linspace(0.5, 1, 32)
+    found = measured(right, chances, strata, np.full(10, 200), float(chances.mean()))
+    low, high = wilson(32 * found.accuracy, 32)
+    assert found.weight == 0
+    assert found.high - found.low >= 0.98 * (high - low)  # a draw from 2000 images, not from any number
+    assert found.low <= low + 0.002
+
+
+@pytest.mark.parametrize(("accuracy", "images"), [(0.99, 50), (0.999, 50), (0.9985, 200)])
+@pytest.mark.parametrize("empty", [0.0, 0.4])
+def test_intervals_hold_where_errors_are_rare_and_labels_were_left_out(accuracy, images, empty):
+    """Simulated: predicted chances are the true ones, of which most lie near 1; 200 samples."""
+    random = np.random.default_rng(images)
+    chances = random.beta(3 * accuracy, 3 * (1 - accuracy), 2000)
+    right = (random.random(2000) < chances).astype(float)
+    strata = strata_of(chances, images)
+    sizes = np.bincount(strata)
+    counts = allocate(sizes, np.bincount(strata, chances) / sizes, images)
+    held = drawn = 0
+    for _ in range(200):
+        rows = np.concatenate(
+            [random.choice(np.flatnonzero(strata == h), n, replace=False) for h, n in enumerate(counts)]
+        )
+        rows = rows[random.random(len(rows)) >= empty]
+        if len(np.unique(strata[rows])) == len(sizes):
+            found = measured(right[rows], chances[rows], strata[rows], sizes, float(chances.mean()))
+            held += found.low <= right.mean() <= found.high
+            drawn += 1
+    assert drawn > 20
+    assert held / drawn >= 0.93

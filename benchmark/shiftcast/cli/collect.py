@@ -128,7 +128,7 @@ def _images(
     files, kinds, empty, skipped = folder_images(folder)
     for what, number in skipped.items():
         echo(f"note: not read: {number:,} {what}", err=True)
-    names = None if classes is None else classes.read_text("utf-8", "replace").split("\n")
+    names = None if classes is None else classes.read_text("utf-8-sig", "replace").split("\n")
     names = None if names is None else [name.strip() for name in names if name.strip()]
     if kinds is None:
         if corrupt:

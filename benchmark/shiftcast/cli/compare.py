@@ -49,6 +49,8 @@ def compare(
         )
     models: list[Model] = []
     doubts: list[str] = []
+    _refuse_twice(source, "source")
+    _refuse_twice(target, "target")
     for name, known, unknown in zip(_names(source), source, target, strict=True):
         one, other, said = read_pair(known, unknown)
         doubts += [f"{name}: {text}" for text in said]
@@ -65,16 +67,22 @@ def compare(
     _print(result)
 
 
-def _names(paths: list[Path]) -> list[str]:
-    """Return short names of files that tell them apart.
+def _refuse_twice(paths: list[Path], what: str) -> None:
+    """Refuse one file for two models, however it is named.
 
     Raises
     ------
     InvalidInputError
         If a file is given twice.
     """
-    if twice := [path for path in paths if paths.count(path) > 1]:
-        raise InvalidInputError(f"{twice[0]}: is given twice as a source; each model needs files of its own")
+    known = [path.resolve() for path in paths]
+    for path in paths:
+        if known.count(path.resolve()) > 1:
+            raise InvalidInputError(f"{path}: is given twice as a {what}; each model needs files of its own")
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Return short names of files that tell them apart."""
     stems = [path.stem for path in paths]
     return stems if len(set(stems)) == len(stems) else list(map(str, paths))
 

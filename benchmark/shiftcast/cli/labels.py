@@ -12,7 +12,7 @@ import typer
 from shiftcast.cli.options import YOUR_MODEL, AsJson, echo, example, keep_apart, text_table
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.files import write_atomic
-from shiftcast.util.text import SHARES, printable
+from shiftcast.util.text import SHARES, count, printable
 
 if TYPE_CHECKING:
     from shiftcast.estimate.labels import Planned
@@ -101,6 +101,8 @@ def sample(
     cell means that the image is not labelled. Any first rows are a sample too: label from the top.
     """
     keep_apart([source, target, labels, ensemble], [out])
+    if out.suffix.lower() != ".csv":
+        raise InvalidInputError(f"{out}: expected a name that ends in .csv, which estimate --labelled reads")
     from shiftcast.estimate.python import sample as drawn
 
     table = drawn(source, target, images, seed=seed, labels=labels, ensemble=ensemble)
@@ -110,6 +112,7 @@ def sample(
     write_atomic(out, text)
     strata, name = table["stratum"].nunique(), printable(str(out))
     echo(
-        f"wrote {name}: {len(table):,} images in {strata} strata. Fill its column label from the top, then: "
+        f"wrote {name}: {count(len(table), 'image')} in {strata} {'stratum' if strata == 1 else 'strata'}. "
+        "Fill its column label from the top, then: "
         f"shiftcast estimate … --labelled {name}"
     )

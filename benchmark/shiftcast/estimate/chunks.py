@@ -17,6 +17,8 @@ PERIODS = {"day": "D", "week": "W-SUN", "month": "M"}
 AWARE = re.compile(r".*\d[T ]\d.*(?:Z|[+-]\d\d(?::?\d\d)?)", re.IGNORECASE)
 """A time that says how far it is from UTC."""
 SHOWN = 3
+MOST_DIGITS = 18
+"""Of a number of rows."""
 
 
 def chunk_size(given: str) -> str | int:
@@ -29,7 +31,7 @@ def chunk_size(given: str) -> str | int:
     """
     if given in PERIODS:
         return given
-    if given.isascii() and given.isdigit() and int(given) > 0:
+    if given.isascii() and given.isdigit() and len(given) <= MOST_DIGITS and int(given) > 0:
         return int(given)
     raise InvalidInputError(
         f"chunk: expected {', '.join(PERIODS)} or a number of images such as 1000, got {given!r}"
@@ -59,7 +61,7 @@ def read_times(what: str, texts: pd.Series[Any]) -> pd.DatetimeIndex:
         )
     iso = cells.str.match(r"\d{4}-\d\d-\d\d")  # also refuses plain numbers, whose unit nobody tells
     times = pd.to_datetime(cells.where(iso), format="ISO8601", utc=True, errors="coerce")
-    wrong = np.flatnonzero(times.isna())
+    wrong = np.flatnonzero(~times.dt.year.between(1, 9999))  # of what is no time, the year is unknown
     if wrong.size:
         held = printable(repr(str(texts.iloc[wrong[0]])), 80)
         hint = "; of seconds since 1970: pandas.to_datetime(column, unit='s')" if _is_number(held) else ""

@@ -100,7 +100,11 @@ def plan_labels(chances: Floats, half_widths: Sequence[float] = HALF_WIDTHS) -> 
     InvalidInputError
         If a half-width is not between 0 and 0.5.
     """
+    if not isinstance(half_widths, list | tuple | np.ndarray):
+        raise InvalidInputError(f"half-widths: expected a list of shares such as [0.02], got {half_widths!r}")
     for width in half_widths:
+        if not isinstance(width, float | int | np.number):
+            raise InvalidInputError(f"half-width: expected a share such as 0.02, got {width!r}")
         if not 0 < width < 0.5:
             raise InvalidInputError(
                 f"half-width: expected between 0 and 50 percentage points, got {100 * width:g}"
@@ -130,6 +134,10 @@ def draw_sample(target: Predictions, chances: Floats, images: int, seed: int = 0
     InvalidInputError
         If there are fewer images than asked for, or none is asked for.
     """
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise InvalidInputError(f"seed: expected a whole number from 0 to {2**32 - 1:,}, got {seed!r}")
+    if not isinstance(images, int | np.integer):
+        raise InvalidInputError(f"images: expected a whole number, got {images!r}")
     if not 1 <= images <= len(chances):
         raise InvalidInputError(
             f"images: expected from 1 to {len(chances):,}, as many as {target.name} holds, got {images:,}"
@@ -200,6 +208,13 @@ def read_labels(path: Path, target: Predictions, classes: Sequence[str] = ()) ->
         raise InvalidInputError(
             f"{path}: lacks the column {lacking[0]!r}; expected a file that shiftcast sample wrote, with "
             f"{', '.join(COLUMNS)}; its columns are {table.held}"
+        )
+    cells = table.frame[list(COLUMNS)].astype(str)
+    blank = (cells.map(str.strip) == "").all(axis=1).to_numpy()  # as spreadsheets leave below a table
+    if blank.any():
+        raise InvalidInputError(
+            f"{path}: {count(int(blank.sum()), 'row')} blank, the first {int(np.argmax(blank))} (from 0); "
+            "delete such lines"
         )
     theirs = sorted(set(table.texts("target").str.strip()))
     if theirs != [fingerprint(target)]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from shiftcast.errors import InvalidInputError
 from shiftcast.util.text import count
 
@@ -91,7 +93,7 @@ class Answer:
         """
         if self.margin is None:
             return None
-        least = self.source["accuracy"] - self.margin
+        least = round(self.source["accuracy"] - self.margin, 9)  # 0.8 - 0.1 is not 0.7 in binary
         return SUPPORTED if self.low > least else NOT_SUPPORTED if self.high < least else CANNOT_TELL
 
     @property
@@ -139,7 +141,7 @@ def margin_of(points: float) -> float:
     InvalidInputError
         If it is not in [0, 100], or so small that it looks like a share.
     """
-    if not 0 <= points <= 100:
+    if not isinstance(points, float | int | np.number) or not 0 <= points <= 100:
         raise InvalidInputError(f"margin: expected percentage points from 0 to 100, got {points!r}")
     if 0 < points < LEAST_MARGIN:
         raise InvalidInputError(

@@ -12,17 +12,23 @@ from typing import Any
 
 import pandas as pd
 
-from shiftcast.errors import InvalidInputError, needs_extra
+from shiftcast.errors import HeldError, InvalidInputError, needs_extra
 from shiftcast.intake.tables import TABLES, read_table
 from shiftcast.util.files import write_atomic
 from shiftcast.util.text import printable
 
 SQLITE, TABLE = ".sqlite", "monitor"
+WAIT = 5.0
+"""Seconds to wait for another program that holds the database."""
 KINDS = (*TABLES, SQLITE)
 TEXTS, WHOLE = ("time", "chunk", "verdict", "source", "chunk_size"), ("images", "labelled", "look", "alarm")
 SETTINGS = ("source", "source_accuracy", "chunk_size", "margin", "false_alarms")
 """What must not change within one file: looks share one budget of false alarms."""
 SHARES = {"source_accuracy": "%", "margin": "pp", "false_alarms": "%"}
+NEEDED = ("time", "chunk", "images", "look")
+"""Cells that cannot be empty; a row without a margin has no look."""
+MOST = 10**9
+"""Larger numbers of looks or images are none."""
 COLUMNS = (
     *("time", "chunk", "images", "accuracy", "low", "high", "level", "sampling_low", "sampling_high"),
     *("confidence", "difficulty", "labelled", "actual", "verdict", "look", "bound", "alarm"),
@@ -67,11 +73,16 @@ def read_rows(path: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     cells = frame.astype(object).where(frame.notna() & (frame != ""), None)
     try:
         rows = [{name: _value(name, row[name]) for name in COLUMNS} for row in cells.to_dict("records")]
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidInputError(
             f"{path}: expected numbers, got {printable(str(error), 120)}; name another file to append to"
         ) from error
-    for row in rows:
+    for number, row in enumerate(rows):
+        needed = ("time", "chunk", "images") if settings["margin"] is None else NEEDED
+        if lacking := [name for name in needed if row[name] is None]:
+            raise InvalidInputError(
+                f"{path}: row {number} (from 0) has no {lacking[0]}; name another file to append to"
+            )
         for name, value in settings.items():
             if row[name] != value:
                 raise InvalidInputError(
@@ -94,7 +105,11 @@ def _value(name: str, cell: Any) -> Any:
     if cell is None or name in TEXTS:
         return cell if cell is None else str(cell)
     number = float(cell)
-    return int(number) if name in WHOLE else number
+    if name not in WHOLE:
+        return number
+    if number != int(number) or not int(name == "look") <= number <= MOST:
+        raise ValueError(f"{name} {cell}")
+    return int(number)
 
 
 def looks_of(known: Sequence[Mapping[str, Any]], chunks: Sequence[tuple[str, int]]) -> list[int]:
@@ -123,7 +138,7 @@ def write_rows(
     """Write known and new rows by time; a new one takes the place of a known one of the same chunk."""
     new = [{name: {**row, **settings}.get(name) for name in COLUMNS} for row in rows]
     merged = {row["chunk"]: row for row in [*known, *new]}
-    ordered = sorted(merged.values(), key=lambda row: (row["time"], row["chunk"]))
+    ordered = sorted(merged.values(), key=lambda row: (row["time"].rstrip("Z"), row["chunk"]))
     frame = pd.DataFrame(ordered, columns=list(COLUMNS))
     for name in COLUMNS:
         if name not in TEXTS:
@@ -142,9 +157,10 @@ def write_rows(
 
 def _read_sqlite(path: Path) -> pd.DataFrame:
     try:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(sqlite3.connect(path, timeout=WAIT)) as connection:
             return pd.read_sql_query(f"SELECT * FROM {TABLE}", connection)  # noqa: S608  a constant
     except (sqlite3.Error, pd.errors.DatabaseError) as error:
+        _refuse_locked(path, error)
         raise InvalidInputError(
             f"{path}: no table {TABLE!r} can be read ({printable(str(error), 120)}); name another file"
         ) from error
@@ -155,7 +171,20 @@ def _write_sqlite(path: Path, frame: pd.DataFrame) -> None:
     kinds = ["TEXT" if name in TEXTS else "INTEGER" if name in WHOLE else "REAL" for name in COLUMNS]
     typed = ", ".join(f"{name} {kind}" for name, kind in zip(COLUMNS, kinds, strict=True))
     marks, values = ", ".join("?" * len(COLUMNS)), frame.astype(object).where(frame.notna(), None)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} ({typed}, PRIMARY KEY (chunk))")
-        insert = f"INSERT OR REPLACE INTO {TABLE} VALUES ({marks})"  # noqa: S608  constants
-        connection.executemany(insert, values.to_numpy().tolist())
+    try:
+        with closing(sqlite3.connect(path, timeout=WAIT)) as connection, connection:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} ({typed}, PRIMARY KEY (chunk))")
+            insert = f"INSERT OR REPLACE INTO {TABLE} VALUES ({marks})"  # noqa: S608  constants
+            connection.executemany(insert, values.to_numpy().tolist())
+    except sqlite3.Error as error:
+        _refuse_locked(path, error)
+        raise InvalidInputError(
+            f"{path}: cannot be written ({printable(str(error), 120)}); it is as before. Name another file"
+        ) from error
+
+
+def _refuse_locked(path: Path, error: Exception) -> None:
+    if "locked" in str(error):
+        raise HeldError(
+            f"{path}: another program holds this database; close it there, and repeat the command"
+        ) from error

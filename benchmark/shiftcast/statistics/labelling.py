@@ -22,6 +22,10 @@ FLOOR = 0.2
 """Part of the labels that is spread over the images evenly, whatever their predicted difficulty."""
 FEW = 30
 """Labels below which an interval is never narrower than Wilson's for as many labels drawn uniformly."""
+FEW_ERRORS = 5
+"""Wrong labels, or right ones, below which the same holds: most strata then show no variance, by chance."""
+TINY = 1e-12
+"""Variances below this are rounding: no stratum holds both right and wrong answers."""
 SIGNIFICANT = 2.0
 """How many standard errors the proxy's weight must lie above 0 to be used."""
 LEVEL = 0.95
@@ -117,7 +121,8 @@ def planned_half_width(chances: Floats, labels: int, stratified: bool = True, le
     counts = allocate(sizes, expected, labels)
     spread = expected * (1 - expected) * sizes / np.maximum(sizes - 1, 1)
     variance = float((_weights(sizes) ** 2 * _rates(counts, sizes) * spread).sum())
-    low, high = _interval(float(chances.mean()), variance, labels, len(chances), level)[:2]
+    few = _are_few(float(counts @ expected), labels)
+    low, high = _interval(float(chances.mean()), variance, labels, len(chances), level, few)[:2]
     return (high - low) / 2
 
 
@@ -145,11 +150,12 @@ def measured(
     sum_h W_h^2 (1 / n_h - 1 / N_h) s_h^2(y - l f). l minimises this variance (Angelopoulos, Duchi & Zrnic
     2024, PPI++, for uniform draws; Fogliato et al. 2024, Framework for Efficient Model Evaluation through
     Stratification, Sampling, and Estimation, for strata; Angelopoulos et al. 2023, Prediction-powered
-    inference, has l = 1). It is 0 unless it lies two standard errors above 0, and below 30 labels.
+    inference, has l = 1). It is 0 unless it lies two standard errors above 0, and where labels are few: below
+    30, or below 5 right or 5 wrong ones.
 
     The interval is Wilson's (1927) with 1 + a (1 - a) / variance images, where a is the accuracy: with one
-    stratum and l = 0 of many images that is n. Below 30 labels, and where no stratum has both right and wrong
-    answers, it is at most n.
+    stratum and l = 0 of many images that is n. Where labels are few, and where no stratum has both right and
+    wrong answers, it is at most n.
 
     Parameters
     ----------
@@ -175,32 +181,38 @@ def measured(
     if not counts.all():
         raise InvalidInputError(f"measured: no label in stratum {int(np.argmin(counts))} (from 0)")
     weights, rates, n = _weights(sizes), _rates(counts, sizes), len(right)
-    accuracy = float(weights @ (np.bincount(strata, right) / counts))
+    few = _are_few(float(right.sum()), n)
+    accuracy = min(float(weights @ (np.bincount(strata, right) / counts)), 1.0)
     # One label of a stratum has no variance: that of the whole is as large or larger in most strata.
     alone = np.where(counts == 1, accuracy * (1 - accuracy), 0.0)
     factors = weights**2 * rates
     variance = float(factors @ (_covariances(right, right, strata, counts) + alone))
     shared = float(factors @ _covariances(right, chances, strata, counts))
     own = float(factors @ _covariances(chances, chances, strata, counts))
-    weight, variance = _tuned(variance, shared, own, n, n - len(sizes) - 1)
+    weight, variance = (0.0, variance) if few else _tuned(variance, shared, own, n - len(sizes) - 1)
     accuracy += weight * (mean_chance - float(weights @ (np.bincount(strata, chances) / counts)))
     accuracy = min(max(accuracy, 0.0), 1.0)
-    low, high, effective = _interval(accuracy, variance, n, int(sizes.sum()), level)
+    low, high, effective = _interval(accuracy, variance, n, int(sizes.sum()), level, few)
     return Measured(accuracy, low, high, n, effective, weight)
 
 
-def _tuned(variance: float, shared: float, own: float, labels: int, freedom: int) -> tuple[float, float]:
+def _tuned(variance: float, shared: float, own: float, freedom: int) -> tuple[float, float]:
     """Return the proxy's weight, 0 if it does not help, and the variance with it.
 
     `variance`, `own` and `shared` are those of the answers' mean, of the proxy's, and of both.
     """
-    if labels < FEW or freedom < 1 or shared <= 0 or own <= 0:
+    if freedom < 1 or shared <= 0 or own <= 0:
         return 0.0, variance
     best = min(shared / own, 1.0)
     reduced = max(variance - 2 * best * shared + best**2 * own, 0.0)
     if best**2 * own * freedom < SIGNIFICANT**2 * reduced:
         return 0.0, variance
     return best, reduced * (freedom + 1) / freedom  # one more number was fitted
+
+
+def _are_few(right: float, labels: int) -> bool:
+    """Return whether labels, of which so many are right, are too few to know variances from."""
+    return labels < FEW or min(right, labels - right) < FEW_ERRORS
 
 
 def _weights(sizes: Integers) -> Floats:
@@ -223,14 +235,14 @@ def _covariances(a: Floats, b: Floats, strata: Integers, counts: Integers) -> Fl
 
 
 def _interval(
-    accuracy: float, variance: float, labels: int, images: int, level: float
+    accuracy: float, variance: float, labels: int, images: int, level: float, few: bool
 ) -> tuple[float, float, float]:
     """Return Wilson's interval for an accuracy of a given variance, and the effective number of labels."""
     if labels == images:
         return accuracy, accuracy, float(images)
     inside = min(max(accuracy, 0.5 / labels), 1 - 0.5 / labels)
     ratio = variance / (inside * (1 - inside))
-    if labels < FEW or variance <= 0:
+    if few or variance < TINY:
         ratio = max(ratio, (1 - labels / images) / max(labels - 1, 1e-9))
     n = 1 + 1 / ratio
     low, high = wilson(accuracy * n, n, level)

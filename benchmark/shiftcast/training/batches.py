@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,9 @@ def split_batch(batch: Any, what: str) -> tuple[Tensor, Any]:
             raise InvalidInputError(f"{what}: is empty")
         images, labels = batch[0], batch[1] if len(batch) > 1 else None
     if isinstance(images, np.ndarray):
-        images = torch.from_numpy(images)
+        with suppress(TypeError):  # of types that torch does not know; refused below
+            native = images.dtype.newbyteorder("=")
+            images = torch.from_numpy(np.require(images, native, ["C_CONTIGUOUS", "WRITEABLE"]))
     if not isinstance(images, Tensor) or images.ndim < 2 or not len(images):
         came = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
         raise InvalidInputError(
@@ -87,16 +90,22 @@ def logits_from(output: Any, n: int, what: str) -> Tensor:
                 "logits_of=FUNCTION, of the first: logits_of=lambda output: output[0]"
             )
         logits = output[0]
+        if alike and alike[0] is not logits:
+            raise InvalidInputError(
+                f"{what}: the model returned a {came}; the first is not logits ({n}, K). Say which are with "
+                "logits_of=FUNCTION, of the second: logits_of=lambda output: output[1]"
+            )
     if not isinstance(logits, Tensor):
         raise InvalidInputError(
             f"{what}: expected logits ({n}, K) as a tensor, under 'logits' or first in a tuple; the model "
             f"returned a {came}. Take them out of it with logits_of=FUNCTION"
         )
-    if logits.ndim != 2 or len(logits) != n or logits.shape[1] < 2:
-        array = logits[:8].detach().float().cpu().numpy()
+    logits = logits.to_dense() if logits.layout != torch.strided else logits
+    if logits.ndim != 2 or len(logits) != n or logits.shape[1] < 2 or logits.is_complex():
+        array = (logits if logits.ndim else logits.reshape(1))[:8].detach().cpu()
         raise InvalidInputError(
             f"{what}: expected logits ({n}, K) of K >= 2 classes, got {tuple(logits.shape)}"
-            f"{one_column_hint(array)}"
+            f"{' of complex numbers' if logits.is_complex() else one_column_hint(array.float().numpy())}"
         )
     return logits
 

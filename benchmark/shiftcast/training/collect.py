@@ -18,19 +18,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import RandomSampler
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.data import (
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from shiftcast.data.corruptions.scaled import corrupt_scaled
 from shiftcast.errors import InvalidInputError, TrainingError, with_line
 from shiftcast.training.batches import checked_labels, digest, from_bytes, logits_from, split_batch, to_bytes
 from shiftcast.training.job import choose_device
-from shiftcast.training.network import REFUSALS, out_of_memory
+from shiftcast.training.network import out_of_memory
 from shiftcast.training.shards import Shards
 from shiftcast.util.locks import locked
 from shiftcast.util.types import Integers
 
 AT_ONCE = 16
 """Batches whose outputs wait on the device, and of which a shard is made."""
+
+SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 Outputs = NDArray[np.float32]
 
@@ -79,7 +88,9 @@ def gather(
     TrainingError
         If a model fails on a batch.
     """
-    shuffled = isinstance(getattr(loader, "sampler", None), RandomSampler)
+    _check_loader(loader)
+    samplers = [getattr(one, "sampler", None) for one in (loader, getattr(loader, "batch_sampler", None))]
+    shuffled = any(isinstance(one, SHUFFLING) for one in samplers)
     if shuffled and plan.shards is not None:
         raise InvalidInputError("shards: the loader shuffles, so it cannot be resumed; use shuffle=False")
     if shuffled:
@@ -136,6 +147,7 @@ class _Run:
             "class_names": self.plan.names,
             "precision": "bfloat16" if self.lowered else "float32",
             "device": [device.type for device in self.devices],
+            "logits_of": _code_of(self.plan.logits_of),
         }
 
     def over(self, loader: Iterable[Any], progress: Callable[[int, int | None], None] | None) -> None:
@@ -226,14 +238,18 @@ class _Run:
                 output = model(
                     images.to(device, kind if images.is_floating_point() else None, non_blocking=True)
                 )
-        except (MemoryError, *REFUSALS) as error:
+        except Exception as error:  # a model is anybody's code
             if out_of_memory(error) and len(images) > 1:
                 return None
             raise TrainingError(
                 f"{what}: the model fails on images {tuple(images.shape)} of {images.dtype}: {_reason(error)}"
             ) from error
         if self.plan.logits_of is not None:
-            output = self.plan.logits_of(output)
+            try:
+                output = self.plan.logits_of(output)
+            except Exception as error:
+                came = f"what the model returned, a {type(output).__name__}"
+                raise InvalidInputError(f"{what}: logits_of fails on {came}: {with_line(error)}") from error
         return logits_from(output, len(images), f"model {number}, {what}" if number else what).float()
 
     def flush(self) -> None:
@@ -301,36 +317,93 @@ def _fingerprint(model: Any) -> str:
     return known.hexdigest()
 
 
+def _code_of(function: Any) -> str | None:
+    """Return a SHA-256 of what a function does, as far as its code says it."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return None if function is None else type(function).__name__
+    constants = [one for one in code.co_consts if not hasattr(one, "co_code")]
+    return hashlib.sha256(code.co_code + repr((constants, code.co_names)).encode()).hexdigest()
+
+
+def _check_loader(loader: Any) -> None:
+    """Refuse what gives no batches.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is none that can be gone through, or it gives single images.
+    """
+    single = isinstance(loader, Tensor | np.ndarray)
+    single |= isinstance(loader, Dataset) and not isinstance(loader, IterableDataset)
+    if single or not isinstance(loader, Iterable):
+        raise InvalidInputError(
+            f"loader: expected batches, as of torch.utils.data.DataLoader(dataset, batch_size=64), got a "
+            f"{type(loader).__name__}"
+        )
+
+
 @contextmanager
 def _evaluating(models: Sequence[Any]) -> Iterator[None]:
-    """Hold models in evaluation mode; each of their modules gets its own mode back."""
-    modules = [module for one in models if isinstance(one, nn.Module) for module in one.modules()]
-    modes = [(module, module.training) for module in modules if hasattr(module, "training")]
+    """Hold networks in evaluation mode; each of their modules gets its own mode back.
+
+    Networks that functions call, or that modules keep in lists, are met when they run.
+    """
+    modes: dict[nn.Module, bool] = {}
+
+    def hold(module: nn.Module) -> None:
+        for one in module.modules():
+            if hasattr(one, "training"):
+                modes.setdefault(one, one.training)
+        with suppress(NotImplementedError):  # a program of torch.export has one mode for ever
+            module.eval()
+
+    def meet(module: nn.Module, _: Any) -> None:
+        if getattr(module, "training", False):
+            hold(module)
+
+    compiled = any(hasattr(model, "_orig_mod") for model in models)  # torch.compile knows no such hook
+    hook = None if compiled else register_module_forward_pre_hook(meet)
     try:
         for model in models:
             if isinstance(model, nn.Module):
-                with suppress(NotImplementedError):  # a program of torch.export has one mode for ever
-                    model.eval()
+                hold(model)
         yield
     finally:
-        for module, mode in modes:
+        if hook is not None:
+            hook.remove()
+        for module, mode in modes.items():
             module.training = mode
 
 
 @contextmanager
 def _moved(models: Sequence[Any], device: str) -> Iterator[None]:
     """Hold models on a device; each goes back to its own."""
-    moved = [] if device == "auto" else [model for model in models if isinstance(model, nn.Module)]
+    there = None if device == "auto" else _checked_device(device)
+    moved = [] if there is None else [model for model in models if isinstance(model, nn.Module)]
     homes = [_device_of(model) for model in moved]
-    if device.startswith("cuda"):
-        choose_device("cuda")
     try:
         for model in moved:
-            model.to(device)
+            try:
+                model.to(there)
+            except (RuntimeError, AssertionError) as error:
+                raise InvalidInputError(f"device: no model can be moved to {there}: {error}") from error
         yield
     finally:
         for model, home in zip(moved, homes, strict=True):
             model.to(home)
+
+
+def _checked_device(given: Any) -> torch.device:
+    try:
+        device = torch.device(given)
+    except (RuntimeError, TypeError):
+        device = torch.device("meta")
+    if device.type == "meta":
+        raise InvalidInputError(f"device: expected 'auto', 'cpu' or 'cuda', got {given!r}")
+    if device.type == "cuda":
+        choose_device("cuda")
+    return device
 
 
 @contextmanager

@@ -38,6 +38,10 @@ class Normalised(nn.Module):
         self.model = model
         self.mean, self.std = (tuple(255 * value for value in values) for values in (mean, std))
 
+    def extra_repr(self) -> str:
+        """Return what tells this model from others of its weights; shards are known by it."""
+        return f"mean={self.mean}, std={self.std}"
+
     def forward(self, pixels: Tensor) -> Any:
         """Return what the model returns."""
         return self.model(normalise(pixels.permute(0, 2, 3, 1), self.mean, self.std))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shiftcast.errors import InvalidInputError, needs_extra
+from shiftcast.errors import InvalidInputError, in_words, needs_extra
 from shiftcast.predictions import Predictions
 from shiftcast.util.arrays import looks_like_probabilities, softmax
 from shiftcast.util.files import write_npz
@@ -76,8 +77,11 @@ def collect(
     InvalidInputError, TrainingError
         If a batch, label or output is refused (by number), or the model fails, or `shards` do not fit.
     """
-    plan = _plan(labels, device, precision, corrupt, mean, std, shards, class_names, logits_of)
-    return _collect([model, *ensemble], loader, plan, _file(out), class_names, progress)
+    if not isinstance(ensemble, list | tuple):
+        raise InvalidInputError(f"ensemble: expected a list of models, got a {type(ensemble).__name__}")
+    names = _names(class_names)
+    plan = _plan(labels, device, precision, corrupt, mean, std, shards, len(names or ()), logits_of)
+    return _collect([model, *ensemble], loader, plan, _file(out), names, progress)
 
 
 def _plan(
@@ -88,7 +92,7 @@ def _plan(
     mean: ArrayLike,
     std: ArrayLike,
     shards: str | Path | None,
-    class_names: Sequence[str] | None,
+    names: int,
     logits_of: Callable[[Any], Any] | None,
 ) -> Plan:
     with needs_extra("train"):
@@ -97,14 +101,16 @@ def _plan(
 
     read = _option("labels", labels, LABELS)
     _option("precision", precision, dict.fromkeys(("auto", "float32", "bfloat16")))
-    if class_names is not None and len(set(class_names)) != len(class_names):
-        raise InvalidInputError("class_names: a name stands there twice")
+    if not isinstance(corrupt, bool | int | np.integer):
+        raise InvalidInputError(f"corrupt: expected True, False or a number of types, got {corrupt!r}")
     sets = scaled_sets(TYPES if corrupt is True else int(corrupt)) if corrupt else []
-    scale = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+    scale = _channels("mean", mean), _channels("std", std)
+    if (scale[1] <= 0).any():
+        raise InvalidInputError(f"std: expected numbers above 0, got {std!r}")
     folder = None if shards is None else Path(shards)
-    return Plan(
-        True if sets else read, device, precision, sets, *scale, folder, logits_of, len(class_names or ())
-    )
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InvalidInputError(f"shards: {folder} is a file; name a folder")
+    return Plan(True if sets else read, device, precision, sets, *scale, folder, logits_of, names)
 
 
 def _collect(
@@ -139,10 +145,44 @@ def _option(name: str, given: Any, known: dict[Any, Any]) -> Any:
     return known[given]
 
 
+def _channels(name: str, given: ArrayLike) -> NDArray[Any]:
+    """Return a number for all channels or one for each of three, or refuse it by name."""
+    try:
+        values = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.array(np.nan)
+    if values.shape not in ((), (1,), (3,)) or not np.isfinite(values).all():
+        raise InvalidInputError(f"{name}: expected a number, or one for each of 3 channels, got {given!r}")
+    return values
+
+
+def _names(given: Sequence[str] | None) -> list[str] | None:
+    if given is None:
+        return None
+    names = [] if isinstance(given, str) else list(given)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InvalidInputError(f"class_names: expected a list of texts, got {given!r:.80}")
+    if len(set(names)) != len(names):
+        raise InvalidInputError("class_names: a name stands there twice")
+    return names
+
+
 def _file(out: str | Path | None) -> Path | None:
-    if out is not None and Path(out).suffix != ".npz":
+    """Return where to write, or refuse it before hours of computing."""
+    if out is None:
+        return None
+    file = Path(out)
+    if file.suffix != ".npz":
         raise InvalidInputError(f"out: expected a name that ends in .npz, got {str(out)!r}")
-    return None if out is None else Path(out)
+    if file.is_dir():
+        raise InvalidInputError(f"out: {file} is a folder; name a file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise InvalidInputError(f"out: {in_words(error)}; name a file in another folder") from error
+    return file
 
 
 def _predictions(name: str, outputs: NDArray[Any], labels: Integers | None, **more: Any) -> Predictions:

@@ -37,7 +37,7 @@ class Shards:
         self.folder, manifest = folder, folder / "collection.json"
         text = json.dumps(identity, indent=2, sort_keys=True)
         if manifest.exists():
-            known = _known(manifest)
+            known = _read_manifest(manifest)
             if differing := [key for key in identity if known.get(key) != identity[key]]:
                 raise InvalidInputError(
                     f"{folder}: holds shards of another collection ({', '.join(differing)} differ); name "
@@ -49,7 +49,7 @@ class Shards:
             write_atomic(manifest, text)
         self.parts: list[dict[str, NDArray[Any]]] = []
         while (path := self._path(len(self.parts))).exists():
-            self.parts.append(read_arrays(path, ARRAYS, (".npz",))[0])
+            self.parts.append(_read_shard(path, self.parts))
         self.digests = [one.tobytes() for part in self.parts for one in part["digests"]]
 
     def _path(self, number: int) -> Path:
@@ -85,11 +85,34 @@ class Shards:
         self.parts.append(part)
 
 
-def _known(manifest: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(manifest.read_text(encoding="utf-8"))
+        known = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         known = None
     if not isinstance(known, dict):
-        raise InvalidInputError(f"{manifest}: cannot be read; name another folder, or delete this one")
+        raise InvalidInputError(f"{path}: is damaged; name another folder, or delete this one")
     return known
+
+
+def _read_shard(path: Path, before: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return a shard's arrays, of as many passes and classes as those before it."""
+    remedy = "delete it and the shards after it; the same call then makes them again"
+    try:
+        part = read_arrays(path, ARRAYS, (".npz",))[0]
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{error}; {remedy}") from error
+    first = (before or [part])[0]
+    fits = {"outputs", "digests", "sizes"} <= set(part) and set(part) == set(first)
+    if fits:
+        passes, images, classes = (*part["outputs"].shape, 0, 0, 0)[:3]
+        fits = (
+            part["outputs"].ndim == 3
+            and (passes, classes) == (len(first["outputs"]), first["outputs"].shape[2])
+            and images == part["sizes"].sum()
+            and len(part["sizes"]) == len(part["digests"])
+            and len(part.get("labels", range(images))) == images
+        )
+    if not fits:
+        raise InvalidInputError(f"{path}: is not a shard of this collection; {remedy}")
+    return part
