@@ -50,7 +50,7 @@ class Shards:
         self.parts: list[dict[str, NDArray[Any]]] = []
         while (path := self._path(len(self.parts))).exists():
             self.parts.append(read_arrays(path, ARRAYS, (".npz",))[0])
-        self.digests = [one.tobytes() for part in self.parts for one in part["digests"]]
+        self.digests = [digest.tobytes() for part in self.parts for digest in part["digests"]]
 
     def _path(self, number: int) -> Path:
         return self.folder / f"shard-{number:05d}.npz"
