@@ -240,7 +240,7 @@ def test_shards_of_something_else_are_refused(net, tmp_path):
             shiftcast.collect(model, loader, shards=tmp_path, **more)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     (tmp_path / "collection.json").write_text("[1")
-    with pytest.raises(InvalidInputError, match=r"collection\.json: cannot be read"):
+    with pytest.raises(InvalidInputError, match=r"collection\.json: is damaged"):
         shiftcast.collect(net, batches(), shards=tmp_path)
 
 

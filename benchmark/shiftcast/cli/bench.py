@@ -90,8 +90,8 @@ def train(
     echo(f"{where}: {machine['hardware']}; {counted} threads, {processes} DataLoader processes")
     echo("\n".join(f"{arm}: {what}" for arm, what in speed.ARMS.items()))
     try:
-        for card, own in pairs:
-            chosen = own.model_copy(update=update)
+        for card, resolved in pairs:
+            chosen = resolved.model_copy(update=update)
             say = partial(_say_round, card.name, rounds)
             measured = speed.measure_training(card, chosen, plan, where, say)
             echo(

@@ -102,11 +102,11 @@ def collect(
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: echo(f"note: {message}", err=True)
-            found = collect_outputs(network, loader, device=choose_device(device.value), **given)
+            outputs = collect_outputs(network, loader, device=choose_device(device.value), **given)
     except KeyboardInterrupt as error:
         again = "the same command goes on" if shards else "with --shards DIR, the same command could go on"
         raise StoppedError(f"stopped; {again}") from error
-    echo(_summary(model, folder, found[0] if corrupt else found))
+    echo(_summary(model, folder, outputs[0] if corrupt else outputs))
     written = [out, corrupted_file(out)] if corrupt else [out]
     for file in written:
         echo(f"wrote {file}")
@@ -137,7 +137,7 @@ def _images(
     names = sorted({*kinds, *empty}) if names is None else names
     if strange := sorted(set(kinds) - set(names)):
         raise InvalidInputError(f"{classes}: has no class {strange[0]!r}, which is a folder in {folder}")
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: position for position, name in enumerate(names)}
     return files, [places[kind] for kind in kinds], names
 
 
@@ -170,6 +170,6 @@ def _channels(option: str, text: str) -> tuple[float, ...]:
     return values
 
 
-def _summary(model: str, folder: Path, found: Predictions) -> str:
-    right = "" if found.labels is None else f", {percent(found.accuracy)} % right"
-    return f"{model} on {folder}: {count(len(found), 'image')}, {found.classes} classes{right}"
+def _summary(model: str, folder: Path, outputs: Predictions) -> str:
+    right = "" if outputs.labels is None else f", {percent(outputs.accuracy)} % right"
+    return f"{model} on {folder}: {count(len(outputs), 'image')}, {outputs.classes} classes{right}"

@@ -52,13 +52,13 @@ def compare(
     _refuse_twice(source, "source")
     _refuse_twice(target, "target")
     for name, known, unknown in zip(_names(source), source, target, strict=True):
-        one, other, said = read_pair(known, unknown)
-        doubts += [f"{name}: {text}" for text in said]
+        its_source, its_target, warnings = read_pair(known, unknown)
+        doubts += [f"{name}: {text}" for text in warnings]
         if models:
             first = models[0][1]
-            doubts += about_names(first, one)
-            one, other = in_order(one, first.classes), in_order(other, first.classes)
-        models.append((name, one, other))
+            doubts += about_names(first, its_source)
+            its_source, its_target = in_order(its_source, first.classes), in_order(its_target, first.classes)
+        models.append((name, its_source, its_target))
     result = compare_models(models)
     result["warnings"] = [*doubts, *mixed_up(models)]
     if as_json:

@@ -61,8 +61,10 @@ def plan(
     widths = [width / 100 for width in half_width or (5, 2, 1)]
     rows = planned_labels(source, target, labels=labels, ensemble=ensemble, half_widths=widths)
     if as_json:
-        found = [{**asdict(row), "saving": round(row.saving, 4)} for row in rows]
-        typer.echo(json.dumps({"units": SHARES, "plan": found, "rests_on": RESTS}, indent=2, sort_keys=True))
+        planned = [{**asdict(row), "saving": round(row.saving, 4)} for row in rows]
+        typer.echo(
+            json.dumps({"units": SHARES, "plan": planned, "rests_on": RESTS}, indent=2, sort_keys=True)
+        )
         return
     more = "With the probabilities of other models (--ensemble) strata save more."
     echo(_table(rows))

@@ -91,9 +91,9 @@ def chunks_of(times: pd.DatetimeIndex, by: str | int) -> list[tuple[str, pd.Time
         starts = [times[part[0]] for part in parts]
     else:
         periods = times[order].tz_localize(None).to_period(PERIODS[by])
-        codes, found = pd.factorize(periods)
+        codes, distinct = pd.factorize(periods)
         parts = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-        starts = [period.start_time.tz_localize("UTC") for period in found]
+        starts = [period.start_time.tz_localize("UTC") for period in distinct]
     chunks, seen = [], dict.fromkeys(starts, 0)
     for start, part in zip(starts, parts, strict=True):
         seen[start] += 1

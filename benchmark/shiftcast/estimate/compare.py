@@ -57,13 +57,13 @@ def compare_models(models: Sequence[Model]) -> dict[str, Any]:
     for name, source, target in models:
         known, unknown = source.predictions, target.predictions
         check_pair(known, unknown)
-        found = choose_answer(
+        answer = choose_answer(
             known, unknown, summary(known, unknown, []), warnings_about(known, unknown, source.classes)
         )
-        told = {key: getattr(found, key) for key in ("accuracy", "low", "high", "level")}
-        row = {"name": name, "validation": round(known.accuracy, 6), **told, "warnings": [*found.warnings]}
+        told = {key: getattr(answer, key) for key in ("accuracy", "low", "high", "level")}
+        row = {"name": name, "validation": round(known.accuracy, 6), **told, "warnings": [*answer.warnings]}
         rows.append(row)
-        answers[name] = found.accuracy, known, unknown
+        answers[name] = answer.accuracy, known, unknown
     rows.sort(key=lambda row: -1.0 if row["accuracy"] is None else -row["accuracy"])
     names = [row["name"] for row in rows]
     pairs = [_pair(a, b, answers[a], answers[b]) for a, b in combinations(names, 2)]
@@ -144,12 +144,12 @@ def check_same_images(models: Sequence[Model]) -> None:
 def mixed_up(models: Sequence[Model]) -> list[str]:
     """Return a warning on each model whose predicted classes have nothing to do with the first one's."""
     (name, _, target), *others = models
-    own = target.predictions
+    first = target.predictions
     return [
         f"{name} and {other} agree on their targets no more than by chance: are these the same images, in "
         "the same order?"
         for other, _, theirs in others
-        if agrees_by_chance(theirs.predictions.predicted, own.predicted, own.classes)
+        if agrees_by_chance(theirs.predictions.predicted, first.predicted, first.classes)
     ]
 
 

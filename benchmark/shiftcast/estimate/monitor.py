@@ -86,10 +86,10 @@ def monitor(
     calibration = calibrate(at_most(known))
     rows = []
     for (name, start, index), look in zip(chunks, looks, strict=True):
-        own = target.predictions.select(index)
-        signals = read_signals(known, own, calibration)
+        chunk = target.predictions.select(index)
+        signals = read_signals(known, chunk, calibration)
         row = {"chunk": name, "time": iso(start), "images": len(index)}
-        row |= _estimate(known, own, signals, margin, actual_of(target, index))
+        row |= _estimate(known, chunk, signals, margin, actual_of(target, index))
         if margin is not None:
             row |= _look(signals, look, margin, false_alarms / (look * (look + 1)))
         rows.append(row)
@@ -99,13 +99,13 @@ def monitor(
 
 def _estimate(
     known: Predictions,
-    own: Predictions,
+    chunk: Predictions,
     signals: Signals,
     margin: float | None,
     actual: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the answer on a chunk, and what is known of its images; `actual` is what labels say."""
-    given = replace(answer_from(signals, summary(known, own, []), ()), margin=margin)
+    given = replace(answer_from(signals, summary(known, chunk, []), ()), margin=margin)
     centre = centre_of(signals).accuracy
     chance = normal_quantile(LEVEL) * sampling_deviation(signals, centre)
     alone = given.accuracy is None
@@ -113,9 +113,9 @@ def _estimate(
     return {
         **{key: getattr(given, key) for key in ("accuracy", "low", "high", "level")},
         **dict(zip(("sampling_low", "sampling_high"), map(_rounded, ends), strict=True)),
-        "confidence": _rounded(float(own.confidence.mean())),
-        "difficulty": None if own.reference is None else _rounded(float(image_difficulty(own)[1].mean())),
-        "labelled": len(own) if "actual" in actual else actual.get("labelled", 0),
+        "confidence": _rounded(float(chunk.confidence.mean())),
+        "difficulty": None if chunk.reference is None else _rounded(float(image_difficulty(chunk)[1].mean())),
+        "labelled": len(chunk) if "actual" in actual else actual.get("labelled", 0),
         "actual": actual.get("actual", actual.get("actual_so_far")),
         **({} if margin is None else {"verdict": given.verdict}),
     }

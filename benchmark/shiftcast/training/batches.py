@@ -81,9 +81,13 @@ def logits_from(output: Any, n: int, what: str) -> Tensor:
         came += f" with {', '.join(map(str, output)) or 'nothing'}"
         logits = output.get("logits")
     elif isinstance(output, tuple | list) and output:
-        shapes = [tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__ for one in output]
+        shapes = [
+            tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in output
+        ]
         came += f" of {', '.join(map(str, shapes))}"
-        alike = [one for one in output if isinstance(one, Tensor) and one.ndim == 2 and len(one) == n]
+        alike = [
+            value for value in output if isinstance(value, Tensor) and value.ndim == 2 and len(value) == n
+        ]
         if len(alike) > 1:
             raise InvalidInputError(
                 f"{what}: the model returned a {came}; several of them may be the logits. Say which with "

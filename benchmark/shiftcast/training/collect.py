@@ -122,7 +122,9 @@ class _Run:
     def __init__(self, models: Sequence[Any], plan: Plan) -> None:
         self.models, self.plan = models, plan
         self.devices = [_device_of(model) for model in models]
-        floats = ((one.dtype for one in _tensors(model) if one.is_floating_point()) for model in models)
+        floats = (
+            (tensor.dtype for tensor in _tensors(model) if tensor.is_floating_point()) for model in models
+        )
         self.kinds = [next(kinds, None) for kinds in floats]
         on_gpu = all(device.type == "cuda" for device in self.devices) and torch.cuda.is_bf16_supported()
         self.lowered = plan.precision == "bfloat16" or (plan.precision == "auto" and on_gpu)
@@ -141,7 +143,7 @@ class _Run:
         """Return what decides the outputs, besides the data."""
         return {
             "models": [_fingerprint(model) for model in self.models],
-            "corrupted": [list(one) for one in self.plan.sets],
+            "corrupted": [list(pair) for pair in self.plan.sets],
             "normalisation": [self.plan.mean.tolist(), self.plan.std.tolist()],
             "labels": self.plan.labels,
             "class_names": self.plan.names,
@@ -194,13 +196,13 @@ class _Run:
     def _outputs(self, images: Tensor, first: int, what: str) -> list[Tensor]:
         """Return the logits of a batch, float32 (b, K) on the device, of every pass."""
         plan = self.plan
-        found = [self._logits(number, images, what) for number in range(len(self.models))]
+        outputs = [self._logits(number, images, what) for number in range(len(self.models))]
         pixels = to_bytes(images, plan.mean, plan.std, what) if plan.sets else None
         for name, severity in plan.sets:
             assert pixels is not None  # noqa: S101  for mypy
             changed = corrupt_scaled(pixels, name, severity, np.arange(first, first + len(images)))
-            found.append(self._logits(0, from_bytes(changed, images, plan.mean, plan.std), what))
-        return found
+            outputs.append(self._logits(0, from_bytes(changed, images, plan.mean, plan.std), what))
+        return outputs
 
     def _logits(self, number: int, images: Tensor, what: str) -> Tensor:
         pieces: list[Tensor] = []
@@ -258,8 +260,8 @@ class _Run:
         if not waiting:
             return
         passes = zip(*(outputs for _, outputs, _, _ in waiting), strict=True)
-        outputs = np.stack([torch.cat(one).cpu().numpy() for one in passes])
-        sizes = [len(one[0]) for _, one, _, _ in waiting]
+        outputs = np.stack([torch.cat(parts).cpu().numpy() for parts in passes])
+        sizes = [len(logits[0]) for _, logits, _, _ in waiting]
         bad = np.split(~np.isfinite(outputs).all(axis=(0, 2)), np.cumsum(sizes)[:-1])
         for (number, *_), images in zip(waiting, bad, strict=True):
             if images.any():
@@ -268,15 +270,16 @@ class _Run:
                     f"images, the first at place {int(images.argmax())}; look at that image, or use "
                     "precision='float32'"
                 )
-        labels = np.concatenate([one for *_, one, _ in waiting if one is not None]) if self.labelled else None
+        known = [labels for *_, labels, _ in waiting if labels is not None]
+        labels = np.concatenate(known) if self.labelled else None
         self.parts.append((outputs, labels))
         if self.shards is not None:
             self.shards.write(outputs, labels, [mark for *_, mark in waiting], sizes)
 
     def result(self) -> tuple[Outputs, Integers | None]:
         """Return all outputs and labels."""
-        labels = [one for _, one in self.parts if one is not None]
-        outputs = np.concatenate([one for one, _ in self.parts], axis=1)
+        labels = [part for _, part in self.parts if part is not None]
+        outputs = np.concatenate([part for part, _ in self.parts], axis=1)
         return outputs, np.concatenate(labels) if labels else None
 
 
@@ -300,7 +303,7 @@ def _tensors(model: Any) -> Iterator[Tensor]:
 
 
 def _device_of(model: Any) -> torch.device:
-    return next((one.device for one in _tensors(model)), torch.device("cpu"))
+    return next((tensor.device for tensor in _tensors(model)), torch.device("cpu"))
 
 
 def _fingerprint(model: Any) -> str:
@@ -410,7 +413,9 @@ def _checked_device(given: Any) -> torch.device:
 def _head_in_float32(model: Any) -> Iterator[None]:
     """Compute a model's last linear layer in float32: bfloat16 would round its logits to three digits."""
     layers = (
-        [one for one in model.modules() if isinstance(one, nn.Linear)] if isinstance(model, nn.Module) else []
+        [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+        if isinstance(model, nn.Module)
+        else []
     )
     if not layers or layers[-1].weight.dtype != torch.float32:
         yield
@@ -419,7 +424,7 @@ def _head_in_float32(model: Any) -> Iterator[None]:
 
     def before(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
         torch.set_autocast_enabled(device, False)
-        return tuple(one.float() if isinstance(one, Tensor) else one for one in given)
+        return tuple(value.float() if isinstance(value, Tensor) else value for value in given)
 
     def after(*_: Any) -> None:
         torch.set_autocast_enabled(device, True)

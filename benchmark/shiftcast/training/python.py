@@ -128,11 +128,11 @@ def _collect(
     called, sets, size = file.name if file else "collected", plan.sets, len(models)
     with ImageBar(called) as bar:
         outputs, truth = gather(models, loader, plan, bar.show if progress else None)
-    reference = np.stack([_probabilities(one) for one in outputs[1:size]]) if size > 1 else None
+    reference = np.stack([_probabilities(member) for member in outputs[1:size]]) if size > 1 else None
     source = _predictions(called, outputs[0], truth, reference=reference)
     others = [
-        _predictions(f"{PREFIX}{kind}-{severity}", one, truth, group=f"{PREFIX}{kind}")
-        for (kind, severity), one in zip(sets, outputs[size:], strict=True)
+        _predictions(f"{PREFIX}{kind}-{severity}", logits, truth, group=f"{PREFIX}{kind}")
+        for (kind, severity), logits in zip(sets, outputs[size:], strict=True)
     ]
     if file is not None:
         _write(file, source, others, class_names)
@@ -209,6 +209,6 @@ def _write(
         more["class_names"] = np.array(class_names)
     key = "logits" if source.kind == "logits" else "probs"
     if others:
-        sets = {f"{key}/{one.name}": one.logits.astype(np.float32) for one in others}
+        sets = {f"{key}/{other.name}": other.logits.astype(np.float32) for other in others}
         write_npz(corrupted_file(file), {**sets, **more})
     write_npz(file, {key: source.logits.astype(np.float32), **more})
