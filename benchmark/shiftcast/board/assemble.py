@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -78,9 +79,10 @@ def score_suite(
     unranked = unranked_estimators() if estimators is None else {}
     folder = results_folder(results, suite, edition)
     pool, runs = read_pool(workspace, suite, folder)
-    stored, skipped = (None, None) if sample is None else _stored(workspace, suite, results, edition, sample)
-    rows, lacking = score_pool(pool, {**chosen, **unranked}, jobs, progress, stored)
+    score = partial(score_pool, pool, {**chosen, **unranked}, jobs, progress)
+    rows, skipped = _rows(score, None if sample is None else (workspace, suite, results, edition, sample))
     table, apart = _apart(_seen(workspace, suite, edition, results, rows), unranked)
+    del rows  # a large board's take as much as its outputs
     reported, accuracies = _reported(pool, folder, chosen), _accuracies(pool)
     found = _controls(pool, table, accuracies, chosen if estimators is None else {})
     signals = signal_means(pool, folder)
@@ -95,7 +97,7 @@ def score_suite(
         runs=_trusted(runs, folder),
         accuracies=accuracies,
         table=table,
-        skipped=lacking if skipped is None else skipped,
+        skipped=skipped,
         unranked=apart,
         confusion=confusion_tables(pool, table, folder),
         signals=signals,
@@ -130,6 +132,17 @@ def _official(suite: Suite) -> dict[str, Estimator]:
     """Return the official estimators; a name in the suite that none has is refused before all is scored."""
     check_names(suite)
     return official_estimators()
+
+
+def _rows(
+    score: Callable[..., tuple[pd.DataFrame, pd.DataFrame]],
+    kept: tuple[Workspace, Suite, Path, str, int] | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return all rows and what was skipped; with `kept`, a sample's are scored and the others are stored."""
+    if kept is None:
+        return score()
+    stored, skipped = _stored(*kept)
+    return score(stored=stored)[0], skipped
 
 
 def _apart(rows: pd.DataFrame, unranked: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:

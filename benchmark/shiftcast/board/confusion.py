@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from shiftcast.analysis.ranking import RANK_DRAWS, ranking
 from shiftcast.analysis.robustness import robustness_intervals
 from shiftcast.analysis.sensitivity import sensitivity
 from shiftcast.analysis.sets import accuracy_by_bin, describe_sets, histogram, reliability
-from shiftcast.board.tables import ConfusionTables
+from shiftcast.board.tables import RUN, ConfusionTables
 from shiftcast.runs.suite_runs import Pool
 from shiftcast.util.memory import give_back
 from shiftcast.util.types import Floats
@@ -39,6 +40,7 @@ def confusion_tables(pool: Pool, table: pd.DataFrame, folder: Path) -> Confusion
     members = pool.suite.reference.members
     if not members or any(name not in pool.reference for name in members):
         return None
+    give_back()
     judged = all(pool.members(run.family) and not run.hard for run in pool.scored)
     # Studies of all members' probabilities come first: they need most memory, and the others keep some.
     ensembles = ensemble_study(pool)
@@ -86,7 +88,8 @@ def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:
     give_back()
     pool, frames = confusion.pool, []
     resampled = Resampled(confusion, RANK_DRAWS)
-    predicted = official_predictions(pool, table[~table["abstains"].astype(bool)])
+    known = table.loc[~table["abstains"].astype(bool), ["protocol", "estimator", "target", *RUN, "predicted"]]
+    predicted = official_predictions(pool, known)
     tracks = dict(zip(table["estimator"], table["track"], strict=True))
     for natural in (True, False):
         groups: dict[str, list[str]] = {}
@@ -94,6 +97,7 @@ def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:
             told = target.id in confusion.scored_sets and confusion.labelled(target.id)
             if told and pool.workspace.natural(target) == natural:
                 groups.setdefault(target.group, []).append(target.id)
+        give_back()  # of ten thousand draws, and of what came before
         found = ranking(resampled, groups, predicted, tracks, pool.suite.headline)
         frames.append(found.assign(natural=natural))
     return pd.concat([one for one in frames if len(one)] or frames[:1], ignore_index=True)
@@ -101,14 +105,12 @@ def _ranks(confusion: Confusion, table: pd.DataFrame) -> pd.DataFrame:
 
 def official_predictions(pool: Pool, table: pd.DataFrame) -> dict[tuple[str, str], Floats]:
     """Return official predictions (R,) by (estimator, target), where every scored run has one."""
-    order = [(run.key.architecture, run.key.recipe, run.key.seed) for run in pool.scored]
-    official = table[table["protocol"] == "official"]
-    found: dict[tuple[str, str], dict[tuple[str, str, int], float]] = {}
-    columns = ("estimator", "target", "architecture", "recipe", "seed", "predicted")
-    for estimator, target, *run, predicted in zip(*(official[name] for name in columns), strict=True):
-        found.setdefault((estimator, target), {})[tuple(run)] = predicted
-    return {
-        key: np.array([known[run] for run in order], dtype=np.float64)
-        for key, known in found.items()
-        if set(known) == set(order)
-    }
+    places = {(run.key.architecture, run.key.recipe, run.key.seed): i for i, run in enumerate(pool.scored)}
+    official = table.loc[table["protocol"] == "official", ["estimator", "target", *RUN, "predicted"]]
+    place = np.array([places.get(run, -1) for run in zip(*(official[name] for name in RUN), strict=True)])
+    values, found = official["predicted"].to_numpy(dtype=np.float64), dict[tuple[str, str], Floats]()
+    cells: dict[Any, Any] = official.groupby(["estimator", "target"]).indices
+    for key, rows in sorted(cells.items(), key=lambda cell: int(cell[1][0])):
+        if sorted(place[rows]) == list(range(len(places))):
+            found[key] = values[rows][np.argsort(place[rows])]
+    return found

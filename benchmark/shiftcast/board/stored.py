@@ -168,7 +168,10 @@ def stored_rows(
     path = results_folder(results, suite, edition) / table_path(UNRANKED)
     if tables is None or not path.is_file():
         return None
-    rows = pd.concat([tables[ESTIMATES], _frame(path).assign(seconds=np.nan)], ignore_index=True)
+    skipped, columns = tables["skipped"], [*ROW_KEYS, *ESTIMATED]
+    ranked = tables[ESTIMATES].reindex(columns=columns)
+    tables.clear()  # a large suite's take as much as its scores
+    rows = pd.concat([ranked, _frame(path).reindex(columns=columns)], ignore_index=True)
     names = rows["architecture"] + "/" + rows["recipe"] + "/" + rows["seed"].astype(str)
     runs = {str(name): own for name, own in rows.groupby(names)}
     code = source_hash()
@@ -185,7 +188,7 @@ def stored_rows(
             key: dict(zip(ESTIMATED, cell, strict=True)) for key, *cell in zip(keys, *columns, strict=True)
         }
 
-    return of, tables["skipped"]
+    return of, skipped
 
 
 def _frame(path: Path) -> pd.DataFrame:
