@@ -43,7 +43,7 @@ ROW = dict.fromkeys(COLUMNS) | {
         ("look", "1.5", "expected numbers, got look 1.5"),
         ("look", "1e300", "expected numbers, got look 1e300"),
         ("alarm", "True", "expected numbers"),
-        ("margin", "0.04", "written with margin 0.04, and this is 0.03"),
+        ("margin", "0.04", "written with margin 4 pp, and now with margin 3 pp"),
     ],
 )
 def test_edited_cells_are_refused(tmp_path, column, cell, said):
