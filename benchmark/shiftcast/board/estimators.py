@@ -22,6 +22,7 @@ from shiftcast.board.coverage import coverage_by
 from shiftcast.board.tables import SuiteScores
 from shiftcast.board.words import BASELINES, FEWEST_CELLS, KINDS
 from shiftcast.statistics import kendall_tau
+from shiftcast.util.memory import give_back
 
 CELL = ["architecture", "recipe", "group"]
 ROW = ["architecture", "recipe", "seed", "target"]
@@ -101,8 +102,12 @@ class EstimatorTables:
     @cached_property
     def overall(self) -> pd.DataFrame:
         """The board: a row for each estimator, see `estimator_board`, with `RANK_ENDS` (NaN if unknown)."""
-        compared = {name: kind_rows(self.scores, self.natural, name) for name in COMPARED}
+        compared = {
+            name: board_means(kept(kind_rows(self.scores, self.natural, name)), ["absolute"])["absolute"]
+            for name in COMPARED
+        }
         board = estimator_board(self.rows, compared)
+        give_back()  # copies of a large table
         ends = self.ranks.set_index("estimator").reindex(board["estimator"])
         return board.assign(**{name: ends[name].to_numpy(dtype=float) for name in RANK_ENDS})
 
@@ -233,13 +238,15 @@ def kept(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~rows["abstains"]]
 
 
-def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.Series[float]]) -> pd.DataFrame:
     """Return the estimator board of one kind of shift.
 
     Parameters
     ----------
-    official, compared
-        Rows of the official protocol and, by name, of those in `COMPARED`, see `kind_rows`.
+    official
+        Rows of the official protocol, see `kind_rows`.
+    compared
+        Mean absolute error of each estimator by the protocols in `COMPARED`.
 
     Returns
     -------
@@ -281,7 +288,7 @@ def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.DataFrame]
     best = means[list(_BASELINE)].min(axis=1)
     board["skill"] = (1 - board["mae"] / best).where(best > 0)
     for protocol, column in COMPARED.items():
-        board[column] = board_means(kept(compared[protocol]), ["absolute"])["absolute"]
+        board[column] = compared[protocol]
     for column, name in (("tau", "predicted"), ("tau_id", "id_accuracy")):
         board[column] = _rank_agreement(used, name)
     worst = _errors_of_cells(used)

@@ -6,6 +6,7 @@ of these, so that a part of the same key is the same part. Checking never reads 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib.metadata
 import json
@@ -100,6 +101,7 @@ def _scored_pages(
     from shiftcast.leaderboard.generate import suite_pages  # a second, which unchanged suites save
 
     scores = score_suite(workspace, suite, results, edition, jobs=jobs, progress=progress, sample=sample)
+    gc.collect()  # the pool is in cycles with what is kept of it
     give_back()  # what was read is let go of
     board = build_board(scores)
     pages = suite_pages(board, results, out, alone)
