@@ -178,3 +178,10 @@ def test_a_suite_without_scored_runs_has_nothing_to_sample(workspace, tiny_templ
     assert pd.read_csv(results / "tiny/tables/unranked.csv").empty
     done = leaderboard(workspace, results, "--check", "--sample", "1")
     assert done.exit_code == 0, done.exception
+
+
+def test_a_table_that_was_merged_badly_is_made_anew(workspace, kept, unscored):
+    path = next(kept.glob("tiny/tables/estimates-*.csv"))
+    path.write_text(f"<<<<<<< HEAD\n{path.read_text()}")
+    with pytest.raises(AssertionError, match="scored anew"):
+        shiftcast.load_results(kept, workspace=workspace.root)

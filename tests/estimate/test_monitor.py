@@ -25,6 +25,7 @@ from support.command_line import typed
 
 SOURCE, TARGET = make_predictions(400, seed=1), make_predictions(300, seed=2, shift=1.0)
 BARE = [Predictions(one.name, one.logits, "logits", labels=one.labels) for one in (SOURCE, TARGET)]
+FILES = ("--source", "val.npz", "--target", "new.csv")
 START = pd.Timestamp("2026-03-02T00:00Z")
 
 
@@ -150,9 +151,9 @@ def files(tmp_path, monkeypatch):
 
 
 def test_the_command_writes_page_and_rows_and_says_the_answer_first(files):
-    command = ["monitor", "val.npz", "new.csv", "--time", "seen", "--chunk", "week", "--margin", 3]
+    command = ["monitor", *FILES, "--time", "seen", "--chunk", "week", "--margin", 3]
     done = typed(*command, "--append", "rows.sqlite", "--html", "page.html", "--fail-on-alarm")
-    told = json.loads(typed(*command[:2], "new.parquet", *command[3:], "--json").stdout)
+    told = json.loads(typed(*command[:4], "new.parquet", *command[5:], "--json").stdout)
     assert [row["chunk"] for row in told["rows"]] == ["2026-02-23", "2026-03-02", "2026-03-09"]
     alarms = sum(row["alarm"] for row in told["rows"])
     assert done.returncode == int(alarms > 0)
@@ -192,7 +193,7 @@ def test_mistakes_lose_nothing(files, options, said):
         SETTINGS | {"source_accuracy": round(BARE[0].accuracy, 6), "chunk_size": "week"},
     )
     before = {path: path.read_bytes() for path in files.iterdir()}
-    done = typed("monitor", "val.npz", "new.csv", *options)
+    done = typed("monitor", *FILES, *options)
     assert done.returncode == 2
     assert re.search(said, " ".join(done.stderr.replace("│", " ").split()))
     assert {path: path.read_bytes() for path in files.iterdir()} == before

@@ -139,11 +139,20 @@ def read_files(
         return None
     if stamp != source_stamp(workspace, results, suite, edition):
         return None
-    tables = {path.stem: _frame(path) for path in sorted((folder / TABLES).glob("*.csv"))}
+    try:
+        return _joined(suite, {path.stem: _frame(path) for path in sorted((folder / TABLES).glob("*.csv"))})
+    except (KeyError, ValueError):  # what somebody edited or merged badly is made anew
+        return None
+
+
+def _joined(suite: Suite, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame] | None:
+    """Return the tables with parts put together; None where one is missing."""
     if not {*FIELDS, *PARTS, BOARD} <= tables.keys():
         return None
     found = {name: tables[name] for name in FIELDS} | {"boards": tables[BOARD]}
     shifts = [table for name, table in tables.items() if name.startswith(f"{ESTIMATES}-")]
+    if any(not {*ROW_KEYS, "predicted"} <= set(table) for table in shifts):
+        return None
     rows = pd.concat(shifts, ignore_index=True) if shifts else pd.DataFrame(columns=ROW_KEYS)
     for name, columns in PARTS.items():
         rows = rows.merge(tables[name], on=columns[: KEYS[name]], how="left", validate="many_to_one")

@@ -22,14 +22,14 @@ app = typer.Typer()
 @app.command(
     rich_help_panel=YOUR_MODEL,
     epilog=example(
-        "monitor val.npz new.csv --time seen_at --chunk week --margin 3",
-        "monitor val.csv new.csv --time t --chunk 1000 --append rows.sqlite",
+        "monitor --source val.npz --target new.csv --time t --margin 3",
+        "monitor --source val.csv --target new.csv --time t --append a.csv",
     ),
 )
 def monitor(
-    source: Annotated[Path, typer.Argument(help="Labelled predictions, as --source of estimate.")],
-    table: Annotated[Path, typer.Argument(help="Predictions over time: a .csv or .parquet table.")],
-    time: Annotated[str, typer.Option(help="Read times from this column of TABLE: ISO 8601.")],
+    source: Annotated[Path, typer.Option(help="Read labelled predictions, as estimate does.")],
+    target: Annotated[Path, typer.Option(help="Read predictions over time: a .csv or .parquet table.")],
+    time: Annotated[str, typer.Option(help="Read times from this column of the target: ISO 8601.")],
     chunk: Annotated[
         str, typer.Option(help="Estimate each day, week or month (UTC), or so many images.")
     ] = "week",
@@ -60,7 +60,7 @@ def monitor(
     from shiftcast.estimate.monitor_file import require_kind
     from shiftcast.util.locks import locked
 
-    keep_apart([source, table, ensemble], [append, html])
+    keep_apart([source, target, ensemble], [append, html])
     share = asked_margin(margin, None)
     if fail_on_alarm and margin is None:
         raise typer.BadParameter("--fail-on-alarm needs --margin: alarms are about it")
@@ -69,7 +69,7 @@ def monitor(
     if append is not None:
         require_kind(append)
     with nullcontext() if append is None else locked(append.with_name(f".{append.name}.lock"), tell):
-        result = _result((source, table, ensemble), time, chunk, share, false_alarms / 100, append)
+        result = _result((source, target, ensemble), time, chunk, share, false_alarms / 100, append)
     if html is not None:
         from shiftcast.estimate.monitor_page import monitor_page
 
