@@ -21,6 +21,7 @@ from shiftcast.data.download.inventory import check, inspect
 from shiftcast.data.download.transfer import size_of
 from shiftcast.data.fingerprints import fingerprint
 from shiftcast.errors import DataError, InvalidInputError, MissingDataError
+from shiftcast.util.locks import locked
 from support.workspaces import ARRAYS_CARD
 
 
@@ -60,6 +61,19 @@ def test_what_is_here_is_not_fetched_again_unless_forced(tiny, server, stated):
     assert len(server.log) == 1
     assert "already here" not in tiny.get(card, force=True).note
     assert len(server.log) == 2
+
+
+def test_locks_that_a_killed_process_left_are_removed_unless_somebody_holds_them(tiny, server, stated):
+    card = tiny.card(tiny.download(server.add("/a", tiny.archive), **stated))
+    tiny.get(card)
+    (first, *others) = tiny.store.locks(card)
+    for path in (first, *others):
+        path.write_text("1\nelsewhere\n")
+    with locked(first, None):
+        assert "already here" in tiny.get(card).note
+        assert [path for path in (first, *others) if path.exists()] == [first]
+    assert "already here" in tiny.get(card).note
+    assert not first.exists()
 
 
 def test_of_two_at_once_one_fetches_and_the_other_waits(tiny, server, stated):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from shiftcast.data.download.records import Received, Record, Store, contents, k
 from shiftcast.data.download.transfer import RETRY, Reporter, UnreachedError
 from shiftcast.data.download.unpack import unpack
 from shiftcast.data.loading import fingerprint_of
-from shiftcast.errors import DataError, InvalidInputError, MissingDataError, in_words
+from shiftcast.errors import DataError, HeldError, InvalidInputError, MissingDataError, in_words
 from shiftcast.util.locks import locked
 from shiftcast.util.text import now
 from shiftcast.workspace import Workspace
@@ -88,6 +88,7 @@ def obtain(job: Job) -> State:
         job.store.partial(download).exists() for download in job.card.required_downloads
     )
     if not begun and (state := _settled(job)):
+        _remove_left_locks(job)
         return state  # without a lock: a folder that cannot be written to may hold all that is needed
     with _held(job):
         state = _settled(job)  # looked at again: whoever held a lock may have got it
@@ -100,6 +101,13 @@ def obtain(job: Job) -> State:
                 raise DataError(f"dataset {job.card.name!r}: was put in place, but it is {state}")
         _tidy(job)
         return state
+
+
+def _remove_left_locks(job: Job) -> None:
+    """Remove the lock files of a process that was killed when all was done."""
+    for path in filter(Path.exists, job.store.locks(job.card)):
+        with suppress(HeldError, OSError), locked(path, None):
+            pass
 
 
 @contextmanager
