@@ -243,10 +243,8 @@ def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.Series[flo
 
     Parameters
     ----------
-    official
-        Rows of the official protocol, see `kind_rows`.
-    compared
-        Mean absolute error of each estimator by the protocols in `COMPARED`.
+    official, compared
+        Rows of the official protocol, see `kind_rows`; mean absolute errors by the protocols in `COMPARED`.
 
     Returns
     -------
@@ -287,8 +285,7 @@ def estimator_board(official: pd.DataFrame, compared: Mapping[str, pd.Series[flo
     board["bias"] = _without_constructed(board["bias"], board.index, used)
     best = means[list(_BASELINE)].min(axis=1)
     board["skill"] = (1 - board["mae"] / best).where(best > 0)
-    for protocol, column in COMPARED.items():
-        board[column] = compared[protocol]
+    board = board.assign(**{column: compared[protocol] for protocol, column in COMPARED.items()})
     for column, name in (("tau", "predicted"), ("tau_id", "id_accuracy")):
         board[column] = _rank_agreement(used, name)
     worst = _errors_of_cells(used)
