@@ -21,7 +21,7 @@ from shiftcast.errors import InvalidInputError, RunError
 from shiftcast.runs.record import SCHEMA
 from shiftcast.util.arrays import one_hot
 from shiftcast.util.hashing import canonical_json, parse_json
-from shiftcast.util.tensors import first_byte, read_header, read_tensors
+from shiftcast.util.tensors import claimed_size, first_byte, read_header, read_tensors
 from shiftcast.util.types import Floats, Integers
 
 LARGEST_LOGIT = 60_000.0
@@ -276,7 +276,10 @@ def decode(data: bytes, sizes: Mapping[str, int | None] | None = None, classes: 
     try:
         tensors, metadata = read_tensors(data)
     except ValueError as error:
-        return Decoded({}, [Misfit("", "a whole safetensors file", str(error))], truncated=True)
+        whole = claimed_size(data)
+        short = f"{whole:,} bytes, as the file's header tells"
+        expected = short if whole > len(data) else "a whole safetensors file"
+        return Decoded({}, [Misfit("", expected, str(error))], truncated=True)
     if misfits := list(_misfits(tensors, metadata, sizes, classes)):
         return Decoded({}, misfits)
     count = class_count(metadata) or 0
