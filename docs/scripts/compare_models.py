@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from reports import put_report
+from reports import command, put_report
 
 from shiftcast.estimate.chances import calibrate
 from shiftcast.estimate.choice import centre_of, read_signals
@@ -163,21 +163,22 @@ def _best_of_few(frame: pd.DataFrame) -> str:
     return f"Of {SIZE} models drawn at random ({DRAWS:,} draws a set), one was picked: {'; '.join(said)}."
 
 
-def main() -> int:
-    """Do what the command line says."""
-    if sys.argv[1:] == ["read"]:
-        read().to_csv(TABLE, index=False, float_format="%.5g", lineterminator="\n")
-    elif sys.argv[1:] == ["learn"]:
-        sys.stdout.write(f"REACH = {learn(pd.read_csv(TABLE)):.3f}\n")
-    elif sys.argv[1:] == ["report"]:
-        text = report(pd.read_csv(TABLE))
-        put_report(PAGE, "compare_models.py", text)
-        sys.stdout.write(text)
-    else:
-        sys.stderr.write(str(__doc__))
-        return 2
-    return 0
+def write_table() -> None:
+    """Read the stored runs into the table."""
+    read().to_csv(TABLE, index=False, float_format="%.5g", lineterminator="\n")
+
+
+def write_reach() -> None:
+    """Print what is learned from the table."""
+    sys.stdout.write(f"REACH = {learn(pd.read_csv(TABLE)):.3f}\n")
+
+
+def write_report() -> None:
+    """Print the report, and put it on its page."""
+    text = report(pd.read_csv(TABLE))
+    put_report(PAGE, "compare_models.py", text)
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(__doc__, {"read": write_table, "learn": write_reach, "report": write_report}))

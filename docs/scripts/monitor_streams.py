@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from reports import put_report
+from reports import command, put_report
 
 from shiftcast.estimate.inputs import OwnSet
 from shiftcast.estimate.monitor import monitor
@@ -111,19 +111,17 @@ def _alarms(rows: pd.DataFrame, margin: float) -> pd.Series:
     return rows["bound"] < rows["source"] - margin
 
 
-def main() -> int:
-    """Do what the command line says."""
-    if sys.argv[1:] == ["read"]:
-        read().to_csv(TABLE, index=False, float_format="%.5g", lineterminator="\n")
-    elif sys.argv[1:] == ["report"]:
-        text = report(pd.read_csv(TABLE))
-        put_report(PAGE, "monitor_streams.py", text)
-        sys.stdout.write(text)
-    else:
-        sys.stderr.write(str(__doc__))
-        return 2
-    return 0
+def write_table() -> None:
+    """Read the stored runs into the table."""
+    read().to_csv(TABLE, index=False, float_format="%.5g", lineterminator="\n")
+
+
+def write_report() -> None:
+    """Print the report, and put it on its page."""
+    text = report(pd.read_csv(TABLE))
+    put_report(PAGE, "monitor_streams.py", text)
+    sys.stdout.write(text)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(command(__doc__, {"read": write_table, "report": write_report}))

@@ -60,34 +60,37 @@ def logits(value):
 
 
 PREDICTIONS = {
-    "endless-header": (tensors({}, length=1 << 40), "it is truncated"),
-    "long-header": (tensors(b" " * 1_100_000), "it is truncated"),
+    "endless-header": (tensors({}, length=1 << 40), "header too large"),
+    "long-header": (tensors(b" " * 1_100_000), "invalid JSON in header: EOF"),
     "no-header": (b"\x01", "found:    1 bytes"),
-    "header-is-no-json": (tensors(b"{]"), "it is truncated"),
-    "header-is-a-list": (tensors(b"[1]"), "it is truncated"),
-    "nested-header": (tensors(b'{"a":' + b"[" * 300_000), "it is truncated"),
+    "header-is-no-json": (tensors(b"{]"), "key must be a string"),
+    "header-is-a-list": (tensors(b"[1]"), "invalid type: sequence"),
+    "nested-header": (tensors(b'{"a":' + b"[" * 300_000), "recursion limit exceeded"),
     "twice": (tensors(TWICE, bytes(SIZE + 240)), f"it holds the key '{SOURCE}' twice"),
     "overlapping": (
         tensors({**GOOD, RANKS: entry(0, 240)}, bytes(SIZE)),
-        "it is truncated",
+        "invalid offset for tensor",
     ),
-    "out-of-range": (tensors({**GOOD, RANKS: entry(SIZE, SIZE + 9999)}, bytes(SIZE)), "it is truncated"),
-    "gap": (
-        tensors({**GOOD, RANKS: entry(SIZE + 8, SIZE + 248)}, bytes(SIZE + 248)),
-        "it is truncated",
-    ),
-    "left-over": (tensors(GOOD, bytes(SIZE + 999)), "it is truncated"),
-    "too-large-a-claim": (
-        tensors({**GOOD, SOURCE: entry(0, SIZE, "F16", [2**40, 2**40])}),
+    "out-of-range": (
+        tensors({**GOOD, RANKS: entry(SIZE, SIZE + 9999)}, bytes(SIZE)),
         "as the file's header tells",
     ),
+    "gap": (
+        tensors({**GOOD, RANKS: entry(SIZE + 8, SIZE + 248)}, bytes(SIZE + 248)),
+        "invalid offset for tensor",
+    ),
+    "left-over": (tensors(GOOD, bytes(SIZE + 999)), "file not fully covered"),
+    "too-large-a-claim": (
+        tensors({**GOOD, SOURCE: entry(0, SIZE, "F16", [2**40, 2**40])}, bytes(SIZE + 240)),
+        "overflow computing buffer size",
+    ),
     "negative": (
-        tensors({**GOOD, SOURCE: entry(0, SIZE, "F16", [-240, -4])}),
-        "it is truncated",
+        tensors({**GOOD, SOURCE: entry(0, SIZE, "F16", [-240, -4])}, bytes(SIZE + 240)),
+        "integer `-240`",
     ),
     "odd-dtype": (
-        tensors({**GOOD, SOURCE: entry(0, SIZE, "OBJECT", [240, 4])}),
-        "it is truncated",
+        tensors({**GOOD, SOURCE: entry(0, SIZE, "OBJECT", [240, 4])}, bytes(SIZE + 240)),
+        "unknown variant `OBJECT`",
     ),
     "other-shape": (
         tensors({**GOOD, SOURCE: entry(0, SIZE, "F16", [4, 240])}, bytes(SIZE + 240)),
