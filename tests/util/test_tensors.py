@@ -43,3 +43,10 @@ def test_what_is_no_such_file_is_refused(data):
     said = "it is truncated$" if short else r"it is truncated(?: or something else \(|$)"
     with pytest.raises(ValueError, match=rf"^{len(data):,} bytes: {said}"):
         read_tensors(data)
+
+
+def test_a_file_of_too_many_tensors_is_refused():
+    entry = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
+    data = headed(json.dumps({str(n): entry for n in range(10_001)}).encode(), b"")
+    with pytest.raises(ValueError, match="10,001 tensors, expected at most 10,000"):
+        read_tensors(data)

@@ -10,6 +10,7 @@ from safetensors.numpy import load
 
 from shiftcast.util.hashing import parse_json
 
+MOST_TENSORS = 10_000
 LARGEST_HEADER = 100_000_000
 """Bytes, as the library has it: what claims more is no such file."""
 
@@ -35,6 +36,8 @@ def read_tensors(data: bytes) -> tuple[dict[str, NDArray[Any]], Mapping[str, str
     """
     try:
         tensors, header = load(data), read_header(data)
+        if len(header) > MOST_TENSORS:
+            raise ValueError(f"{len(header):,} tensors, expected at most {MOST_TENSORS:,}")
     except Exception as error:  # anybody's bytes may raise anything
         short = claimed_size(data) > len(data)
         said = "it is truncated" if short else f"it is truncated or something else ({error})"
